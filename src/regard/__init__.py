@@ -1,0 +1,54 @@
+"""regard: attention that you can look into.
+
+The public names load on first use, so that ``import regard`` (and with it the command line's ``--help``) does not wait
+for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from regard import attend, nn
+    from regard.attend import (
+        Additive,
+        Bilinear,
+        Causal,
+        Cosine,
+        Dot,
+        Lengths,
+        Look,
+        Softmax,
+        View,
+        attention,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Additive",
+    "Bilinear",
+    "Causal",
+    "Cosine",
+    "Dot",
+    "Lengths",
+    "Look",
+    "Softmax",
+    "View",
+    "attend",
+    "attention",
+    "nn",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("attend", "nn"):
+        return importlib.import_module(f"regard.{name}")
+    if name in __all__:
+        return getattr(importlib.import_module("regard.attend"), name)
+    raise AttributeError(f"module 'regard' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,143 @@
+"""The front door: check the arguments, lower them to a plan, choose a backend, run it, look."""
+
+from __future__ import annotations
+
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from regard.attend.look import Look, View, see
+from regard.attend.masks import Mask, Visible, as_mask
+from regard.attend.normalizers import Normalizer, Softmax
+from regard.attend.scores import Additive, Bilinear, Dot, Score
+from regard.kernels import backends
+from regard.kernels.plan import Plan
+
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+@overload
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, *,
+    score: Score = ..., normalizer: Normalizer = ..., mask: Mask | Tensor | None = ..., look: None = ...,
+    backend: str | None = ...,
+) -> Tensor: ...  # fmt: skip
+
+
+@overload
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, *,
+    score: Score = ..., normalizer: Normalizer = ..., mask: Mask | Tensor | None = ..., look: Look,
+    backend: str | None = ...,
+) -> tuple[Tensor, View]: ...  # fmt: skip
+
+
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    score: Score = Dot(),  # noqa: B008 - frozen
+    normalizer: Normalizer = Softmax(),  # noqa: B008 - frozen
+    mask: Mask | Tensor | None = None,
+    look: Look | None = None,
+    backend: str | None = None,
+) -> Tensor | tuple[Tensor, View]:
+    """Weigh the values by how well their keys fit each query.
+
+    ``s_ij = score(q_i, k_j)``, ``w_i = normalizer(s_i)`` over the keys that ``mask`` lets query i see,
+    ``o_i = Σ_j w_ij v_j``. A query that sees no key has output 0 and passes no gradient. What is masked has no
+    influence, NaN and inf included; with a mask, a query that sees a non-finite key or value has NaN as its output.
+
+    Args:
+        query: ``(B, H, Lq, E)``; leading dimensions may be missing: ``(H, Lq, E)``, ``(Lq, E)``.
+        key: ``(B, Hk, Lk, E)``, of the same rank. H must be a multiple of Hk: query head h reads key head
+            h // (H / Hk) (grouped queries, Ainslie et al. 2023, arXiv:2305.13245).
+        value: ``(B, Hk, Lk, Ev)``.
+        score: `Dot`, `Cosine`, `Bilinear` or `Additive`.
+        normalizer: `Softmax`.
+        mask: `Causal`, `Lengths`, a boolean tensor (True: may attend) that broadcasts to ``(B, H, Lq, Lk)``, or several
+            of these joined by ``&``; None: every query sees every key.
+        look: what to see of the weights; the result is then a pair.
+        backend: the name of the one backend that may run; None: the most preferred that can.
+
+    Returns:
+        The output ``(B, H, Lq, Ev)``, in query's dtype and rank, or ``(output, view)`` with ``look``.
+
+    Raises:
+        TypeError: an argument has the wrong type, or query, key and value differ in dtype outside autocast.
+        ValueError: an argument has the wrong shape, device or value; no backend can run the call.
+    """
+    _check(query, key, value)
+    query, key, value, score = _autocast(query, key, value, score)
+    rank = query.dim()
+    query, key, value = (t[(None,) * (4 - rank)] for t in (query, key, value))
+    plan = _plan(query, key, value, score, normalizer, mask)
+    chosen = backends.choose(plan, backend)
+    if look is not None and not isinstance(look, Look):
+        raise TypeError(f"look: expected a Look, such as Look(entropy=True), got {look!r}")
+    output, lse = backends.run(plan, chosen, lse=look is not None)
+
+    def shape(tensor: Tensor) -> Tensor:
+        return tensor[(0,) * (4 - rank)]
+
+    output = shape(output.to(query.dtype))
+    return output if look is None else (output, see(look, plan, chosen, lse, shape))
+
+
+def _plan(
+    query: Tensor, key: Tensor, value: Tensor, score: Score, normalizer: Normalizer, mask: Mask | Tensor | None
+) -> Plan:
+    if not isinstance(score, Score):
+        raise TypeError(f"score: expected Dot(), Cosine(…), Bilinear(…) or Additive(…), got {score!r}")
+    if not isinstance(normalizer, Normalizer):
+        raise TypeError(f"normalizer: expected Softmax(), got {normalizer!r}")
+    shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
+    visible = Visible() if mask is None else as_mask(mask).lower(shape, query.device)
+    prepared = score.prepare(query, key)
+    return Plan(
+        prepared.query, prepared.key, value, prepared.kind, prepared.scale, prepared.vector, normalizer.kind,
+        visible.start, visible.end, visible.dense,
+    )  # fmt: skip
+
+
+def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
+    for name, tensor in (("query", query), ("key", key), ("value", value)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+        if tensor.dtype not in _DTYPES:
+            raise TypeError(f"{name}: expected float64, float32, bfloat16 or float16, got {tensor.dtype}")
+        if not 2 <= tensor.dim() <= 4:
+            raise ValueError(f"{name}: expected 2 to 4 dimensions, (B, H, L, E), got shape {tuple(tensor.shape)}")
+        if tensor.dim() != query.dim():
+            raise ValueError(f"{name}: must have query's {query.dim()} dimensions, got shape {tuple(tensor.shape)}")
+        if tensor.device != query.device:
+            raise ValueError(f"{name}: is on {tensor.device}, query on {query.device}")
+        if tensor.dtype != query.dtype and not torch.is_autocast_enabled(query.device.type):
+            raise TypeError(f"{name}: must have query's dtype {query.dtype}, got {tensor.dtype}")
+    q, k, v = tuple(query.shape), tuple(key.shape), tuple(value.shape)
+    if v[:-1] != k[:-1]:
+        raise ValueError(f"value: must have key's shape {k} but for the last dimension, got {v}")
+    if len(q) == 4 and k[0] != q[0]:
+        raise ValueError(f"key: must have query's batch size {q[0]}, got shape {k}")
+    if len(q) >= 3 and (k[-3] == 0 or q[-3] % k[-3]) and q[-3] != k[-3]:
+        raise ValueError(f"key: its number of heads must divide query's {q[-3]}, got {k[-3]} (shape {k})")
+
+
+def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[Tensor, Tensor, Tensor, Score]:
+    """Under autocast, one dtype for all: autocast's own where matrix products gain from it, else the widest that came.
+
+    The additive score has no matrix product, and its tanh is no faster in half precision, so it stays as it is.
+    """
+    device = query.device.type
+    if not torch.is_autocast_enabled(device):
+        return query, key, value, score
+    widest = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
+    keep = widest is torch.float64 or isinstance(score, Additive)
+    dtype = widest if keep else torch.get_autocast_dtype(device)
+    if isinstance(score, Bilinear):
+        score = Bilinear(score.weight.to(dtype))
+    if isinstance(score, Additive):
+        score = Additive(score.v.to(dtype), None if score.bias is None else score.bias.to(dtype))
+    return query.to(dtype), key.to(dtype), value.to(dtype), score

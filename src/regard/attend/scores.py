@@ -1,0 +1,152 @@
+"""How well a query and a key fit: one small value a score function.
+
+`prepare` lowers a score to what kernels know: cosine and bilinear scores become dot products of prepared inputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from regard.kernels.plan import ScoreKind
+
+
+class Prepared(NamedTuple):
+    """A score lowered to kernel terms; shapes as in `regard.kernels.plan.Plan`."""
+
+    query: Tensor
+    key: Tensor
+    kind: ScoreKind
+    scale: float = 1.0
+    vector: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Dot:
+    """``s = scale · q·k`` (Vaswani et al. 2017, arXiv:1706.03762).
+
+    Attributes:
+        scale: 1/√E unless given; 1.0 is the plain dot of Luong et al. 2015 (arXiv:1508.04025).
+    """
+
+    scale: float | None = None
+
+    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+        """Lower to kernel terms. Raises ValueError: ``scale`` is not finite."""
+        _same_width(query, key)
+        if self.scale is not None and not math.isfinite(self.scale):
+            raise ValueError(f"score: Dot.scale must be finite, got {self.scale}")
+        scale = 1.0 / math.sqrt(max(1, query.shape[-1])) if self.scale is None else float(self.scale)
+        return Prepared(query, key, ScoreKind.DOT, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class Cosine:
+    """``s = scale · q·k / (|q| |k|)`` (Graves et al. 2014, arXiv:1410.5401); a zero vector scores 0.
+
+    Attributes:
+        scale: a number, or a learnt tensor of one value a head, ``(H,)``.
+    """
+
+    scale: float | Tensor
+
+    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+        """Lower to kernel terms. Raises ValueError: ``scale`` has another shape than ``(H,)``."""
+        _same_width(query, key)
+        precise = torch.promote_types(query.dtype, torch.float32)
+        query_hat, key_hat = (
+            _apart_from_nonfinite(lambda t: torch.nn.functional.normalize(t.to(precise), dim=-1), tensor)
+            for tensor in (query, key)
+        )
+        if isinstance(self.scale, Tensor):
+            scale = _per_head("Cosine.scale", self.scale, (query.shape[1],)).to(precise)
+            return Prepared(query_hat * scale[:, None, None], key_hat, ScoreKind.DOT)
+        return Prepared(query_hat, key_hat, ScoreKind.DOT, float(self.scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Bilinear:
+    """``s = q W k``, the "general" score of Luong et al. 2015 (arXiv:1508.04025).
+
+    Attributes:
+        weight: W, ``(E, Ek)``, shared by the heads, or ``(H, E, Ek)``: the key's width Ek may differ from the query's.
+    """
+
+    weight: Tensor
+
+    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+        """Lower to kernel terms. Raises ValueError: ``weight`` does not fit the widths or the heads."""
+        shape = (query.shape[-1], key.shape[-1])
+        allowed = (shape, (query.shape[1], *shape))
+        if tuple(self.weight.shape) not in allowed:
+            raise ValueError(
+                f"score: Bilinear.weight must have shape {allowed[0]} or {allowed[1]} for these query and key, "
+                f"got {tuple(self.weight.shape)}"
+            )
+        _like("Bilinear.weight", self.weight, query)
+        return Prepared(_apart_from_nonfinite(lambda t: t @ self.weight, query), key, ScoreKind.DOT)
+
+
+@dataclass(frozen=True, eq=False)
+class Additive:
+    """``s = v · tanh(q + k + bias)`` with q and k already projected.
+
+    Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473); the "concat" score of Luong et al. 2015 (arXiv:1508.04025).
+
+    Attributes:
+        v: ``(E,)``, shared by the heads, or ``(H, E)``.
+        bias: None, ``(E,)`` or ``(H, E)``.
+    """
+
+    v: Tensor
+    bias: Tensor | None = None
+
+    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+        """Lower to kernel terms. Raises ValueError: ``v`` or ``bias`` does not fit the width or the heads."""
+        _same_width(query, key)
+        heads, width = query.shape[1], query.shape[-1]
+        vector = _per_head("Additive.v", _like("Additive.v", self.v, query), (width,), (heads, width))
+        if self.bias is not None:
+            bias = _like("Additive.bias", self.bias, query)
+            query = query + _per_head("Additive.bias", bias, (width,), (heads, width)).expand(heads, width)[:, None]
+        return Prepared(query, key, ScoreKind.ADDITIVE, 1.0, vector.expand(heads, width))
+
+
+Score = Dot | Cosine | Bilinear | Additive
+"""Every score function."""
+
+
+def _same_width(query: Tensor, key: Tensor) -> None:
+    if query.shape[-1] != key.shape[-1]:
+        raise ValueError(
+            f"key: must be as wide as query for this score, {query.shape[-1]}, got {key.shape[-1]}; "
+            "Bilinear takes different widths"
+        )
+
+
+def _per_head(name: str, tensor: Tensor, *shapes: tuple[int, ...]) -> Tensor:
+    if tuple(tensor.shape) not in shapes:
+        raise ValueError(f"score: {name} must have shape {' or '.join(map(str, shapes))}, got {tuple(tensor.shape)}")
+    return tensor
+
+
+def _like(name: str, tensor: Tensor, query: Tensor) -> Tensor:
+    if tensor.device != query.device:
+        raise ValueError(f"score: {name} is on {tensor.device}, query on {query.device}")
+    if tensor.dtype != query.dtype:
+        raise TypeError(f"score: {name} must have query's dtype {query.dtype}, got {tensor.dtype}")
+    return tensor
+
+
+def _apart_from_nonfinite(prepare: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
+    """``prepare(tensor)`` with non-finite entries taken out first, and their vectors marked by NaN afterwards.
+
+    The backward of ``prepare`` multiplies by its input, and 0 · NaN is NaN: so what a mask hides would leak into the
+    gradient of a weight or a norm.
+    """
+    return prepare(torch.nan_to_num(tensor, 0.0, 0.0, 0.0)) + (tensor.detach() * 0).sum(-1, keepdim=True)

@@ -1,0 +1,1 @@
+"""Data: readers of users' files, tokenizers, batches, the built-in corpus."""

@@ -1,0 +1,18 @@
+"""Decoding over a one-step interface: greedy, beam search and sampling."""
+
+from regard.decode.beam import beam_search
+from regard.decode.greedy import greedy
+from regard.decode.sample import filter_logits, sample
+from regard.decode.step import Hypothesis, State, Step, StepFunction, select
+
+__all__ = [
+    "Hypothesis",
+    "State",
+    "Step",
+    "StepFunction",
+    "beam_search",
+    "filter_logits",
+    "greedy",
+    "sample",
+    "select",
+]

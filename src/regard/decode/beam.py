@@ -1,0 +1,199 @@
+"""Beam search over a batch of sentences."""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from regard.decode.step import Hypothesis, State, StepFunction, advance, check_gains, check_start, select
+
+
+class _End(NamedTuple):
+    """A hypothesis as the search keeps it: the row that it left, which the backpointers lead on from."""
+
+    rank: float
+    score: float
+    length: int  # tokens before the end sign
+    row: int  # of the step after these tokens
+    finished: bool
+
+
+class _Trace(NamedTuple):
+    """What each step leaves behind, step by step.
+
+    ``looked[t]`` has the rows that went into step t; ``parents[t]`` and ``tokens[t]`` have those that went on from it,
+    ``parents[t]`` being rows of step t.
+    """
+
+    parents: list[Tensor]
+    tokens: list[Tensor]
+    looked: list[Tensor]
+
+
+class _Candidates(NamedTuple):
+    """The extensions of each sentence's beams, best first: ``(sentences, candidates)`` each."""
+
+    scores: Tensor
+    parents: Tensor
+    tokens: Tensor
+
+
+@torch.no_grad()
+def beam_search(
+    step: StepFunction,
+    state: State,
+    first: Tensor,
+    *,
+    eos: int,
+    max_length: int,
+    beam: int = 5,
+    length_penalty: float = 1.0,
+    best: int = 1,
+) -> list[list[Hypothesis]]:
+    """Search for the sequences with the highest length-normalised log-probability.
+
+    A hypothesis of ``length`` tokens, the end sign included, is ranked by ``score / ((5 + length) / 6) ** α`` (Wu et
+    al. 2016, arXiv:1609.08144, equation 14, without the coverage term). In each step all extensions of a sentence's
+    live beams are ordered by score. Those among the first ``beam`` that end are set aside as finished; the first
+    ``beam`` that do not end live on.
+
+    A sentence is done when ``best`` hypotheses are finished and no live beam can end up ranked above the worst of
+    them. Scores only fall and the divisor only grows, so nothing that grows out of a live beam can be ranked above its
+    score divided by the penalty of ``max_length``. Stopping by this bound never changes the result. Sentences that are
+    done leave the batch.
+
+    Args:
+        step: the model; it is called with up to ``batch × beam`` rows.
+        state: its state before the first token, one row for each sentence.
+        first: int64 ``(batch,)``, the tokens to begin with.
+        eos: the token that ends a sequence.
+        max_length: the most tokens that are emitted, the end sign included.
+        beam: live beams for each sentence. 1 with no length penalty is `greedy`.
+        length_penalty: α, at least 0; 0 ranks by the score itself, larger values favour longer sequences.
+        best: how many hypotheses are wanted for each sentence, at most ``beam``.
+
+    Returns:
+        For each sentence up to ``best`` hypotheses, at least one, highest rank first. Unfinished ones, of
+        ``max_length`` tokens, come only where none finished.
+
+    Raises:
+        ValueError: an argument is out of range, or a live row's logits are no distribution (NaN, +inf, or all −inf).
+    """
+    check_start(first, eos, max_length)
+    _check(beam, length_penalty, best)
+    kept: list[list[_End]] = [[] for _ in range(first.shape[0])]
+    trace = _Trace([], [], [])
+    searched = list(range(first.shape[0]))  # the sentences that are still in the batch
+    tokens, scores = first, torch.zeros_like(first, dtype=torch.float32)[:, None]
+    for length in range(1, max_length + 1):
+        if not searched:
+            break
+        taken = advance(step, tokens, state, eos)
+        if taken.weights is not None:
+            trace.looked.append(taken.weights)
+        candidates = _extend(scores, taken.logits, beam)
+        for at, score, row in _ended(candidates, beam, eos):
+            end = _End(score / _penalty(length, length_penalty), score, length - 1, row, True)
+            _keep(kept[searched[at]], end, best)
+        live = _live(candidates, beam, eos)
+        bounds = (live.scores[:, 0].double() / _penalty(max_length, length_penalty)).tolist()
+        going = [at for at, bound in enumerate(bounds) if bound > _worst(kept[searched[at]], best)]
+        searched = [searched[at] for at in going]
+        scores, rows, tokens = (part[torch.tensor(going, dtype=torch.int64, device=part.device)] for part in live)
+        rows, tokens = rows.flatten(), tokens.flatten()
+        trace.parents.append(rows)
+        trace.tokens.append(tokens)
+        if length < max_length:
+            state = select(taken.state, rows)
+    _cut_off(kept, searched, scores, max_length, length_penalty, best)
+    return _hypotheses(kept, trace)
+
+
+def _check(beam: int, length_penalty: float, best: int) -> None:
+    if beam < 1:
+        raise ValueError(f"beam: must be at least 1, got {beam}")
+    if not 1 <= best <= beam:
+        raise ValueError(f"best: must be at least 1 and at most the beam, {beam}, got {best}")
+    if not 0 <= length_penalty < math.inf:
+        raise ValueError(f"length_penalty: must be at least 0 and finite, got {length_penalty}")
+
+
+def _penalty(length: int, alpha: float) -> float:
+    return float(((5 + length) / 6) ** alpha)
+
+
+def _extend(scores: Tensor, logits: Tensor, beam: int) -> _Candidates:
+    """Extend beams ``(sentences, width)`` by tokens: enough of each row for ``beam`` that do not end."""
+    # Rows are cut by their logits, and sorting is stable: rounded scores never reverse what the logits say. The first
+    # comes from max, which settles ties as argmax does and topk does not, so that one beam is greedy.
+    top, token = logits.max(-1, keepdim=True)
+    more, others = logits.scatter(1, token, -math.inf).topk(min(beam, logits.shape[1] - 1))
+    gains = torch.cat([top, more], 1) - logits.logsumexp(-1, keepdim=True)
+    dead = scores.flatten()[:, None] == -math.inf
+    extended = torch.where(dead, -math.inf, scores.flatten()[:, None] + gains)
+    check_gains(extended)
+    parents = torch.arange(extended.shape[0], device=extended.device)[:, None].expand_as(extended)
+    sentences = scores.shape[0]
+    ordered, order = extended.reshape(sentences, -1).sort(-1, descending=True, stable=True)
+    tokens = torch.cat([token, others], 1)
+    return _Candidates(ordered, *(part.reshape(sentences, -1).gather(1, order) for part in (parents, tokens)))
+
+
+def _ended(candidates: _Candidates, beam: int, eos: int) -> list[tuple[int, float, int]]:
+    """The place of the sentence, the score and the row of each candidate that ends."""
+    scores, parents, tokens = (part[:, :beam] for part in candidates)
+    at, place = ((tokens == eos) & (scores > -math.inf)).nonzero(as_tuple=True)
+    return list(zip(at.tolist(), scores[at, place].tolist(), parents[at, place].tolist(), strict=True))
+
+
+def _live(candidates: _Candidates, beam: int, eos: int) -> _Candidates:
+    """The best that do not end. Where there are too few, dead ones of score −inf fill up the beam."""
+    scores = candidates.scores.masked_fill(candidates.tokens == eos, -math.inf)
+    scores, order = scores.sort(-1, descending=True, stable=True)
+    order = order[:, :beam]
+    return _Candidates(scores[:, :beam], candidates.parents.gather(1, order), candidates.tokens.gather(1, order))
+
+
+def _keep(ends: list[_End], end: _End, best: int) -> None:
+    ends.append(end)
+    ends.sort(key=lambda end: -end.rank)
+    del ends[best:]
+
+
+def _worst(ends: list[_End], best: int) -> float:
+    return ends[-1].rank if len(ends) == best else -math.inf
+
+
+def _cut_off(
+    kept: list[list[_End]], searched: list[int], scores: Tensor, max_length: int, alpha: float, best: int
+) -> None:
+    """Keep live beams, unfinished, for the sentences that have nothing finished."""
+    width = scores.shape[1]
+    for at, sentence in enumerate(searched):
+        if not kept[sentence]:
+            live = [(score, at * width + beam) for beam, score in enumerate(scores[at].tolist()) if score > -math.inf]
+            kept[sentence] = [
+                _End(score / _penalty(max_length, alpha), score, max_length, row, False) for score, row in live[:best]
+            ]
+
+
+def _hypotheses(kept: list[list[_End]], trace: _Trace) -> list[list[Hypothesis]]:
+    """Follow the backpointers of all that was kept."""
+    parents, tokens = ([step.tolist() for step in steps] for steps in (trace.parents, trace.tokens))
+    looked = torch.cat(trace.looked) if trace.looked else None
+    starts = list(accumulate((len(step) for step in trace.looked), initial=0))
+
+    def follow(end: _End) -> Hypothesis:
+        row, emitted, seen = end.row, [], [(end.length, end.row)] if end.finished else []
+        for at in reversed(range(end.length)):
+            emitted.append(tokens[at][row])
+            row = parents[at][row]
+            seen.append((at, row))
+        weights = None if looked is None else looked[[starts[at] + row for at, row in reversed(seen)]]
+        return Hypothesis(emitted[::-1], end.score, end.rank, end.finished, weights)
+
+    return [[follow(end) for end in ends] for ends in kept]

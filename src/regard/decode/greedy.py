@@ -1,0 +1,81 @@
+"""Greedy decoding, and the loop that it shares with sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from regard.decode.step import Hypothesis, State, StepFunction, advance, check_gains, check_start
+
+
+def greedy(step: StepFunction, state: State, first: Tensor, *, eos: int, max_length: int) -> list[Hypothesis]:
+    """Take the most probable token at every step; of equals, the one with the smallest number.
+
+    Args:
+        step: the model.
+        state: its state before the first token, one row for each sequence.
+        first: int64 ``(rows,)``, the tokens to begin with.
+        eos: the token that ends a sequence.
+        max_length: the most tokens that are emitted, the end sign included.
+
+    Returns:
+        One hypothesis for each row.
+
+    Raises:
+        ValueError: an argument is out of range, or a row's logits are no distribution (NaN, +inf, or all −inf).
+    """
+    return roll_out(step, state, first, lambda logits: logits.argmax(-1), eos=eos, max_length=max_length)
+
+
+@torch.no_grad()
+def roll_out(
+    step: StepFunction, state: State, first: Tensor, choose: Callable[[Tensor], Tensor], *, eos: int, max_length: int
+) -> list[Hypothesis]:
+    """Decode all rows side by side, one token after the other, until every row is finished.
+
+    Finished rows are kept and fed the end sign, so ``choose`` sees the same rows in every step.
+
+    Args:
+        step: the model.
+        state: its state before the first token.
+        first: int64 ``(rows,)``.
+        choose: given logits ``(rows, vocabulary)``, returns the tokens to emit, int64 ``(rows,)``.
+        eos: the token that ends a sequence.
+        max_length: the most tokens that are emitted, the end sign included.
+
+    Raises:
+        ValueError: as `greedy`.
+    """
+    check_start(first, eos, max_length)
+    tokens, finished = first, torch.zeros_like(first, dtype=torch.bool)
+    lengths, scores = torch.zeros_like(first), torch.zeros_like(first, dtype=torch.float32)
+    emitted: list[Tensor] = []
+    looked: list[Tensor] = []
+    for _ in range(max_length):
+        if finished.all():
+            break
+        taken = advance(step, tokens, state, eos)
+        state = taken.state
+        tokens = choose(taken.logits)
+        gains = taken.logits.gather(1, tokens[:, None])[:, 0] - taken.logits.logsumexp(-1)
+        gains = gains.masked_fill(finished, 0.0)
+        check_gains(gains)
+        scores = scores + gains
+        tokens = tokens.masked_fill(finished, eos)
+        lengths = lengths + ~finished
+        finished = finished | (tokens == eos)
+        emitted.append(tokens)
+        if taken.weights is not None:
+            looked.append(taken.weights)
+    if not emitted:
+        return []
+    rows = torch.stack(emitted, 1).tolist()
+    weights = torch.stack(looked, 1) if looked else None
+    return [
+        Hypothesis(rows[row][: length - ended], score, score, ended, None if weights is None else weights[row, :length])
+        for row, (length, score, ended) in enumerate(
+            zip(lengths.tolist(), scores.tolist(), finished.tolist(), strict=True)
+        )
+    ]

@@ -1,0 +1,127 @@
+"""The one interface between a model and the ways to decode it: a function that takes one step.
+
+A model is decoded through a `StepFunction`. It is given the last token of each row and a state, and returns the logits
+of the next token and the new state. Whoever decodes never looks into the state; it only picks rows of it (`select`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+State = Any
+"""Nested tuples, named tuples, lists and dicts of tensors whose first dimension is the row; see `select`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one step of a model gives.
+
+    Attributes:
+        logits: ``(rows, vocabulary)``, unnormalised log-probabilities of the next token; −inf forbids a token.
+        state: the state after this step, with the same rows.
+        weights: ``(rows, source length)``, the attention of this step averaged over heads, or None. The source length
+            is the same in all steps.
+    """
+
+    logits: Tensor
+    state: State
+    weights: Tensor | None = None
+
+
+StepFunction = Callable[[Tensor, State], Step]
+"""``step(tokens, state)`` with ``tokens`` int64 ``(rows,)``, the token that was emitted last (or the first one)."""
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One decoded sequence.
+
+    Attributes:
+        tokens: the emitted tokens, without the first token that was fed in and without the end sign.
+        score: the sum of the natural log-probabilities of all emitted tokens, the end sign's included, under the
+            model's own distribution (before temperature and filters).
+        rank: what hypotheses are ordered by: the length-normalised score in beam search, else the score.
+        finished: whether it ended by the end sign; otherwise it was cut off at the maximal length.
+        weights: ``(len(tokens) + finished, source length)``, one row of attention for each emitted token, the end
+            sign's last; None where the model gives none. On the model's device, columns of padding included. Not
+            compared by ``==``.
+    """
+
+    tokens: list[int]
+    score: float
+    rank: float
+    finished: bool
+    weights: Tensor | None = field(default=None, compare=False, repr=False)
+
+
+def select(state: State, rows: Tensor) -> State:
+    """Pick rows of a state: they may come in any order, repeated or left out.
+
+    Walks tuples, named tuples, lists and dicts. None stays None. An object that is not a tensor and has a method
+    ``select(rows)``, such as a cache, picks for itself.
+
+    Args:
+        state: the state, each tensor with the row as its first dimension.
+        rows: int64 ``(new rows,)``, on the state's device.
+
+    Raises:
+        TypeError: something in the state is none of these.
+    """
+    if state is None:
+        return None
+    if isinstance(state, Tensor):
+        return state.index_select(0, rows)
+    if callable(getattr(state, "select", None)):
+        return state.select(rows)
+    if isinstance(state, dict):
+        return {name: select(part, rows) for name, part in state.items()}
+    if isinstance(state, (tuple, list)):
+        parts = [select(part, rows) for part in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+    raise TypeError(
+        f"state: expected tensors in tuples, lists or dicts, or an object with select(rows), got {type(state).__name__}"
+    )
+
+
+def check_start(first: Tensor, eos: int, max_length: int) -> None:
+    """Check what every way to decode is given.
+
+    Raises:
+        ValueError: ``first`` is not int64 ``(rows,)``, ``eos`` is negative, or ``max_length`` is below 1.
+    """
+    if first.dim() != 1 or first.dtype != torch.int64:
+        raise ValueError(f"first: expected int64 of shape (rows,), got {first.dtype} of shape {tuple(first.shape)}")
+    if eos < 0:
+        raise ValueError(f"eos: must be a token, at least 0, got {eos}")
+    if max_length < 1:
+        raise ValueError(f"max_length: must be at least 1, got {max_length}")
+
+
+def advance(step: StepFunction, tokens: Tensor, state: State, eos: int) -> Step:
+    """Take one step and check its logits, which come back in single precision or better.
+
+    Raises:
+        ValueError: the logits are not ``(rows, vocabulary)``, or ``eos`` is not in the vocabulary.
+    """
+    taken = step(tokens, state)
+    logits = taken.logits
+    if logits.dim() != 2 or logits.shape[0] != tokens.shape[0]:
+        raise ValueError(f"logits: expected ({tokens.shape[0]}, vocabulary), got {tuple(logits.shape)}")
+    if eos >= logits.shape[1]:
+        raise ValueError(f"eos: must be below the vocabulary's size {logits.shape[1]}, got {eos}")
+    return replace(taken, logits=logits.to(torch.promote_types(logits.dtype, torch.float32)))
+
+
+def check_gains(gains: Tensor) -> None:
+    """Check log-probabilities for NaN, which is what logits that are no distribution turn into.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if gains.isnan().any():
+        raise ValueError("logits: not a distribution: a row has NaN or +inf, or has −inf for every token")

@@ -1,0 +1,1 @@
+"""Kernels: each knows a `Plan` and nothing else of the house."""

@@ -1,0 +1,63 @@
+"""Additive attention with its projections: Bahdanau, Cho and Bengio 2015."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.attend import Additive, Look, Mask, View
+from regard.nn.one_head import attend
+
+
+class AdditiveAttention(nn.Module):
+    """``s_ij = v · tanh(W q_i + U h_j + b)``, ``c_i = Σ_j softmax(s_i)_j h_j``.
+
+    Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473), appendix A.1.2: their s is the query here, h the memory, W_a, U_a
+    and v_a the weights of ``query``, ``key`` and ``v``. The memory itself is the value.
+
+    Args:
+        query_width: width of the queries.
+        memory_width: width of the memory.
+        width: width of the hidden layer, the paper's n'.
+
+    Raises:
+        ValueError: a width is not positive.
+    """
+
+    def __init__(self, query_width: int, memory_width: int, width: int):
+        super().__init__()
+        if min(query_width, memory_width, width) < 1:
+            raise ValueError(f"widths must be positive, got {query_width}, {memory_width}, {width}")
+        self.query = nn.Linear(query_width, width)
+        self.key = nn.Linear(memory_width, width, bias=False)
+        self.v = nn.Parameter(torch.empty(width))
+        nn.init.normal_(self.v, std=width**-0.5)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """``U h``, ``(B, Lk, width)``: compute it once where one memory is attended to many times."""
+        keys: Tensor = self.key(memory)
+        return keys
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        *,
+        keys: Tensor | None = None,
+        mask: Mask | Tensor | None = None,
+        look: Look | None = None,
+    ) -> tuple[Tensor, View | None]:
+        """Attend.
+
+        Args:
+            query: ``(B, Lq, query_width)``.
+            memory: ``(B, Lk, memory_width)``.
+            keys: what `keys` gave for this memory; None: computed here.
+            mask: as in `regard.attention`, with one head.
+            look: what to see of the weights.
+
+        Returns:
+            The context ``(B, Lq, memory_width)`` and the view, None without ``look``.
+        """
+        projected = self.keys(memory) if keys is None else keys
+        return attend(self.query(query), projected, memory, Additive(self.v), mask, look)

@@ -1,0 +1,65 @@
+"""The three scores of Luong, Pham and Manning 2015, as layers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from regard.attend import Additive, Bilinear, Dot, Look, Mask, Score, View
+from regard.nn.one_head import attend
+
+
+class LuongAttention(nn.Module):
+    """Global attention of Luong et al. 2015 (arXiv:1508.04025), equation 8; the memory is key and value.
+
+    ``dot``: ``s = q·h``; ``general``: ``s = q W h``; ``concat``: ``s = v · tanh(W [q; h])``, computed as
+    ``v · tanh(W_q q + W_h h)``, which is the same.
+
+    Args:
+        query_width: width of the queries.
+        memory_width: width of the memory; for ``dot`` it must be ``query_width``.
+        score: which of the three.
+
+    Raises:
+        ValueError: an unknown score, or ``dot`` with different widths.
+    """
+
+    def __init__(self, query_width: int, memory_width: int, score: Literal["dot", "general", "concat"] = "general"):
+        super().__init__()
+        if score not in ("dot", "general", "concat"):
+            raise ValueError(f"score: expected dot, general or concat, got {score!r}")
+        if score == "dot" and query_width != memory_width:
+            raise ValueError(f"memory_width: dot needs query_width, {query_width}, got {memory_width}; try general")
+        self.score = score
+        if score == "general":
+            self.weight = nn.Parameter(torch.empty(query_width, memory_width))
+            nn.init.xavier_uniform_(self.weight)
+        if score == "concat":
+            self.query = nn.Linear(query_width, query_width, bias=False)
+            self.key = nn.Linear(memory_width, query_width, bias=False)
+            self.v = nn.Parameter(torch.empty(query_width))
+            nn.init.normal_(self.v, std=query_width**-0.5)
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """The keys of ``memory``, ``(B, Lk, …)``: compute them once where one memory is attended to many times."""
+        return self.key(memory) if self.score == "concat" else memory
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        *,
+        keys: Tensor | None = None,
+        mask: Mask | Tensor | None = None,
+        look: Look | None = None,
+    ) -> tuple[Tensor, View | None]:
+        """Attend: arguments and result as in `regard.nn.AdditiveAttention.forward`."""
+        keys = self.keys(memory) if keys is None else keys
+        score: Score
+        if self.score == "concat":
+            query, score = self.query(query), Additive(self.v)
+        else:
+            score = Bilinear(self.weight) if self.score == "general" else Dot(scale=1.0)
+        return attend(query, keys, memory, score, mask, look)

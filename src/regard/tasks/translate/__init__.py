@@ -1,0 +1,1 @@
+"""Translation: from parallel text to a trained model, scores and alignments."""

@@ -1,0 +1,113 @@
+"""From parallel text to rows of tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regard.data import cldr
+from regard.data.parallel import read_parallel
+from regard.data.tokenizer import EOS, Tokenizer
+from regard.errors import UserError
+from regard.tasks.translate.config import DataConfig, TokenizerConfig
+
+Pairs = list[tuple[str, str]]
+
+_SET_ASIDE = 0.02
+_MOST_SET_ASIDE = 2000
+
+
+@dataclass(frozen=True)
+class Text:
+    """Training and validation pairs."""
+
+    train: Pairs
+    valid: Pairs
+
+
+def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Text:
+    """The text that a configuration names; what is skipped is told in a line. Raises UserError: it cannot be used."""
+    if config.train is None:
+        if config.valid is not None:
+            raise UserError("data.valid: needs --data.train, since the built-in corpus brings its own validation set")
+        return Text(
+            cldr.corpus(config.builtin_pairs, seed=seed, split="train"), cldr.corpus(1000, seed=seed, split="valid")
+        )
+    train = read_pairs(config.train, config, tell)
+    if config.valid is not None:
+        return Text(train, read_pairs(config.valid, config, tell))
+    return set_aside(train, seed, tell)
+
+
+def read_pairs(path: str, config: DataConfig, tell: Callable[[str], None]) -> Pairs:
+    """The pairs of one file. Raises UserError: it cannot be used."""
+    found = read_parallel(path, source=config.source, target=config.target, on_bad_line=config.on_bad_line)
+    notice = found.notice()
+    if notice is not None:
+        tell(notice)
+    return found.pairs
+
+
+def set_aside(pairs: Pairs, seed: int, tell: Callable[[str], None]) -> Text:
+    """Set a part aside for validation, chosen by source side, so that no source is in both.
+
+    Raises:
+        UserError: there are fewer than two different source sides.
+    """
+    sources = sorted({source for source, _ in pairs})
+    if len(sources) < 2:
+        raise UserError("data.train: needs at least two different source sides, one of them to validate on")
+    count = min(_MOST_SET_ASIDE, max(1, round(_SET_ASIDE * len(sources))))
+    held = set(random.Random(seed).sample(sources, count))
+    valid = [pair for pair in pairs if pair[0] in held]
+    tell(f"set aside {len(valid):,} of {len(pairs):,} pairs for validation (name your own with --data.valid)")
+    return Text([pair for pair in pairs if pair[0] not in held], valid)
+
+
+def train_tokenizers(pairs: Pairs, config: TokenizerConfig) -> tuple[Tokenizer, Tokenizer]:
+    """The source's and the target's tokenizer, trained on the training pairs alone."""
+    return (
+        Tokenizer.train((source for source, _ in pairs), kind=config.kind, size=config.source_size),
+        Tokenizer.train((target for _, target in pairs), kind=config.kind, size=config.target_size),
+    )
+
+
+def save_tokenizers(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
+    """Write both into a run's folder, where `regard.tasks.translate.model.load` finds them."""
+    source.save(folder / "source.tokenizer.json")
+    target.save(folder / "target.tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Pairs as tokens, each side closed by the end sign."""
+
+    source: list[list[int]]
+    target: list[list[int]]
+
+    @property
+    def lengths(self) -> list[tuple[int, int]]:
+        """Source and target length of each pair."""
+        return [(len(source), len(target)) for source, target in zip(self.source, self.target, strict=True)]
+
+
+def encode(pairs: Sequence[tuple[str, str]], source: Tokenizer, target: Tokenizer) -> Rows:
+    """Pairs as tokens."""
+    return Rows(
+        [row + [EOS] for row in source.encode_batch([s for s, _ in pairs])],
+        [row + [EOS] for row in target.encode_batch([t for _, t in pairs])],
+    )
+
+
+def drop_long(rows: Rows, longest: int, tell: Callable[[str], None]) -> Rows:
+    """Without pairs of which a side is longer than ``longest``. Raises UserError: none is left."""
+    kept = [i for i, pair in enumerate(rows.lengths) if max(pair) <= longest]
+    if not kept:
+        raise UserError(f"data.max_length: all {len(rows.source):,} training pairs are longer than {longest} tokens")
+    if len(kept) < len(rows.source):
+        tell(
+            f"left out {len(rows.source) - len(kept):,} training pairs longer than {longest} tokens (--data.max-length)"
+        )
+    return Rows([rows.source[i] for i in kept], [rows.target[i] for i in kept])

@@ -1,0 +1,134 @@
+"""The translator of a run: from a configuration and tokenizers, or from the run's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from regard.data.batching import fill
+from regard.data.padding import pad
+from regard.data.tokenizer import BOS, EOS, PAD, Tokenizer
+from regard.decode import Hypothesis, beam_search, greedy
+from regard.errors import UserError
+from regard.explain.alignment import Alignment
+from regard.models.rnn import RNNTranslator
+from regard.tasks.translate.config import ModelConfig, TranslateConfig
+from regard.train import checkpoint
+
+_BATCH_TOKENS = 8192
+"""Source tokens, times beams, of one batch of decoding."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A translation.
+
+    Attributes:
+        source: the text that came in.
+        text: the translation.
+        score: its log-probability, the end sign included.
+        alignment: what each target piece attended to; None for a model without attention.
+    """
+
+    source: str
+    text: str
+    score: float
+    alignment: Alignment | None
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A trained model with its tokenizers."""
+
+    model: RNNTranslator
+    source: Tokenizer
+    target: Tokenizer
+
+    def translate(self, texts: Sequence[str], *, beam: int = 5, length_penalty: float = 1.0) -> Iterator[Translation]:
+        """Translate ``texts``, in their order; ``beam=1`` is greedy. An empty text gives an empty translation."""
+        rows = [self.source.encode(text.strip()) + [EOS] for text in texts]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        found: dict[int, Translation] = {}
+        for batch in fill(order, [(len(row) * beam, 0) for row in rows], _BATCH_TOKENS):
+            for index, hypothesis in zip(
+                batch, self._decode([rows[i] for i in batch], beam, length_penalty), strict=True
+            ):
+                found[index] = self._translation(texts[index], rows[index], hypothesis)
+        return (found[i] for i in range(len(rows)))
+
+    def align(self, text: str, target: str) -> Alignment:
+        """What the model attends to while it is made to write ``target``. Raises UserError: it has no attention."""
+        if self.model.attend is None:
+            raise UserError("look: this run has no attention to look at (it was trained with --model.attention none)")
+        source, written = self.source.encode(text.strip()) + [EOS], self.target.encode(target.strip()) + [EOS]
+        device = self.model.output_bias.device
+        with torch.inference_mode():
+            self.model.eval()
+            state = self.model.start(*pad([source], PAD, device))
+            weights = []
+            for token in [BOS, *written[:-1]]:
+                step = self.model.step(torch.tensor([token], device=device), state)
+                state = step.state
+                assert step.weights is not None
+                weights.append(step.weights[0].cpu())
+        return self._alignment(source, written, torch.stack(weights).numpy())
+
+    def _decode(self, rows: list[list[int]], beam: int, length_penalty: float) -> list[Hypothesis]:
+        device = self.model.output_bias.device
+        longest = 2 * max(len(row) for row in rows) + 10
+        with torch.inference_mode():
+            self.model.eval()
+            state = self.model.start(*pad(rows, PAD, device))
+            first = torch.full((len(rows),), BOS, device=device)
+            if beam == 1:
+                return greedy(self.model.step, state, first, eos=EOS, max_length=longest)
+            found = beam_search(
+                self.model.step, state, first, eos=EOS, max_length=longest, beam=beam, length_penalty=length_penalty
+            )
+        return [best[0] for best in found]
+
+    def _translation(self, text: str, source: list[int], hypothesis: Hypothesis) -> Translation:
+        if not text.strip():
+            return Translation(text, "", 0.0, None)
+        alignment = None
+        if hypothesis.weights is not None:
+            written = hypothesis.tokens + [EOS] * hypothesis.finished
+            alignment = self._alignment(source, written, hypothesis.weights[:, : len(source)].cpu().numpy())
+        return Translation(text, self.target.decode(hypothesis.tokens), hypothesis.score, alignment)
+
+    def _alignment(self, source: list[int], target: list[int], weights: np.ndarray) -> Alignment:
+        return Alignment(tuple(self.source.pieces(source)), tuple(self.target.pieces(target)), weights)
+
+
+def build(config: ModelConfig, source: Tokenizer, target: Tokenizer) -> RNNTranslator:
+    """A fresh model for these tokenizers."""
+    return RNNTranslator(
+        len(source), len(target), embedding=config.embedding, dim=config.dim, attention=config.attention,
+        dropout=config.dropout,
+    )  # fmt: skip
+
+
+def load(run: Path, config: TranslateConfig, which: str = "best") -> Translator:
+    """The translator of a run's folder.
+
+    Raises:
+        UserError: the run has no such checkpoint, a file is missing or unreadable, or the weights do not fit the
+            configuration.
+    """
+    source, target = (Tokenizer.load(run / f"{side}.tokenizer.json") for side in ("source", "target"))
+    model = build(config.model, source, target)
+    weights = checkpoint.load_tensors(run, which, "model")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{run}: the {which} checkpoint does not fit config.yaml: {_reason(error)}") from error
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return Translator(model.eval(), source, target)
+
+
+def _reason(error: RuntimeError) -> str:
+    return str(error).strip().splitlines()[-1].strip()

@@ -1,0 +1,138 @@
+"""Checkpoints that a kill at any moment cannot spoil: written under a temporary name, flushed, then renamed.
+
+A checkpoint is a folder ``checkpoints/step-000123`` with ``model.safetensors``, ``optimizer.safetensors`` and
+``state.json``. ``last.json`` and ``best.json`` in the run's folder name the ones that count; a folder appears under its
+final name only when all in it is on the disk, and the pointers change only after that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from regard.errors import UserError
+
+Which = str
+"""``"last"`` or ``"best"``."""
+
+
+def save(
+    run: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any], which: list[Which]
+) -> Path:
+    """Write a checkpoint and point ``which`` at it; older ones that nothing points at are removed.
+
+    Args:
+        run: the run's folder.
+        step: names the checkpoint.
+        tensors: file name without ending → tensors by name.
+        state: whatever JSON can hold.
+        which: the pointers to move: ``"last"``, ``"best"``.
+
+    Raises:
+        UserError: the disk is full or not writable; what was there before still stands.
+    """
+    folder = run / "checkpoints" / f"step-{step:07d}"
+    fresh = folder.with_name(folder.name + ".tmp")
+    try:
+        if not (folder / "state.json").exists():
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
+            for name, content in tensors.items():
+                save_file(
+                    {key: t.detach().cpu().contiguous() for key, t in content.items()}, fresh / f"{name}.safetensors"
+                )
+            (fresh / "state.json").write_text(json.dumps(state))
+            for path in [*fresh.iterdir(), fresh]:
+                _flush(path)
+            fresh.rename(folder)
+            _flush(folder.parent)
+        for name in which:
+            write_json(run / f"{name}.json", {"checkpoint": folder.name, "step": step})
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
+        raise UserError(
+            f"{folder}: cannot write the checkpoint: {reason}; the checkpoints before it are kept"
+        ) from error
+    _prune(run)
+    return folder
+
+
+def load_state(run: Path, which: Which) -> dict[str, Any]:
+    """The JSON state of a checkpoint. Raises UserError: there is none, or it cannot be read."""
+    return read_json(_pointed(run, which) / "state.json")
+
+
+def load_tensors(run: Path, which: Which, name: str) -> dict[str, Tensor]:
+    """One file's tensors. Raises UserError: there is none, or it cannot be read."""
+    path = _pointed(run, which) / f"{name}.safetensors"
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; the checkpoint is not complete") from error
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error}); {_other(run, which)}") from error
+
+
+def exists(run: Path, which: Which = "last") -> bool:
+    """Whether the run has such a checkpoint."""
+    return (run / f"{which}.json").exists()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON under a temporary name, flush and rename. Raises OSError as the system gives it."""
+    fresh = path.with_name(path.name + ".tmp")
+    fresh.write_text(json.dumps(content, indent=1))
+    _flush(fresh)
+    os.replace(fresh, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises UserError: it is missing, or something else."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _pointed(run: Path, which: Which) -> Path:
+    if not exists(run, which):
+        raise UserError(
+            f"{run}: has no {which} checkpoint; the training has not come to its first one, or this is no run"
+        )
+    name = read_json(run / f"{which}.json").get("checkpoint")
+    if not isinstance(name, str) or Path(name).name != name:
+        raise UserError(f"{run / which}.json: names no checkpoint, got {name!r}")
+    return run / "checkpoints" / name
+
+
+def _other(run: Path, which: Which) -> str:
+    other = "last" if which == "best" else "best"
+    return f"try --checkpoint {other}" if exists(run, other) else "train again"
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _prune(run: Path) -> None:
+    keep = {read_json(path).get("checkpoint") for path in (run / "last.json", run / "best.json") if path.exists()}
+    for folder in (run / "checkpoints").iterdir():
+        if folder.name not in keep:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,56 @@
+"""What can be set about training; free of torch, so that the command line can show it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train."""
+
+    epochs: int = 20
+    """Passes over the training data; the learning rate falls to zero over them."""
+    tokens: int = 4096
+    """Source and target tokens of one batch, padding included, over all processes."""
+    learning_rate: float = 2e-3
+    """Highest learning rate, reached after the warm-up."""
+    warmup: int = 200
+    """Steps over which the learning rate rises from zero."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+    clip: float = 1.0
+    """Largest norm of the gradient; larger ones are scaled down."""
+    label_smoothing: float = 0.1
+    """Share of the target's probability that is spread over all tokens."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: matrix products in half precision (autocast); on CPUs with AMX or BF16 instructions much faster."""
+    metric: Literal["loss", "bleu", "chrf", "exact"] = "loss"
+    """Validation figure that decides which checkpoint is the best, and when to stop early."""
+    evaluate_every: int | None = None
+    """Steps between validations; without it, once an epoch."""
+    patience: int | None = None
+    """Stop after this many validations without a better figure; without it, never early."""
+    save_every: int = 200
+    """Steps between checkpoints; one is also made at each validation, and on Ctrl-C."""
+    seed: int = 0
+    """Seed of the weights, the order of the data and dropout: the same seed gives the same run."""
+    tensorboard: bool = False
+    """Also log for TensorBoard, in the run's folder."""
+    fsdp: bool = False
+    """With several processes: shard weights and optimizer (FSDP2) instead of copying them (DDP)."""
+
+    def problem(self) -> str | None:
+        """The first setting that is out of range, as a sentence; None if all are well."""
+        positive = ("epochs", "tokens", "learning_rate", "clip", "save_every", "evaluate_every", "patience")
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                return f"train.{name}: must be above 0, got {value}"
+        for name in ("warmup", "weight_decay", "seed"):
+            if getattr(self, name) < 0:
+                return f"train.{name}: must not be below 0, got {getattr(self, name)}"
+        if not 0 <= self.label_smoothing < 1:
+            return f"train.label_smoothing: must be at least 0 and below 1, got {self.label_smoothing}"
+        return None

@@ -1,0 +1,134 @@
+"""Progress on the terminal, figures in ``metrics.jsonl``, and TensorBoard where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from regard.errors import require
+
+_SMOOTH = 0.97
+_LINE_SECONDS = 20.0
+"""Without a terminal, how often a line of progress is printed."""
+
+
+class Log:
+    """Shows one bar on a terminal, a line now and then elsewhere, nothing if ``shown`` is False.
+
+    Args:
+        run: the run's folder, where figures are kept; None: nowhere.
+        shown: False in all processes but the first.
+        tensorboard: also write TensorBoard's event files.
+    """
+
+    def __init__(self, run: Path | None, *, shown: bool = True, tensorboard: bool = False):
+        self.console = Console(quiet=not shown, stderr=True)
+        self._path = run / "metrics.jsonl" if run is not None and shown else None
+        self._writer: Any = None
+        if tensorboard and shown and run is not None:
+            writer = require("torch.utils.tensorboard", "tensorboard", "logging for TensorBoard")
+            self._writer = writer.SummaryWriter(run / "tensorboard")
+        columns = (
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[figures]}"),
+        )  # fmt: skip
+        self._bar = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self._bar_task = self._bar.add_task("training", total=1.0, figures="")
+        self._loss: float | None = None
+        self._speed: float | None = None
+        self._began, self._began_progress = time.monotonic(), 0.0
+        self._last_line: float | None = None
+
+    def __enter__(self) -> Log:
+        self._began = time.monotonic()
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._bar.update(self._bar_task, completed=1.0)
+        self._bar.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def step(
+        self,
+        step: int,
+        epoch: int,
+        progress: float,
+        *,
+        loss: float,
+        tokens: int,
+        seconds: float,
+        rate: float,
+        norm: float,
+    ) -> None:
+        """One step was taken."""
+        if self._last_line is None:
+            self._began_progress, self._last_line = progress, time.monotonic()
+        speed = tokens / max(seconds, 1e-9)
+        self._loss = loss if self._loss is None else _SMOOTH * self._loss + (1 - _SMOOTH) * loss
+        self._speed = speed if self._speed is None else _SMOOTH * self._speed + (1 - _SMOOTH) * speed
+        done = progress - self._began_progress
+        left = (time.monotonic() - self._began) / done * (1 - progress) if done > 0 else None
+        figures = f"loss {self._loss:.3f} · {self._speed:,.0f} tokens/s · {_clock(left)} left"
+        self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=figures)
+        if not self.console.is_terminal and time.monotonic() - self._last_line >= _LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.console.print(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {figures}", highlight=False, soft_wrap=True)
+        if step % 10 == 0:
+            self._keep(
+                {"step": step, "epoch": epoch, "loss": loss, "rate": rate, "norm": norm, "tokens_per_second": speed}
+            )
+
+    def evaluation(self, step: int, epoch: int, figures: dict[str, float], *, better: bool, stopped: bool) -> None:
+        """The model was validated."""
+        text = " · ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+        speed = f" · {self._speed:,.0f} tokens/s" if self._speed else ""
+        loss = f" · training loss {self._loss:.3f}" if self._loss is not None else ""
+        note = " · best so far" if better else (" · no longer better: stopping early" if stopped else "")
+        self.console.print(f"epoch {epoch + 1} · step {step} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True)
+        self._keep({"step": step, "epoch": epoch, **{f"valid_{name}": figure for name, figure in figures.items()}})
+
+    def resumed(self, step: int, best: float | None) -> None:
+        """Training goes on after ``step`` steps: what was noted of later ones is taken back."""
+        self.console.print(f"resuming after step {step}", highlight=False, soft_wrap=True)
+        if self._path is not None and self._path.exists():
+            kept = [line for line in self._path.read_text().splitlines() if _step(line) <= step]
+            fresh = self._path.with_suffix(".tmp")
+            fresh.write_text("".join(f"{line}\n" for line in kept))
+            os.replace(fresh, self._path)
+
+    def _keep(self, figures: dict[str, float]) -> None:
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(json.dumps(figures) + "\n")
+        if self._writer is not None:
+            for name, figure in figures.items():
+                if name not in ("step", "epoch"):
+                    self._writer.add_scalar(name, figure, int(figures["step"]))
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return "…"
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def _step(line: str) -> float:
+    """The step of a noted line; a line cut short by a kill counts as the latest."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

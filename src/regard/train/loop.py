@@ -1,0 +1,201 @@
+"""The training loop, the same for every task and for one process or many.
+
+Where training stands is (epoch, index of the batch in the epoch). The order of the data and the learning rate are pure
+functions of that and of the seed, and the random states are saved, so a run that is killed and resumed takes exactly
+the steps that an uninterrupted one takes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from regard.errors import UserError
+from regard.train import checkpoint
+from regard.train.config import TrainConfig
+from regard.train.distributed import World, whole
+from regard.train.interrupt import Interrupt
+from regard.train.log import Log
+from regard.train.memory import keep_freed_memory
+from regard.train.schedule import rate
+from regard.train.state import gather_tensors, random_states, restore_random_states, restore_tensors
+
+
+class Trainable(Protocol):
+    """What a task gives to the loop."""
+
+    model: nn.Module
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """The batches of an epoch, as rows of the training data: a pure function of the epoch."""
+        ...
+
+    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
+        """The summed loss of these rows, and over how many tokens it is summed."""
+        ...
+
+    def evaluate(self) -> dict[str, float]:
+        """Validation figures of ``model`` by name, ``loss`` among them; called in evaluation mode, without gradient."""
+        ...
+
+
+@dataclass
+class Progress:
+    """Where training stands; saved with each checkpoint."""
+
+    epoch: int = 0
+    index: int = 0
+    step: int = 0
+    best: float | None = None
+    waited: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    finished: bool = False
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: Log, resume: bool = False) -> Progress:
+    """Train, validate and save until the epochs are over or validation no longer improves.
+
+    Args:
+        task: model, data and loss.
+        config: how to train.
+        run: the folder of checkpoints.
+        world: this process among all.
+        log: where progress is shown and figures are kept.
+        resume: go on from the last checkpoint.
+
+    Returns:
+        Where training ended.
+
+    Raises:
+        UserError: a checkpoint cannot be read or written, or the loss is no longer finite.
+        regard.train.interrupt.Interrupted: Ctrl-C or SIGTERM; the state is saved.
+    """
+    return _Run(task, config, run, world, log).go(resume)
+
+
+class _Run:
+    """The variables of one training run."""
+
+    def __init__(self, task: Trainable, config: TrainConfig, run: Path, world: World, log: Log):
+        keep_freed_memory()
+        self.task, self.config, self.run, self.world, self.log = task, config, run, world, log
+        task.model.to(world.device)
+        self.model = world.wrap(task.model, config.fsdp)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay,
+            fused=not (config.fsdp and world.size > 1),
+        )  # fmt: skip
+        self.at = Progress()
+        torch.manual_seed(config.seed + 1 + world.rank)
+
+    def go(self, resume: bool) -> Progress:
+        if resume:
+            self._restore()
+        with Interrupt() as interrupt, self.log:
+            while self.at.epoch < self.config.epochs and not self.at.finished:
+                batches = self.task.batches(self.at.epoch)
+                while self.at.index < len(batches) and not self.at.finished:
+                    self._train_step(batches)
+                    due = self._evaluation_due(len(batches))
+                    if due:
+                        self._evaluate()
+                    stop = bool(self.world.sum(float(interrupt.asked))[0])
+                    if not due and (stop or self.at.step % self.config.save_every == 0):
+                        self._save(["last"])
+                    if stop:
+                        raise interrupt.interrupted(self.at.step)
+                self.at.epoch, self.at.index = self.at.epoch + 1, 0
+        return self.at
+
+    def _train_step(self, batches: list[list[int]]) -> None:
+        began, config, world = time.perf_counter(), self.config, self.world
+        rows = batches[self.at.index]
+        share = rows[world.rank :: world.size]
+        progress = (self.at.epoch + self.at.index / len(batches)) / config.epochs
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(self.at.step, progress, highest=config.learning_rate, warmup=config.warmup)
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            # A process without a row of its own runs another's at weight zero: all must meet in backward.
+            loss, count = self.task.loss(self.model, share or rows[:1])
+        if not share:
+            loss, count = loss * 0.0, 0
+        total, tokens = world.sum(loss.item(), count)
+        if not math.isfinite(total):
+            raise UserError(
+                f"training: the loss is {total} at step {self.at.step}; the last checkpoint is kept; "
+                "try a smaller --train.learning-rate"
+            )
+        # Gradients are averaged over the processes, the loss over all tokens.
+        (loss * (world.size / tokens)).backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimizer.step()
+        self.at.index += 1
+        self.at.step += 1
+        self.at.tokens += int(tokens)
+        self.at.seconds += time.perf_counter() - began
+        self.log.step(
+            self.at.step, self.at.epoch, progress, loss=total / tokens, tokens=int(tokens),
+            seconds=time.perf_counter() - began, rate=self.optimizer.param_groups[0]["lr"], norm=_number(norm),
+        )  # fmt: skip
+
+    def _evaluation_due(self, batches: int) -> bool:
+        every = self.config.evaluate_every
+        last = self.at.epoch + 1 == self.config.epochs and self.at.index == batches
+        return last or (self.at.index == batches if every is None else self.at.step % every == 0)
+
+    def _evaluate(self) -> None:
+        self.model.eval()
+        with torch.no_grad(), whole(self.model):
+            figures = self.task.evaluate()
+        metric = self.config.metric
+        if metric not in figures:
+            raise UserError(f"train.metric: this task gives {', '.join(figures)}, not {metric}")
+        figure = figures[metric]
+        sign = -1.0 if metric == "loss" else 1.0
+        better = self.at.best is None or sign * figure > sign * self.at.best
+        self.at.best = figure if better else self.at.best
+        self.at.waited = 0 if better else self.at.waited + 1
+        self.at.finished = self.config.patience is not None and self.at.waited >= self.config.patience
+        self.at.figures = figures
+        self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, stopped=self.at.finished)
+        self._save(["last", "best"] if better else ["last"])
+
+    def _save(self, which: list[str]) -> None:
+        tensors = gather_tensors(self.model, self.optimizer)
+        state = {"progress": asdict(self.at), "random": self.world.gather(random_states())}
+        problem = ""
+        if self.world.first:
+            try:
+                checkpoint.save(self.run, self.at.step, tensors, state, which)
+            except UserError as error:
+                problem = str(error)
+        problem = str(self.world.gather(problem)[0])
+        if problem:
+            raise UserError(problem)
+
+    def _restore(self) -> None:
+        state = checkpoint.load_state(self.run, "last")
+        if len(state["random"]) != self.world.size:
+            raise UserError(
+                f"resume: {self.run} was trained by {len(state['random'])} processes, got {self.world.size}"
+            )
+        tensors = {name: checkpoint.load_tensors(self.run, "last", name) for name in ("model", "optimizer")}
+        restore_tensors(self.model, self.optimizer, tensors)
+        restore_random_states(state["random"][self.world.rank])
+        self.at = Progress(**state["progress"])
+        self.log.resumed(self.at.step, self.at.best)
+
+
+def _number(norm: Any) -> float:
+    """The gradient's norm, which is a sharded tensor under FSDP2."""
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)

@@ -1,0 +1,69 @@
+"""The folder of a run: whose it is, how it was configured; made whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from regard import __version__
+from regard.errors import UserError
+from regard.train import checkpoint
+
+_MARK = "run.json"
+
+
+def fresh_name(task: str) -> Path:
+    """A folder for a new run under ``runs``, named after the task and the time."""
+    return Path("runs") / f"{task}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
+    """Make a run's folder: ``fill`` writes into a temporary folder, which is then renamed.
+
+    Raises:
+        UserError: the folder is taken, or cannot be written.
+    """
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        told = (
+            f"holds a run already; go on with it by --resume {run}, or" if (run / _MARK).exists() else "is not empty;"
+        )
+        raise UserError(f"--run: {run} {told} name another folder")
+    fresh = run.with_name(f".{run.name}.{os.getpid()}.tmp")
+    try:
+        fresh.mkdir(parents=True)
+        fill(fresh)
+        checkpoint.write_json(fresh / _MARK, {"task": task, "version": __version__})
+        if run.exists():
+            run.rmdir()
+        fresh.rename(run)
+    except OSError as error:
+        raise UserError(f"--run: cannot make the folder {run}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def check(run: Path, task: str) -> None:
+    """Make sure that ``run`` is a folder of a run of ``task``. Raises UserError: it is not, and what it is."""
+    if not run.exists():
+        near = (
+            sorted(path.name for path in run.parent.glob("*/") if (path / _MARK).exists())
+            if run.parent.is_dir()
+            else []
+        )
+        told = f"; runs there: {', '.join(near[:5])}" if near else ""
+        raise UserError(f"{run}: no such run folder{told}")
+    if not (run / _MARK).exists():
+        raise UserError(f"{run}: not a folder of a run (it has no {_MARK})")
+    found = kind(run)
+    if found != task:
+        raise UserError(f"{run}: is a run of the task {found!r}, not of {task!r}")
+
+
+def kind(run: Path) -> str:
+    """The task of a run's folder. Raises UserError: the folder is not one of a run."""
+    if not (run / _MARK).exists():
+        raise UserError(f"{run}: not a folder of a run (it has no {_MARK})")
+    return str(checkpoint.read_json(run / _MARK).get("task"))

@@ -1,0 +1,71 @@
+"""All that a run needs to go on exactly: weights, optimizer, random states; the same for one process and many."""
+
+from __future__ import annotations
+
+import base64
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+
+_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def gather_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
+    """Whole weights, and the optimizer's state as ``"weight's name:moment"``.
+
+    Every process must call it; under several, only the first is given anything.
+    """
+    state: Any = get_optimizer_state_dict(model, optimizer, options=_FULL).get("state", {})
+    moments = {
+        f"{name}:{moment}": torch.as_tensor(value) for name, all_ in state.items() for moment, value in all_.items()
+    }
+    weights: Any = get_model_state_dict(model, options=_FULL)
+    return {"model": weights, "optimizer": moments}
+
+
+def restore_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, dict[str, Tensor]]) -> None:
+    """Put back what `gather_tensors` gave."""
+    weights: Any = tensors["model"]
+    set_model_state_dict(model, weights, options=_FULL)
+    state: dict[str, Any] = {}
+    for key, value in tensors["optimizer"].items():
+        name, moment = key.rsplit(":", 1)
+        state.setdefault(name, {})[moment] = value
+    groups = get_optimizer_state_dict(model, optimizer, options=StateDictOptions(full_state_dict=True))["param_groups"]
+    set_optimizer_state_dict(model, optimizer, {"state": state, "param_groups": groups}, options=_FULL)
+
+
+def random_states() -> dict[str, Any]:
+    """This process's random states, of Python, NumPy and torch, ready for JSON."""
+    numpy_state: Any = np.random.get_state(legacy=False)
+    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
+    cuda = [_text(state) for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else []
+    return {"python": random.getstate(), "numpy": numpy_state, "torch": _text(torch.get_rng_state()), "cuda": cuda}
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put back what `random_states` gave."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(_tensor(states["torch"]))
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([_tensor(state) for state in states["cuda"]])
+
+
+def _text(state: Tensor) -> str:
+    return base64.b64encode(state.numpy().tobytes()).decode()
+
+
+def _tensor(text: str) -> Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)

@@ -1,0 +1,67 @@
+"""A small training job that the tests of the loop run in processes of their own: see `main`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from regard.data.batching import batches
+from regard.data.padding import pad
+from regard.models.rnn import RNNTranslator
+from regard.train.config import TrainConfig
+from regard.train.distributed import world
+from regard.train.log import Log
+from regard.train.loop import Progress, fit
+
+VOCABULARY = 23
+
+
+class Reverse:
+    """Write a row of numbers backwards; token 1 begins, token 2 ends."""
+
+    def __init__(self, *, dropout: float = 0.1, rows: int = 67):
+        random = torch.Generator().manual_seed(5)
+        lengths = torch.randint(1, 8, (rows,), generator=random).tolist()
+        self.rows = [torch.randint(3, VOCABULARY, (n,), generator=random).tolist() for n in lengths]
+        torch.manual_seed(0)
+        self.model: nn.Module = RNNTranslator(VOCABULARY, VOCABULARY, embedding=11, dim=14, dropout=dropout)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        return batches([(len(row), len(row) + 1) for row in self.rows], tokens=64, seed=3, epoch=epoch)
+
+    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
+        source, lengths = pad([self.rows[i] for i in rows], 0)
+        target, target_lengths = pad([[*self.rows[i][::-1], 2] for i in rows], 0)
+        given = torch.cat([torch.ones_like(target[:, :1]), target[:, :-1]], 1)
+        real = torch.arange(target.shape[1]) < target_lengths[:, None]
+        logits = model(source, lengths, given, real)
+        return nn.functional.cross_entropy(logits, target[real], reduction="sum"), int(real.sum())
+
+    def evaluate(self) -> dict[str, float]:
+        loss, count = self.loss(self.model, list(range(len(self.rows))))
+        return {"loss": float(loss) / count}
+
+
+def run(folder: Path, *, resume: bool = False, dropout: float = 0.1, **settings: object) -> tuple[Progress, Reverse]:
+    """Train in ``folder``."""
+    config = TrainConfig(**{"epochs": 3, "tokens": 64, "warmup": 5, "save_every": 3, **settings})  # type: ignore[arg-type]
+    task = Reverse(dropout=dropout)
+    with world() as here:
+        log = Log(folder, shown=here.first)
+        return fit(task, config, folder, here, log=log, resume=resume), task
+
+
+def main() -> None:
+    """``python job.py FOLDER '{"settings": …}'``: train, or go on where the folder has a checkpoint."""
+    folder = Path(sys.argv[1])
+    settings = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    torch.set_num_threads(1)
+    run(folder, resume=(folder / "last.json").exists(), **settings)
+
+
+if __name__ == "__main__":
+    main()
