@@ -114,7 +114,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
             raise ValueError(f"{name}: must have query's {query.dim()} dimensions, got shape {tuple(tensor.shape)}")
         if tensor.device != query.device:
             raise ValueError(f"{name}: is on {tensor.device}, query on {query.device}")
-        if tensor.dtype != query.dtype and not torch.is_autocast_enabled(query.device.type):
+        if tensor.dtype != query.dtype and not _autocasts(query.device.type):
             raise TypeError(f"{name}: must have query's dtype {query.dtype}, got {tensor.dtype}")
     q, k, v = tuple(query.shape), tuple(key.shape), tuple(value.shape)
     if v[:-1] != k[:-1]:
@@ -131,7 +131,7 @@ def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[
     The additive score has no matrix product, and its tanh is no faster in half precision, so it stays as it is.
     """
     device = query.device.type
-    if not torch.is_autocast_enabled(device):
+    if not _autocasts(device):
         return query, key, value, score
     widest = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
     keep = widest is torch.float64 or isinstance(score, Additive)
@@ -141,3 +141,7 @@ def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[
     if isinstance(score, Additive):
         score = Additive(score.v.to(dtype), None if score.bias is None else score.bias.to(dtype))
     return query.to(dtype), key.to(dtype), value.to(dtype), score
+
+
+def _autocasts(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

@@ -78,9 +78,10 @@ class Lengths(Mask):
     def lower(self, shape: tuple[int, int, int, int], device: torch.device) -> Visible:
         """See `Mask.lower`."""
         batch, _, queries, keys = shape
-        end = _lengths("keys", self.keys, batch, device)[:, None, None].clamp(max=keys)
+        end = _lengths("keys", self.keys, batch, keys, device)[:, None, None]
         if self.queries is not None:
-            real = torch.arange(queries, device=device) < _lengths("queries", self.queries, batch, device)[:, None]
+            lengths = _lengths("queries", self.queries, batch, queries, device)
+            real = torch.arange(queries, device=device) < lengths[:, None]
             end = torch.where(real[:, None], end, 0)
         return Visible(end=end)
 
@@ -126,11 +127,16 @@ def _join(how: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, right: T
     return how(left, right)
 
 
-def _lengths(name: str, lengths: Tensor, batch: int, device: torch.device) -> Tensor:
+def _lengths(name: str, lengths: Tensor, batch: int, longest: int, device: torch.device) -> Tensor:
     if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype is torch.bool:
         raise TypeError(f"mask: Lengths.{name} must be an integer tensor of shape ({batch},), got {lengths!r}")
     if tuple(lengths.shape) != (batch,):
         raise ValueError(f"mask: Lengths.{name} must have shape ({batch},), got {tuple(lengths.shape)}")
     if lengths.device != device:
         raise ValueError(f"mask: Lengths.{name} is on {lengths.device}, query on {device}")
-    return lengths.to(torch.int64)
+    # Only where looking at the numbers is free: on a GPU it would wait, in a graph there are none yet.
+    if device.type == "cpu" and batch and not torch.compiler.is_compiling():
+        least, most = (int(bound) for bound in lengths.aminmax())
+        if least < 0 or most > longest:
+            raise ValueError(f"mask: Lengths.{name} must be from 0 to {longest}, got {lengths.tolist()}")
+    return lengths.to(torch.int64).clamp(0, longest)

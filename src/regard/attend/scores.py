@@ -59,14 +59,18 @@ class Cosine:
         """Lower to kernel terms. Raises ValueError: ``scale`` has another shape than ``(H,)``."""
         _same_width(query, key)
         precise = torch.promote_types(query.dtype, torch.float32)
-        query_hat, key_hat = (
-            _apart_from_nonfinite(lambda t: torch.nn.functional.normalize(t.to(precise), dim=-1), tensor)
-            for tensor in (query, key)
-        )
+        factor: float | Tensor
         if isinstance(self.scale, Tensor):
-            scale = _per_head("Cosine.scale", self.scale, (query.shape[1],)).to(precise)
-            return Prepared(query_hat * scale[:, None, None], key_hat, ScoreKind.DOT)
-        return Prepared(query_hat, key_hat, ScoreKind.DOT, float(self.scale))
+            scale, factor = 1.0, _per_head("Cosine.scale", self.scale, (query.shape[1],)).to(precise)[:, None, None]
+        else:
+            scale, factor = float(self.scale), 1.0
+
+        def unit(tensor: Tensor) -> Tensor:
+            return torch.nn.functional.normalize(tensor.to(precise), dim=-1)
+
+        query_hat = _apart_from_nonfinite(lambda tensor: unit(tensor) * factor, query)
+        key_hat = _apart_from_nonfinite(unit, key)
+        return Prepared(query_hat, key_hat, ScoreKind.DOT, scale)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,8 @@ Shape suffixes: B batch, H query heads, G key heads, Q queries, K keys, E key wi
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ def refuse(plan: Plan) -> str | None:
 def run(plan: Plan, lse: bool) -> tuple[Tensor, Tensor]:
     """The output ``(B, H, Lq, Ev)`` and, if asked for, the log-sum-exp ``(B, H, Lq)`` (else an empty tensor)."""
     dtype = plan.query.dtype
-    with torch.autocast(plan.query.device.type, enabled=False):
+    with _exact(plan):
         scores_BHQK, value_BHKV, seen_BHQ = _scores(plan)
         weights_BHQK = torch.softmax(scores_BHQK, -1)
         output_BHQV = weights_BHQK @ value_BHKV
@@ -33,7 +35,7 @@ def run(plan: Plan, lse: bool) -> tuple[Tensor, Tensor]:
 
 def weights(plan: Plan) -> tuple[Tensor, Tensor, Tensor | None]:
     """The weights ``(B, H, Lq, Lk)``, their log-sum-exp ``(B, H, Lq)``, and what is visible (None: all)."""
-    with torch.autocast(plan.query.device.type, enabled=False):
+    with _exact(plan):
         scores_BHQK, _, seen_BHQ = _scores(plan)
         weights_BHQK = torch.softmax(scores_BHQK, -1)
         if seen_BHQ is not None:
@@ -126,6 +128,12 @@ def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
     assert plan.vector is not None
     hidden_BHQKE = torch.tanh(query_BHQE[..., :, None, :] + key_BHKE[..., None, :, :])
     return torch.einsum("bhqke,he->bhqk", hidden_BHQKE, plan.vector.to(query_BHQE.dtype))
+
+
+def _exact(plan: Plan) -> AbstractContextManager[None]:
+    """Without autocast, where the device has it: the dtypes of the plan are meant."""
+    device = plan.query.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _lse(scores: Tensor, seen: Tensor | None) -> Tensor:

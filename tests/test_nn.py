@@ -1,0 +1,98 @@
+"""The layers: against the formulas, against PyTorch's own cell, and padding."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from regard import Lengths, Look
+from regard.nn import GRU, AdditiveAttention, LuongAttention
+
+B, LQ, LK, DQ, DM, WIDTH = 2, 3, 5, 7, 11, 13
+
+
+def _inputs() -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(B, LQ, DQ, generator=random), torch.randn(B, LK, DM, generator=random)
+
+
+def test_additive_attention_is_bahdanaus_formula() -> None:
+    torch.manual_seed(1)
+    layer = AdditiveAttention(DQ, DM, WIDTH)
+    query, memory = _inputs()
+    context, view = layer(query, memory, mask=Lengths(torch.tensor([5, 2])), look=Look(rows=slice(None)))
+    for b, length in enumerate([5, 2]):
+        for i in range(LQ):
+            w, u = layer.query(query[b, i]), layer.key.weight @ memory[b, :length].T
+            weights = torch.softmax(layer.v @ torch.tanh(w[:, None] + u), 0)
+            torch.testing.assert_close(context[b, i], weights @ memory[b, :length])
+            torch.testing.assert_close(view.rows[b, 0, i, :length], weights)
+    assert torch.equal(view.rows[1, 0, :, 2:], torch.zeros(LQ, 3))
+
+
+@pytest.mark.parametrize("score", ["dot", "general", "concat"])
+def test_luongs_scores(score: str) -> None:
+    torch.manual_seed(1)
+    query, memory = _inputs()
+    query = query if score != "dot" else torch.randn(B, LQ, DM)
+    layer = LuongAttention(query.shape[-1], DM, score)
+    context, view = layer(query, memory, look=Look(rows=slice(None)))
+    for b in range(B):
+        for i in range(LQ):
+            q = query[b, i]
+            if score == "dot":
+                scores = torch.stack([q @ h for h in memory[b]])
+            elif score == "general":
+                scores = torch.stack([q @ layer.weight @ h for h in memory[b]])
+            else:
+                joined = torch.cat([layer.query.weight, layer.key.weight], 1)
+                scores = torch.stack([layer.v @ torch.tanh(joined @ torch.cat([q, h])) for h in memory[b]])
+            weights = torch.softmax(scores, 0)
+            torch.testing.assert_close(view.rows[b, 0, i], weights)
+            torch.testing.assert_close(context[b, i], weights @ memory[b])
+
+
+@pytest.mark.parametrize("layer", [AdditiveAttention(DQ, DM, WIDTH), LuongAttention(DQ, DM, "concat")])
+def test_keys_computed_once_are_the_same(layer: AdditiveAttention | LuongAttention) -> None:
+    query, memory = _inputs()
+    assert torch.equal(layer(query, memory)[0], layer(query, memory, keys=layer.keys(memory))[0])
+    assert layer(query, memory)[1] is None
+
+
+def test_wrong_layers_are_refused() -> None:
+    with pytest.raises(ValueError, match="dot needs query_width, 7, got 11"):
+        LuongAttention(7, 11, "dot")
+    with pytest.raises(ValueError, match="expected dot, general or concat, got 'cosine'"):
+        LuongAttention(7, 11, "cosine")
+    with pytest.raises(ValueError, match="widths must be positive"):
+        AdditiveAttention(7, 0, 3)
+
+
+def test_gru_is_pytorchs_cell() -> None:
+    torch.manual_seed(2)
+    ours, theirs = GRU(DQ, WIDTH), torch.nn.GRUCell(DQ, WIDTH)
+    with torch.no_grad():
+        theirs.weight_ih.copy_(ours.input.weight)
+        theirs.weight_hh.copy_(ours.state.weight)
+        theirs.bias_ih.copy_(ours.input.bias.normal_())
+        theirs.bias_hh.copy_(ours.state.bias.normal_())
+    inputs, real = torch.randn(B, LQ, DQ), torch.ones(B, LQ, dtype=torch.bool)
+    for reverse in (False, True):
+        states, last = ours(inputs, real, reverse=reverse)
+        state = torch.zeros(B, WIDTH)
+        for at in reversed(range(LQ)) if reverse else range(LQ):
+            state = theirs(inputs[:, at], state)
+            torch.testing.assert_close(states[:, at], state)
+        torch.testing.assert_close(last, state)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gru_carries_the_state_over_padding(reverse: bool) -> None:
+    layer = GRU(DQ, WIDTH)
+    inputs = torch.randn(1, 3, DQ)
+    padded = torch.cat([inputs, torch.full((1, 4, DQ), 9.0)], 1)
+    real = torch.arange(7)[None] < 3
+    states, last = layer(padded, real, reverse=reverse)
+    plain, plain_last = layer(inputs, real[:, :3], reverse=reverse)
+    torch.testing.assert_close(states[:, :3], plain)
+    torch.testing.assert_close(last, plain_last)

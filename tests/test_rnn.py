@@ -1,0 +1,88 @@
+"""The recurrent translator: padding, the step interface, learning, and its twin without attention."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from job import VOCABULARY, run
+from regard.data.padding import pad
+from regard.decode import greedy
+from regard.models.rnn import RNNTranslator
+
+KINDS = ["additive", "dot", "general", "concat", "none"]
+SOURCES = [[3, 4, 5, 6, 7], [8, 9], [10]]
+TARGETS = [[1, 11, 12], [1, 13, 14, 15, 16], [1]]
+
+
+def _model(kind: str, dtype: torch.dtype = torch.float64) -> RNNTranslator:
+    torch.manual_seed(0)
+    return RNNTranslator(VOCABULARY, VOCABULARY + 2, embedding=11, dim=14, attention=kind, dropout=0.2).to(dtype).eval()
+
+
+def _logits(model: RNNTranslator, sources: list[list[int]], targets: list[list[int]], extra: int = 0) -> torch.Tensor:
+    source, lengths = pad(sources, 0)
+    target, target_lengths = pad(targets, 0)
+    source = torch.nn.functional.pad(source, (0, extra), value=5)
+    target = torch.nn.functional.pad(target, (0, extra), value=5)
+    return model(source, lengths, target, torch.arange(target.shape[1]) < target_lengths[:, None])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_never_changes_a_result(kind: str) -> None:
+    model = _model(kind)
+    alone = torch.cat([_logits(model, [s], [t]) for s, t in zip(SOURCES, TARGETS, strict=True)])
+    torch.testing.assert_close(_logits(model, SOURCES, TARGETS), alone, atol=1e-12, rtol=0)
+    torch.testing.assert_close(_logits(model, SOURCES, TARGETS, extra=3), alone, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_never_changes_a_gradient(kind: str) -> None:
+    gradients = []
+    for extra in (0, 3):
+        model = _model(kind)
+        _logits(model, SOURCES, TARGETS, extra).square().sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_steps_give_what_the_whole_pass_gives(kind: str) -> None:
+    model = _model(kind)
+    whole = _logits(model, SOURCES[:1], TARGETS[:1])
+    state = model.start(*pad(SOURCES[:1], 0))
+    for at, token in enumerate(TARGETS[0]):
+        step = model.step(torch.tensor([token]), state)
+        state = step.state
+        torch.testing.assert_close(step.logits[0], whole[at], atol=1e-12, rtol=0)
+        if kind == "none":
+            assert step.weights is None
+        else:
+            assert step.weights.shape == (1, 5)
+            torch.testing.assert_close(step.weights.sum(), torch.tensor(1.0, dtype=torch.float64))
+
+
+def test_weights_of_padding_are_zero() -> None:
+    model = _model("additive")
+    weights = model.step(torch.tensor([1, 1, 1]), model.start(*pad(SOURCES, 0))).weights
+    assert torch.equal(weights > 0, torch.arange(5) < torch.tensor([[5], [2], [1]]))
+
+
+def test_it_learns_to_reverse(tmp_path) -> None:
+    progress, task = run(tmp_path, dropout=0.0, epochs=60, learning_rate=2e-2, save_every=1000, clip=5.0)
+    assert progress.figures["loss"] < 0.1
+    model = task.model.eval()
+    source, lengths = pad(task.rows, 0)
+    found = greedy(
+        model.step, model.start(source, lengths), torch.ones(len(task.rows), dtype=torch.int64), eos=2, max_length=12
+    )
+    right = sum(one.tokens == row[::-1] for one, row in zip(found, task.rows, strict=True))
+    assert right > 0.9 * len(task.rows)
+
+
+def test_wrong_models_are_refused() -> None:
+    with pytest.raises(ValueError, match="dim: must be even"):
+        RNNTranslator(5, 5, dim=7)
+    with pytest.raises(ValueError, match="dropout: must be at least 0 and below 1, got 1"):
+        RNNTranslator(5, 5, dropout=1)

@@ -1,0 +1,185 @@
+"""The training loop: kills, Ctrl-C, several processes, full disks, broken checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from job import run
+from regard.errors import UserError
+from regard.train import checkpoint
+from regard.train.interrupt import Interrupted
+from regard.train.log import Log
+from regard.train.schedule import rate
+
+JOB = Path(__file__).parent / "job.py"
+
+
+def _final(folder: Path, name: str = "model", which: str = "last") -> dict[str, torch.Tensor]:
+    pointed = json.loads((folder / f"{which}.json").read_text())["checkpoint"]
+    return load_file(folder / "checkpoints" / pointed / f"{name}.safetensors")
+
+
+def _assert_same(one: Path, other: Path) -> None:
+    for name in ("model", "optimizer"):
+        first, second = _final(one, name), _final(other, name)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def _start(folder: Path, settings: dict[str, object], **options: object) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(JOB), str(folder), json.dumps(settings)]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
+
+
+def _step(folder: Path) -> int:
+    try:
+        return int(json.loads((folder / "last.json").read_text())["step"])
+    except FileNotFoundError:
+        return 0
+
+
+def test_a_killed_run_resumes_bitwise(tmp_path: Path) -> None:
+    settings = {"epochs": 10, "save_every": 4}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    assert _start(whole, settings).wait() == 0
+    for wanted in (5, 50):
+        process = _start(killed, settings)
+        while _step(killed) < wanted:
+            assert process.poll() is None
+            time.sleep(0.002)
+        time.sleep(random.Random(wanted).uniform(0.0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert 0 < _step(killed) < _step(whole)
+    assert _start(killed, settings).wait() == 0
+    _assert_same(whole, killed)
+    strip = [
+        [line for line in (f / "metrics.jsonl").read_text().splitlines() if "valid" in line] for f in (whole, killed)
+    ]
+    assert strip[0] == strip[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    run(whole, epochs=3)
+    seen = 0
+
+    class Impatient(Log):
+        def step(self, step: int, *arguments: object, **figures: object) -> None:
+            nonlocal seen
+            seen = step
+            if step == 7:
+                os.kill(os.getpid(), number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("job.Log", Impatient)
+        with pytest.raises(Interrupted) as stop:
+            run(stopped, epochs=3, save_every=100)
+    assert stop.value.step == seen == _step(stopped) == 7
+    run(stopped, epochs=3, resume=True)
+    _assert_same(whole, stopped)
+
+
+@pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
+def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    settings = json.dumps({"dropout": 0.0, "epochs": 2, "fsdp": shard})
+    for folder, count in zip(folders, (1, 2), strict=True):
+        folder.mkdir()
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", str(JOB)]
+        done = subprocess.run([*command, str(folder), settings], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = ([json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for f in folders)
+    assert len(one) == len(two) > 2
+    for first, second in zip(one, two, strict=True):
+        for name in {"loss", "valid_loss", "norm"} & first.keys():
+            assert second[name] == pytest.approx(first[name], rel=2e-3)
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path, epochs=1)
+    before = _final(tmp_path)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(UserError, match=r"cannot write the checkpoint: No space left on device.*are kept"):
+        run(tmp_path, epochs=2, resume=True)
+    after = _final(tmp_path)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_broken_checkpoints_are_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has no last checkpoint"):
+        checkpoint.load_state(tmp_path, "last")
+    run(tmp_path, epochs=1)
+    path = next(tmp_path.rglob("model.safetensors"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="not a readable safetensors file"):
+        run(tmp_path, epochs=2, resume=True)
+    path.unlink()
+    with pytest.raises(UserError, match="no such file"):
+        checkpoint.load_tensors(tmp_path, "last", "model")
+    (tmp_path / "last.json").write_text('{"checkpoint": "../../etc"}')
+    with pytest.raises(UserError, match="names no checkpoint"):
+        checkpoint.load_state(tmp_path, "last")
+    (tmp_path / "last.json").write_text("nonsense")
+    with pytest.raises(UserError, match="not readable as JSON"):
+        checkpoint.load_state(tmp_path, "last")
+
+
+def test_patience_stops_early_and_best_stays(tmp_path: Path) -> None:
+    progress, _ = run(tmp_path, epochs=30, learning_rate=0.5, patience=2, clip=100.0)
+    assert progress.finished
+    figures = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["valid_loss"] for row in figures if "valid_loss" in row]
+    assert len(losses) < 30
+    assert min(losses) == losses[-3] == progress.best
+    assert _step(tmp_path) != json.loads((tmp_path / "best.json").read_text())["step"]
+
+
+def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="try a smaller --train.learning-rate"):
+        run(tmp_path, epochs=30, learning_rate=1e30, warmup=0)
+
+
+def test_resume_wants_as_many_processes(tmp_path: Path) -> None:
+    run(tmp_path, epochs=1)
+    state = next(tmp_path.rglob("state.json"))
+    content = json.loads(state.read_text())
+    content["random"] *= 2
+    state.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="trained by 2 processes, got 1"):
+        run(tmp_path, epochs=2, resume=True)
+
+
+def test_schedule() -> None:
+    assert rate(0, 0.0, highest=1.0, warmup=4) == 0.25
+    assert rate(3, 0.0, highest=1.0, warmup=4) == 1.0
+    assert rate(99, 0.5, highest=1.0, warmup=4) == pytest.approx(0.5)
+    assert rate(99, 1.0, highest=1.0, warmup=0) == pytest.approx(0.0)
+
+
+def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
+    log = Log(tmp_path, tensorboard=True)
+    with log:
+        log.evaluation(1, 0, {"loss": 2.0}, better=True, stopped=False)
+    assert list((tmp_path / "tensorboard").iterdir())
