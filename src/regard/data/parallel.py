@@ -1,0 +1,127 @@
+"""Parallel text from a user's files: TSV, CSV, JSONL, Parquet, two aligned files, or a Hugging Face dataset."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from regard.data import formats
+from regard.data.formats import Bad, Row
+from regard.data.lines import bare_suffix, check_file, read_lines
+from regard.errors import UserError
+
+_SHOWN = 3
+"""How many bad lines are told."""
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that cannot be used: its number from 1, why, and how it begins."""
+
+    line: int
+    reason: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"line {self.line:,}: {self.reason}" + (f" ({self.text!r})" if self.text else "")
+
+
+@dataclass(frozen=True)
+class ParallelText:
+    """The pairs of a file, and what of it could not be used.
+
+    Attributes:
+        pairs: source and target sides, stripped, in Unicode's composed form (NFC).
+        bad: the first lines that cannot be used.
+        bad_count: how many there are in all.
+        origin: the file's name, for messages.
+    """
+
+    pairs: list[tuple[str, str]]
+    bad: list[BadLine]
+    bad_count: int
+    origin: str
+
+    def notice(self) -> str | None:
+        """A line on what was left out, None if nothing was."""
+        if not self.bad_count:
+            return None
+        more = ", …" if self.bad_count > len(self.bad) else ""
+        total = self.bad_count + len(self.pairs)
+        return f"{self.origin}: {self.bad_count:,} of {total:,} lines left out: {'; '.join(map(str, self.bad))}{more}"
+
+
+def read_parallel(
+    path: str, *, source: str | None = None, target: str | None = None, on_bad_line: Literal["error", "skip"] = "error"
+) -> ParallelText:
+    """Read parallel text.
+
+    Args:
+        path: a file, its format told by its ending (`.tsv`, `.txt`, `.csv`, `.jsonl`, `.parquet`; all but Parquet also
+            with `.gz` or `.xz`); two aligned files as ``"train.en,train.fr"``, one sentence a line; or
+            ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset, split ``train`` unless named.
+        source: column of the source side, by name, or for TSV and CSV by number from 1. By default the first column,
+            or the one named ``source``, or the first language of a ``translation``.
+        target: likewise.
+        on_bad_line: what to do with lines that have no two columns, an empty side, or are not UTF-8.
+
+    Raises:
+        UserError: the file is missing, empty or of unknown format, a column is not there, two aligned files differ in
+            length, there is no usable pair, or, with ``on_bad_line="error"``, a line is bad.
+    """
+    pairs: list[tuple[str, str]] = []
+    bad: list[BadLine] = []
+    count = 0
+    for number, row in _rows(path, source, target):
+        sides = tuple(unicodedata.normalize("NFC", side.strip()) for side in row) if not isinstance(row, Bad) else ()
+        if sides and all(sides):
+            pairs.append((sides[0], sides[1]))
+            continue
+        count += 1
+        if len(bad) < _SHOWN:
+            found = row if isinstance(row, Bad) else Bad(f"empty {'target' if sides[0] else 'source'}", " ".join(row))
+            bad.append(BadLine(number, found.reason, _shorten(found.text)))
+    text = ParallelText(pairs, bad, count, path)
+    if count and on_bad_line == "error":
+        told = (text.notice() or "").replace(" left out: ", " cannot be used: ")
+        raise UserError(f"{told}; mend them, or leave them out with --data.on-bad-line skip")
+    if not pairs:
+        raise UserError(f"{path}: no usable pair in it" + (f"; {'; '.join(map(str, bad))}" if bad else ""))
+    return text
+
+
+def _rows(path: str, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
+    if path.startswith("hf:"):
+        return formats.hub(path.removeprefix("hf:"), source, target)
+    file = Path(path)
+    if not file.exists() and "," in path:
+        names = [Path(name.strip()) for name in path.split(",")]
+        if len(names) != 2:
+            raise UserError(f"{path}: expected one file, or two aligned files as first,second; got {len(names)} names")
+        return _aligned(*names)
+    check_file(file)
+    suffix = bare_suffix(file)
+    if suffix not in formats.BY_SUFFIX:
+        known = ", ".join(formats.BY_SUFFIX)
+        raise UserError(f"{path}: unknown ending {suffix or '(none)'}; expected {known}, or two aligned files as a,b")
+    return formats.BY_SUFFIX[suffix](file, source, target)
+
+
+def _aligned(first: Path, second: Path) -> Iterator[tuple[int, Row]]:
+    sides = [list(read_lines(name)) for name in (first, second)]
+    if len(sides[0]) != len(sides[1]):
+        raise UserError(
+            f"{first} has {len(sides[0]):,} lines, {second} {len(sides[1]):,}: aligned files must have the same number"
+        )
+    for number, (one, other) in enumerate(zip(*sides, strict=True), 1):
+        if one is None or other is None:
+            yield number, Bad(f"not UTF-8 in {first if one is None else second}", "")
+        else:
+            yield number, (one, other)
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"

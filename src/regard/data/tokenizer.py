@@ -1,0 +1,124 @@
+"""Byte-pair encoding by the ``tokenizers`` library (Sennrich et al. 2016, arXiv:1508.07909), saved with the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from regard.errors import UserError, require
+
+PAD, BOS, EOS, UNK = range(4)
+"""Padding, start sign, end sign, unknown: the same numbers in every tokenizer."""
+
+SIGNS = ("<pad>", "<bos>", "<eos>", "<unk>")
+"""The names of the four, by number. Such a name within a text is plain text."""
+
+WORD = "▁"
+"""In pieces made for reading, the mark before a piece that begins a word."""
+
+Kind = Literal["byte", "word"]
+
+
+class Tokenizer:
+    """Text to token numbers and back.
+
+    ``byte``: pieces of UTF-8 bytes, so nothing is unknown and every text comes back exactly. ``word``: pieces of
+    characters within words; characters that training did not show become unknown, and white space is folded. In both,
+    every digit is a piece of its own.
+    """
+
+    def __init__(self, library: Any, kind: Kind):
+        self._library = library
+        self._library.encode_special_tokens = True
+        self.kind: Kind = kind
+
+    @classmethod
+    def train(cls, texts: Iterable[str], *, kind: Kind = "byte", size: int = 8000, min_frequency: int = 2) -> Tokenizer:
+        """Learn pieces from ``texts``, at most ``size`` with the four signs; the same texts give the same pieces."""
+        tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
+        parts = tokenizers.pre_tokenizers
+        digits = parts.Digits(individual_digits=True)
+        options: dict[str, Any] = {}
+        if kind == "byte":
+            library = tokenizers.Tokenizer(tokenizers.models.BPE())
+            library.pre_tokenizer = parts.Sequence([digits, parts.ByteLevel(add_prefix_space=False)])
+            library.decoder = tokenizers.decoders.ByteLevel()
+            options["initial_alphabet"] = sorted(parts.ByteLevel.alphabet())
+        else:
+            library = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SIGNS[UNK]))
+            library.pre_tokenizer = parts.Sequence([parts.WhitespaceSplit(), parts.Metaspace(WORD), digits])
+            library.decoder = tokenizers.decoders.Metaspace(WORD)
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=size, min_frequency=min_frequency, special_tokens=list(SIGNS), show_progress=False, **options
+        )
+        library.train_from_iterator(texts, trainer)
+        return cls(library, kind)
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Read what `save` wrote. Raises UserError: the file is missing or no tokenizer of ours."""
+        tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
+        try:
+            library = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{path}: no such file") from error
+        except Exception as error:  # the library raises a bare Exception
+            raise UserError(f"{path}: not a tokenizer ({str(error).splitlines()[0]})") from error
+        if [library.id_to_token(number) for number in range(len(SIGNS))] != list(SIGNS):
+            raise UserError(f"{path}: a tokenizer, but not one of regard's: tokens 0 to 3 must be {', '.join(SIGNS)}")
+        return cls(library, "byte" if type(library.decoder).__name__ == "ByteLevel" else "word")
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, under a temporary name first."""
+        fresh = path.with_name(path.name + ".tmp")
+        fresh.write_text(self._library.to_str(pretty=True), encoding="utf-8")
+        os.replace(fresh, path)
+
+    def __len__(self) -> int:
+        return int(self._library.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Token numbers, without signs."""
+        numbers: list[int] = self._library.encode(text, add_special_tokens=False).ids
+        return numbers
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token numbers of each text."""
+        return [found.ids for found in self._library.encode_batch(list(texts), add_special_tokens=False)]
+
+    def decode(self, numbers: Sequence[int]) -> str:
+        """The text; signs are left out."""
+        text: str = self._library.decode([number for number in numbers if number >= len(SIGNS)])
+        return text
+
+    def pieces(self, numbers: Sequence[int]) -> list[str]:
+        """Each token made readable: ``▁`` begins a word; bytes that are no character of their own stand as ``⟨c3⟩``."""
+        names = [self._library.id_to_token(number) for number in numbers]
+        if self.kind == "word":
+            return names
+        found = [name if n < len(SIGNS) else _readable(name) for name, n in zip(names, numbers, strict=True)]
+        if found and numbers[0] >= len(SIGNS) and not found[0].startswith(WORD):
+            found[0] = WORD + found[0]
+        return found
+
+
+def _readable(name: str) -> str:
+    """A byte-level piece as text: the library writes each byte as one printable character."""
+    raw = bytes(_BYTES[character] for character in name)
+    text = "".join(
+        character if not 0xDC80 <= ord(character) <= 0xDCFF else f"⟨{ord(character) - 0xDC00:02x}⟩"
+        for character in raw.decode("utf-8", "surrogateescape")
+    )
+    return WORD + text[1:] if text.startswith(" ") else text
+
+
+def _byte_characters() -> dict[str, int]:
+    """GPT-2's table (Radford et al. 2019): printable Latin-1 stands for itself, the other bytes for U+0100 upwards."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(byte): byte for byte in shown} | {chr(256 + at): byte for at, byte in enumerate(hidden)}
+
+
+_BYTES = _byte_characters()
