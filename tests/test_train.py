@@ -157,7 +157,7 @@ def test_patience_stops_early_and_best_stays(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="try a smaller --train.learning-rate"):
+    with pytest.raises(UserError, match=r"try a smaller --train\.learning-rate"):
         run(tmp_path, epochs=30, learning_rate=1e30, warmup=0)
 
 

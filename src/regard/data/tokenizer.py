@@ -48,7 +48,9 @@ class Tokenizer:
             options["initial_alphabet"] = sorted(parts.ByteLevel.alphabet())
         else:
             library = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SIGNS[UNK]))
-            library.pre_tokenizer = parts.Sequence([parts.WhitespaceSplit(), parts.Metaspace(WORD), digits])
+            library.pre_tokenizer = parts.Sequence(
+                [parts.WhitespaceSplit(), parts.Metaspace(WORD), parts.Punctuation(), digits]
+            )
             library.decoder = tokenizers.decoders.Metaspace(WORD)
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=size, min_frequency=min_frequency, special_tokens=list(SIGNS), show_progress=False, **options

@@ -138,7 +138,7 @@ def _extend(scores: Tensor, logits: Tensor, beam: int) -> _Candidates:
     check_gains(extended)
     parents = torch.arange(extended.shape[0], device=extended.device)[:, None].expand_as(extended)
     sentences = scores.shape[0]
-    ordered, order = extended.reshape(sentences, -1).sort(-1, descending=True, stable=True)
+    ordered, order = extended.reshape(sentences, -1).sort(stable=True, dim=-1, descending=True)
     tokens = torch.cat([token, others], 1)
     return _Candidates(ordered, *(part.reshape(sentences, -1).gather(1, order) for part in (parents, tokens)))
 
@@ -153,7 +153,7 @@ def _ended(candidates: _Candidates, beam: int, eos: int) -> list[tuple[int, floa
 def _live(candidates: _Candidates, beam: int, eos: int) -> _Candidates:
     """The best that do not end. Where there are too few, dead ones of score −inf fill up the beam."""
     scores = candidates.scores.masked_fill(candidates.tokens == eos, -math.inf)
-    scores, order = scores.sort(-1, descending=True, stable=True)
+    scores, order = scores.sort(stable=True, dim=-1, descending=True)
     order = order[:, :beam]
     return _Candidates(scores[:, :beam], candidates.parents.gather(1, order), candidates.tokens.gather(1, order))
 

@@ -83,7 +83,7 @@ def filter_logits(
         values, tokens = logits.topk(top_k)
         logits = torch.full_like(logits, -math.inf).scatter(-1, tokens, values)
     if top_p is not None and top_p < 1:
-        values, tokens = logits.sort(-1, descending=True, stable=True)
+        values, tokens = logits.sort(stable=True, dim=-1, descending=True)
         mass = values.softmax(-1).cumsum(-1)
         # A token falls when those before it already have the mass; the first has none before it.
         full = mass[..., :-1] >= top_p

@@ -1,1 +1,14 @@
-"""TODO."""
+"""Tasks: what people train attention for, each one command. The table names where each one's commands are."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+TASKS = {"translate": "regard.tasks.translate.commands"}
+"""Task → the module with its commands: ``train``, ``evaluate``, ``look``, ``demo`` and its own."""
+
+
+def commands(task: str) -> Any:
+    """The module of a task's commands, imported when it is needed. Raises KeyError: no such task."""
+    return importlib.import_module(TASKS[task])

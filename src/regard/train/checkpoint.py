@@ -25,7 +25,7 @@ Which = str
 
 def save(
     run: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any], which: list[Which]
-) -> Path:
+) -> None:
     """Write a checkpoint and point ``which`` at it; older ones that nothing points at are removed.
 
     Args:
@@ -62,7 +62,6 @@ def save(
             f"{folder}: cannot write the checkpoint: {reason}; the checkpoints before it are kept"
         ) from error
     _prune(run)
-    return folder
 
 
 def load_state(run: Path, which: Which) -> dict[str, Any]:

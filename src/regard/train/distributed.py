@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,8 @@ import torch
 from torch import distributed, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
+
+from regard.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,18 @@ class World:
             return [thing]
         distributed.all_gather_object(things, thing)
         return things
+
+    def first_does(self, act: Callable[[], None]) -> None:
+        """The first process acts, the others wait for it. Raises UserError: in all, what it raised in the first."""
+        problem = ""
+        if self.first:
+            try:
+                act()
+            except UserError as error:
+                problem = str(error)
+        problem = str(self.gather(problem)[0])
+        if problem:
+            raise UserError(problem)
 
     def wrap(self, model: nn.Module, shard: bool) -> nn.Module:
         """The model to train: itself, a `DistributedDataParallel` copy of it, or itself sharded in place."""

@@ -84,7 +84,9 @@ class Log:
         self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=figures)
         if not self.console.is_terminal and time.monotonic() - self._last_line >= _LINE_SECONDS:
             self._last_line = time.monotonic()
-            self.console.print(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {figures}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {figures}", highlight=False, soft_wrap=True
+            )
         if step % 10 == 0:
             self._keep(
                 {"step": step, "epoch": epoch, "loss": loss, "rate": rate, "norm": norm, "tokens_per_second": speed}
@@ -96,7 +98,9 @@ class Log:
         speed = f" · {self._speed:,.0f} tokens/s" if self._speed else ""
         loss = f" · training loss {self._loss:.3f}" if self._loss is not None else ""
         note = " · best so far" if better else (" · no longer better: stopping early" if stopped else "")
-        self.console.print(f"epoch {epoch + 1} · step {step} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True)
+        self.console.print(
+            f"epoch {epoch + 1} · step {step} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True
+        )
         self._keep({"step": step, "epoch": epoch, **{f"valid_{name}": figure for name, figure in figures.items()}})
 
     def resumed(self, step: int, best: float | None) -> None:

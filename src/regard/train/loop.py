@@ -30,7 +30,10 @@ from regard.train.state import gather_tensors, random_states, restore_random_sta
 class Trainable(Protocol):
     """What a task gives to the loop."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """The model, as it is before it is wrapped for several processes."""
+        ...
 
     def batches(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch, as rows of the training data: a pure function of the epoch."""
@@ -173,15 +176,7 @@ class _Run:
     def _save(self, which: list[str]) -> None:
         tensors = gather_tensors(self.model, self.optimizer)
         state = {"progress": asdict(self.at), "random": self.world.gather(random_states())}
-        problem = ""
-        if self.world.first:
-            try:
-                checkpoint.save(self.run, self.at.step, tensors, state, which)
-            except UserError as error:
-                problem = str(error)
-        problem = str(self.world.gather(problem)[0])
-        if problem:
-            raise UserError(problem)
+        self.world.first_does(lambda: checkpoint.save(self.run, self.at.step, tensors, state, which))
 
     def _restore(self) -> None:
         state = checkpoint.load_state(self.run, "last")

@@ -1,0 +1,5 @@
+"""``python -m regard``, which ``torchrun -m regard`` needs."""
+
+from regard.cli.main import main
+
+main()

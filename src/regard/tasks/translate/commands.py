@@ -1,0 +1,183 @@
+"""What the command line does for translation."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from regard.data import cldr
+from regard.errors import UserError
+from regard.explain import terminal
+from regard.explain.draw import save_picture
+from regard.explain.page import save_page
+from regard.tasks.translate import data
+from regard.tasks.translate.config import DataConfig, ModelConfig, TokenizerConfig, TranslateConfig
+from regard.tasks.translate.model import Translation, Translator, load
+from regard.tasks.translate.task import TranslateTask, mean_loss, text_scores
+from regard.train import run as runs
+from regard.train.config import TrainConfig
+from regard.train.distributed import World, world
+from regard.train.log import Log
+from regard.train.loop import Progress, fit
+
+TASK = "translate"
+
+Settings = Callable[[Path], TranslateConfig]
+"""Reads the configuration of a run's folder."""
+
+
+def train(config: TranslateConfig, run: Path, written: str) -> Progress:
+    """Train in a new folder; ``written`` is the configuration as it is saved there."""
+    with world() as here:
+        tell = _teller(here)
+
+        def fill(folder: Path) -> None:
+            text = data.read(config.data, config.train.seed, tell)
+            data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
+            (folder / "config.yaml").write_text(written, encoding="utf-8")
+
+        here.first_does(lambda: runs.create(run, TASK, fill))
+        return _fit(config, run, here, resume=False)
+
+
+def resume(run: Path, settings: Settings) -> Progress:
+    """Go on with a run from its last checkpoint."""
+    runs.check(run, TASK)
+    with world() as here:
+        return _fit(settings(run), run, here, resume=True)
+
+
+def _fit(config: TranslateConfig, run: Path, here: World, *, resume: bool) -> Progress:
+    tell = _teller(here)
+    task = TranslateTask.of_run(run, config, tell)
+    size = sum(parameter.numel() for parameter in task.model.parameters())
+    tell(f"{len(task.train.source):,} pairs · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
+    log = Log(run, shown=here.first, tensorboard=config.train.tensorboard)
+    return fit(task, config.train, run, here, log=log, resume=resume)
+
+
+def translate(
+    run: Path, settings: Settings, texts: Sequence[str], *, beam: int, checkpoint: str
+) -> Iterator[Translation]:
+    """Translate ``texts`` in their order."""
+    return _load(run, settings, checkpoint).translate(texts, beam=beam)
+
+
+def look(run: Path, settings: Settings, text: str, *, target: str | None, beam: int, checkpoint: str) -> Translation:
+    """Translate ``text``, or be made to write ``target``, and keep what was attended to."""
+    translator = _load(run, settings, checkpoint)
+    if target is not None:
+        return Translation(text, target, 0.0, translator.align(text, target))
+    found = next(translator.translate([text], beam=beam))
+    if found.alignment is None:
+        # The model has no attention, or the text is empty: align says which, or looks at the end sign alone.
+        return replace(found, alignment=translator.align(text, found.text))
+    return found
+
+
+def evaluate(run: Path, settings: Settings, path: str | None, *, beam: int, checkpoint: str, on_bad_line: str | None,
+             output: Path | None) -> dict[str, tuple[float, str]]:  # fmt: skip
+    """Scores on a file of parallel text, or on the built-in corpus's test split, each with how it was computed."""
+    config = settings(run)
+    translator = _load(run, settings, checkpoint)
+    if path is not None:
+        reading = config.data if on_bad_line is None else replace(config.data, on_bad_line=on_bad_line)  # type: ignore[arg-type]
+        pairs = data.read_pairs(path, reading, _say)
+    elif config.data.train is None:
+        pairs = cldr.corpus(1000, seed=config.train.seed, split="test")
+    else:
+        raise UserError("--data: name the parallel text to evaluate on")
+    return _scores(translator, pairs, beam, output)
+
+
+def _scores(translator: Translator, pairs: data.Pairs, beam: int, output: Path | None) -> dict[str, tuple[float, str]]:
+    began = time.perf_counter()
+    texts = [found.text for found in translator.translate([source for source, _ in pairs], beam=beam)]
+    seconds = time.perf_counter() - began
+    if output is not None:
+        output.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+    scores = text_scores(texts, [target for _, target in pairs])
+    rows = data.encode(pairs, translator.source, translator.target)
+    loss = mean_loss(translator.model, rows, translator.model.output_bias.device)
+    scores["loss"] = (loss, "cross-entropy in nats a target token, the end sign included")
+    scores["sentences"] = (float(len(pairs)), f"beam {beam}, {len(pairs) / seconds:,.0f} sentences a second")
+    return scores
+
+
+def draw(found: Translation, path: Path) -> None:
+    """Draw a translation's alignment: a page where the ending is .html, else a picture."""
+    if found.alignment is None:
+        raise UserError("look: this run has no attention to look at (it was trained with --model.attention none)")
+    if path.suffix.lower() in (".html", ".htm"):
+        save_page([found.alignment], path, title=found.source)
+    else:
+        save_picture(found.alignment.words(), path)
+
+
+def show(found: Translation, console: Console) -> None:
+    """Print a translation and its alignment."""
+    console.print(f"[bold]{_plain(found.source)}[/bold]\n[bold]{_plain(found.text)}[/bold]", highlight=False)
+    if found.alignment is not None:
+        console.print(terminal.render(found.alignment.words(), console.width))
+
+
+def demo_config() -> TranslateConfig:
+    """Small enough to be trained in two minutes on two cores."""
+    return TranslateConfig(
+        data=DataConfig(builtin_pairs=30_000),
+        tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
+        model=ModelConfig(embedding=128, dim=256, dropout=0.1),
+        train=TrainConfig(epochs=5, tokens=4096, learning_rate=4e-3, warmup=100, label_smoothing=0.05),
+    )
+
+
+def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
+    """Train on the built-in corpus, score the test split, translate three of its sentences, draw an alignment."""
+    config, console = demo_config(), Console()
+    train(config, run, written)
+    translator = load(run, config)
+    console.print("\n[bold]On the test split[/bold] (greedy; no sentence of it was trained on)")
+    scores = _scores(translator, cldr.corpus(1000, seed=config.train.seed, split="test"), 1, None)
+    show_scores(scores, console)
+    console.print()
+    found = list(translator.translate(cldr.examples(), beam=5))
+    for one in found:
+        show(one, console)
+        console.print()
+    draw(max(found, key=_crossings), run / "alignment.png")
+    save_page([one.alignment for one in found if one.alignment is not None], run / "alignment.html", title="regard")
+    return scores
+
+
+def show_scores(scores: dict[str, tuple[float, str]], console: Console) -> None:
+    """Print scores, one a line."""
+    for name, (score, how) in scores.items():
+        text = f"{score:.0f}" if name == "sentences" else f"{score:.4f}" if name == "loss" else f"{score:.2f}"
+        console.print(f"  {name:10}{text:>9}  [dim]{_plain(how)}[/dim]", highlight=False, soft_wrap=True)
+
+
+def _crossings(found: Translation) -> int:
+    return found.alignment.words().crossings() if found.alignment is not None else -1
+
+
+def _load(run: Path, settings: Settings, checkpoint: str) -> Translator:
+    runs.check(run, TASK)
+    return load(run, settings(run), checkpoint)
+
+
+def _teller(here: World) -> Callable[[str], None]:
+    return _say if here.first else lambda line: None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _plain(text: str) -> str:
+    """Text that rich prints as it is."""
+    return text.replace("[", r"\[")

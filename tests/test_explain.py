@@ -1,0 +1,118 @@
+"""Alignments, and the ways to show them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from regard.errors import UserError
+from regard.explain.alignment import Alignment, is_sign
+from regard.explain.draw import save_picture
+from regard.explain.page import save_page
+from regard.explain.terminal import render
+
+SOURCE = ("▁Fri", "day", ",", "▁May", "▁", "5", "<eos>")
+TARGET = ("▁ven", "dredi", "▁5", "▁mai", "<eos>")
+WEIGHTS = np.array(
+    [
+        [0.6, 0.3, 0.1, 0.0, 0.0, 0.0, 0.0],
+        [0.2, 0.6, 0.0, 0.2, 0.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.25, 0.25, 0.5, 0.0],
+        [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+    ]
+)
+ALIGNMENT = Alignment(SOURCE, TARGET, WEIGHTS)
+
+
+def test_words_sum_over_the_source_and_average_over_the_target() -> None:
+    words = ALIGNMENT.words()
+    assert words.source == ("Friday,", "May", "5", "<eos>")
+    assert words.target == ("vendredi", "5", "mai", "<eos>")
+    expected = [[0.9, 0.1, 0, 0], [0, 0.25, 0.75, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    np.testing.assert_allclose(words.weights, expected)
+
+
+def test_links_and_crossings() -> None:
+    words = ALIGNMENT.words()
+    assert words.links() == [(0, 0), (1, 2), (2, 1)]
+    assert words.crossings() == 1
+
+
+def test_entropy() -> None:
+    even = Alignment(("a", "b"), ("c", "d"), np.array([[0.5, 0.5], [1.0, 0.0]]))
+    np.testing.assert_allclose(even.entropy(), [np.log(2), 0.0])
+
+
+def test_wrong_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"weights: expected shape \(1, 2\).*got \(2, 1\)"):
+        Alignment(("a", "b"), ("c",), np.zeros((2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("piece", "sign"), [("<eos>", True), ("<", False), ("<3>", False), ("a<b>", False), ("<>", False)]
+)
+def test_signs(piece: str, sign: bool) -> None:
+    assert is_sign(piece) is sign
+
+
+def _printed(width: int) -> list[str]:
+    console = Console(width=width, color_system=None)
+    with console.capture() as capture:
+        console.print(render(ALIGNMENT.words(), width))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_the_terminal_shows_a_grid_where_it_fits() -> None:
+    assert _printed(70) == [
+        "          1  2  3  4",
+        "vendredi  ██            ← Friday, 90%, May 10%",
+        "       5     ░░ ▓▓      ← 5 75%, May 25%",
+        "     mai     ██         ← May 100%",
+        "   <eos>           ██   ← <eos> 100%",
+        "1 Friday,  2 May  3 5  4 <eos>",
+    ]
+
+
+def test_the_terminal_names_words_where_it_does_not() -> None:
+    lines = _printed(34)
+    assert lines[0] == "vendredi  ← Friday, 90%, May 10%"
+    assert all(len(line) <= 20 for line in _printed(20))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".PNG"])
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 2), (40, 50)], ids=str)
+def test_pictures_of_every_size(tmp_path: Path, suffix: str, sizes: tuple[int, int]) -> None:
+    source, target = (tuple(f"$w_{at}$漢" for at in range(size)) for size in sizes)
+    path = tmp_path / f"a{suffix}"
+    save_picture(Alignment(source, target, np.full(sizes[::-1], 0.3)), path, title="a $ b_ 漢")
+    head = path.read_bytes()[:400]
+    assert head.startswith(b"\x89PNG") if suffix != ".svg" else b"<svg" in head
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pictures_that_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pictures end in \.png or \.svg"):
+        save_picture(ALIGNMENT, tmp_path / "a.gif")
+    with pytest.raises(UserError, match="cannot be written"):
+        save_picture(ALIGNMENT, tmp_path / "none" / "a.png")
+    with pytest.raises(UserError, match="cannot be written"):
+        save_page([ALIGNMENT], tmp_path / "none" / "a.html", title="")
+
+
+def test_a_page_stands_alone_and_no_text_breaks_out(tmp_path: Path) -> None:
+    path, evil = tmp_path / "a.html", "</script><script>alert(1)</script>"
+    save_page([ALIGNMENT, Alignment((evil,), ("b",), np.ones((1, 1)))], path, title="<b>&")
+    page = path.read_text()
+    assert not re.search(r"(src|href)=|https?://(?!www\.w3\.org/2000/svg)", page)
+    assert evil not in page
+    assert "&lt;b&gt;&amp;" in page
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert data[1]["words"]["source"] == [evil]
+    assert data[0]["pieces"]["source"] == list(SOURCE)
+    np.testing.assert_allclose(data[0]["words"]["weights"], ALIGNMENT.words().weights)

@@ -1,0 +1,169 @@
+"""Readers of parallel text: every format, and every way in which a file can be wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from regard.data.parallel import read_parallel
+from regard.errors import UserError
+
+PAIRS = [("a cat", "un chat"), ("the naïve dog", "le chien naïf"), ('he said "no", twice', "il a dit « non »")]
+
+
+def _tsv() -> bytes:
+    return "".join(f"{s}\t{t}\n" for s, t in PAIRS).encode()
+
+
+def _csv() -> bytes:
+    return "".join('"{}","{}"\n'.format(s.replace('"', '""'), t) for s, t in PAIRS).encode()
+
+
+def _jsonl() -> bytes:
+    return "".join(json.dumps({"source": s, "target": t}) + "\n" for s, t in PAIRS).encode()
+
+
+FORMATS = {"t.tsv": _tsv(), "t.txt": _tsv(), "t.csv": _csv(), "t.jsonl": _jsonl(), "t.ndjson": _jsonl()}
+
+
+@pytest.mark.parametrize("pack", [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)], ids=["", "gz", "xz"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats(tmp_path: Path, name: str, pack: tuple[str, Callable[[bytes], bytes]]) -> None:
+    path = tmp_path / (name + pack[0])
+    path.write_bytes(pack[1](FORMATS[name]))
+    assert read_parallel(str(path)).pairs == PAIRS
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_two_aligned_files(tmp_path: Path, suffix: str) -> None:
+    pack = gzip.compress if suffix else bytes
+    for side, name in enumerate(("t.en", "t.fr")):
+        (tmp_path / (name + suffix)).write_bytes(pack("".join(pair[side] + "\n" for pair in PAIRS).encode()))
+    assert read_parallel(f"{tmp_path}/t.en{suffix},{tmp_path}/t.fr{suffix}").pairs == PAIRS
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"en": [s for s, _ in PAIRS], "fr": [t for _, t in PAIRS]}), path)
+    assert read_parallel(str(path), source="en", target="fr").pairs == PAIRS
+    with pytest.raises(UserError, match="has no column 'source'; its columns are en, fr"):
+        read_parallel(str(path))
+    path.write_bytes(b"PAR1 nothing")
+    with pytest.raises(UserError, match="not readable as Parquet"):
+        read_parallel(str(path))
+
+
+def test_a_hugging_face_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for split in ("train", "test"):
+        lines = [json.dumps({"translation": {"en": f"{s} {split}", "fr": t}}) for s, t in PAIRS]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines))
+    assert read_parallel(f"hf:{folder}").pairs[0] == ("a cat train", "un chat")
+    assert read_parallel(f"hf:{folder}#test", source="fr", target="en").pairs[0] == ("un chat", "a cat test")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        read_parallel(f"hf:{folder}#nosuch")
+
+
+def test_columns_by_name_and_number(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("id\tfr\ten\n1\tun chat\ta cat\n")
+    assert read_parallel(str(path), source="en", target="fr").pairs == [("a cat", "un chat")]
+    assert read_parallel(str(path), source="3", target="2").pairs == [("en", "fr"), ("a cat", "un chat")]
+    with pytest.raises(UserError, match="has no column 'eng'; its columns are id, fr, en; did you mean en"):
+        read_parallel(str(path), source="eng", target="fr")
+    with pytest.raises(UserError, match="counted from 1, got 0"):
+        read_parallel(str(path), source="0", target="1")
+
+
+def test_csv_header_and_fields_of_several_lines(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('target,source\n"un\nchat",a cat\nle chien,the dog\nx\n')
+    found = read_parallel(str(path), on_bad_line="skip")
+    assert found.pairs == [("a cat", "un\nchat"), ("the dog", "le chien")]
+    assert (found.bad[0].line, found.bad[0].reason) == (5, "too few columns")
+
+
+def test_json_with_a_translation_inside(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"id": 3, "translation": {"en": "a cat", "fr": "un chat"}}\n')
+    assert read_parallel(str(path)).pairs == [("a cat", "un chat")]
+    assert read_parallel(str(path), source="fr", target="en").pairs == [("un chat", "a cat")]
+
+
+def test_marks_ends_and_forms(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes("\ufeffa cat \tun chat\r\ncafe\u0301\tligne\u2028entière\r\n".encode())
+    assert read_parallel(str(path)).pairs == [("a cat", "un chat"), ("café", "ligne\u2028entière")]
+
+
+BAD = b"a cat\tun chat\nno tab here\n\tune cible\nsource\t \n\xff\xfe\tx\nthe dog\tle chien\n"
+
+
+def test_bad_lines_are_told_with_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes(BAD)
+    with pytest.raises(UserError) as error:
+        read_parallel(str(path))
+    assert str(error.value) == (
+        f"{path}: 4 of 6 lines cannot be used: line 2: no tab ('no tab here'); line 3: empty source ('\\tune cible'); "
+        "line 4: empty target ('source\\t '), …; mend them, or leave them out with --data.on-bad-line skip"
+    ).replace("'\\tune cible'", "' une cible'").replace("'source\\t '", "'source  '")  # fmt: skip
+    found = read_parallel(str(path), on_bad_line="skip")
+    assert found.pairs == [("a cat", "un chat"), ("the dog", "le chien")]
+    assert found.bad_count == 4
+    assert "4 of 6 lines left out" in str(found.notice())
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"source": "a"', "not JSON"), ('["a", "b"]', "not a JSON object"), ('{"source": "a"}', "no target"),
+        ('{"source": "a", "target": 3}', "target is not text"), ('{"source": "", "target": "b"}', "empty source"),
+    ],
+)  # fmt: skip
+def test_bad_json_lines(tmp_path: Path, line: str, reason: str) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"source": "a", "target": "b"}\n' + line)
+    found = read_parallel(str(path), on_bad_line="skip")
+    assert [(bad.line, bad.reason) for bad in found.bad] == [(2, reason)]
+
+
+def _make(path: Path, name: str, content: bytes) -> str:
+    (path / name).write_bytes(content)
+    return str(path / name)
+
+
+WRONG: list[tuple[Callable[[Path], str], str]] = [
+    (lambda p: str(p / "t.tsv"), "no such file"),
+    (lambda p: _make(p, "train.tsv", b"a\tb\n").replace("train", "trian"), "no such file; did you mean .*train.tsv"),
+    (lambda p: str(p), "is a folder"),
+    (lambda p: _make(p, "t.tsv", b""), "the file is empty"),
+    (lambda p: _make(p, "t.tsv.gz", gzip.compress(b"")), "no usable pair"),
+    (lambda p: _make(p, "t.doc", b"a\tb\n"), "unknown ending .doc; expected .tsv, .txt, .csv, .jsonl"),
+    (lambda p: _make(p, "t", b"a\tb\n"), r"unknown ending \(none\)"),
+    (lambda p: _make(p, "t.tsv.gz", b"a\tb\n"), "cannot be read to its end"),
+    (lambda p: _make(p, "t.tsv.gz", gzip.compress(b"a\tb\n" * 99)[:-9]), "cannot be read to its end"),
+    (lambda p: _make(p, "t.tsv.xz", lzma.compress(b"a\tb\n" * 99)[:-9]), "cannot be read to its end"),
+    (lambda p: _make(p, "a", b"1\n2\n") + "," + _make(p, "b", b"1\n"), "has 2 lines, .* 1: aligned files must"),
+    (lambda p: _make(p, "a", b"1\n") + "," + str(p / "c"), "c: no such file"),
+    (lambda p: _make(p, "a", b"1\n") + "," + _make(p, "b", b"1\n") + ",c", "got 3 names"),
+    (lambda p: _make(p, "a", b"\xff\n") + "," + _make(p, "b", b"1\n"), "line 1: not UTF-8 in .*a"),
+]
+
+
+@pytest.mark.parametrize(("make", "told"), WRONG, ids=[f"{i}: {row[1][:30]}" for i, row in enumerate(WRONG)])
+def test_wrong_files_are_told_in_a_line(tmp_path: Path, make: Callable[[Path], str], told: str) -> None:
+    with pytest.raises(UserError, match=told) as error:
+        read_parallel(make(tmp_path))
+    assert "\n" not in str(error.value)

@@ -1,0 +1,80 @@
+"""Tokenizers: exact round trips, readable pieces, determinism, and files that are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from regard.data.tokenizer import EOS, SIGNS, UNK, Tokenizer
+from regard.errors import UserError
+
+TEXTS = [f"On Monday, November {day}, the café near the river opens at {day}:30." for day in range(1, 29)] * 3
+
+
+@pytest.fixture(scope="module", params=["byte", "word"])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    return Tokenizer.train(TEXTS, kind=request.param, size=400)
+
+
+BYTE = Tokenizer.train(TEXTS, kind="byte", size=400)
+
+
+@given(st.text())
+def test_bytes_give_every_text_back(text: str) -> None:
+    assert BYTE.decode(BYTE.encode(text)) == text
+
+
+@pytest.mark.parametrize("text", [TEXTS[0], "On November 27, the river 3:30.", "café 12 café"])
+def test_known_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert UNK not in tokenizer.encode(text)
+
+
+def test_every_digit_is_a_piece_and_words_are_learnt(tokenizer: Tokenizer) -> None:
+    pieces = tokenizer.pieces(tokenizer.encode("On Monday, 27"))
+    assert pieces[:2] == ["▁On", "▁Monday"] or pieces[:3] == ["▁On", "▁", "Monday"]
+    assert pieces[-2:] == ["2", "7"]
+
+
+def test_pieces_are_readable() -> None:
+    pieces = BYTE.pieces([*BYTE.encode("café é漢"), EOS])
+    assert "".join(pieces) == "▁café▁é⟨e6⟩⟨bc⟩⟨a2⟩<eos>"
+
+
+def test_signs_in_a_text_are_text(tokenizer: Tokenizer) -> None:
+    assert EOS not in tokenizer.encode("the <eos> river")
+    assert BYTE.decode(BYTE.encode("the <eos> river")) == "the <eos> river"
+
+
+def test_what_words_have_not_seen_is_unknown() -> None:
+    word = Tokenizer.train(TEXTS, kind="word", size=400)
+    assert UNK in word.encode("漢")
+    assert word.decode([*word.encode("the river"), EOS]) == "the river"
+
+
+def test_the_same_texts_give_the_same_file(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    again = Tokenizer.train(TEXTS, kind=tokenizer.kind, size=400)
+    for name, one in (("a", tokenizer), ("b", again)):
+        one.save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    loaded = Tokenizer.load(tmp_path / "a")
+    assert (loaded.kind, len(loaded)) == (tokenizer.kind, len(tokenizer))
+    assert loaded.encode_batch(TEXTS[:5]) == [tokenizer.encode(text) for text in TEXTS[:5]]
+    assert loaded.encode("<eos>") == tokenizer.encode("<eos>")
+    assert len(loaded) <= 400
+
+
+def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    with pytest.raises(UserError, match="no such file"):
+        Tokenizer.load(path)
+    path.write_text("{")
+    with pytest.raises(UserError, match="not a tokenizer"):
+        Tokenizer.load(path)
+    BYTE.save(path)
+    path.write_text(path.read_text().replace(SIGNS[0], "<nothing>"))
+    with pytest.raises(UserError, match="tokens 0 to 3 must be <pad>, <bos>, <eos>, <unk>"):
+        Tokenizer.load(path)
