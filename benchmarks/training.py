@@ -36,29 +36,41 @@ class Plain(nn.Module):
         self.target_embedding = nn.Embedding(VOCABULARY, EMBEDDING)
         self.encoder = nn.GRU(EMBEDDING, DIM // 2, bidirectional=True, batch_first=True)
         self.bridge = nn.Linear(DIM, DIM)
-        self.query, self.key, self.v = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM, bias=False), nn.Linear(DIM, 1, bias=False)
+        self.query, self.key, self.v = (
+            nn.Linear(DIM, DIM),
+            nn.Linear(DIM, DIM, bias=False),
+            nn.Linear(DIM, 1, bias=False),
+        )
         self.cell = nn.GRUCell(EMBEDDING + DIM, DIM)
         self.combine = nn.Linear(2 * DIM, DIM)
         self.output = nn.Linear(DIM, EMBEDDING)
         self.dropout = nn.Dropout(0.3)
 
-    def forward(self, source: Tensor, lengths: Tensor, target: Tensor, real: Tensor) -> Tensor:
+    def forward(
+        self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor, smoothing: float
+    ) -> Tensor:
+        """The summed loss."""
+        given, wanted = target[:, :-1], target[:, 1:]
         embedded = self.dropout(self.source_embedding(source))
         packed = nn.utils.rnn.pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
         states, final = self.encoder(packed)
-        memory = self.dropout(nn.utils.rnn.pad_packed_sequence(states, batch_first=True, total_length=source.shape[1])[0])
+        memory = self.dropout(
+            nn.utils.rnn.pad_packed_sequence(states, batch_first=True, total_length=source.shape[1])[0]
+        )
         hidden = torch.tanh(self.bridge(final.transpose(0, 1).flatten(1)))
         hidden_away = (torch.arange(source.shape[1]) >= lengths[:, None])[..., None]
         fed, logits = torch.zeros_like(hidden), []
-        for at in range(target.shape[1]):
-            embedded = self.dropout(self.target_embedding(target[:, at]))
+        for at in range(given.shape[1]):
+            embedded = self.dropout(self.target_embedding(given[:, at]))
             hidden = self.cell(torch.cat([embedded, fed], -1), hidden)
             scores = self.v(torch.tanh(self.query(hidden)[:, None] + self.key(memory)))
             weights = torch.softmax(scores.masked_fill(hidden_away, -torch.inf), 1)
             context = (weights * memory).sum(1)
             fed = self.dropout(torch.tanh(self.combine(torch.cat([hidden, context], -1))))
             logits.append(F.linear(self.output(fed), self.target_embedding.weight))
-        return torch.stack(logits, 1)[real]
+        wanted = wanted.masked_fill(torch.arange(given.shape[1]) >= target_lengths[:, None] - 1, -100)
+        logits = torch.stack(logits, 1).flatten(0, 1).float()
+        return F.cross_entropy(logits, wanted.flatten(), reduction="sum", label_smoothing=smoothing)
 
 
 def batches(count: int) -> list[tuple[Tensor, ...]]:
@@ -67,9 +79,9 @@ def batches(count: int) -> list[tuple[Tensor, ...]]:
     made = []
     for _ in range(count):
         source = torch.randint(4, VOCABULARY, (BATCH, SOURCE), generator=random)
-        target = torch.randint(4, VOCABULARY, (BATCH, TARGET), generator=random)
+        target = torch.randint(4, VOCABULARY, (BATCH, TARGET + 1), generator=random)
         lengths = torch.randint(SOURCE * 2 // 3, SOURCE + 1, (BATCH,), generator=random)
-        made.append((source, lengths, target, torch.arange(TARGET) < (lengths + 1)[:, None]))
+        made.append((source, lengths, target, lengths + 2))
     return made
 
 
@@ -79,13 +91,13 @@ def trainer(model: nn.Module, precision: torch.dtype) -> Callable[[tuple[Tensor,
 
     def step(batch: tuple[Tensor, ...]) -> int:
         optimizer.zero_grad()
+        tokens = int((batch[3] - 1).sum())
         with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
-            logits = model(*batch)
-        target, real = batch[2], batch[3]
-        F.cross_entropy(logits.float(), target[real], label_smoothing=0.1).backward()
+            loss = model(*batch, 0.1) / tokens
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        return int(real.sum())
+        return tokens
 
     return step
 
@@ -123,7 +135,11 @@ def main() -> None:
         rows.append(f"{name:34}{middle:16,.0f}{min(found):8,.0f}{max(found):8,.0f}{middle / base:8.2f}")
     if options.profile:
         for precision in (torch.float32, torch.bfloat16):
-            rows += ["", f"what regard's time goes to, {_name(precision)}:", *profile(trainer(_fresh(_regard), precision))]
+            rows += [
+                "",
+                f"what regard's time goes to, {_name(precision)}:",
+                *profile(trainer(_fresh(_regard), precision)),
+            ]
     print("\n".join(rows))
     if options.write is not None:
         options.write.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +165,8 @@ def machine() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
         if line.startswith("model name"):
             model = line.split(":")[1].strip()
-    return f"{model}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"{model}, {torch.get_num_threads()} threads, {capability}, torch {torch.__version__}"
 
 
 def _regard() -> RNNTranslator:

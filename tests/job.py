@@ -35,11 +35,8 @@ class Reverse:
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
         source, lengths = pad([self.rows[i] for i in rows], 0)
-        target, target_lengths = pad([[*self.rows[i][::-1], 2] for i in rows], 0)
-        given = torch.cat([torch.ones_like(target[:, :1]), target[:, :-1]], 1)
-        real = torch.arange(target.shape[1]) < target_lengths[:, None]
-        logits = model(source, lengths, given, real)
-        return nn.functional.cross_entropy(logits, target[real], reduction="sum"), int(real.sum())
+        target, target_lengths = pad([[1, *self.rows[i][::-1], 2] for i in rows], 0)
+        return model(source, lengths, target, target_lengths), sum(len(self.rows[i]) + 1 for i in rows)
 
     def evaluate(self) -> dict[str, float]:
         loss, count = self.loss(self.model, list(range(len(self.rows))))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regard import Lengths, Look
-from regard.nn import GRU, AdditiveAttention, LuongAttention
+from regard.nn import GRU, AdditiveAttention, LuongAttention, SequenceDropout, StepLinear, linear_cross_entropy
 
 B, LQ, LK, DQ, DM, WIDTH = 2, 3, 5, 7, 11, 13
 
@@ -96,3 +96,63 @@ def test_gru_carries_the_state_over_padding(reverse: bool) -> None:
     plain, plain_last = layer(inputs, real[:, :3], reverse=reverse)
     torch.testing.assert_close(states[:, :3], plain)
     torch.testing.assert_close(last, plain_last)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("chunk", [1, 100, 1 << 21])
+def test_linear_cross_entropy_is_pytorchs(monkeypatch: pytest.MonkeyPatch, smoothing: float, chunk: int) -> None:
+    monkeypatch.setattr("regard.nn.cross_entropy._CHUNK_ELEMENTS", chunk)
+    torch.manual_seed(3)
+    leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((17, 5), (11, 5), (11,))]
+    target = torch.randint(11, (17,))
+    ours = linear_cross_entropy(*leaves, target, smoothing)
+    logits = torch.nn.functional.linear(*leaves)
+    theirs = torch.nn.functional.cross_entropy(logits, target, reduction="sum", label_smoothing=smoothing)
+    torch.testing.assert_close(ours, theirs)
+    for mine, other in zip(torch.autograd.grad(ours * 3, leaves), torch.autograd.grad(theirs * 3, leaves), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_linear_cross_entropy_in_half_precision_and_empty() -> None:
+    torch.manual_seed(3)
+    features, weight, bias = torch.randn(17, 5), torch.randn(11, 5), torch.randn(11)
+    target = torch.randint(11, (17,))
+    exact = linear_cross_entropy(features, weight, bias, target)
+    half = linear_cross_entropy(features.bfloat16().requires_grad_(), weight, bias, target)
+    assert half.dtype is torch.float32
+    torch.testing.assert_close(half, exact, rtol=2e-2, atol=0)
+    assert linear_cross_entropy(features[:0], weight, bias, target[:0]) == 0
+
+
+def test_sequence_dropout_drops_a_unit_at_every_step() -> None:
+    torch.manual_seed(0)
+    layer, ones = SequenceDropout(0.25), torch.ones(50, 7, 41)
+    dropped = layer(ones)
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    torch.testing.assert_close(dropped.unique(), torch.tensor([0.0, 4 / 3]))
+    assert 0.2 < (dropped == 0).float().mean() < 0.3
+    assert torch.equal(layer.eval()(ones), ones)
+    with pytest.raises(ValueError, match="dropout: must be at least 0 and below 1, got 1"):
+        SequenceDropout(1)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_step_linear_has_the_gradients_of_linear(bias: bool) -> None:
+    torch.manual_seed(4)
+    layer = StepLinear(5, 5, bias=bias).double()
+    x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    found = []
+    for use in (layer, layer.bound()):
+        once = use(x)
+        twice = torch.tanh(use(torch.tanh(once)))
+        found.append([once, twice, *torch.autograd.grad((once * twice).sum(), [x, *layer.parameters()])])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_step_linear_bound_but_not_used_has_no_gradient() -> None:
+    layer = StepLinear(5, 5)
+    layer.bound()
+    assert layer.weight.grad is None
+    with torch.no_grad():
+        torch.testing.assert_close(layer.bound()(torch.ones(2, 5)), layer(torch.ones(2, 5)))

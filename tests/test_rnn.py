@@ -22,10 +22,10 @@ def _model(kind: str, dtype: torch.dtype = torch.float64) -> RNNTranslator:
 
 def _logits(model: RNNTranslator, sources: list[list[int]], targets: list[list[int]], extra: int = 0) -> torch.Tensor:
     source, lengths = pad(sources, 0)
-    target, target_lengths = pad(targets, 0)
+    target, target_lengths = pad([[*target, 2] for target in targets], 0)
     source = torch.nn.functional.pad(source, (0, extra), value=5)
     target = torch.nn.functional.pad(target, (0, extra), value=5)
-    return model(source, lengths, target, torch.arange(target.shape[1]) < target_lengths[:, None])
+    return model.logits(source, lengths, target, target_lengths)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,6 +61,18 @@ def test_steps_give_what_the_whole_pass_gives(kind: str) -> None:
         else:
             assert step.weights.shape == (1, 5)
             torch.testing.assert_close(step.weights.sum(), torch.tensor(1.0, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_that_of_the_logits(smoothing: float) -> None:
+    model = _model("additive")
+    source, target = pad(SOURCES, 0), pad([[*target, 2] for target in TARGETS], 0)
+    loss = model(*source, *target, smoothing)
+    wanted = torch.tensor([token for row in TARGETS for token in [*row[1:], 2]])
+    expected = torch.nn.functional.cross_entropy(
+        model.logits(*source, *target), wanted, reduction="sum", label_smoothing=smoothing
+    )
+    torch.testing.assert_close(loss, expected)
 
 
 def test_weights_of_padding_are_zero() -> None:

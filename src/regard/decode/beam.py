@@ -100,7 +100,7 @@ def beam_search(
             end = _End(score / _penalty(length, length_penalty), score, length - 1, row, True)
             _keep(kept[searched[at]], end, best)
         live = _live(candidates, beam, eos)
-        bounds = (live.scores[:, 0].double() / _penalty(max_length, length_penalty)).tolist()
+        bounds = [score / _penalty(max_length, length_penalty) for score in live.scores[:, 0].tolist()]
         going = [at for at, bound in enumerate(bounds) if bound > _worst(kept[searched[at]], best)]
         searched = [searched[at] for at in going]
         scores, rows, tokens = (part[torch.tensor(going, dtype=torch.int64, device=part.device)] for part in live)

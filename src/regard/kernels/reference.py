@@ -106,8 +106,9 @@ def _scores(plan: Plan) -> tuple[Tensor, Tensor, Tensor | None]:
     # taken out of the products, and marked by a NaN on the scores of their column, which the mask then hides from all
     # queries but those that do see them.
     poison_BHK = _nonfinite(key) + _nonfinite(value)
-    finite_BHK1 = torch.isfinite(poison_BHK)[..., None]
-    key, value = (torch.where(finite_BHK1, t, 0.0) for t in (key, value))
+    finite_BHK = torch.isfinite(poison_BHK)
+    if not _all_true(finite_BHK):
+        key, value = (torch.where(finite_BHK[..., None], t, 0.0) for t in (key, value))
     seen_BHQ = visible.any(-1)
     scores_BHQK = _products(plan, query.masked_fill(~seen_BHQ[..., None], 0.0), key) + poison_BHK[..., None, :]
     # A row that sees no key is filled with zeros, not −∞, so that its softmax is finite; its output is zeroed later.
@@ -120,6 +121,12 @@ def _nonfinite(tensor: Tensor) -> Tensor:
     width = tensor.shape[-1]
     # A mean, as a matrix product: it cannot overflow, and reads the tensor once.
     return tensor.detach() @ tensor.new_full((width,), 0.5 / max(1, width)) * 0
+
+
+def _all_true(tensor: Tensor) -> bool:
+    """Whether all is known to be true; False where looking costs a wait (a GPU) or cannot be done (a graph)."""
+    plain = type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    return plain and bool(tensor.all())
 
 
 def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:

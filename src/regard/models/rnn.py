@@ -8,15 +8,16 @@ al. 2014, arXiv:1406.1078), so that what attention adds can be measured.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.attend import Lengths, Look
+from regard.attend import Lengths, Look, View
 from regard.decode import Step
-from regard.nn import GRU, AdditiveAttention, LuongAttention
+from regard.nn import GRU, AdditiveAttention, LuongAttention, SequenceDropout, StepLinear, linear_cross_entropy
 
 AttentionKind = Literal["additive", "dot", "general", "concat", "none"]
 
@@ -40,6 +41,14 @@ class DecoderState(NamedTuple):
     hidden: Tensor
     fed: Tensor
     memory: Memory
+
+
+class _Layers(NamedTuple):
+    """The decoder's layers, bound for the steps of one sequence."""
+
+    state: Callable[[Tensor], Tensor]
+    feed: Callable[[Tensor], Tensor]
+    combine: Callable[[Tensor], Tensor]
 
 
 class RNNTranslator(nn.Module):
@@ -71,8 +80,6 @@ class RNNTranslator(nn.Module):
         super().__init__()
         if dim < 2 or dim % 2:
             raise ValueError(f"dim: must be even, since each direction of the encoder gives half of it, got {dim}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: must be at least 0 and below 1, got {dropout}")
         self.source_embedding = _embedding(source_size, embedding)
         self.target_embedding = _embedding(target_size, embedding)
         self.forwards = GRU(embedding, dim // 2)
@@ -84,11 +91,11 @@ class RNNTranslator(nn.Module):
         elif attention != "none":
             self.attend = LuongAttention(dim, dim, attention)
         self.decoder = GRU(embedding, dim)
-        self.feed = nn.Linear(dim, 3 * dim, bias=False)
-        self.combine = nn.Linear(2 * dim, dim)
+        self.feed = StepLinear(dim, 3 * dim, bias=False)
+        self.combine = StepLinear(2 * dim, dim)
         self.output = nn.Linear(dim, embedding)
         self.output_bias = nn.Parameter(torch.zeros(target_size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = SequenceDropout(dropout)
 
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
         """Encode a padded batch: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
@@ -109,43 +116,61 @@ class RNNTranslator(nn.Module):
     def step(self, tokens: Tensor, state: DecoderState) -> Step:
         """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)`` → logits of the next."""
         projected = self.decoder.input(self.target_embedding(tokens))
-        state, weights = self._advance(projected, state, look=True)
-        return Step(self._logits(state.fed), state, weights)
+        state, view = self._advance(projected, state, self._layers(), look=Look(rows=slice(None)))
+        return Step(self._logits(state.fed), state, None if view is None else view.rows[:, 0, 0])
 
-    def forward(self, source: Tensor, lengths: Tensor, target: Tensor, real: Tensor) -> Tensor:
-        """Logits of each next token, given all before it (teacher forcing).
+    def forward(
+        self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
+        """The summed cross-entropy of the target tokens, each given all before it (teacher forcing).
 
         Args:
             source: int64 ``(B, Ls)``, padded.
             lengths: int64 ``(B,)``.
-            target: int64 ``(B, Lt)``, the tokens fed in, beginning with the start sign, padded.
-            real: boolean ``(B, Lt)``: the positions whose logits are wanted.
-
-        Returns:
-            ``(real.sum(), target_size)``, row by row.
+            target: int64 ``(B, Lt + 1)``, the start sign, the tokens and the end sign, padded.
+            target_lengths: int64 ``(B,)``, the start sign counted in.
+            smoothing: label smoothing.
         """
-        state = self.start(source, lengths)
-        embedded = self.dropout(self.target_embedding(target))
-        fed = []
-        for projected in self.decoder.input(embedded).to(state.hidden.dtype).unbind(1):
-            state, _ = self._advance(projected, state, look=False)
-            fed.append(state.fed)
-        return self._logits(torch.stack(fed, 1)[real])
+        fed, wanted = self._teach(source, lengths, target, target_lengths)
+        return linear_cross_entropy(self.output(fed), self.target_embedding.weight, self.output_bias, wanted, smoothing)
 
-    def _advance(self, projected: Tensor, state: DecoderState, look: bool) -> tuple[DecoderState, Tensor | None]:
-        memory, weights = state.memory, None
-        hidden = self.decoder.step(projected + self.feed(state.fed), state.hidden)
-        if self.attend is None:
-            context = memory.final
-        else:
-            seen, view = self.attend(
-                hidden[:, None], memory.values, keys=memory.keys, mask=Lengths(memory.lengths),
-                look=Look(rows=slice(None)) if look else None,
-            )  # fmt: skip
-            context = seen[:, 0]
-            weights = None if view is None else view.rows[:, 0, 0]
-        fed = torch.tanh(self.combine(torch.cat([hidden, context.to(hidden.dtype)], -1))).to(hidden.dtype)
-        return DecoderState(hidden, self.dropout(fed), memory), weights
+    def logits(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> Tensor:
+        """Logits of each target token given all before it, row by row, padding left out; arguments as in `forward`."""
+        return self._logits(self._teach(source, lengths, target, target_lengths)[0])
+
+    def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The attentional vectors and the tokens that they are to predict, both without padding."""
+        given, wanted = target[:, :-1], target[:, 1:]
+        real = torch.arange(given.shape[1], device=target.device) < target_lengths[:, None] - 1
+        state = self.start(source, lengths)
+        embedded = self.dropout(self.target_embedding(given))
+        mask, layers, fed = self.dropout.mask(state.fed), self._layers(), []
+        for projected in self.decoder.input(embedded).to(state.hidden.dtype).unbind(1):
+            state, _ = self._advance(projected, state, layers, mask=mask)
+            fed.append(state.fed)
+        return torch.stack(fed, 1)[real], wanted[real]
+
+    def _advance(
+        self,
+        projected: Tensor,
+        state: DecoderState,
+        layers: _Layers,
+        *,
+        mask: Tensor | None = None,
+        look: Look | None = None,
+    ) -> tuple[DecoderState, View | None]:
+        memory, view = state.memory, None
+        hidden = self.decoder.step(projected + layers.feed(state.fed), state.hidden, layers.state)
+        context = memory.final
+        if self.attend is not None:
+            lengths = Lengths(memory.lengths)
+            found, view = self.attend(hidden[:, None], memory.values, keys=memory.keys, mask=lengths, look=look)
+            context = found[:, 0].to(hidden.dtype)
+        fed = torch.tanh(layers.combine(torch.cat([hidden, context], -1))).to(hidden.dtype)
+        return DecoderState(hidden, fed if mask is None else fed * mask, memory), view
+
+    def _layers(self) -> _Layers:
+        return _Layers(self.decoder.state.bound(), self.feed.bound(), self.combine.bound())
 
     def _logits(self, fed: Tensor) -> Tensor:
         return F.linear(self.output(fed), self.target_embedding.weight, self.output_bias)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+from regard.nn.step_linear import StepLinear
 
 
 class GRU(nn.Module):
@@ -22,19 +26,22 @@ class GRU(nn.Module):
         super().__init__()
         self.width = width
         self.input = nn.Linear(input_width, 3 * width)
-        self.state = nn.Linear(width, 3 * width)
+        self.state = StepLinear(width, 3 * width)
         for start in range(0, 3 * width, width):
             nn.init.xavier_uniform_(self.input.weight[start : start + width])
             nn.init.orthogonal_(self.state.weight[start : start + width])
         nn.init.zeros_(self.input.bias)
         nn.init.zeros_(self.state.bias)
 
-    def step(self, projected: Tensor, state: Tensor) -> Tensor:
-        """One step: ``projected`` = ``input(x)`` ``(B, 3·width)``, the state before and after ``(B, width)``."""
+    def step(self, projected: Tensor, state: Tensor, through: Callable[[Tensor], Tensor]) -> Tensor:
+        """One step: ``projected`` = ``input(x)`` ``(B, 3·width)``, the state before and after ``(B, width)``.
+
+        ``through`` is ``self.state.bound()``, made once for a sequence.
+        """
         # split, not slices: the backward of a slice fills a whole tensor with zeros
         parts = (2 * self.width, self.width)
         gates, candidate = projected.split(parts, -1)
-        gates_of_state, candidate_of_state = self.state(state).to(state.dtype).split(parts, -1)
+        gates_of_state, candidate_of_state = through(state).to(state.dtype).split(parts, -1)
         reset, update = torch.sigmoid(gates + gates_of_state).chunk(2, -1)
         new = torch.tanh(torch.addcmul(candidate, reset, candidate_of_state))
         return torch.lerp(new, state, update)
@@ -54,8 +61,8 @@ class GRU(nn.Module):
         projected = self.input(inputs).to(precise).unbind(1)
         keep = (~real)[..., None].unbind(1)
         state = inputs.new_zeros(inputs.shape[0], self.width, dtype=precise)
-        states = []
+        states, through = [], self.state.bound()
         for at in reversed(range(len(projected))) if reverse else range(len(projected)):
-            state = torch.where(keep[at], state, self.step(projected[at], state))
+            state = torch.where(keep[at], state, self.step(projected[at], state, through))
             states.append(state)
         return torch.stack(states[::-1] if reverse else states, 1), state

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.data.batching import batches, fill
 from regard.data.padding import pad
@@ -96,9 +95,5 @@ def text_scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, tu
 
 def _loss(model: nn.Module, data: Rows, rows: list[int], device: torch.device, smoothing: float) -> tuple[Tensor, int]:
     source, lengths = pad([data.source[i] for i in rows], PAD, device)
-    target, target_lengths = pad([data.target[i] for i in rows], PAD, device)
-    given = torch.cat([torch.full_like(target[:, :1], BOS), target[:, :-1]], 1)
-    real = torch.arange(target.shape[1], device=device) < target_lengths[:, None]
-    logits = model(source, lengths, given, real)
-    loss = F.cross_entropy(logits.float(), target[real], reduction="sum", label_smoothing=smoothing)
-    return loss, int(real.sum())
+    target, target_lengths = pad([[BOS, *data.target[i]] for i in rows], PAD, device)
+    return model(source, lengths, target, target_lengths, smoothing), sum(len(data.target[i]) for i in rows)

@@ -1,0 +1,77 @@
+"""Cross-entropy of a linear layer's outputs, without ever holding all the logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_CHUNK_ELEMENTS = 1 << 21
+"""Logits held at once: 8 MiB in float32."""
+
+
+def linear_cross_entropy(
+    features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float = 0.0
+) -> Tensor:
+    """The summed cross-entropy of ``softmax(features Wᵀ + b)`` with smoothed targets, as PyTorch's ``cross_entropy``.
+
+    With ``smoothing`` ε the target's probability is 1 − ε + ε/V, every other token's ε/V (Szegedy et al. 2016,
+    arXiv:1512.00567). Rows are taken in chunks that fit the cache, and their gradients made at once, while the logits
+    are there (as in Wijmans et al. 2024, arXiv:2411.09009): ``(N, V)`` is never held, nor read a second time.
+
+    Args:
+        features: ``(N, E)``; in half precision the products are too, all else is float32.
+        weight: ``(V, E)``.
+        bias: ``(V,)``.
+        target: int64 ``(N,)``.
+        smoothing: ε, from 0 to below 1.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        loss: Tensor = _LinearCrossEntropy.apply(features, weight, bias, target, smoothing)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float) -> Tensor:
+        precise = torch.promote_types(features.dtype, torch.float32)
+        matrix = weight.to(features.dtype)
+        wanted = any(ctx.needs_input_grad)
+        total = features.new_zeros((), dtype=precise)
+        to_features = torch.empty_like(features) if wanted else None
+        to_weight = torch.zeros_like(weight, dtype=precise) if wanted else None
+        to_bias = torch.zeros_like(bias, dtype=precise) if wanted else None
+        rows = max(1, _CHUNK_ELEMENTS // max(1, weight.shape[0]))
+        for start in range(0, features.shape[0], rows):
+            part = slice(start, start + rows)
+            chunk, labels = features[part], target[part, None]
+            logits = (chunk @ matrix.T).to(precise).add_(bias)
+            lse = logits.logsumexp(-1, keepdim=True)
+            total += (
+                lse - (1 - smoothing) * logits.gather(1, labels) - smoothing * logits.mean(-1, keepdim=True)
+            ).sum()
+            if to_features is None or to_weight is None or to_bias is None:
+                continue
+            gradient = logits.sub_(lse).exp_().sub_(smoothing / weight.shape[0])
+            gradient.scatter_add_(1, labels, torch.full_like(labels, smoothing - 1, dtype=precise))
+            to_bias += gradient.sum(0)
+            gradient = gradient.to(features.dtype)
+            to_features[part] = gradient @ matrix
+            to_weight += gradient.T @ chunk
+        ctx.save_for_backward(to_features, to_weight, to_bias)
+        ctx.dtypes = weight.dtype, bias.dtype
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        to_features, to_weight, to_bias = ctx.saved_tensors
+        weight, bias = ctx.dtypes
+        return (
+            (to_features * gradient).to(to_features.dtype),
+            (to_weight * gradient).to(weight),
+            (to_bias * gradient).to(bias),
+            None,
+            None,
+        )
