@@ -9,6 +9,9 @@ import numpy as np
 _POOL = 100
 """Batches' worth of examples that are sorted by length together: little padding, yet batches differ by epoch."""
 
+_ROUND = 16
+"""Batches have a multiple of so many examples, where they have that many."""
+
 
 def batches(lengths: Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch: int) -> list[list[int]]:
     """Group examples of like length into batches, and shuffle.
@@ -37,15 +40,28 @@ def batches(lengths: Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch
 
 
 def fill(order: Sequence[int], lengths: Sequence[tuple[int, int]], tokens: int) -> list[list[int]]:
-    """Cut ``order`` into batches of at most ``tokens`` tokens, padding included."""
+    """Cut ``order`` into batches of at most ``tokens`` tokens, padding included.
+
+    A batch of more than `_ROUND` examples is cut to a multiple of it, and the rest goes to the next one: oneDNN compiles
+    a matrix product anew for every shape, and batches of every size would keep it compiling.
+    """
     found: list[list[int]] = []
-    source = target = 0
+    batch: list[int] = []
+    widest = (0, 0)
     for index in order:
-        wider, longer = max(source, lengths[index][0]), max(target, lengths[index][1])
-        if found and (len(found[-1]) + 1) * (wider + longer) <= tokens:
-            found[-1].append(index)
-            source, target = wider, longer
-        else:
-            found.append([index])
-            source, target = lengths[index]
-    return found
+        wider = _widest(widest, lengths[index])
+        if batch and (len(batch) + 1) * sum(wider) > tokens:
+            whole = len(batch) // _ROUND * _ROUND or len(batch)
+            found.append(batch[:whole])
+            batch = batch[whole:]
+            wider = _widest(*(lengths[i] for i in (*batch, index)))
+            if batch and (len(batch) + 1) * sum(wider) > tokens:
+                found.append(batch)
+                batch, wider = [], lengths[index]
+        batch.append(index)
+        widest = wider
+    return [*found, batch] if batch else found
+
+
+def _widest(*lengths: tuple[int, int]) -> tuple[int, int]:
+    return max(source for source, _ in lengths), max(target for _, target in lengths)

@@ -35,7 +35,7 @@ def roll_out(
 ) -> list[Hypothesis]:
     """Decode all rows side by side, one token after the other, until every row is finished.
 
-    Finished rows are kept and fed the end sign, so ``choose`` sees the same rows in every step.
+    Finished rows go on, and what they emit is dropped, so ``choose`` sees the same rows in every step.
 
     Args:
         step: the model.
@@ -63,7 +63,6 @@ def roll_out(
         gains = gains.masked_fill(finished, 0.0)
         check_gains(gains)
         scores = scores + gains
-        tokens = tokens.masked_fill(finished, eos)
         lengths = lengths + ~finished
         finished = finished | (tokens == eos)
         emitted.append(tokens)

@@ -117,7 +117,8 @@ class RNNTranslator(nn.Module):
         """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)`` → logits of the next."""
         projected = self.decoder.input(self.target_embedding(tokens))
         state, view = self._advance(projected, state, self._layers(), look=Look(rows=slice(None)))
-        return Step(self._logits(state.fed), state, None if view is None else view.rows[:, 0, 0])
+        logits = F.linear(self.output(state.fed), self.target_embedding.weight, self.output_bias)
+        return Step(logits, state, None if view is None else view.rows[:, 0, 0])
 
     def forward(
         self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor, smoothing: float = 0.0
@@ -131,15 +132,16 @@ class RNNTranslator(nn.Module):
             target_lengths: int64 ``(B,)``, the start sign counted in.
             smoothing: label smoothing.
         """
-        fed, wanted = self._teach(source, lengths, target, target_lengths)
-        return linear_cross_entropy(self.output(fed), self.target_embedding.weight, self.output_bias, wanted, smoothing)
+        features, wanted = self._teach(source, lengths, target, target_lengths)
+        return linear_cross_entropy(features, self.target_embedding.weight, self.output_bias, wanted, smoothing)
 
     def logits(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> Tensor:
         """Logits of each target token given all before it, row by row, padding left out; arguments as in `forward`."""
-        return self._logits(self._teach(source, lengths, target, target_lengths)[0])
+        features, _ = self._teach(source, lengths, target, target_lengths)
+        return F.linear(features, self.target_embedding.weight, self.output_bias)
 
     def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The attentional vectors and the tokens that they are to predict, both without padding."""
+        """What the output layer reads, and the tokens that it is to predict, both without padding."""
         given, wanted = target[:, :-1], target[:, 1:]
         real = torch.arange(given.shape[1], device=target.device) < target_lengths[:, None] - 1
         state = self.start(source, lengths)
@@ -148,7 +150,8 @@ class RNNTranslator(nn.Module):
         for projected in self.decoder.input(embedded).to(state.hidden.dtype).unbind(1):
             state, _ = self._advance(projected, state, layers, mask=mask)
             fed.append(state.fed)
-        return torch.stack(fed, 1)[real], wanted[real]
+        # Padding leaves after the product, whose shape then depends on the batch's alone: see data.batching.
+        return self.output(torch.stack(fed, 1))[real], wanted[real]
 
     def _advance(
         self,
@@ -171,9 +174,6 @@ class RNNTranslator(nn.Module):
 
     def _layers(self) -> _Layers:
         return _Layers(self.decoder.state.bound(), self.feed.bound(), self.combine.bound())
-
-    def _logits(self, fed: Tensor) -> Tensor:
-        return F.linear(self.output(fed), self.target_embedding.weight, self.output_bias)
 
 
 def _embedding(size: int, width: int) -> nn.Embedding:

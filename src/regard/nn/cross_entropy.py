@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-_CHUNK_ELEMENTS = 1 << 21
-"""Logits held at once: 8 MiB in float32."""
+_ROWS = 256
+"""Rows whose logits are held at once. The last chunk is filled up to it, so that all products have one shape."""
 
 
 def linear_cross_entropy(
@@ -35,29 +36,27 @@ def linear_cross_entropy(
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float) -> Tensor:
-        precise = torch.promote_types(features.dtype, torch.float32)
-        matrix = weight.to(features.dtype)
-        wanted = any(ctx.needs_input_grad)
+        precise, size = torch.promote_types(features.dtype, torch.float32), weight.shape[0]
+        matrix, count = weight.to(features.dtype), features.shape[0]
         total = features.new_zeros((), dtype=precise)
-        to_features = torch.empty_like(features) if wanted else None
-        to_weight = torch.zeros_like(weight, dtype=precise) if wanted else None
-        to_bias = torch.zeros_like(bias, dtype=precise) if wanted else None
-        rows = max(1, _CHUNK_ELEMENTS // max(1, weight.shape[0]))
-        for start in range(0, features.shape[0], rows):
-            part = slice(start, start + rows)
-            chunk, labels = features[part], target[part, None]
+        to_features = torch.empty_like(features)
+        to_weight, to_bias = (torch.zeros_like(t, dtype=precise) for t in (weight, bias))
+        for start in range(0, count, _ROWS):
+            part, short = slice(start, min(count, start + _ROWS)), max(0, start + _ROWS - count)
+            chunk = F.pad(features[part], (0, 0, 0, short))
+            labels = F.pad(target[part], (0, short))[:, None]
             logits = (chunk @ matrix.T).to(precise).add_(bias)
             lse = logits.logsumexp(-1, keepdim=True)
-            total += (
-                lse - (1 - smoothing) * logits.gather(1, labels) - smoothing * logits.mean(-1, keepdim=True)
-            ).sum()
-            if to_features is None or to_weight is None or to_bias is None:
+            losses = lse - (1 - smoothing) * logits.gather(1, labels) - smoothing * logits.mean(-1, keepdim=True)
+            total += losses[: _ROWS - short].sum()
+            if not any(ctx.needs_input_grad):
                 continue
-            gradient = logits.sub_(lse).exp_().sub_(smoothing / weight.shape[0])
+            gradient = logits.sub_(lse).exp_().sub_(smoothing / size)
             gradient.scatter_add_(1, labels, torch.full_like(labels, smoothing - 1, dtype=precise))
+            gradient[_ROWS - short :] = 0
             to_bias += gradient.sum(0)
             gradient = gradient.to(features.dtype)
-            to_features[part] = gradient @ matrix
+            to_features[part] = (gradient @ matrix)[: _ROWS - short]
             to_weight += gradient.T @ chunk
         ctx.save_for_backward(to_features, to_weight, to_bias)
         ctx.dtypes = weight.dtype, bias.dtype
@@ -66,12 +65,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        to_features, to_weight, to_bias = ctx.saved_tensors
+        to_features, to_weight, to_bias = (saved * gradient for saved in ctx.saved_tensors)
         weight, bias = ctx.dtypes
-        return (
-            (to_features * gradient).to(to_features.dtype),
-            (to_weight * gradient).to(weight),
-            (to_bias * gradient).to(bias),
-            None,
-            None,
-        )
+        return to_features.to(ctx.saved_tensors[0].dtype), to_weight.to(weight), to_bias.to(bias), None, None

@@ -132,7 +132,7 @@ def demo_config() -> TranslateConfig:
         data=DataConfig(builtin_pairs=30_000),
         tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
         model=ModelConfig(embedding=128, dim=256, dropout=0.1),
-        train=TrainConfig(epochs=5, tokens=4096, learning_rate=4e-3, warmup=100, label_smoothing=0.05),
+        train=TrainConfig(epochs=6, tokens=2048, learning_rate=3e-3, warmup=200, label_smoothing=0.05),
     )
 
 

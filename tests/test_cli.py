@@ -1,0 +1,249 @@
+"""The command line as a new user meets it: a whole small run, and every mistake told in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from regard.cli.config import read
+from regard.cli.main import main
+from regard.tasks.translate.config import TranslateConfig
+
+COLOURS = {"red": "rouge", "blue": "bleu", "green": "vert", "white": "blanc", "black": "noir"}
+THINGS = {"cat": "chat", "dog": "chien", "bird": "oiseau", "book": "livre", "car": "camion"}
+PAIRS = [(f"a {c} {t}", f"un {THINGS[t]} {COLOURS[c]}") for c in COLOURS for t in THINGS]
+SMALL = [
+    "--model.dim", "32", "--model.embedding", "16", "--model.dropout", "0", "--tokenizer.source-size", "300",
+    "--tokenizer.target-size", "300", "--train.learning-rate", "0.02", "--train.warmup", "10", "--train.tokens", "300",
+]  # fmt: skip
+
+
+class Told:
+    """What a command printed, and its exit status."""
+
+    def __init__(self, status: int, out: str, err: str):
+        self.status, self.out, self.err = status, out, err
+
+
+@pytest.fixture
+def regard(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+    def call(*arguments: object) -> Told:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        return Told(int(end.value.code or 0), told.out, told.err)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "train.tsv"
+    path.write_text("".join(f"{source}\t{target}\n" for source, target in PAIRS))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "colours"
+    arguments = ["train", "translate", "--run", folder, "--data.train", corpus, "--data.valid", corpus, *SMALL]
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in [*arguments, "--train.epochs", 60, "--train.metric", "exact"]])
+    assert not end.value.code
+    return folder
+
+
+def test_a_run_keeps_its_whole_configuration(run: Path, corpus: Path) -> None:
+    config = read(run / "config.yaml", TranslateConfig)
+    assert (config.model.dim, config.data.train, config.train.epochs) == (32, str(corpus), 60)
+    assert sorted(path.name for path in run.iterdir()) == [
+        "best.json", "checkpoints", "config.yaml", "last.json", "metrics.jsonl", "run.json", "source.tokenizer.json",
+        "target.tokenizer.json",
+    ]  # fmt: skip
+
+
+def test_it_learnt_and_scores(run: Path, corpus: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+    told = regard("eval", run, "--data", corpus, "--json", "--beam", 2, "--output", tmp_path / "out.txt")
+    scores = json.loads(told.out)
+    assert scores["exact"]["score"] == 100.0
+    assert scores["chrf"]["score"] == pytest.approx(100.0)
+    assert all("version:" in scores[name]["how"] for name in ("bleu", "chrf"))
+    assert (tmp_path / "out.txt").read_text().splitlines() == [target for _, target in PAIRS]
+    assert "chrf" in regard("eval", run, "--data", corpus).out
+
+
+def test_translating_text_files_and_standard_input(
+    run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert regard("translate", run, "a red cat").out == "un chat rouge\n"
+    (tmp_path / "in.txt").write_text("a blue dog\n\na green book\n")
+    assert (
+        regard("translate", run, "--file", tmp_path / "in.txt", "--beam", 1).out == "un chien bleu\n\nun livre vert\n"
+    )
+    monkeypatch.setattr("sys.stdin", (tmp_path / "in.txt").open())
+    assert regard("translate", run).out == "un chien bleu\n\nun livre vert\n"
+
+
+def test_looking(run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = regard("look", run, "a red cat")
+    assert "un chat rouge" in told.out
+    assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
+    regard("look", run, "a red cat", "--target", "un chien noir", "--out", "a.svg", "--html", "a.html")
+    assert "chien" in (tmp_path / "a.html").read_text()
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+    told = regard("translate", run, "a red cat", "--look", "b.png")
+    assert (told.out, (tmp_path / "b.png").exists()) == ("un chat rouge\n", True)
+
+
+def _folder(path: Path, task: str) -> Path:
+    (path / "other").mkdir()
+    (path / "other" / "run.json").write_text(json.dumps({"task": task}))
+    return path / "other"
+
+
+def _broken(path: Path, run: Path, name: str, content: bytes | None) -> Path:
+    shutil.copytree(run, path / "broken")
+    for file in (path / "broken").rglob(name):
+        file.unlink() if content is None else file.write_bytes(content)
+    return path / "broken"
+
+
+TRAIN = ["train", "translate"]
+Make = Callable[[Path, Path, Path], list[object]]
+
+
+def _using(name: str, content: bytes | None) -> Make:
+    """Translate with a run of which the files called ``name`` are replaced, or removed."""
+    return lambda p, run, c: ["translate", _broken(p, run, name, content), "a red cat"]
+
+
+MISTAKES: list[tuple[str, Make, str]] = [
+    ("unknown flag", lambda p, run, c: [*TRAIN, "--model.dims", 3], "Did you mean --model.dim?"),
+    ("unknown command", lambda p, run, c: ["trian"], "train"),
+    ("wrong type", lambda p, run, c: [*TRAIN, "--model.dim", "big"], "--model.dim"),
+    ("wrong choice", lambda p, run, c: [*TRAIN, "--model.attention", "x"], "additive"),
+    ("odd width", lambda p, run, c: [*TRAIN, "--model.dim", 33], "model.dim: must be even"),
+    ("out of range", lambda p, run, c: [*TRAIN, "--train.epochs", 0], "train.epochs: must be above 0, got 0"),
+    ("no data", lambda p, run, c: [*TRAIN, "--data.train", p / "x.tsv"], "x.tsv: no such file"),
+    ("empty data", lambda p, run, c: [*TRAIN, "--data.train", _touch(p / "e.tsv")], "the file is empty"),
+    ("one side longer", lambda p, run, c: [*TRAIN, "--data.train", f"{c},{_touch(p / 'f', 'a')}"], "aligned files"),
+    ("no config", lambda p, run, c: [*TRAIN, "--config", p / "c.yaml"], "c.yaml: cannot be read"),
+    ("bad config", lambda p, run, c: [*TRAIN, "--config", _touch(p / "c.yaml", "model: {dims: 3}")], "model.dim?"),
+    ("run is taken", lambda p, run, c: [*TRAIN, "--run", run, "--data.train", c], "holds a run already"),
+    ("run is a file", lambda p, run, c: [*TRAIN, "--run", c, "--data.train", c], "is not empty"),
+    ("resume with settings", lambda p, run, c: [*TRAIN, "--resume", run, "--model.dim", 8], "own settings hold"),
+    ("resume nothing", lambda p, run, c: [*TRAIN, "--resume", p / "none"], "no such run folder"),
+    ("no run", lambda p, run, c: ["translate", p / "none", "x"], "no such run folder"),
+    ("not a run", lambda p, run, c: ["translate", p, "x"], "not a folder of a run"),
+    ("another task's run", lambda p, run, c: ["translate", _folder(p, "classify"), "x"], "of the task 'classify'"),
+    ("corrupt weights", _using("model.safetensors", b"x" * 99), "not a readable safetensors file"),
+    ("missing weights", _using("model.safetensors", None), "no such file"),
+    ("corrupt tokenizer", _using("source.tokenizer.json", b"{"), "not a tokenizer"),
+    ("corrupt config", _using("config.yaml", b"model: 3"), "config.yaml: model: expected settings below it"),
+    ("other config", _using("config.yaml", b"model: {dim: 64}"), "does not fit config.yaml"),
+    ("corrupt pointer", _using("best.json", b""), "not readable as JSON"),
+    ("missing pointer", _using("best.json", None), "has no best checkpoint"),
+    ("no file", lambda p, run, c: ["translate", run, "--file", p / "x.txt"], "x.txt: no such file"),
+    ("not UTF-8", lambda p, run, c: ["translate", run, "--file", _touch(p / "x.txt", b"\xff")], "line 1 is not UTF-8"),
+    ("text and file", lambda p, run, c: ["translate", run, "x", "--file", c], "not both"),
+    ("beam", lambda p, run, c: ["translate", run, "x", "--beam", 0], "--beam: must be at least 1, got 0"),
+    ("picture's ending", lambda p, run, c: ["look", run, "a red cat", "--out", p / "a.gif"], ".png or .svg"),
+    ("picture's folder", lambda p, run, c: ["look", run, "a cat", "--out", p / "no" / "a.png"], "cannot be written"),
+    ("page's ending", lambda p, run, c: ["look", run, "a red cat", "--html", p / "a.png"], "--html: expected"),
+    ("nothing to score", lambda p, run, c: ["eval", run], "--data: name the parallel text"),
+    ("bad lines", lambda p, run, c: ["eval", run, "--data", _touch(p / "x.tsv", "a\tb\nc\n")], "line 2: no tab"),
+]
+
+
+def _touch(path: Path, content: str | bytes = "") -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(("name", "make", "text"), MISTAKES, ids=[row[0] for row in MISTAKES])
+def test_mistakes_are_told_in_one_line(
+    name: str, make: Make, text: str,
+    tmp_path: Path, run: Path, corpus: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    told = regard(*make(tmp_path, run, corpus))
+    assert told.status == 2
+    assert text in told.err
+    assert told.err.startswith("regard: ")
+    assert told.err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_bad_lines_are_skipped_where_asked(tmp_path: Path, run: Path, regard: Callable[..., Told]) -> None:
+    path = _touch(tmp_path / "x.tsv", "a red cat\tun chat rouge\nnothing\n")
+    told = regard("eval", run, "--data", path, "--data.on-bad-line", "skip", "--json")
+    assert json.loads(told.out)["sentences"]["score"] == 1
+    assert "1 of 2 lines left out: line 2: no tab ('nothing')" in told.err
+
+
+def test_without_attention_there_is_nothing_to_look_at(
+    tmp_path: Path, corpus: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--run", "plain", "--data.train", corpus, *SMALL, "--model.attention", "none", "--train.epochs", 1]
+    told = regard("train", "translate", *arguments)
+    assert told.status == 0
+    assert "set aside 1 of 25 pairs for validation" in told.err
+    assert regard("translate", "plain", "a red cat").status == 0
+    told = regard("look", "plain", "a red cat")
+    assert (told.status, told.err.count("\n")) == (2, 1)
+    assert "no attention to look at" in told.err
+
+
+def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) -> None:
+    told = regard("train", "translate", "--print-config", "--model.dim", 64, "--train.learning-rate", "3e-4")
+    path = _touch(tmp_path / "c.yaml", told.out)
+    config = read(path, TranslateConfig)
+    assert (config.model.dim, config.train.learning_rate) == (64, 3e-4)
+    assert "# Width of the decoder's state" in told.out
+
+
+def test_help_is_quick_and_teaches() -> None:
+    began = time.perf_counter()
+    told = subprocess.run([sys.executable, "-m", "regard", "--help"], capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - began
+    assert "regard demo translate" in told.stdout
+    assert seconds < 5  # a broken lazy import of torch; the figure itself is measured in benchmarks
+
+
+@pytest.mark.parametrize("command", [["train", "translate"], ["translate"], ["eval"], ["look"], ["demo", "translate"]])
+def test_every_command_has_help(command: list[str], regard: Callable[..., Told]) -> None:
+    told = regard(*command, "--help")
+    assert told.status == 0
+    assert "Usage: regard " + " ".join(command) in told.out
+
+
+def test_a_resumed_command_line_run_ends_where_it_would_have(
+    tmp_path: Path, corpus: Path, regard: Callable[..., Told]
+) -> None:
+    arguments = ["--data.train", corpus, "--data.valid", corpus, *SMALL, "--train.epochs", 4, "--train.save-every", 2]
+    regard("train", "translate", "--run", tmp_path / "whole", *arguments)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "regard", "train", "translate", "--run", str(tmp_path / "cut"), *map(str, arguments)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    while not (tmp_path / "cut" / "last.json").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    told = regard("train", "translate", "--resume", tmp_path / "cut")
+    assert told.status == 0
+    whole, cut = (
+        (folder / "checkpoints" / json.loads((folder / "last.json").read_text())["checkpoint"] / "model.safetensors")
+        for folder in (tmp_path / "whole", tmp_path / "cut")
+    )
+    assert whole.read_bytes() == cut.read_bytes()
