@@ -42,6 +42,8 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (call(score="dot"), TypeError, "score: expected Dot"),
     (call(score=Dot), TypeError, "score: expected Dot"),
     (call(score=Dot(scale=float("nan"))), ValueError, "score: Dot.scale must be finite"),
+    (call(score=Cosine(float("inf"))), ValueError, "score: Cosine.scale must be finite"),
+    (call(score=Cosine(torch.ones(6, device="meta"))), ValueError, "score: Cosine.scale is on meta, query on cpu"),
     (call(score=Cosine(torch.ones(5))), ValueError, r"score: Cosine.scale must have shape \(6,\), got \(5,\)"),
     (call(score=Bilinear(torch.zeros(11, 10))), ValueError, "score: Bilinear.weight must have shape"),
     (call(score=Bilinear(torch.zeros(3, 11, 11))), ValueError, "score: Bilinear.weight must have shape"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from regard.cli.config import read
 from regard.cli.main import main
 from regard.tasks.translate.config import TranslateConfig
+from regard.train.run import alone
 
 COLOURS = {"red": "rouge", "blue": "bleu", "green": "vert", "white": "blanc", "black": "noir"}
 THINGS = {"cat": "chat", "dog": "chien", "bird": "oiseau", "book": "livre", "car": "camion"}
@@ -64,8 +66,8 @@ def test_a_run_keeps_its_whole_configuration(run: Path, corpus: Path) -> None:
     config = read(run / "config.yaml", TranslateConfig)
     assert (config.model.dim, config.data.train, config.train.epochs) == (32, str(corpus), 60)
     assert sorted(path.name for path in run.iterdir()) == [
-        "best.json", "checkpoints", "config.yaml", "last.json", "metrics.jsonl", "run.json", "source.tokenizer.json",
-        "target.tokenizer.json",
+        "best.json", "checkpoints", "config.yaml", "last.json", "lock", "metrics.jsonl", "run.json",
+        "source.tokenizer.json", "target.tokenizer.json",
     ]  # fmt: skip
 
 
@@ -87,7 +89,7 @@ def test_translating_text_files_and_standard_input(
     assert (
         regard("translate", run, "--file", tmp_path / "in.txt", "--beam", 1).out == "un chien bleu\n\nun livre vert\n"
     )
-    monkeypatch.setattr("sys.stdin", (tmp_path / "in.txt").open())
+    monkeypatch.setattr("sys.stdin", io.StringIO((tmp_path / "in.txt").read_text()))
     assert regard("translate", run).out == "un chien bleu\n\nun livre vert\n"
 
 
@@ -201,6 +203,14 @@ def test_without_attention_there_is_nothing_to_look_at(
     told = regard("look", "plain", "a red cat")
     assert (told.status, told.err.count("\n")) == (2, 1)
     assert "no attention to look at" in told.err
+
+
+def test_one_process_at_a_time_trains_in_a_run(run: Path, regard: Callable[..., Told]) -> None:
+    with alone(run):
+        told = regard("train", "translate", "--resume", run)
+    assert told.status == 2
+    assert "another process trains in this folder" in told.err
+    assert regard("train", "translate", "--resume", run).status == 0
 
 
 def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) -> None:

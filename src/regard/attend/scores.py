@@ -39,9 +39,7 @@ class Dot:
     def prepare(self, query: Tensor, key: Tensor) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``scale`` is not finite."""
         _same_width(query, key)
-        if self.scale is not None and not math.isfinite(self.scale):
-            raise ValueError(f"score: Dot.scale must be finite, got {self.scale}")
-        scale = 1.0 / math.sqrt(max(1, query.shape[-1])) if self.scale is None else float(self.scale)
+        scale = 1.0 / math.sqrt(max(1, query.shape[-1])) if self.scale is None else _finite("Dot.scale", self.scale)
         return Prepared(query, key, ScoreKind.DOT, scale)
 
 
@@ -56,14 +54,16 @@ class Cosine:
     scale: float | Tensor
 
     def prepare(self, query: Tensor, key: Tensor) -> Prepared:
-        """Lower to kernel terms. Raises ValueError: ``scale`` has another shape than ``(H,)``."""
+        """Lower to kernel terms. Raises ValueError: ``scale`` is not finite, not ``(H,)``, or on another device."""
         _same_width(query, key)
         precise = torch.promote_types(query.dtype, torch.float32)
         factor: float | Tensor
         if isinstance(self.scale, Tensor):
+            if self.scale.device != query.device:
+                raise ValueError(f"score: Cosine.scale is on {self.scale.device}, query on {query.device}")
             scale, factor = 1.0, _per_head("Cosine.scale", self.scale, (query.shape[1],)).to(precise)[:, None, None]
         else:
-            scale, factor = float(self.scale), 1.0
+            scale, factor = _finite("Cosine.scale", self.scale), 1.0
 
         def unit(tensor: Tensor) -> Tensor:
             return torch.nn.functional.normalize(tensor.to(precise), dim=-1)
@@ -131,6 +131,12 @@ def _same_width(query: Tensor, key: Tensor) -> None:
             f"key: must be as wide as query for this score, {query.shape[-1]}, got {key.shape[-1]}; "
             "Bilinear takes different widths"
         )
+
+
+def _finite(name: str, number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError(f"score: {name} must be finite, got {number}")
+    return float(number)
 
 
 def _per_head(name: str, tensor: Tensor, *shapes: tuple[int, ...]) -> Tensor:

@@ -78,17 +78,17 @@ def demo_translate(*, run: Path = Path("runs/demo")) -> None:
     """Train English to French on dates, numbers, units and names from the Unicode CLDR, and look.
 
     Args:
-        run: Folder for the run; one that holds a finished demo is replaced.
+        run: Folder for the run; an earlier demo there is replaced.
     """
     import shutil
     import time
 
     translate = commands("translate")
-    if (run / "demo.json").exists():
+    written = to_yaml(translate.demo_config())
+    if (run / "config.yaml").exists() and (run / "config.yaml").read_text(encoding="utf-8") == written:
         shutil.rmtree(run)
     began = time.monotonic()
-    _training(run, lambda: translate.demo(run, to_yaml(translate.demo_config())))
-    (run / "demo.json").write_text("{}\n")
+    _training(run, lambda: translate.demo(run, written))
     print(f"alignment  {run / 'alignment.png'}   (page to point at: {run / 'alignment.html'})")
     print(f"run        {run}")
     print(f"took       {time.monotonic() - began:.0f} s")
@@ -223,6 +223,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:  # a full disk, a folder without permission
+        sys.exit(_complain(f"{error.filename or 'writing'}: {error.strerror or error}"))
     sys.exit(0)
 
 

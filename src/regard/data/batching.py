@@ -42,8 +42,8 @@ def batches(lengths: Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch
 def fill(order: Sequence[int], lengths: Sequence[tuple[int, int]], tokens: int) -> list[list[int]]:
     """Cut ``order`` into batches of at most ``tokens`` tokens, padding included.
 
-    A batch of more than `_ROUND` examples is cut to a multiple of it, and the rest goes to the next one: oneDNN compiles
-    a matrix product anew for every shape, and batches of every size would keep it compiling.
+    A batch of more than `_ROUND` examples is cut to a multiple of it, and the rest goes to the next one: oneDNN
+    compiles a matrix product anew for every shape, and batches of every size would keep it compiling.
     """
     found: list[list[int]] = []
     batch: list[int] = []

@@ -103,7 +103,7 @@ class Log:
         )
         self._keep({"step": step, "epoch": epoch, **{f"valid_{name}": figure for name, figure in figures.items()}})
 
-    def resumed(self, step: int, best: float | None) -> None:
+    def resumed(self, step: int) -> None:
         """Training goes on after ``step`` steps: what was noted of later ones is taken back."""
         self.console.print(f"resuming after step {step}", highlight=False, soft_wrap=True)
         if self._path is not None and self._path.exists():

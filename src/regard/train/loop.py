@@ -100,8 +100,10 @@ class _Run:
         torch.manual_seed(config.seed + 1 + world.rank)
 
     def go(self, resume: bool) -> Progress:
-        if resume:
+        if resume and checkpoint.exists(self.run):
             self._restore()
+        if resume:
+            self.log.resumed(self.at.step)
         with Interrupt() as interrupt, self.log:
             while self.at.epoch < self.config.epochs and not self.at.finished:
                 batches = self.task.batches(self.at.epoch)
@@ -188,7 +190,6 @@ class _Run:
         restore_tensors(self.model, self.optimizer, tensors)
         restore_random_states(state["random"][self.world.rank])
         self.at = Progress(**state["progress"])
-        self.log.resumed(self.at.step, self.at.best)
 
 
 def _number(norm: Any) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from regard import __version__
@@ -31,6 +33,7 @@ def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
             f"holds a run already; go on with it by --resume {run}, or" if (run / _MARK).exists() else "is not empty;"
         )
         raise UserError(f"--run: {run} {told} name another folder")
+    new_parent = not run.parent.exists()
     fresh = run.with_name(f".{run.name}.{os.getpid()}.tmp")
     try:
         fresh.mkdir(parents=True)
@@ -43,6 +46,24 @@ def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
         raise UserError(f"--run: cannot make the folder {run}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        if new_parent and not run.exists():
+            with suppress(OSError):
+                run.parent.rmdir()
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Keep other processes from training in ``run``; a killed process lets go by itself.
+
+    Raises:
+        UserError: another process trains in it.
+    """
+    with (run / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"{run}: another process trains in this folder; stop it first") from error
+        yield
 
 
 def check(run: Path, task: str) -> None:

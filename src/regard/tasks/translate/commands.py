@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from regard.data import cldr
 from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.draw import save_picture
+from regard.explain.files import write_whole
 from regard.explain.page import save_page
 from regard.tasks.translate import data
 from regard.tasks.translate.config import DataConfig, ModelConfig, TokenizerConfig, TranslateConfig
@@ -58,7 +60,8 @@ def _fit(config: TranslateConfig, run: Path, here: World, *, resume: bool) -> Pr
     size = sum(parameter.numel() for parameter in task.model.parameters())
     tell(f"{len(task.train.source):,} pairs · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
     log = Log(run, shown=here.first, tensorboard=config.train.tensorboard)
-    return fit(task, config.train, run, here, log=log, resume=resume)
+    with runs.alone(run) if here.first else nullcontext():
+        return fit(task, config.train, run, here, log=log, resume=resume)
 
 
 def translate(
@@ -100,7 +103,7 @@ def _scores(translator: Translator, pairs: data.Pairs, beam: int, output: Path |
     texts = [found.text for found in translator.translate([source for source, _ in pairs], beam=beam)]
     seconds = time.perf_counter() - began
     if output is not None:
-        output.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        write_whole(output, lambda fresh: fresh.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8"))
     scores = text_scores(texts, [target for _, target in pairs])
     rows = data.encode(pairs, translator.source, translator.target)
     loss = mean_loss(translator.model, rows, translator.model.output_bias.device)
@@ -132,7 +135,7 @@ def demo_config() -> TranslateConfig:
         data=DataConfig(builtin_pairs=30_000),
         tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
         model=ModelConfig(embedding=128, dim=256, dropout=0.1),
-        train=TrainConfig(epochs=6, tokens=2048, learning_rate=3e-3, warmup=200, label_smoothing=0.05),
+        train=TrainConfig(epochs=4, tokens=2048, learning_rate=3e-3, warmup=200, label_smoothing=0.05),
     )
 
 
