@@ -31,9 +31,18 @@ def render(alignment: Alignment, width: int) -> Text:
             line += "".join(_SHADES[_level(weight)] * 2 + " " for weight in alignment.weights[row]) + "  "
         text.append(set_cell_size(line + words[row], min(width, cell_len(line + words[row]))) + "\n")
     if room:
-        legend = "  ".join(f"{at + 1} {word}" for at, word in enumerate(alignment.source))
-        text.append(set_cell_size(legend, min(width, cell_len(legend))), "dim")
+        text.append("\n".join(_legend(alignment.source, width)), "dim")
     return text
+
+
+def _legend(words: tuple[str, ...], width: int) -> list[str]:
+    lines = [""]
+    for at, word in enumerate(words):
+        entry = f"{at + 1} {word}"
+        if lines[-1] and cell_len(lines[-1]) + 2 + cell_len(entry) > width:
+            lines.append("")
+        lines[-1] += ("  " if lines[-1] else "") + entry
+    return [set_cell_size(line, min(width, cell_len(line))) for line in lines]
 
 
 def _strongest(alignment: Alignment, row: int) -> str:
