@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test lint clean
 
 demo: $(READY)
-	$(BIN)/regard demo translate --run runs/demo
+	$(BIN)/regard demo translate runs/demo
 
 test: $(READY) lint
 	$(BIN)/python -m pytest -q

@@ -5,7 +5,7 @@
 set -euo pipefail
 data=$1 runs=${2:-runs/multi30k}
 for attention in additive none; do
-  regard train translate --run "$runs/$attention" --model.attention $attention --config "$(dirname "$0")/multi30k.yaml" \
+  regard train translate "$runs/$attention" --model.attention $attention --config "$(dirname "$0")/multi30k.yaml" \
     --data.train "$data/train.en.gz,$data/train.fr.gz" --data.valid "$data/val.en.gz,$data/val.fr.gz"
   for test in test_2016_flickr test_2017_flickr; do
     echo "attention $attention, $test"

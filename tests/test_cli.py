@@ -55,7 +55,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "colours"
-    arguments = ["train", "translate", "--run", folder, "--data.train", corpus, "--data.valid", corpus, *SMALL]
+    arguments = ["train", "translate", folder, "--data.train", corpus, "--data.valid", corpus, *SMALL]
     with pytest.raises(SystemExit) as end:
         main([str(argument) for argument in [*arguments, "--train.epochs", 60, "--train.metric", "exact"]])
     assert not end.value.code
@@ -139,10 +139,11 @@ MISTAKES: list[tuple[str, Make, str]] = [
     ("one side longer", lambda p, run, c: [*TRAIN, "--data.train", f"{c},{_touch(p / 'f', 'a')}"], "aligned files"),
     ("no config", lambda p, run, c: [*TRAIN, "--config", p / "c.yaml"], "c.yaml: cannot be read"),
     ("bad config", lambda p, run, c: [*TRAIN, "--config", _touch(p / "c.yaml", "model: {dims: 3}")], "model.dim?"),
-    ("run is taken", lambda p, run, c: [*TRAIN, "--run", run, "--data.train", c], "holds a run already"),
-    ("run is a file", lambda p, run, c: [*TRAIN, "--run", c, "--data.train", c], "is not empty"),
-    ("resume with settings", lambda p, run, c: [*TRAIN, "--resume", run, "--model.dim", 8], "own settings hold"),
-    ("resume nothing", lambda p, run, c: [*TRAIN, "--resume", p / "none"], "no such run folder"),
+    ("run is taken", lambda p, run, c: [*TRAIN, run, "--data.train", c], "holds a run already"),
+    ("run is a file", lambda p, run, c: [*TRAIN, c, "--data.train", c], "is not empty"),
+    ("resume with settings", lambda p, run, c: [*TRAIN, run, "--resume", "--model.dim", 8], "own settings hold"),
+    ("resume nothing", lambda p, run, c: [*TRAIN, p / "none", "--resume"], "no such run folder"),
+    ("resume what", lambda p, run, c: [*TRAIN, "--resume"], "run: name the folder of the run to go on with"),
     ("no run", lambda p, run, c: ["translate", p / "none", "x"], "no such run folder"),
     ("not a run", lambda p, run, c: ["translate", p, "x"], "not a folder of a run"),
     ("another task's run", lambda p, run, c: ["translate", _folder(p, "classify"), "x"], "of the task 'classify'"),
@@ -195,10 +196,10 @@ def test_without_attention_there_is_nothing_to_look_at(
     tmp_path: Path, corpus: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["--run", "plain", "--data.train", corpus, *SMALL, "--model.attention", "none", "--train.epochs", 1]
+    arguments = ["plain", "--data.train", corpus, *SMALL, "--model.attention", "none", "--train.epochs", 1]
     told = regard("train", "translate", *arguments)
     assert told.status == 0
-    assert "set aside 1 of 25 pairs for validation" in told.err
+    assert told.err.count("set aside 1 of 25 pairs for validation") == 1
     assert regard("translate", "plain", "a red cat").status == 0
     told = regard("look", "plain", "a red cat")
     assert (told.status, told.err.count("\n")) == (2, 1)
@@ -207,10 +208,23 @@ def test_without_attention_there_is_nothing_to_look_at(
 
 def test_one_process_at_a_time_trains_in_a_run(run: Path, regard: Callable[..., Told]) -> None:
     with alone(run):
-        told = regard("train", "translate", "--resume", run)
+        told = regard("train", "translate", run, "--resume")
     assert told.status == 2
     assert "another process trains in this folder" in told.err
-    assert regard("train", "translate", "--resume", run).status == 0
+    assert regard("train", "translate", run, "--resume").status == 0
+
+
+def test_torchrun_trains_with_several_processes(tmp_path: Path, corpus: Path) -> None:
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "regard"]
+    arguments = [*launch, *TRAIN, "--data.train", str(corpus), *SMALL, "--train.epochs", "2"]
+    told = subprocess.run([*arguments, str(tmp_path / "two")], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.count("trained ") == 1
+    assert told.stderr.count("parameters · ") == 1
+    assert (tmp_path / "two" / "best.json").exists()
+    told = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert told.returncode != 0
+    assert "run: name the folder that all processes share" in told.stderr
 
 
 def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) -> None:
@@ -240,9 +254,9 @@ def test_a_resumed_command_line_run_ends_where_it_would_have(
     tmp_path: Path, corpus: Path, regard: Callable[..., Told]
 ) -> None:
     arguments = ["--data.train", corpus, "--data.valid", corpus, *SMALL, "--train.epochs", 4, "--train.save-every", 2]
-    regard("train", "translate", "--run", tmp_path / "whole", *arguments)
+    regard("train", "translate", tmp_path / "whole", *arguments)
     process = subprocess.Popen(
-        [sys.executable, "-m", "regard", "train", "translate", "--run", str(tmp_path / "cut"), *map(str, arguments)],
+        [sys.executable, "-m", "regard", "train", "translate", str(tmp_path / "cut"), *map(str, arguments)],
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
@@ -250,7 +264,7 @@ def test_a_resumed_command_line_run_ends_where_it_would_have(
         time.sleep(0.005)
     process.kill()
     process.wait()
-    told = regard("train", "translate", "--resume", tmp_path / "cut")
+    told = regard("train", "translate", tmp_path / "cut", "--resume")
     assert told.status == 0
     whole, cut = (
         (folder / "checkpoints" / json.loads((folder / "last.json").read_text())["checkpoint"] / "model.safetensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -34,9 +35,10 @@ _SETTINGS = Group("Settings, in a YAML file or as flags", sort_key=1)
 
 @train_app.command(name="translate", config=file_settings(TranslateConfig))
 def train_translate(
-    *,
     run: Path | None = None,
-    resume: Path | None = None,
+    /,
+    *,
+    resume: bool = False,
     config: Path | None = None,
     print_config: bool = False,
     settings: Annotated[TranslateConfig | None, Parameter(name="*", group=_SETTINGS)] = None,
@@ -45,7 +47,7 @@ def train_translate(
 
     Args:
         run: Folder for the run, new or empty; by default one under runs, named after the time.
-        resume: Folder of a run to go on with; its own settings hold.
+        resume: Go on with the run in the folder, from its last checkpoint; its own settings hold.
         config: YAML file of settings; flags go before it.
         print_config: Print all settings as YAML, and stop.
     """
@@ -59,22 +61,25 @@ def train_translate(
         print(to_yaml(chosen), end="")
         return
     translate = commands("translate")
-    if resume is not None:
-        if run is not None or config is not None or chosen != TranslateConfig():
-            raise UserError("--resume: the run's own settings hold; leave out --run, --config and all settings")
-        folder = resume
+    folder = run or fresh_name("translate")
+    if run is None and (resume or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+        whose = "of the run to go on with" if resume else "that all processes share"
+        raise UserError(f"run: name the folder {whose}")
+    if resume:
+        if config is not None or chosen != TranslateConfig():
+            raise UserError("--resume: the run's own settings hold; leave out --config and all settings")
         progress = _training(folder, lambda: translate.resume(folder, _settings))
     else:
-        folder = run or fresh_name("translate")
         progress = _training(folder, lambda: translate.train(chosen, folder, to_yaml(chosen)))
-    print(
-        f"trained {progress.step:,} steps in {progress.seconds / 60:.1f} minutes; best and last checkpoint in {folder}"
-    )
+    if os.environ.get("RANK", "0") != "0":
+        return
+    minutes = progress.seconds / 60
+    print(f"trained {progress.step:,} steps in {minutes:.1f} minutes; best and last checkpoint in {folder}")
     print(f'use it:  regard translate {folder} "your text"')
 
 
 @demo_app.command(name="translate")
-def demo_translate(*, run: Path = Path("runs/demo")) -> None:
+def demo_translate(run: Path = Path("runs/demo"), /) -> None:
     """Train English to French on dates, numbers, units and names from the Unicode CLDR, and look.
 
     Args:
@@ -241,7 +246,7 @@ def _training(folder: Path, train: Any) -> Any:
         return train()
     except Interrupted as stop:
         print(f"\nstopped after step {stop.step:,}; everything is saved", file=sys.stderr)
-        print(f"go on with:  regard train translate --resume {folder}", file=sys.stderr)
+        print(f"go on with:  regard train translate {folder} --resume", file=sys.stderr)
         sys.exit(128 + stop.signal_number)
 
 

@@ -22,17 +22,21 @@ def fresh_name(task: str) -> Path:
     return Path("runs") / f"{task}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
+def check_free(run: Path) -> None:
+    """Make sure that a new run can have the folder ``run``. Raises UserError: something is in it."""
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        taken = (run / _MARK).exists()
+        told = "holds a run already; go on with it by --resume, or" if taken else "the folder is not empty;"
+        raise UserError(f"{run}: {told} name another folder")
+
+
 def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
     """Make a run's folder: ``fill`` writes into a temporary folder, which is then renamed.
 
     Raises:
         UserError: the folder is taken, or cannot be written.
     """
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        told = (
-            f"holds a run already; go on with it by --resume {run}, or" if (run / _MARK).exists() else "is not empty;"
-        )
-        raise UserError(f"--run: {run} {told} name another folder")
+    check_free(run)
     new_parent = not run.parent.exists()
     fresh = run.with_name(f".{run.name}.{os.getpid()}.tmp")
     try:
@@ -43,7 +47,7 @@ def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
             run.rmdir()
         fresh.rename(run)
     except OSError as error:
-        raise UserError(f"--run: cannot make the folder {run}: {error.strerror or error}") from error
+        raise UserError(f"{run}: cannot make the folder ({error.strerror or error})") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         if new_parent and not run.exists():

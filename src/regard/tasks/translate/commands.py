@@ -36,27 +36,29 @@ Settings = Callable[[Path], TranslateConfig]
 def train(config: TranslateConfig, run: Path, written: str) -> Progress:
     """Train in a new folder; ``written`` is the configuration as it is saved there."""
     with world() as here:
-        tell = _teller(here)
+        here.first_does(lambda: runs.check_free(run))
+        text = data.read(config.data, config.train.seed, _teller(here))
 
         def fill(folder: Path) -> None:
-            text = data.read(config.data, config.train.seed, tell)
             data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
             (folder / "config.yaml").write_text(written, encoding="utf-8")
 
         here.first_does(lambda: runs.create(run, TASK, fill))
-        return _fit(config, run, here, resume=False)
+        return _fit(config, run, text, here, resume=False)
 
 
 def resume(run: Path, settings: Settings) -> Progress:
     """Go on with a run from its last checkpoint."""
     runs.check(run, TASK)
+    config = settings(run)
     with world() as here:
-        return _fit(settings(run), run, here, resume=True)
+        text = data.read(config.data, config.train.seed, _teller(here))
+        return _fit(config, run, text, here, resume=True)
 
 
-def _fit(config: TranslateConfig, run: Path, here: World, *, resume: bool) -> Progress:
+def _fit(config: TranslateConfig, run: Path, text: data.Text, here: World, *, resume: bool) -> Progress:
     tell = _teller(here)
-    task = TranslateTask.of_run(run, config, tell)
+    task = TranslateTask.of_run(run, config, text, tell)
     size = sum(parameter.numel() for parameter in task.model.parameters())
     tell(f"{len(task.train.source):,} pairs · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
     log = Log(run, shown=here.first, tensorboard=config.train.tensorboard)

@@ -14,7 +14,7 @@ from regard.data.padding import pad
 from regard.data.tokenizer import BOS, PAD, Tokenizer
 from regard.errors import require
 from regard.tasks.translate.config import TranslateConfig
-from regard.tasks.translate.data import Pairs, Rows, drop_long, encode, read
+from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
 from regard.tasks.translate.model import Translator, build
 
 _VALIDATED = 1000
@@ -33,10 +33,9 @@ class TranslateTask:
         self._lengths = train.lengths
 
     @classmethod
-    def of_run(cls, run: Path, config: TranslateConfig, tell: Callable[[str], None]) -> TranslateTask:
-        """The task of a run's folder, its data read again. Raises UserError: data or tokenizers cannot be read."""
+    def of_run(cls, run: Path, config: TranslateConfig, text: Text, tell: Callable[[str], None]) -> TranslateTask:
+        """The task of a run's folder, over ``text``. Raises UserError: its tokenizers cannot be read."""
         source, target = (Tokenizer.load(run / f"{side}.tokenizer.json") for side in ("source", "target"))
-        text = read(config.data, config.train.seed, tell)
         rows = drop_long(encode(text.train, source, target), config.data.max_length, tell)
         return cls(config, source, target, rows, text.valid)
 
