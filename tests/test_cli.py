@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from regard.cli.config import read
 from regard.cli.main import main
+from regard.data.cldr import examples
+from regard.tasks.translate.commands import demo_config
 from regard.tasks.translate.config import TranslateConfig
 from regard.train.run import alone
 
@@ -225,6 +228,28 @@ def test_torchrun_trains_with_several_processes(tmp_path: Path, corpus: Path) ->
     told = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert told.returncode != 0
     assert "run: name the folder that all processes share" in told.stderr
+
+
+def test_the_demo_runs_whole_and_again(
+    tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = demo_config()
+    small = replace(
+        whole,
+        data=replace(whole.data, builtin_pairs=200),
+        model=replace(whole.model, embedding=8, dim=8),
+        train=replace(whole.train, epochs=1),
+    )
+    monkeypatch.setattr("regard.tasks.translate.commands.demo_config", lambda: small)
+    for _ in range(2):
+        told = regard("demo", "translate", tmp_path / "demo")
+        assert told.status == 0
+        assert "exact" in told.out
+        assert all(text in told.out for text in examples())
+        assert "←" in told.out
+        assert (tmp_path / "demo" / "alignment.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / "demo" / "alignment.html").exists()
+    assert json.loads(regard("eval", tmp_path / "demo", "--json", "--beam", 1).out)["sentences"]["score"] == 1000
 
 
 def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) -> None:
