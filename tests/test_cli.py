@@ -252,6 +252,19 @@ def test_the_demo_runs_whole_and_again(
     assert json.loads(regard("eval", tmp_path / "demo", "--json", "--beam", 1).out)["sentences"]["score"] == 1000
 
 
+def test_columns_by_number_in_a_file_and_as_flags(
+    tmp_path: Path, corpus: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = _touch(tmp_path / "c.yaml", f"data: {{train: {corpus}, source: 2}}\ntrain: {{epochs: 1}}")
+    told = regard("train", "translate", "back", "--config", settings, "--data.target", 1, *SMALL)
+    assert told.status == 0
+    config = read(tmp_path / "back" / "config.yaml", TranslateConfig)
+    assert (str(config.data.source), str(config.data.target)) == ("2", "1")
+    vocabulary = (tmp_path / "back" / "source.tokenizer.json").read_text()
+    assert "rouge" in vocabulary
+
+
 def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) -> None:
     told = regard("train", "translate", "--print-config", "--model.dim", 64, "--train.learning-rate", "3e-4")
     path = _touch(tmp_path / "c.yaml", told.out)

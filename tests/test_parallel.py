@@ -29,6 +29,7 @@ def _jsonl() -> bytes:
 
 
 FORMATS = {"t.tsv": _tsv(), "t.txt": _tsv(), "t.csv": _csv(), "t.jsonl": _jsonl(), "t.ndjson": _jsonl()}
+FORMATS["t.json-lines"] = _jsonl()
 
 
 @pytest.mark.parametrize("pack", [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)], ids=["", "gz", "xz"])
@@ -82,8 +83,17 @@ def test_columns_by_name_and_number(tmp_path: Path) -> None:
     assert read_parallel(str(path), source="3", target="2").pairs == [("en", "fr"), ("a cat", "un chat")]
     with pytest.raises(UserError, match="has no column 'eng'; its columns are id, fr, en; did you mean en"):
         read_parallel(str(path), source="eng", target="fr")
-    with pytest.raises(UserError, match="counted from 1, got 0"):
-        read_parallel(str(path), source="0", target="1")
+    for zero in ("0", "00"):
+        with pytest.raises(UserError, match="counted from 1, got 0"):
+            read_parallel(str(path), source=zero, target="1")
+
+
+@pytest.mark.parametrize(("source", "target"), [("2", None), (None, "1"), ("en", "en"), ("target", None)])
+def test_one_column_is_not_both_sides(tmp_path: Path, source: str | None, target: str | None) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_text("a cat\tun chat\n")
+    with pytest.raises(UserError, match=f"both would be column {source or target}; name two"):
+        read_parallel(str(path), source=source, target=target)
 
 
 def test_csv_header_and_fields_of_several_lines(tmp_path: Path) -> None:
@@ -94,11 +104,62 @@ def test_csv_header_and_fields_of_several_lines(tmp_path: Path) -> None:
     assert (found.bad[0].line, found.bad[0].reason) == (5, "too few columns")
 
 
+@pytest.mark.parametrize(
+    ("content", "bad", "last"),
+    [
+        ('a,b\n"le chat,x\nthe dog,le chien\n', (2, "not CSV: unexpected end of data"), ("a", "b")),
+        ('a,b\n"le chat,x\nthe dog,"le chien"\nc,d\n', (2, "not CSV: ',' expected after '\"'"), ("c", "d")),
+        ("a,b\nx\ry,z\nc,d\n", (2, "not CSV: new-line character seen in unquoted field"), ("c", "d")),
+        ('a,b\n"m\nn",o\np\nc,d\n', (4, "too few columns"), ("c", "d")),
+    ],
+)
+def test_bad_csv_is_a_bad_line(tmp_path: Path, content: str, bad: tuple[int, str], last: tuple[str, str]) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(content, newline="")
+    found = read_parallel(str(path), on_bad_line="skip")
+    assert [(line.line, line.reason) for line in found.bad] == [bad]
+    assert found.pairs[-1] == last
+    with pytest.raises(UserError, match=f"line {bad[0]}: "):
+        read_parallel(str(path))
+
+
+def test_csv_lines_and_headers_that_are_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'\xff,x\n"a\ncat",b\n"c\n\xff\n",d\n')
+    found = read_parallel(str(path), on_bad_line="skip")
+    assert found.pairs == [("a\ncat", "b")]
+    assert [(line.line, line.reason) for line in found.bad] == [(1, "not UTF-8"), (4, "not UTF-8")]
+    with pytest.raises(UserError, match="line 1, the header: not UTF-8"):
+        read_parallel(str(path), source="en", target="fr", on_bad_line="skip")
+
+
+def test_a_header_of_several_lines_is_told_in_one(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('"in\nEnglish",fr\na,b\n')
+    with pytest.raises(UserError, match="its columns are in English, fr"):
+        read_parallel(str(path), source="en", target="fr")
+
+
 def test_json_with_a_translation_inside(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text('{"id": 3, "translation": {"en": "a cat", "fr": "un chat"}}\n')
     assert read_parallel(str(path)).pairs == [("a cat", "un chat")]
     assert read_parallel(str(path), source="fr", target="en").pairs == [("un chat", "a cat")]
+    assert read_parallel(str(path), source="fr").pairs == [("un chat", "a cat")]
+    assert read_parallel(str(path), target="en").pairs == [("un chat", "a cat")]
+    with pytest.raises(UserError, match="has no column 'de'; its columns are en, fr"):
+        read_parallel(str(path), source="de", target="fr")
+
+
+def test_json_columns_are_wrong_only_if_no_record_has_them(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{}\n{"note": "x"}\n{"source": "a", "target": "b"}\n{"translation": {}}\n')
+    found = read_parallel(str(path), on_bad_line="skip")
+    assert found.pairs == [("a", "b")]
+    assert [(bad.line, bad.reason) for bad in found.bad] == [(1, "no source"), (2, "no source"), (4, "no source")]
+    path.write_text('{"english": "a", "fr": "b"}\n' * 3)
+    with pytest.raises(UserError, match="has no column 'englisch'; its columns are english, fr; did you mean english"):
+        read_parallel(str(path), source="englisch", target="fr", on_bad_line="skip")
 
 
 def test_marks_ends_and_forms(tmp_path: Path) -> None:
@@ -129,7 +190,9 @@ def test_bad_lines_are_told_with_their_numbers(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         ('{"source": "a"', "not JSON"), ('["a", "b"]', "not a JSON object"), ('{"source": "a"}', "no target"),
-        ('{"source": "a", "target": 3}', "target is not text"), ('{"source": "", "target": "b"}', "empty source"),
+        ('{"source": "a", "target": 3}', "target is not text"), ("[" * 200_000, "not JSON"),
+        ('{"source": "\\ud800", "target": "b"}', "not Unicode: half a surrogate pair"), ("{}", "no source"),
+        ('{"source": "", "target": "b"}', "empty source"),
     ],
 )  # fmt: skip
 def test_bad_json_lines(tmp_path: Path, line: str, reason: str) -> None:

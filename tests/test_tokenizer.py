@@ -33,6 +33,13 @@ def test_known_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
     assert UNK not in tokenizer.encode(text)
 
 
+@pytest.mark.parametrize("text", ["12 mai 2026", "le 12 mai", "5,00 € (oui) 3:30", "« oui » ! 😀 a.b 100%", "A1 B2"])
+def test_spaces_come_back_about_digits_and_marks(text: str) -> None:
+    for kind in ("byte", "word"):
+        learnt = Tokenizer.train([text] * 2, kind=kind, size=400)  # type: ignore[arg-type]
+        assert learnt.decode(learnt.encode(text)) == text
+
+
 def test_every_digit_is_a_piece_and_words_are_learnt(tokenizer: Tokenizer) -> None:
     pieces = tokenizer.pieces(tokenizer.encode("On Monday, 27"))
     assert pieces[:2] == ["▁On", "▁Monday"] or pieces[:3] == ["▁On", "▁", "Monday"]

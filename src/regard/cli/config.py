@@ -5,6 +5,7 @@ What a flag says goes before what the file says, and that before the default. A 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import re
@@ -19,6 +20,14 @@ from regard.errors import UserError
 T = TypeVar("T")
 
 
+class _Wrong(Exception):
+    """A setting that cannot be used: where it stands, and what to tell."""
+
+    def __init__(self, path: tuple[str, ...], told: str):
+        super().__init__(told)
+        self.path = path
+
+
 def load_yaml(path: Path, kind: type[T]) -> dict[str, Any]:
     """The settings of a YAML file, checked against the dataclass ``kind``, as nested dictionaries.
 
@@ -28,20 +37,26 @@ def load_yaml(path: Path, kind: type[T]) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = yaml.safe_load(text)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist, such as 2026-02-30
         mark = getattr(error, "problem_mark", None)
         line = f"line {mark.line + 1}: " if mark is not None else ""
-        raise UserError(f"{path}: {line}not YAML ({getattr(error, 'problem', None) or error})") from error
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise UserError(f"{path}: {line}not YAML ({problem})") from error
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected settings such as 'model: {{dim: 256}}', got {type(found).__name__}")
-    return _checked(kind, found, str(path), "")
+    try:
+        return _checked(kind, found, ())
+    except _Wrong as wrong:
+        number = _line(yaml.compose(text, yaml.SafeLoader), wrong.path)
+        raise UserError(f"{path}: {wrong}" + (f" (line {number})" if number else "")) from wrong
 
 
 def from_dict(kind: type[T], settings: Mapping[str, Any], origin: str) -> T:
@@ -50,7 +65,10 @@ def from_dict(kind: type[T], settings: Mapping[str, Any], origin: str) -> T:
     Raises:
         UserError: a key is unknown, or a value has the wrong type; ``origin`` is named.
     """
-    return _build(kind, _checked(kind, settings, origin, ""))
+    try:
+        return _build(kind, _checked(kind, settings, ()))
+    except _Wrong as wrong:
+        raise UserError(f"{origin}: {wrong}") from wrong
 
 
 def read(path: Path, kind: type[T]) -> T:
@@ -64,12 +82,22 @@ def to_yaml(config: object) -> str:
 
 
 def leaves(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of nested settings; those that are None are left out."""
+    """Dotted names and values of nested settings."""
     for name, value in settings.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{before}{name}.")
-        elif value is not None:
+        else:
             yield before + name, value
+
+
+def sections(kind: type[T]) -> type[T]:
+    """Gives each dataclass among the fields of ``kind`` a panel of its own in ``--help``; returns ``kind``."""
+    from cyclopts import Group, Parameter
+
+    for name, hint in get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            Parameter(group=Group.create_ordered(name.replace("_", " ").capitalize()))(hint)
+    return kind
 
 
 def file_settings(kind: type) -> Callable[..., None]:
@@ -86,54 +114,78 @@ def file_settings(kind: type) -> Callable[..., None]:
         for name, value in leaves(load_yaml(Path(path), kind)):
             argument = named["--" + name.replace("_", "-")]
             if not argument.tokens:
-                argument.append(Token(keyword=name, value=str(value), source=path))
+                # The value has its type already: as text, null and lists would not come through.
+                argument.append(Token(keyword=name, value=str(value), source=path, implicit_value=value))
 
     return fill
 
 
-def _checked(kind: type, settings: Mapping[str, Any], origin: str, before: str) -> dict[str, Any]:
+def _checked(kind: type, settings: Mapping[str, Any], before: tuple[str, ...]) -> dict[str, Any]:
     hints = get_type_hints(kind)
     found = {}
     for key, value in settings.items():
         name = str(key).replace("-", "_")
-        dotted = before + name
+        path = (*before, name)
+        dotted = ".".join(path)
         if name not in hints:
             near = difflib.get_close_matches(name, hints, 1)
-            told = f"did you mean {before}{near[0]}?" if near else f"known here: {', '.join(hints)}"
-            raise UserError(f"{origin}: unknown setting {dotted}; {told}")
+            told = f"did you mean {'.'.join((*before, near[0]))}?" if near else f"known here: {', '.join(hints)}"
+            raise _Wrong(path, f"unknown setting {dotted}; {told}")
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, dict | None):
-                raise UserError(f"{origin}: {dotted}: expected settings below it, got {value!r}")
-            found[name] = _checked(hints[name], value or {}, origin, f"{dotted}.")
-        else:
-            found[name] = _typed(hints[name], value, f"{origin}: {dotted}")
+                raise _Wrong(path, f"{dotted}: expected settings below it, got {value!r}")
+            found[name] = _checked(hints[name], value or {}, path)
+            continue
+        try:
+            found[name] = _typed(hints[name], value)
+        except (ValueError, OverflowError) as error:
+            raise _Wrong(path, f"{dotted}: expected {_told(hints[name])}, got {value!r}") from error
     return found
 
 
-def _typed(hint: Any, value: Any, place: str) -> Any:
+def _line(node: Any, path: tuple[str, ...]) -> int | None:
+    """The line on which the setting at ``path`` begins in a composed YAML file; None where it is not written out."""
+    line = None
+    for name in path:
+        keys = [pair for pair in node.value if str(pair[0].value).replace("-", "_") == name]
+        if not keys:
+            return None
+        key, node = keys[-1]  # of a key given twice, YAML takes the last
+        line = key.start_mark.line + 1
+    return line
+
+
+def _typed(hint: Any, value: Any) -> Any:
     """``value`` as ``hint``, where nothing is lost by it: 3 as a float, and 3e-4, which YAML reads as text."""
-    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    for option in options:
-        if option is type(None):
-            if value is None:
-                return None
-        elif get_origin(option) is Literal:
-            if value in get_args(option):
-                return value
-        elif option is float and not isinstance(value, bool):
-            if isinstance(value, int | float) or re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", str(value)):
-                return float(value)
-        elif type(value) is option:
-            return value
-    expected = " or ".join(_told(option) for option in options)
-    raise UserError(f"{place}: expected {expected}, got {value!r}")
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        for option in get_args(hint):
+            with contextlib.suppress(ValueError, OverflowError):
+                return _typed(option, value)
+    elif origin is Literal:
+        for choice in get_args(hint):
+            if type(value) is type(choice) and value == choice:
+                return choice
+    elif origin is tuple and isinstance(value, list | tuple):
+        return tuple(_typed(get_args(hint)[0], item) for item in value)
+    elif hint is float and (type(value) in (int, float) or (isinstance(value, str) and re.search(r"[\d.][eE]", value))):
+        return float(value)
+    elif hint is Path and isinstance(value, str | Path):
+        return Path(value)
+    elif type(value) is hint:
+        return value
+    raise ValueError(f"expected {_told(hint)}, got {value!r}")
 
 
-def _told(option: Any) -> str:
-    if get_origin(option) is Literal:
-        return " or ".join(str(value) for value in get_args(option))
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "nothing"}
-    return names.get(option, str(option))
+def _told(hint: Any) -> str:
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(_told(option) for option in get_args(hint))
+    if get_origin(hint) is Literal:
+        return " or ".join(str(value) for value in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"a list (each {_told(get_args(hint)[0])})"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    return "nothing" if hint is type(None) else names.get(hint, str(hint))
 
 
 def _build(kind: type[T], settings: Mapping[str, Any]) -> T:
@@ -158,5 +210,12 @@ def _written(config: Any, indent: int) -> Iterator[str]:
             continue
         for line in textwrap.wrap(" ".join((helps.get(field.name) or "").split()), 100):
             yield f"{' ' * indent}# {line}"
-        text = yaml.safe_dump(value, allow_unicode=True, width=10**6).removesuffix("\n").removesuffix("\n...")
+        text = yaml.safe_dump(_plain(value), allow_unicode=True, width=10**6, default_flow_style=True)
+        text = text.removesuffix("\n").removesuffix("\n...")
         yield f"{' ' * indent}{field.name}: {text}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

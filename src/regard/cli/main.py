@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 from regard import __version__
-from regard.cli.config import file_settings, read, to_yaml
+from regard.cli.config import file_settings, read, sections, to_yaml
 from regard.errors import UserError
 from regard.tasks import commands
 from regard.tasks.translate.config import TranslateConfig
@@ -29,8 +29,7 @@ app.command(train_app)
 app.command(demo_app)
 
 Checkpoint = Literal["best", "last"]
-Settings = Annotated[TranslateConfig, Parameter(name="*")]
-_SETTINGS = Group("Settings, in a YAML file or as flags", sort_key=1)
+sections(TranslateConfig)
 
 
 @train_app.command(name="translate", config=file_settings(TranslateConfig))
@@ -41,7 +40,7 @@ def train_translate(
     resume: bool = False,
     config: Path | None = None,
     print_config: bool = False,
-    settings: Annotated[TranslateConfig | None, Parameter(name="*", group=_SETTINGS)] = None,
+    settings: Annotated[TranslateConfig | None, Parameter(name="*")] = None,
 ) -> None:
     """Train a translator with attention on parallel text; Ctrl-C saves, and --resume goes on exactly.
 

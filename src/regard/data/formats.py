@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,7 +39,21 @@ def _tsv(path: Path, source: str | None, target: str | None) -> Iterator[tuple[i
 
 
 def _csv(path: Path, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
-    # The csv module joins the lines of a quoted field; a line that is not UTF-8 reaches it as a mark of its own.
+    columns = _numbers(source, target)
+    unnamed = source is target is None
+    for number, fields in _csv_rows(path):
+        if isinstance(fields, Bad):
+            if columns is None:
+                raise UserError(f"{path}: line {number}, the header: {fields.reason}")
+            yield number, fields
+        elif columns is None or (number == 1 and unnamed and {"source", "target"} <= set(fields)):
+            columns = _named(path, fields, source, target)
+        else:
+            yield number, _pick(fields, columns) or Bad("too few columns", ",".join(fields))
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Bad]]:
+    """Rows, with the line that each begins on; the csv module joins the lines of a quoted field."""
     broken: set[int] = set()
 
     def lines() -> Iterator[str]:
@@ -48,49 +62,47 @@ def _csv(path: Path, source: str | None, target: str | None) -> Iterator[tuple[i
                 broken.add(number)
             yield ("" if line is None else line) + "\n"
 
-    reader = csv.reader(lines())
-    columns = _numbers(source, target)
-    start = 1
-    try:
-        for fields in reader:
-            number, start = start, reader.line_num + 1
-            if number == 1 and (columns is None or (source is target is None and {"source", "target"} <= set(fields))):
-                columns = _named(path, fields, source or "source", target or "target")
-            elif broken.intersection(range(number, start)):
-                yield number, Bad("not UTF-8", "")
-            else:
-                assert columns is not None
-                yield number, _pick(fields, columns) or Bad("too few columns", ",".join(fields))
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not CSV ({error})") from error
+    # Strict: otherwise a quote that is never closed makes one field of the rest of the file, without a word.
+    reader = csv.reader(lines(), strict=True)
+    while True:
+        start = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield start, Bad(f"not CSV: {str(error).split(' - ')[0]}", "")
+            continue
+        yield start, Bad("not UTF-8", "") if broken.intersection(range(start, reader.line_num + 1)) else fields
 
 
 def _jsonl(path: Path, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(read_lines(path), 1):
+    return _from_records(path, _json_lines(path), source, target)
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any] | Bad]:
+    for line in read_lines(path):
         if line is None:
-            yield number, Bad("not UTF-8", "")
+            yield Bad("not UTF-8", "")
             continue
         try:
             record = json.loads(line)
-        except ValueError:
-            yield number, Bad("not JSON", line)
+        except (ValueError, RecursionError):
+            yield Bad("not JSON", line)
             continue
-        yield (
-            number,
-            _from_record(path, record, source, target, line)
-            if isinstance(record, dict)
-            else Bad("not a JSON object", line),
-        )
+        yield record if isinstance(record, dict) else Bad("not a JSON object", line)
 
 
 def _parquet(path: Path, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
+    return _from_records(path, _parquet_rows(path), source, target)
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     parquet: Any = require("pyarrow.parquet", "parquet", "reading Parquet")
     arrow: Any = require("pyarrow", "parquet", "reading Parquet")
     try:
-        file = parquet.ParquetFile(path)
-        records = (record for batch in file.iter_batches() for record in batch.to_pylist())
-        for number, record in enumerate(records, 1):
-            yield number, _from_record(path, record, source, target, str(record))
+        for batch in parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
     except (arrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from error
 
@@ -106,8 +118,7 @@ def hub(name: str, source: str | None, target: str | None) -> Iterator[tuple[int
         raise UserError(
             f"hf:{name}: cannot be loaded ({str(error).splitlines()[0] if str(error) else error!r})"
         ) from error
-    for number, record in enumerate(records, 1):
-        yield number, _from_record(f"hf:{name}", record, source, target, str(record))
+    return _from_records(f"hf:{name}", records, source, target)
 
 
 BY_SUFFIX: dict[str, Reader] = {
@@ -116,25 +127,57 @@ BY_SUFFIX: dict[str, Reader] = {
     ".csv": _csv,
     ".jsonl": _jsonl,
     ".ndjson": _jsonl,
+    ".json-lines": _jsonl,
     ".parquet": _parquet,
 }
 """The reader of each file ending."""
 
 
-def _from_record(origin: object, record: dict[str, Any], source: str | None, target: str | None, text: str) -> Row:
-    """The two sides of a JSON object or a table's row; opus and WMT keep them in a ``translation``."""
-    inner = record.get("translation")
-    if isinstance(inner, dict) and not {source or "source", target or "target"} <= record.keys():
-        names = list(inner)
-        record, source, target = inner, source or (names or [""])[0], target or (names + [""] * 2)[1]
-    source, target = source or "source", target or "target"
-    if not {source, target} & record.keys():
-        _named(origin, list(record), source, target)
-    sides = record.get(source), record.get(target)
-    for name, side in zip((source, target), sides, strict=True):
+def _from_records(
+    origin: object, records: Iterable[dict[str, Any] | Bad], source: str | None, target: str | None
+) -> Iterator[tuple[int, Row]]:
+    """The two sides of JSON objects or of a table's rows; opus and WMT keep them in a ``translation``.
+
+    A record may lack a column. A column that no record has is a wrong name: UserError, after the last.
+    """
+    met: dict[str, None] = {}
+    fits = False
+    names = wanted = source or "source", target or "target"
+    for number, record in enumerate(records, 1):
+        if isinstance(record, Bad):
+            yield number, record
+            continue
+        inner = record.get("translation")
+        if isinstance(inner, dict) and not set(wanted) <= record.keys():
+            names, record = _languages(inner, source, target), inner
+        else:
+            names = wanted
+        met |= dict.fromkeys(record)
+        fits = fits or set(names) <= record.keys()
+        yield number, _sides(record, names)
+    if met and not fits:
+        _named(origin, list(met), *names)
+
+
+def _languages(translation: dict[str, Any], source: str | None, target: str | None) -> tuple[str, str]:
+    """The names given, and for one that is not, the next language that is left."""
+    left = (name for name in translation if name not in (source, target))
+    return source or next(left, "source"), target or next(left, "target")
+
+
+def _sides(record: dict[str, Any], names: tuple[str, str]) -> Row:
+    found = []
+    for name in names:
+        side = record.get(name)
         if not isinstance(side, str):
-            return Bad(f"no {name}" if side is None else f"{name} is not text", text)
-    return str(sides[0]), str(sides[1])
+            reason = f"no {name}" if side is None else f"{name} is not text"
+            return Bad(reason, json.dumps(record, ensure_ascii=False, default=str))
+        found.append(side)
+    try:
+        "".join(found).encode()
+    except UnicodeEncodeError:  # JSON's escapes can write half a surrogate pair, which no tokenizer takes
+        return Bad("not Unicode: half a surrogate pair", json.dumps(record, default=str))
+    return found[0], found[1]
 
 
 def _numbers(source: str | None, target: str | None) -> tuple[int, int] | None:
@@ -142,9 +185,10 @@ def _numbers(source: str | None, target: str | None) -> tuple[int, int] | None:
     given = (source or "1", target or "2")
     if not all(column.isdecimal() for column in given):
         return None
-    if "0" in given:
+    numbers = int(given[0]), int(given[1])
+    if min(numbers) < 1:
         raise UserError("data.source, data.target: columns are counted from 1, got 0")
-    return int(given[0]) - 1, int(given[1]) - 1
+    return numbers[0] - 1, numbers[1] - 1
 
 
 def _named(origin: object, header: Sequence[str], source: str | None, target: str | None) -> tuple[int, int]:
@@ -154,7 +198,8 @@ def _named(origin: object, header: Sequence[str], source: str | None, target: st
         if name not in header:
             near = difflib.get_close_matches(name, header, 1)
             told = f"did you mean {near[0]}?" if near else f"name one of them with --data.{option}"
-            raise UserError(f"{origin}: has no column {name!r}; its columns are {', '.join(header)}; {told}")
+            columns = ", ".join(" ".join(column.split()) for column in header)
+            raise UserError(f"{origin}: has no column {name!r}; its columns are {columns}; {told}")
         found.append(header.index(name))
     return found[0], found[1]
 

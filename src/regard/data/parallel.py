@@ -69,9 +69,12 @@ def read_parallel(
         on_bad_line: what to do with lines that have no two columns, an empty side, or are not UTF-8.
 
     Raises:
-        UserError: the file is missing, empty or of unknown format, a column is not there, two aligned files differ in
-            length, there is no usable pair, or, with ``on_bad_line="error"``, a line is bad.
+        UserError: the file is missing, empty or of unknown format, a column is not there or is both sides, two aligned
+            files differ in length, there is no usable pair, or, with ``on_bad_line="error"``, a line is bad.
     """
+    for first, second in (("1", "2"), ("source", "target")):
+        if (source or first) == (target or second):
+            raise UserError(f"data.source, data.target: both would be column {source or first}; name two columns")
     pairs: list[tuple[str, str]] = []
     bad: list[BadLine] = []
     count = 0

@@ -36,7 +36,10 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], *, kind: Kind = "byte", size: int = 8000, min_frequency: int = 2) -> Tokenizer:
-        """Learn pieces from ``texts``, at most ``size`` with the four signs; the same texts give the same pieces."""
+        """Learn pieces from ``texts``, ``size`` at most with the four signs; the same texts give the same pieces.
+
+        There are more than ``size`` only where single bytes (256) or characters and the signs alone are more.
+        """
         tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
         parts = tokenizers.pre_tokenizers
         digits = parts.Digits(individual_digits=True)

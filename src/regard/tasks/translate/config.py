@@ -17,9 +17,9 @@ class DataConfig:
     Hugging Face dataset as "hf:NAME". Without it, the built-in English-French corpus."""
     valid: str | None = None
     """Parallel text to validate on; without it, a part of the training text is set aside."""
-    source: str | None = None
+    source: str | int | None = None
     """Column of the source side: its name, or its number from 1."""
-    target: str | None = None
+    target: str | int | None = None
     """Column of the target side: its name, or its number from 1."""
     on_bad_line: Literal["error", "skip"] = "error"
     """What to do with lines that cannot be used: say which and stop, or say which and leave them out."""

@@ -43,7 +43,8 @@ def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Text:
 
 def read_pairs(path: str, config: DataConfig, tell: Callable[[str], None]) -> Pairs:
     """The pairs of one file. Raises UserError: it cannot be used."""
-    found = read_parallel(path, source=config.source, target=config.target, on_bad_line=config.on_bad_line)
+    source, target = (None if column is None else str(column) for column in (config.source, config.target))
+    found = read_parallel(path, source=source, target=target, on_bad_line=config.on_bad_line)
     notice = found.notice()
     if notice is not None:
         tell(notice)
