@@ -218,6 +218,7 @@ WRONG: list[tuple[Callable[[Path], str], str]] = [
     (lambda p: _make(p, "t.tsv.gz", b"a\tb\n"), "cannot be read to its end"),
     (lambda p: _make(p, "t.tsv.gz", gzip.compress(b"a\tb\n" * 99)[:-9]), "cannot be read to its end"),
     (lambda p: _make(p, "t.tsv.xz", lzma.compress(b"a\tb\n" * 99)[:-9]), "cannot be read to its end"),
+    (lambda p: _make(p, "t.tsv.gz", gzip.compress(b"a\tb\n" * 99)[:12] + b"\xff" * 40), "cannot be read to its end"),
     (lambda p: _make(p, "a", b"1\n2\n") + "," + _make(p, "b", b"1\n"), "has 2 lines, .* 1: aligned files must"),
     (lambda p: _make(p, "a", b"1\n") + "," + str(p / "c"), "c: no such file"),
     (lambda p: _make(p, "a", b"1\n") + "," + _make(p, "b", b"1\n") + ",c", "got 3 names"),

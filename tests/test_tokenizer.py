@@ -85,3 +85,8 @@ def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(SIGNS[0], "<nothing>"))
     with pytest.raises(UserError, match="tokens 0 to 3 must be <pad>, <bos>, <eos>, <unk>"):
         Tokenizer.load(path)
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind: expected byte or word, got 'char'"):
+        Tokenizer.train(TEXTS, kind="char")  # type: ignore[arg-type]

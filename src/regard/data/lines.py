@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import gzip
 import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -44,7 +45,7 @@ def read_lines(path: Path) -> Iterator[str | None]:
     try:
         with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
             yield from _decoded(file)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read to its end ({getattr(error, 'strerror', None) or error})") from error
 
 

@@ -40,6 +40,8 @@ class Tokenizer:
 
         There are more than ``size`` only where single bytes (256) or characters and the signs alone are more.
         """
+        if kind not in ("byte", "word"):
+            raise ValueError(f"kind: expected byte or word, got {kind!r}")
         tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
         parts = tokenizers.pre_tokenizers
         digits = parts.Digits(individual_digits=True)
