@@ -39,6 +39,7 @@ class Tokenizer:
         """Learn pieces from ``texts``, ``size`` at most with the four signs; the same texts give the same pieces.
 
         There are more than ``size`` only where single bytes (256) or characters and the signs alone are more.
+        Raises ValueError: an unknown ``kind``.
         """
         if kind not in ("byte", "word"):
             raise ValueError(f"kind: expected byte or word, got {kind!r}")
