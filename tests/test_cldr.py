@@ -64,7 +64,8 @@ def test_splits_share_nothing_whatever_the_seeds(train: list[tuple[str, str]]) -
 
 
 def test_one_english_text_has_one_french_text() -> None:
-    source, seen = random.Random(0), {}
+    source = random.Random(0)
+    seen: dict[str, str] = {}
     for _ in range(30_000):
         family = source.choice(cldr.FAMILIES)
         values = family.draw(source)

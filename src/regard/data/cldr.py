@@ -1,9 +1,11 @@
 """The built-in corpus: English to French from the Unicode CLDR, through Babel, in short templates.
 
 Dates, times, numbers, currencies, units, territories and languages, written by the rules of each language, so that word
-order really crosses: "Monday, November 20, 2026" is "lundi 20 novembre 2026", "5.00 Japanese yen" is "5,00 yens
-japonais". Names stand only where French needs no article. The no-break spaces of the CLDR become plain ones, on both
-sides. An English text has one French text, always, and belongs to one split, always: its hash decides.
+order really crosses: "Friday, November 20, 2026" is "vendredi 20 novembre 2026", "5 Japanese yen" is "5 yens japonais".
+Names stand only where French needs no article, and are few, so that a short training sees each of them often enough.
+The no-break spaces of the CLDR become plain ones, on both sides. The first of a month is "1 janvier", as the CLDR's
+formats have it, not "1er janvier". An English text has one French text, always, and belongs to one split, always: its
+hash decides. Two English texts may share a French one ("Mar 3, 2036" and "March 3, 2036"), also across splits.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,10 @@ class Alignment:
     Attributes:
         source: pieces of the source.
         target: pieces of the target.
-        weights: ``(len(target), len(source))``: row i is what target piece i attended to.
+        weights: ``(len(target), len(source))``, floating point: row i is what target piece i attended to.
 
     Raises:
-        ValueError: ``weights`` has another shape.
+        ValueError: ``weights`` has another shape or type.
     """
 
     source: tuple[str, ...]
@@ -30,6 +30,9 @@ class Alignment:
     weights: np.ndarray
 
     def __post_init__(self) -> None:
+        if not isinstance(self.weights, np.ndarray) or not np.issubdtype(self.weights.dtype, np.floating):
+            kind = getattr(self.weights, "dtype", type(self.weights).__name__)
+            raise ValueError(f"weights: expected a floating-point NumPy array, got {kind}")
         if self.weights.shape != (len(self.target), len(self.source)):
             raise ValueError(
                 f"weights: expected shape ({len(self.target)}, {len(self.source)}), a row for each target piece and a "
@@ -65,9 +68,26 @@ class Alignment:
         logs = np.log(self.weights, out=np.zeros_like(self.weights), where=self.weights > 0)
         return np.asarray(-(self.weights * logs).sum(1))
 
-    def to_json(self) -> dict[str, Any]:
-        """Ready for JSON; weights rounded to four places."""
-        return {"source": self.source, "target": self.target, "weights": np.round(self.weights, 4).tolist()}
+    def to_json(self) -> str:
+        """As JSON text, every digit of the weights kept: ``{"source": [...], "target": [...], "weights": [[...]]}``."""
+        kept = {"source": self.source, "target": self.target, "weights": self.weights.tolist()}
+        return json.dumps(kept, ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> Alignment:
+        """The alignment that ``to_json`` wrote; its weights come back in double precision.
+
+        Raises:
+            ValueError: ``text`` is no JSON object, lacks a field, or the weights' shape does not fit.
+        """
+        kept = json.loads(text)
+        for field in ("source", "target", "weights"):
+            if not isinstance(kept, dict) or not isinstance(kept.get(field), list):
+                raise ValueError(f"{field}: expected a list under this name in the JSON object, got none")
+        source, target = tuple(kept["source"]), tuple(kept["target"])
+        weights = np.array(kept["weights"], dtype=np.float64)
+        # Without target pieces JSON cannot tell how many columns there were.
+        return Alignment(source, target, weights if target else weights.reshape(-1, len(source)))
 
 
 def is_sign(piece: str) -> bool:

@@ -15,6 +15,13 @@ from regard.explain.files import write_whole
 _CELL = 0.42
 """Inches a word."""
 
+_FALLBACKS = (
+    *(f"Noto Sans {script}" for script in ("CJK SC", "CJK JP", "CJK KR", "Devanagari", "Bengali", "Tamil", "Thai")),
+    *("Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Arial Unicode MS"),
+    *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI", "Leelawadee UI"),
+)
+"""Fonts of Linux, macOS and Windows for scripts that matplotlib's own font lacks."""
+
 _NUMBERED = 400
 """Most cells of a picture in which weights are written."""
 
@@ -36,24 +43,19 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
     from matplotlib.figure import Figure
 
     rows, columns = alignment.weights.shape
-    left, top = (0.25 + 0.085 * max([len(w) for w in side], default=0) for side in (alignment.target, alignment.source))
     width, height = _CELL * max(1, columns), _CELL * max(1, rows)
-    size = (left + width + 1.0, top + height + 0.3 + (0.4 if title else 0))
-    figure = Figure(figsize=size, dpi=200 if rows * columns <= 2000 else 100)
-    axes = figure.add_axes((left / size[0], 0.2 / size[1], width / size[0], height / size[1]))
+    figure = Figure(figsize=(width, height), dpi=200 if rows * columns <= 2000 else 100)
+    # The grid fills the figure: labels, bar and title stand outside it, and saving takes in all that is drawn.
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     image = axes.imshow(alignment.weights, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
-    _words(axes, alignment)
+    fonts = _fonts()
+    _words(axes, alignment, fonts)
     if rows * columns <= _NUMBERED:
         _numbers(axes, alignment)
     if title:
-        figure.text(left / size[0], 1 - 0.1 / size[1], title, va="top", parse_math=False, fontsize=11)
+        axes.set_title(title, loc="left", parse_math=False, fontsize=11, fontfamily=fonts)
     bar_height = min(height, 2.0)
-    place = (
-        (left + width + 0.2) / size[0],
-        (0.2 + height - bar_height) / size[1],
-        0.12 / size[0],
-        bar_height / size[1],
-    )
+    place = (1.0 + 0.2 / width, 1.0 - bar_height / height, 0.12 / width, bar_height / height)
     bar = figure.colorbar(image, cax=figure.add_axes(place))
     bar.set_label("attention weight", fontsize=8)
     bar.ax.tick_params(labelsize=7, length=2)
@@ -61,17 +63,25 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
     with warnings.catch_warnings():
         # A font without the sign for a character draws a box; one warning a character would only be noise.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        write_whole(path, figure.savefig)
+        write_whole(path, lambda fresh: figure.savefig(fresh, bbox_inches="tight", pad_inches=0.12))
 
 
-def _words(axes: Any, alignment: Alignment) -> None:
+def _fonts() -> list[str]:
+    """Matplotlib's own font, and those here that hold signs it lacks."""
+    from matplotlib import font_manager
+
+    here = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in _FALLBACKS if name in here)]
+
+
+def _words(axes: Any, alignment: Alignment, fonts: list[str]) -> None:
     axes.xaxis.tick_top()
     for axis, words, options in (
         (axes.xaxis, alignment.source, {"rotation": 60, "ha": "left", "va": "bottom", "rotation_mode": "anchor"}),
         (axes.yaxis, alignment.target, {}),
     ):
         axis.set_ticks(range(len(words)))
-        axis.set_ticklabels(words, parse_math=False, fontsize=10, **options)
+        axis.set_ticklabels(words, parse_math=False, fontsize=10, fontfamily=fonts, **options)
     axes.set_xticks([at - 0.5 for at in range(len(alignment.source) + 1)], minor=True)
     axes.set_yticks([at - 0.5 for at in range(len(alignment.target) + 1)], minor=True)
     axes.grid(which="minor", color="#d5dbe3", linewidth=0.6)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from regard.explain.alignment import Alignment
 from regard.explain.files import write_whole
@@ -15,14 +19,22 @@ from regard.explain.files import write_whole
 def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> None:
     """Write a page that shows each alignment by words and by pieces.
 
-    A word can be chosen by the address: ``#2t3`` is the third target word of the second sentence.
+    A word can be chosen by the address: ``#2t3`` is the third target word of the second sentence, ``#s4`` the fourth
+    source word of the first.
 
     Raises:
         UserError: the file cannot be written.
     """
-    data = [{"pieces": one.to_json(), "words": one.words().to_json()} for one in alignments]
+    data = [{"pieces": _rounded(one), "words": _rounded(one.words())} for one in alignments]
     # "<" may begin no tag within the page's data, whatever the texts hold.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     template = resources.files("regard.explain").joinpath("page.html").read_text(encoding="utf-8")
-    page = template.replace("@TITLE@", html.escape(title)).replace("@DATA@", text)
+    # In one pass, so that a title that reads like a place of the template stays a title.
+    places = {"@TITLE@": html.escape(title), "@DATA@": text}
+    page = re.sub("@TITLE@|@DATA@", lambda place: places[place[0]], template)
     write_whole(path, lambda fresh: fresh.write_text(page, encoding="utf-8"))
+
+
+def _rounded(alignment: Alignment) -> dict[str, Any]:
+    weights = alignment.weights.astype(np.float64).round(4).tolist()
+    return {"source": alignment.source, "target": alignment.target, "weights": weights}

@@ -18,18 +18,20 @@ def render(alignment: Alignment, width: int) -> Text:
     A row is a target word, a column a source word, by its number in the line above; the shade is the weight, full at 1.
     Behind each row stand its strongest source words. Where the grid is too wide, only these are shown.
     """
-    names = max([cell_len(word) for word in alignment.target], default=0)
-    words = [_strongest(alignment, row) for row in range(len(alignment.target))]
+    # A target word takes at most half the line, or a single long one would leave the others no room.
+    names = min(max([cell_len(word) for word in alignment.target], default=0), width // 2)
+    words = [_strongest(alignment, row, width - names - 2) for row in range(len(alignment.target))]
     told = max([cell_len(text) for text in words], default=0)
     room = names + 2 + 3 * len(alignment.source) + 2 + told <= width
     text = Text(no_wrap=True)
     if room:
         text.append(" " * (names + 2) + "".join(f"{at + 1:<3}" for at in range(len(alignment.source))) + "\n", "dim")
     for row, word in enumerate(alignment.target):
-        line = " " * (names - cell_len(word)) + word + "  "
+        name = _cut(word, names)
+        line = " " * (names - cell_len(name)) + name + "  "
         if room:
             line += "".join(_SHADES[_level(weight)] * 2 + " " for weight in alignment.weights[row]) + "  "
-        text.append(set_cell_size(line + words[row], min(width, cell_len(line + words[row]))) + "\n")
+        text.append(_cut(line + words[row], width) + "\n")
     if room:
         text.append("\n".join(_legend(alignment.source, width)), "dim")
     return text
@@ -42,13 +44,24 @@ def _legend(words: tuple[str, ...], width: int) -> list[str]:
         if lines[-1] and cell_len(lines[-1]) + 2 + cell_len(entry) > width:
             lines.append("")
         lines[-1] += ("  " if lines[-1] else "") + entry
-    return [set_cell_size(line, min(width, cell_len(line))) for line in lines]
+    return [_cut(line, width) for line in lines]
 
 
-def _strongest(alignment: Alignment, row: int) -> str:
-    order = alignment.weights[row].argsort()[::-1][:_NAMED]
-    found = [(alignment.source[at], float(alignment.weights[row, at])) for at in order]
-    return "← " + ", ".join(f"{word} {weight:.0%}" for word, weight in found if weight >= 0.05)
+def _strongest(alignment: Alignment, row: int, width: int) -> str:
+    """The strongest source word, cut where its percentage would not fit, and others of weight where they fit whole."""
+    text = "← "
+    for place, at in enumerate(alignment.weights[row].argsort(stable=True)[::-1][:_NAMED]):
+        word, weight = alignment.source[at], float(alignment.weights[row, at])
+        share = f" {weight:.0%}"
+        if place == 0:
+            text += _cut(word, width - len(text) - len(share)) + share
+        elif weight >= 0.05 and cell_len(more := f", {word}{share}") <= width - cell_len(text):
+            text += more
+    return text
+
+
+def _cut(text: str, width: int) -> str:
+    return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…"
 
 
 def _level(weight: float) -> int:
