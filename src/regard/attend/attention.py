@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from types import UnionType
 from typing import overload
 
 import torch
 from torch import Tensor
 
-from regard.attend.look import Look, View, see
-from regard.attend.masks import Mask, Visible, as_mask
+from regard.attend.biases import Bias
+from regard.attend.biases import lower as lower_bias
+from regard.attend.look import Look, View, check, see
 from regard.attend.normalizers import Normalizer, Softmax
-from regard.attend.scores import Additive, Bilinear, Dot, Score
+from regard.attend.scores import Additive, Bilinear, Dot, Score, Softcap
+from regard.attend.visible import Mask, Visible, as_mask
 from regard.kernels import backends
 from regard.kernels.plan import Plan
 
@@ -20,16 +23,16 @@ _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 @overload
 def attention(
     query: Tensor, key: Tensor, value: Tensor, *,
-    score: Score = ..., normalizer: Normalizer = ..., mask: Mask | Tensor | None = ..., look: None = ...,
-    backend: str | None = ...,
+    score: Score = ..., bias: Bias | None = ..., mask: Mask | Tensor | None = ..., normalizer: Normalizer = ...,
+    look: None = ..., backend: str | None = ...,
 ) -> Tensor: ...  # fmt: skip
 
 
 @overload
 def attention(
     query: Tensor, key: Tensor, value: Tensor, *,
-    score: Score = ..., normalizer: Normalizer = ..., mask: Mask | Tensor | None = ..., look: Look,
-    backend: str | None = ...,
+    score: Score = ..., bias: Bias | None = ..., mask: Mask | Tensor | None = ..., normalizer: Normalizer = ...,
+    look: Look, backend: str | None = ...,
 ) -> tuple[Tensor, View]: ...  # fmt: skip
 
 
@@ -39,14 +42,15 @@ def attention(
     value: Tensor,
     *,
     score: Score = Dot(),  # noqa: B008 - frozen
-    normalizer: Normalizer = Softmax(),  # noqa: B008 - frozen
+    bias: Bias | None = None,
     mask: Mask | Tensor | None = None,
+    normalizer: Normalizer = Softmax(),  # noqa: B008 - frozen
     look: Look | None = None,
     backend: str | None = None,
 ) -> Tensor | tuple[Tensor, View]:
     """Weigh the values by how well their keys fit each query.
 
-    ``s_ij = score(q_i, k_j)``, ``w_i = normalizer(s_i)`` over the keys that ``mask`` lets query i see,
+    ``s_ij = score(q_i, k_j) + bias_ij``, ``w_i = normalizer(s_i)`` over the keys that ``mask`` lets query i see,
     ``o_i = Σ_j w_ij v_j``. A query that sees no key has output 0 and passes no gradient. What is masked has no
     influence, NaN and inf included; with a mask, a query that sees a non-finite key or value has NaN as its output.
 
@@ -55,10 +59,14 @@ def attention(
         key: ``(B, Hk, Lk, E)``, of the same rank. H must be a multiple of Hk: query head h reads key head
             h // (H / Hk) (grouped queries, Ainslie et al. 2023, arXiv:2305.13245).
         value: ``(B, Hk, Lk, Ev)``.
-        score: `Dot`, `Cosine`, `Bilinear` or `Additive`.
-        normalizer: `Softmax`.
-        mask: `Causal`, `Lengths`, a boolean tensor (True: may attend) that broadcasts to ``(B, H, Lq, Lk)``, or several
-            of these joined by ``&``; None: every query sees every key.
+        score: `Dot`, `Cosine`, `Bilinear`, `Additive` or `Distance`, any of them within `Softcap`.
+        bias: added to the scores: a tensor that broadcasts to ``(B, H, Lq, Lk)`` and gets its gradient, `ALiBi` or
+            `RelativeBias`.
+        mask: `Causal`, `Window`, `Prefix`, `Lengths`, `Documents`, `BlockSparse`, a boolean tensor (True: may attend)
+            that broadcasts to ``(B, H, Lq, Lk)``, or several of these joined by ``&``, ``|`` and ``~``; None: every
+            query sees every key.
+        normalizer: `Softmax`, `Sparsemax`, `Entmax`, `Sigmoid`, `TopK`, `Hard` or `Variational`, any of them within
+            `Dropout`.
         look: what to see of the weights; the result is then a pair.
         backend: the name of the one backend that may run; None: the most preferred that can.
 
@@ -69,37 +77,64 @@ def attention(
         TypeError: an argument has the wrong type, or query, key and value differ in dtype outside autocast.
         ValueError: an argument has the wrong shape, device or value; no backend can run the call.
     """
-    _check(query, key, value)
-    query, key, value, score = _autocast(query, key, value, score)
-    rank = query.dim()
-    query, key, value = (t[(None,) * (4 - rank)] for t in (query, key, value))
-    plan = _plan(query, key, value, score, normalizer, mask)
-    chosen = backends.choose(plan, backend)
+    plan, rank = lower(query, key, value, score=score, bias=bias, mask=mask, normalizer=normalizer)
     if look is not None and not isinstance(look, Look):
         raise TypeError(f"look: expected a Look, such as Look(entropy=True), got {look!r}")
-    output, lse = backends.run(plan, chosen, lse=look is not None)
+    if look is not None:
+        check(look, plan)
+    chosen = backends.choose(plan, backend)
+    output, lse, extra = backends.run(plan, chosen, lse=look is not None and look.lse)
 
     def shape(tensor: Tensor) -> Tensor:
         return tensor[(0,) * (4 - rank)]
 
-    output = shape(output.to(query.dtype))
-    return output if look is None else (output, see(look, plan, chosen, lse, shape))
+    output = shape(output.to(plan.value.dtype))
+    return output if look is None else (output, see(look, plan, chosen, lse, extra, shape))
 
 
-def _plan(
-    query: Tensor, key: Tensor, value: Tensor, score: Score, normalizer: Normalizer, mask: Mask | Tensor | None
-) -> Plan:
+def lower(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    score: Score = Dot(),  # noqa: B008 - frozen
+    bias: Bias | None = None,
+    mask: Mask | Tensor | None = None,
+    normalizer: Normalizer = Softmax(),  # noqa: B008 - frozen
+) -> tuple[Plan, int]:
+    """Check the arguments of `attention` and lower them to a plan; with the rank that they came in.
+
+    Raises:
+        TypeError: see `attention`.
+        ValueError: see `attention`.
+    """
+    _check(query, key, value)
     if not isinstance(score, Score):
-        raise TypeError(f"score: expected Dot(), Cosine(…), Bilinear(…) or Additive(…), got {score!r}")
+        raise TypeError(f"score: expected {_names(Score)}, such as Dot(), got {score!r}")
     if not isinstance(normalizer, Normalizer):
-        raise TypeError(f"normalizer: expected Softmax(), got {normalizer!r}")
+        raise TypeError(f"normalizer: expected {_names(Normalizer)}, such as Softmax(), got {normalizer!r}")
+    query, key, value, score = _autocast(query, key, value, score)
+    rank = query.dim()
+    query, key, value = (t[(None,) * (4 - rank)] for t in (query, key, value))
     shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
     visible = Visible() if mask is None else as_mask(mask).lower(shape, query.device)
     prepared = score.prepare(query, key)
-    return Plan(
-        prepared.query, prepared.key, value, prepared.kind, prepared.scale, prepared.vector, normalizer.kind,
-        visible.start, visible.end, visible.dense,
+    biases = lower_bias(bias, shape, query)
+    row = normalizer.lower(shape, query)
+    if biases.bias is not None:
+        row["bias"] = biases.bias + row["bias"] if "bias" in row else biases.bias
+    plan = Plan(
+        prepared.query, prepared.key, value, prepared.kind, prepared.scale, prepared.vector, prepared.softcap,
+        relative=biases.relative, start=visible.start, end=visible.end, visible=visible.dense,
+        layout=visible.layout, block=visible.block, causal=visible.causal, **row,
     )  # fmt: skip
+    return plan, rank
+
+
+def _names(union: UnionType) -> str:
+    """What a union is of, as text."""
+    *names, last = (member.__name__ for member in union.__args__)
+    return f"{', '.join(names)} or {last}"
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
@@ -133,6 +168,10 @@ def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[
     device = query.device.type
     if not _autocasts(device):
         return query, key, value, score
+    if isinstance(score, Softcap):
+        query, key, value, inner = _autocast(query, key, value, score.score)
+        assert not isinstance(inner, Softcap)
+        return query, key, value, Softcap(inner, score.cap)
     widest = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
     keep = widest is torch.float64 or isinstance(score, Additive)
     dtype = widest if keep else torch.get_autocast_dtype(device)

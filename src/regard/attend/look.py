@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from regard.kernels.backends import Backend
-from regard.kernels.plan import Plan
+from regard.kernels.plan import NormalizerKind, Plan
+from regard.kernels.statistics import Asked
+
+Indices = Sequence[int] | Tensor | slice
+"""Some queries or keys: indices, negative ones count from the end, or a slice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,15 +26,27 @@ class Look:
         entropy: how spread each query's weights are, in nats.
         received: how much weight each key was given in all.
         top: how many of each query's largest weights, 0 for none.
-        rows: the queries whose weights are wanted whole: indices, negative ones count from the end, or a slice;
-            ``slice(None)`` is every query, and then the memory is Lq × Lk.
+        reach: how far each query looks, in positions.
+        map: (rows, columns): the weights pooled to that size, mean and maximum; None: not.
+        rows: the queries whose weights are wanted whole; ``slice(None)`` is every query, and then the memory is Lq ×
+            Lk.
+        norms: weights times the norm of what they weigh: True for ‖v_j‖, or a tensor ``(H, Ev, D)`` (or ``(Ev, D)``,
+            the same for all heads), the output projection's part of each head, for ‖v_j W_h‖ (Kobayashi et al. 2020,
+            arXiv:2004.10102).
+        log_prob: of `Hard`: the log-probability of the key taken, with its gradient.
+        kl: of `Variational`: the divergence from the prior, with its gradient.
     """
 
     lse: bool = False
     entropy: bool = False
     received: bool = False
     top: int = 0
-    rows: Sequence[int] | Tensor | slice | None = None
+    reach: bool = False
+    map: tuple[int, int] | None = None
+    rows: Indices | None = None
+    norms: bool | Tensor = False
+    log_prob: bool = False
+    kl: bool = False
 
 
 class Top(NamedTuple):
@@ -43,14 +59,37 @@ class Top(NamedTuple):
     keys: Tensor
 
 
-class View:
-    """What a `Look` asked for, outside the gradient. An attribute that was not asked for raises AttributeError.
+class Pooled(NamedTuple):
+    """The weights pooled to R × C: ``mean`` and ``max``, each ``(B, H, R, C)``.
 
-    Leading dimensions that the query did not have are missing here too.
+    Query i is in row ``⌊i · R / Lq⌋``, key j in column ``⌊j · C / Lk⌋``; what is masked counts as weight 0.
     """
 
-    def __init__(self, found: dict[str, Tensor], shape: Callable[[Tensor], Tensor]):
+    mean: Tensor
+    max: Tensor
+
+
+class Norms(NamedTuple):
+    """Norms of the (projected) values, each ``(B, H, Lk)``.
+
+    ``value`` is ‖v_j‖ itself, so that ``view.rows * view.norms.value[..., None, :]`` is ‖w_ij v_j‖; ``received`` is the
+    sum of that over the queries.
+    """
+
+    value: Tensor
+    received: Tensor
+
+
+class View:
+    """What a `Look` asked for. An attribute that was not asked for raises AttributeError.
+
+    All but ``log_prob`` and ``kl`` is outside the gradient. Leading dimensions that the query did not have are missing
+    here too. The view keeps query, key and value by reference, so that `tile` can compute any piece later.
+    """
+
+    def __init__(self, found: dict[str, Tensor], plan: Plan, backend: Backend, shape: Callable[[Tensor], Tensor]):
         self._found = {name: shape(tensor) for name, tensor in found.items()}
+        self._plan, self._backend, self._shape = plan, backend, shape
 
     def _get(self, name: str, ask: str) -> Tensor:
         if name not in self._found:
@@ -59,7 +98,10 @@ class View:
 
     @property
     def lse(self) -> Tensor:
-        """``(B, H, Lq)``: log Σ exp(score) over the visible keys, −∞ where there is none."""
+        """``(B, H, Lq)``: log Σ exp(score) over the keys that take part, without a sink; −∞ where there is none.
+
+        For `TopK` these are the keys kept, for `Hard` the score is s / T, for `Variational` it has its noise.
+        """
         return self._get("lse", "lse=True")
 
     @property
@@ -73,48 +115,165 @@ class View:
         return self._get("received", "received=True")
 
     @property
+    def reach(self) -> Tensor:
+        """``(B, H, Lq)``: Σ_j w_ij · |i + Lk − Lq − j|: the mean distance of what is attended to, in positions."""
+        return self._get("reach", "reach=True")
+
+    @property
     def top(self) -> Top:
         """The largest weights of each query and their keys."""
         return Top(self._get("top_weights", "top=3"), self._get("top_keys", "top=3"))
+
+    @property
+    def map(self) -> Pooled:
+        """The weights pooled to a small picture."""
+        return Pooled(self._get("map_mean", "map=(32, 32)"), self._get("map_max", "map=(32, 32)"))
 
     @property
     def rows(self) -> Tensor:
         """``(B, H, R, Lk)``: the whole weights of the R queries asked for, in the order asked."""
         return self._get("rows", "rows=slice(None)")
 
+    @property
+    def norms(self) -> Norms:
+        """Weights times the norms of the values."""
+        return Norms(self._get("value_norms", "norms=True"), self._get("norms", "norms=True"))
+
+    @property
+    def log_prob(self) -> Tensor:
+        """``(B, H, Lq)``: ln softmax(s / T) of the key that `Hard` took, with its gradient; 0 where it sees none."""
+        return self._get("log_prob", "log_prob=True")
+
+    @property
+    def kl(self) -> Tensor:
+        """``(B, H, Lq)``: Σ_j KL(N(s_ij, scale²) ‖ prior) over the visible keys, in nats, with its gradient."""
+        return self._get("kl", "kl=True")
+
+    def tile(self, queries: Indices, keys: Indices = slice(None)) -> Tensor:
+        """The exact weights of some queries for some keys, computed now, from the inputs of the call.
+
+        They are those inputs as they are now: one that was changed in place since gives other weights.
+
+        Args:
+            queries: indices or a slice.
+            keys: likewise.
+
+        Returns:
+            ``(B, H, len(queries), len(keys))``.
+
+        Raises:
+            TypeError: the indices are no whole numbers.
+            ValueError: a query or key does not exist.
+        """
+        device = self._plan.query.device
+        at_queries = indices("queries", queries, self._plan.query.shape[2], device)
+        at_keys = indices("keys", keys, self._plan.key.shape[2], device)
+        with torch.no_grad():
+            return self._shape(self._backend.tile(self._plan, at_queries, at_keys))
+
     def __repr__(self) -> str:
         return f"View({', '.join(f'{name} {tuple(tensor.shape)}' for name, tensor in self._found.items())})"
 
 
-def check(look: Look, queries: int, keys: int, device: torch.device) -> Tensor | None:
-    """The queries whose rows are wanted, as int64 indices on ``device``.
+def indices(name: str, chosen: Indices, length: int, device: torch.device) -> Tensor:
+    """``chosen`` as int64 indices from 0 to ``length`` − 1 on ``device``.
 
     Raises:
-        TypeError: ``rows`` are not integers.
-        ValueError: ``top`` is negative or above the number of keys, or a row does not exist.
+        TypeError: they are no whole numbers in one dimension.
+        ValueError: one is out of range.
     """
+    if isinstance(chosen, slice):
+        return torch.arange(length, device=device)[chosen]
+    try:
+        at = torch.as_tensor(chosen, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a slice or whole numbers in one dimension, got {chosen!r}") from None
+    if at.dim() != 1 or (at.numel() and (at.is_floating_point() or at.dtype is torch.bool)):
+        raise TypeError(f"{name} must be a slice or whole numbers in one dimension, got {chosen!r}")
+    at = at.to(torch.int64)
+    if not torch.compiler.is_compiling() and at.numel() and not -length <= at.min() <= at.max() < length:
+        raise ValueError(f"{name} must be from {-length} to {length - 1}, got {at.tolist()}")
+    return at % max(1, length)
+
+
+def check(look: Look, plan: Plan) -> None:
+    """Whether ``look`` can be had of ``plan``, before anything is computed.
+
+    Raises:
+        TypeError: an attribute has the wrong type.
+        ValueError: it is out of range, or not defined for the plan's normalizer; the reason is told.
+    """
+    queries, keys = plan.query.shape[2], plan.key.shape[2]
+    if not isinstance(look.top, int) or isinstance(look.top, bool):
+        raise TypeError(f"look: Look.top must be a whole number, got {look.top!r}")
     if not 0 <= look.top <= keys:
         raise ValueError(f"look: Look.top must be from 0 to the number of keys, {keys}, got {look.top}")
-    if look.rows is None:
-        return None
-    if isinstance(look.rows, slice):
-        return torch.arange(queries, device=device)[look.rows]
-    rows = torch.as_tensor(look.rows, device=device)
-    if rows.dim() != 1 or (rows.numel() and (rows.is_floating_point() or rows.dtype is torch.bool)):
-        raise TypeError(f"look: Look.rows must be a slice or whole numbers in one dimension, got {look.rows!r}")
-    rows = rows.to(torch.int64)
-    if not torch.compiler.is_compiling() and rows.numel() and not -queries <= rows.min() <= rows.max() < queries:
-        raise ValueError(f"look: Look.rows must be from {-queries} to {queries - 1}, got {rows.tolist()}")
-    return rows % max(1, queries)
+    if look.map is not None:
+        whole = isinstance(look.map, tuple) and len(look.map) == 2 and all(type(n) is int for n in look.map)
+        if not whole:
+            raise TypeError(f"look: Look.map must be (rows, columns), two whole numbers, got {look.map!r}")
+        if not (1 <= look.map[0] <= queries and 1 <= look.map[1] <= keys):
+            raise ValueError(f"look: Look.map must be from (1, 1) to ({queries}, {keys}), got {look.map}")
+    if isinstance(look.norms, Tensor):
+        shape, width = (plan.query.shape[1], plan.value.shape[3]), look.norms.shape[-1:]
+        if tuple(look.norms.shape) not in ((*shape, *width), (*shape[1:], *width)):
+            got = tuple(look.norms.shape)
+            raise ValueError(
+                f"look: Look.norms must have shape ({shape[0]}, {shape[1]}, D) or ({shape[1]}, D), got {got}"
+            )
+        if look.norms.device != plan.value.device:
+            raise ValueError(f"look: Look.norms is on {look.norms.device}, value on {plan.value.device}")
+    for name, reason in _undefined(plan.normalizer).items():
+        if getattr(look, name):
+            raise ValueError(f"look: Look.{name} is not defined here: {reason}")
 
 
-def see(look: Look, plan: Plan, backend: Backend, lse: Tensor, shape: Callable[[Tensor], Tensor]) -> View:
-    """Compute what ``look`` asks of ``plan``; ``lse`` is the forward pass's; ``shape`` gives results their rank."""
-    rows = check(look, plan.query.shape[2], plan.key.shape[2], plan.query.device)
-    wanted = {name for name in ("lse", "entropy", "received") if getattr(look, name)}
-    wanted |= ({"top_weights", "top_keys"} if look.top else set()) | ({"rows"} if rows is not None else set())
-    found = {"lse": lse.detach()}
-    if wanted - {"lse"}:
-        with torch.no_grad():
-            found = backend.statistics(plan, top=look.top, rows=rows) | found
-    return View({name: found[name] for name in found if name in wanted}, shape)
+def _undefined(kind: NormalizerKind) -> dict[str, str]:
+    """The fields of a `Look` that a normalizer leaves undefined, and why."""
+    found = {}
+    if kind is NormalizerKind.SIGMOID:
+        found["entropy"] = "the weights of Sigmoid are no distribution, they do not sum to one"
+        found["lse"] = "Sigmoid does not divide by a sum"
+    if kind is NormalizerKind.ENTMAX:
+        found["lse"] = "Sparsemax and Entmax have a threshold, no log-sum-exp"
+    if not kind.hard:
+        found["log_prob"] = "only Hard takes one key"
+    if kind is not NormalizerKind.VARIATIONAL:
+        found["kl"] = "only Variational has a prior"
+    return found
+
+
+def see(
+    look: Look, plan: Plan, backend: Backend, lse: Tensor, extra: Tensor, shape: Callable[[Tensor], Tensor]
+) -> View:
+    """Compute what ``look`` asks of ``plan``; ``lse`` and ``extra`` are the forward's; ``shape`` gives the rank."""
+    found = {}
+    if look.lse:
+        found["lse"] = lse.detach()
+    if look.log_prob or look.kl:
+        found["log_prob" if look.log_prob else "kl"] = extra
+    plan = plan.detached()
+    with torch.no_grad():
+        wants_norms = isinstance(look.norms, Tensor) or look.norms
+        norms = _norms(plan, look.norms) if wants_norms else None
+        queries = plan.query.shape[2]
+        asked = Asked(
+            names=frozenset(name for name in ("entropy", "received", "reach") if getattr(look, name)),
+            top=look.top,
+            map=look.map,
+            rows=None if look.rows is None else indices("look: Look.rows", look.rows, queries, plan.query.device),
+            norms=norms,
+        )
+        found |= backend.statistics(plan, asked)
+        if norms is not None:
+            found["value_norms"] = norms
+    return View(found, plan, backend, shape)
+
+
+def _norms(plan: Plan, projection: bool | Tensor) -> Tensor:
+    value = plan.value.to(torch.promote_types(plan.value.dtype, torch.float32))
+    value = value.repeat_interleave(plan.query.shape[1] // max(1, value.shape[1]), 1)
+    if isinstance(projection, Tensor):
+        value = value @ projection.detach().to(value.dtype)
+    norms: Tensor = torch.linalg.vector_norm(value, dim=-1)
+    return norms

@@ -1,47 +1,18 @@
-"""Which keys a query may attend to: small values, joined with ``&``. True means "may attend".
+"""Which keys a query may attend to: small values, joined with ``&`` and ``|``, turned with ``~``.
 
-A mask lowers to row intervals ``[start, end)`` where it can, so that kernels skip what lies outside, and to a boolean
-tensor where it cannot.
+A mask lowers to row intervals ``[start, end)`` where it can, so that kernels skip what lies outside, to a layout of
+blocks or a boolean tensor where it cannot. "Position" counts along the keys: query i is at i + Lk − Lq unless an offset
+is given, so that the last query is at the last key, as with a cache of past keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True, eq=False)
-class Visible:
-    """A lowered mask: where ``start <= j < end`` and ``dense`` (each None: no limit); shapes as in `Plan`."""
-
-    start: Tensor | None = None
-    end: Tensor | None = None
-    dense: Tensor | None = None
-
-    def meet(self, other: Visible) -> Visible:
-        """What both let through."""
-        return Visible(
-            _join(torch.maximum, self.start, other.start),
-            _join(torch.minimum, self.end, other.end),
-            _join(torch.logical_and, self.dense, other.dense),
-        )
-
-
-class Mask:
-    """What the masks share: ``a & b`` lets through what both let through."""
-
-    def lower(self, shape: tuple[int, int, int, int], device: torch.device) -> Visible:
-        """The mask for scores of ``shape`` (B, H, Lq, Lk). Raises ValueError or TypeError: it does not fit them."""
-        raise TypeError(f"mask: {type(self).__name__} is not a mask of its own")
-
-    def __and__(self, other: Mask | Tensor) -> Mask:
-        return _And(self, as_mask(other))
-
-    def __rand__(self, other: Tensor) -> Mask:
-        return _And(as_mask(other), self)
+from regard.attend.visible import Mask, Shape, Visible
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +26,67 @@ class Causal(Mask):
 
     offset: int | None = None
 
-    def lower(self, shape: tuple[int, int, int, int], device: torch.device) -> Visible:
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
         """See `Mask.lower`."""
         queries, keys = shape[2:]
-        offset = keys - queries if self.offset is None else self.offset
+        offset = _offset("Causal", self.offset, shape)
         end = torch.arange(queries, device=device) + (offset + 1)
-        return Visible(end=end.clamp(0, keys)[None, None])
+        return Visible(end=end.clamp(0, keys)[None, None], causal=offset)
+
+
+@dataclass(frozen=True, eq=False)
+class Window(Mask):
+    """Query i sees the keys from ``i + offset − left`` to ``i + offset + right``, both included.
+
+    ``Causal() & Window(255, 0)`` or just ``Window(255, 0)`` is the sliding window of 256 keys (Beltagy et al. 2020,
+    arXiv:2004.05150).
+
+    Attributes:
+        left: how many keys before its own a query sees; None: all.
+        right: how many keys after it; None: all.
+        offset: as in `Causal`.
+    """
+
+    left: int | None
+    right: int | None
+    offset: int | None = None
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        """See `Mask.lower`. Raises ValueError: ``left`` or ``right`` is negative."""
+        queries, keys = shape[2:]
+        for name, size in (("left", self.left), ("right", self.right)):
+            if size is not None and (not isinstance(size, int) or isinstance(size, bool)):
+                raise TypeError(f"mask: Window.{name} must be a whole number or None, got {size!r}")
+            if size is not None and size < 0:
+                raise ValueError(f"mask: Window.{name} must not be negative, got {size}")
+        own = torch.arange(queries, device=device)[None, None] + _offset("Window", self.offset, shape)
+        return Visible(
+            start=None if self.left is None else (own - self.left).clamp(0, keys),
+            end=None if self.right is None else (own + self.right + 1).clamp(0, keys),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix(Mask):
+    """The first keys are visible to every query; ``Causal() | Prefix(n)`` is the prefix language model.
+
+    Raffel et al. 2020 (arXiv:1910.10683), section 3.2.1.
+
+    Attributes:
+        keys: how many, for all or, ``(B,)``, for each of the batch.
+    """
+
+    keys: int | Tensor
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        """See `Mask.lower`. Raises ValueError: not from 0 to Lk."""
+        if isinstance(self.keys, Tensor):
+            return Visible(end=_lengths("Prefix.keys", self.keys, shape[0], shape[3], device)[:, None, None])
+        if not isinstance(self.keys, int) or isinstance(self.keys, bool):
+            raise TypeError(f"mask: Prefix.keys must be a whole number or an integer tensor, got {self.keys!r}")
+        if not 0 <= self.keys <= shape[3]:
+            raise ValueError(f"mask: Prefix.keys must be from 0 to {shape[3]}, got {self.keys}")
+        return Visible(end=torch.full((1, 1, 1), self.keys, device=device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,68 +101,123 @@ class Lengths(Mask):
     keys: Tensor
     queries: Tensor | None = None
 
-    def lower(self, shape: tuple[int, int, int, int], device: torch.device) -> Visible:
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
         """See `Mask.lower`."""
         batch, _, queries, keys = shape
-        end = _lengths("keys", self.keys, batch, keys, device)[:, None, None]
+        end = _lengths("Lengths.keys", self.keys, batch, keys, device)[:, None, None]
         if self.queries is not None:
-            lengths = _lengths("queries", self.queries, batch, queries, device)
+            lengths = _lengths("Lengths.queries", self.queries, batch, queries, device)
             real = torch.arange(queries, device=device) < lengths[:, None]
             end = torch.where(real[:, None], end, 0)
         return Visible(end=end)
 
 
 @dataclass(frozen=True, eq=False)
-class Boolean(Mask):
-    """A boolean tensor that broadcasts to ``(B, H, Lq, Lk)``, True where the query may attend; tensors become this."""
+class Documents(Mask):
+    """A query sees the keys of its own document, where several are packed into one sequence.
 
-    tensor: Tensor
+    Attributes:
+        keys: ``(B, Lk)`` or ``(Lk,)`` integers, the document of each key.
+        queries: the same of each query, ``(B, Lq)`` or ``(Lq,)``; None: those of the last Lq keys.
+        packed: promise that each document's keys stand side by side, which lowers to intervals. On CPU this is looked
+            up, so nothing need be promised; on a GPU or in a compiled graph it cannot be.
+    """
 
-    def lower(self, shape: tuple[int, int, int, int], device: torch.device) -> Visible:
-        """See `Mask.lower`."""
-        got = tuple(self.tensor.shape)
-        if len(got) > 4 or any(have not in (1, want) for have, want in zip(got[::-1], shape[::-1], strict=False)):
-            raise ValueError(f"mask: a boolean mask must broadcast to (B, H, Lq, Lk) = {shape}, got shape {got}")
-        if self.tensor.device != device:
-            raise ValueError(f"mask: is on {self.tensor.device}, query on {device}")
-        return Visible(dense=self.tensor[(None,) * (4 - len(got))])
+    keys: Tensor
+    queries: Tensor | None = None
+    packed: bool = False
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        """See `Mask.lower`. Raises ValueError: documents are promised to be packed, and are seen not to be."""
+        batch, _, queries, keys = shape
+        of_keys = _documents("keys", self.keys, batch, keys, device)
+        if self.queries is None and queries > keys:
+            raise ValueError(
+                f"mask: Documents.queries must be given where there are more queries, {queries}, than keys"
+            )
+        of_queries = (
+            of_keys[:, keys - queries :]
+            if self.queries is None
+            else _documents("queries", self.queries, batch, queries, device)
+        )
+        same = (of_queries[:, :, None] == of_keys[:, None, :])[:, None]
+        seen = _looks(device) and _packed(of_keys)
+        if self.packed and _looks(device) and not seen:
+            raise ValueError("mask: Documents.packed is promised, but the keys of a document stand apart")
+        if not (self.packed or seen):
+            return Visible(dense=same)
+        # The first key of the document, and as many as there are; none: an interval of none.
+        start = same.int().argmax(-1) if keys else same.sum(-1)
+        return Visible(start=start, end=start + same.sum(-1))
 
 
 @dataclass(frozen=True, eq=False)
-class _And(Mask):
-    left: Mask
-    right: Mask
+class BlockSparse(Mask):
+    """Whole blocks of keys are visible to whole blocks of queries (Child et al. 2019, arXiv:1904.10509).
 
-    def lower(self, shape: tuple[int, int, int, int], device: torch.device) -> Visible:
-        return self.left.lower(shape, device).meet(self.right.lower(shape, device))
+    Attributes:
+        layout: boolean, ``(⌈Lq / size⌉, ⌈Lk / size⌉)``, with the batch and the heads in front if they differ.
+        size: the side of a block.
+    """
+
+    layout: Tensor
+    size: int
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        """See `Mask.lower`. Raises ValueError or TypeError: the layout does not fit."""
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
+            raise ValueError(f"mask: BlockSparse.size must be a whole number, at least 1, got {self.size!r}")
+        if not isinstance(self.layout, Tensor) or self.layout.dtype is not torch.bool:
+            raise TypeError(f"mask: BlockSparse.layout must be a boolean tensor, got {self.layout!r}")
+        want = (*shape[:2], -(-shape[2] // self.size), -(-shape[3] // self.size))
+        got = tuple(self.layout.shape)
+        whole = (1,) * (4 - len(got)) + got
+        if len(whole) != 4 or whole[2:] != want[2:] or whole[0] not in (1, want[0]) or whole[1] not in (1, want[1]):
+            raise ValueError(f"mask: BlockSparse.layout must have shape {want[2:]} or {want}, got {got}")
+        if self.layout.device != device:
+            raise ValueError(f"mask: BlockSparse.layout is on {self.layout.device}, query on {device}")
+        return Visible(layout=self.layout.view(whole), block=self.size)
 
 
-def as_mask(mask: Mask | Tensor) -> Mask:
-    """A mask as it is, a boolean tensor as a `Boolean`. Raises TypeError: it is neither."""
-    if isinstance(mask, Mask):
-        return mask
-    if isinstance(mask, Tensor) and mask.dtype is torch.bool:
-        return Boolean(mask)
-    got = f"a tensor of {mask.dtype}" if isinstance(mask, Tensor) else repr(mask)
-    raise TypeError(f"mask: expected a mask such as Causal(), or a boolean tensor (True: may attend), got {got}")
+def _offset(name: str, offset: int | None, shape: Shape) -> int:
+    if offset is None:
+        return shape[3] - shape[2]
+    if not isinstance(offset, int) or isinstance(offset, bool):
+        raise TypeError(f"mask: {name}.offset must be a whole number or None, got {offset!r}")
+    return offset
 
 
-def _join(how: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, right: Tensor | None) -> Tensor | None:
-    if left is None or right is None:
-        return left if right is None else right
-    return how(left, right)
+def _looks(device: torch.device) -> bool:
+    """Whether looking at numbers is free: on a GPU it would wait, in a graph there are none yet."""
+    return device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _integers(name: str, tensor: Tensor, shapes: tuple[tuple[int, ...], ...], device: torch.device) -> None:
+    wanted = " or ".join(map(str, shapes))
+    if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.dtype is torch.bool:
+        raise TypeError(f"mask: {name} must be an integer tensor of shape {wanted}, got {tensor!r}")
+    if tuple(tensor.shape) not in shapes:
+        raise ValueError(f"mask: {name} must have shape {wanted}, got {tuple(tensor.shape)}")
+    if tensor.device != device:
+        raise ValueError(f"mask: {name} is on {tensor.device}, query on {device}")
 
 
 def _lengths(name: str, lengths: Tensor, batch: int, longest: int, device: torch.device) -> Tensor:
-    if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype is torch.bool:
-        raise TypeError(f"mask: Lengths.{name} must be an integer tensor of shape ({batch},), got {lengths!r}")
-    if tuple(lengths.shape) != (batch,):
-        raise ValueError(f"mask: Lengths.{name} must have shape ({batch},), got {tuple(lengths.shape)}")
-    if lengths.device != device:
-        raise ValueError(f"mask: Lengths.{name} is on {lengths.device}, query on {device}")
-    # Only where looking at the numbers is free: on a GPU it would wait, in a graph there are none yet.
-    if device.type == "cpu" and batch and not torch.compiler.is_compiling():
+    _integers(name, lengths, ((batch,),), device)
+    if _looks(device) and batch:
         least, most = (int(bound) for bound in lengths.aminmax())
         if least < 0 or most > longest:
-            raise ValueError(f"mask: Lengths.{name} must be from 0 to {longest}, got {lengths.tolist()}")
+            raise ValueError(f"mask: {name} must be from 0 to {longest}, got {lengths.tolist()}")
     return lengths.to(torch.int64).clamp(0, longest)
+
+
+def _documents(name: str, ids: Tensor, batch: int, length: int, device: torch.device) -> Tensor:
+    _integers(f"Documents.{name}", ids, ((batch, length), (length,)), device)
+    return ids if ids.dim() == 2 else ids[None]
+
+
+def _packed(ids: Tensor) -> bool:
+    """Whether equal ids stand side by side in each row: there are then as many runs as ids."""
+    runs = (ids[:, 1:] != ids[:, :-1]).sum(1)
+    ordered = ids.sort(1).values
+    return bool((runs == (ordered[:, 1:] != ordered[:, :-1]).sum(1)).all())

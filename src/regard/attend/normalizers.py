@@ -1,18 +1,299 @@
-"""How a row of scores becomes a row of weights: one small value a normalizer."""
+"""How a row of scores becomes a row of weights: one small value a normalizer.
+
+`lower` gives what of a `Plan` the normalizer sets. Random bits go by a seed: a whole number or an int64 scalar tensor,
+which reproduces the call; None draws one from PyTorch's generator, which ``torch.manual_seed`` sets.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from regard.kernels.plan import NormalizerKind
 
+Shape = tuple[int, int, int, int]
+"""Of the scores: (B, H, Lq, Lk)."""
 
-@dataclass(frozen=True)
+Seed = int | Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
 class Softmax:
-    """``w_j = exp(s_j) / Σ exp(s)`` over the visible keys; a row without any has weights 0."""
+    """``w_j = exp(s_j) / Σ exp(s)`` over the visible keys; a row without any has weights 0.
 
-    kind = NormalizerKind.SOFTMAX
+    Attributes:
+        sink: ``(H,)``, one logit a head that takes part in the sum and carries no value, so that a query may attend to
+            little (Xiao et al. 2024, arXiv:2309.17453; as in gpt-oss); None: none.
+    """
+
+    sink: Tensor | None = None
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan. Raises ValueError or TypeError: ``sink`` does not fit the heads."""
+        sink = None if self.sink is None else _per_head("Softmax.sink", self.sink, shape, query)
+        return {"normalizer": NormalizerKind.SOFTMAX, "sink": sink}
 
 
-Normalizer = Softmax
+@dataclass(frozen=True, eq=False)
+class Sparsemax:
+    """The simplex's nearest point, ``[s − τ]₊``, with exact zeros (Martins and Astudillo 2016, arXiv:1602.02068)."""
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan."""
+        return {"normalizer": NormalizerKind.ENTMAX, "number": 2.0}
+
+
+@dataclass(frozen=True, eq=False)
+class Entmax:
+    """``w = [(α − 1)·s − τ]₊^(1/(α − 1))``: from near softmax (α → 1) to sparsemax (α = 2).
+
+    Peters, Niculae and Martins 2019 (arXiv:1905.05702); Correia et al. 2019 (arXiv:1909.00015) learn α.
+
+    Attributes:
+        alpha: above 1, at most 2: a number, or a learnt tensor, ``()`` or one a head, ``(H,)``.
+    """
+
+    alpha: float | Tensor = 1.5
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan. Raises ValueError or TypeError: ``alpha`` is out of range or does not fit."""
+        if isinstance(self.alpha, Tensor):
+            alpha = _per_head("Entmax.alpha", self.alpha, shape, query, scalar=True)
+            _within("Entmax.alpha", alpha, "above 1 and at most 2", lambda t: (t > 1) & (t <= 2))
+            return {"normalizer": NormalizerKind.ENTMAX, "numbers": alpha}
+        if not 1 < _number("Entmax.alpha", self.alpha) <= 2:
+            raise ValueError(
+                f"normalizer: Entmax.alpha must be above 1 (which is Softmax) and at most 2, got {self.alpha}"
+            )
+        return {"normalizer": NormalizerKind.ENTMAX, "number": float(self.alpha)}
+
+
+@dataclass(frozen=True, eq=False)
+class Sigmoid:
+    """``w_j = σ(s_j + bias)``, each weight on its own; rows do not sum to one (Ramapuram et al. 2025,
+    arXiv:2409.04431).
+
+    Attributes:
+        bias: a number, or a learnt tensor, ``()`` or one a head, ``(H,)``; None: −ln Lk, the paper's, with which a
+            row's sum starts near one.
+    """
+
+    bias: float | Tensor | None = None
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan. Raises ValueError or TypeError: ``bias`` is not finite or does not fit."""
+        if isinstance(self.bias, Tensor):
+            shift = _per_head("Sigmoid.bias", self.bias, shape, query, scalar=True)[None, :, None, None]
+        else:
+            number = -math.log(max(1, shape[3])) if self.bias is None else _number("Sigmoid.bias", self.bias)
+            precise = torch.promote_types(query.dtype, torch.float32)
+            shift = torch.full((1, 1, 1, 1), number, dtype=precise, device=query.device)
+        return {"normalizer": NormalizerKind.SIGMOID, "bias": shift}
+
+
+@dataclass(frozen=True, eq=False)
+class TopK:
+    """Softmax over the k largest scores of the row, the others' weights are 0 (Gupta et al. 2021, arXiv:2106.06899).
+
+    Scores equal to the k-th largest are all kept, so that the result does not hang on the order of the keys.
+
+    Attributes:
+        k: at least 1; a row that sees fewer keys keeps them all.
+    """
+
+    k: int
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan. Raises ValueError or TypeError: ``k`` is no whole number from 1."""
+        if not isinstance(self.k, int) or isinstance(self.k, bool):
+            raise TypeError(f"normalizer: TopK.k must be a whole number, got {self.k!r}")
+        if self.k < 1:
+            raise ValueError(f"normalizer: TopK.k must be at least 1, got {self.k}")
+        return {"normalizer": NormalizerKind.TOPK, "count": self.k}
+
+
+_ESTIMATORS = {
+    "gumbel": NormalizerKind.GUMBEL,
+    "reinforce": NormalizerKind.REINFORCE,
+    "straight-through": NormalizerKind.STRAIGHT_THROUGH,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Hard:
+    """One key a query (Xu et al. 2015, arXiv:1502.03044); ``Look(log_prob=True)`` gives that key's ln softmax(s / T).
+
+    In evaluation it is the key of the largest score. In training it depends on the estimator:
+
+    - ``"gumbel"``: the largest of s / T + Gumbel noise, which is a draw from softmax(s / T); going back, the gradient
+      of softmax(s / T + noise) (Jang et al. 2017, arXiv:1611.01144);
+    - ``"reinforce"``: the same draw, no gradient to the scores; the loss adds (cost − baseline) · log_prob (Williams
+      1992);
+    - ``"straight-through"``: the largest score; going back, the gradient of softmax(s / T) (Bengio et al. 2013,
+      arXiv:1308.3432).
+
+    Attributes:
+        estimator: which of the three.
+        temperature: T, positive: a number, or a learnt tensor, ``()`` or ``(H,)``.
+        training: whether this is training.
+        seed: of the draw.
+    """
+
+    estimator: Literal["gumbel", "reinforce", "straight-through"] = "gumbel"
+    temperature: float | Tensor = 1.0
+    training: bool = True
+    seed: Seed = None
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan. Raises ValueError or TypeError: an attribute is out of range."""
+        if self.estimator not in _ESTIMATORS:
+            raise ValueError(
+                f"normalizer: Hard.estimator must be one of {', '.join(_ESTIMATORS)}, got {self.estimator!r}"
+            )
+        kind = _ESTIMATORS[self.estimator] if self.training else NormalizerKind.ARGMAX
+        draws = kind in (NormalizerKind.GUMBEL, NormalizerKind.REINFORCE)
+        seed = _seed("Hard.seed", self.seed, query, draws)
+        return {"normalizer": kind, "seed": seed} | _scale("Hard.temperature", self.temperature, shape, query)
+
+
+@dataclass(frozen=True, eq=False)
+class Variational:
+    """Latent weights: the scores get Gaussian noise of ``scale``, so softmax of them is logistic-normal.
+
+    Bayesian attention modules with a log-normal posterior (Fan et al. 2020, arXiv:2010.10604), before normalising.
+    ``Look(kl=True)`` gives the divergence of N(s, scale²) from the prior, summed over the visible keys, with its
+    gradient: add it to the loss, with a factor that grows from 0. In evaluation there is no noise: the mean score is
+        used.
+
+    Attributes:
+        scale: the posterior's standard deviation, positive: a number, or a learnt tensor, ``()`` or ``(H,)``.
+        prior_mean: the prior's mean: a number, or a tensor that broadcasts to ``(B, H, Lq, Lk)``, such as one of the
+            keys.
+        prior_scale: its standard deviation, positive.
+        training: whether this is training.
+        seed: of the noise.
+    """
+
+    scale: float | Tensor = 1.0
+    prior_mean: float | Tensor = 0.0
+    prior_scale: float = 1.0
+    training: bool = True
+    seed: Seed = None
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan. Raises ValueError or TypeError: an attribute is out of range or does not fit."""
+        if _number("Variational.prior_scale", self.prior_scale) <= 0:
+            raise ValueError(f"normalizer: Variational.prior_scale must be positive, got {self.prior_scale}")
+        return {
+            "normalizer": NormalizerKind.VARIATIONAL,
+            "prior_mean": self._mean(shape, query),
+            "prior_scale": float(self.prior_scale),
+            "seed": _seed("Variational.seed", self.seed, query, self.training),
+        } | _scale("Variational.scale", self.scale, shape, query)
+
+    def _mean(self, shape: Shape, query: Tensor) -> Tensor | None:
+        mean = self.prior_mean
+        if not isinstance(mean, Tensor):
+            number = _number("Variational.prior_mean", mean)
+            precise = torch.promote_types(query.dtype, torch.float32)
+            return torch.full((1, 1, 1, 1), number, dtype=precise, device=query.device) if number else None
+        got = tuple(mean.shape)
+        if len(got) > 4 or any(have not in (1, want) for have, want in zip(got[::-1], shape[::-1], strict=False)):
+            raise ValueError(f"normalizer: Variational.prior_mean must broadcast to {shape}, got shape {got}")
+        _like("Variational.prior_mean", mean, query)
+        return mean[(None,) * (4 - len(got))]
+
+
+@dataclass(frozen=True, eq=False)
+class Dropout:
+    """Weights are dropped after another normalizer, the rest scaled by 1/(1 − p); for training only.
+
+    Looks show the weights before. The bits are a function of (seed, batch, head, query, key): see
+    `regard.kernels.random`.
+
+    Attributes:
+        normalizer: what makes the weights.
+        p: the probability, at least 0 and below 1.
+        seed: of the bits.
+    """
+
+    normalizer: Softmax | Sparsemax | Entmax | Sigmoid | TopK | Hard | Variational
+    p: float
+    seed: Seed = None
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan. Raises ValueError or TypeError: ``p`` is out of range."""
+        if not isinstance(self.normalizer, _Plain):
+            raise TypeError(f"normalizer: Dropout.normalizer must be one such as Softmax(), got {self.normalizer!r}")
+        if not 0 <= _number("Dropout.p", self.p) < 1:
+            raise ValueError(f"normalizer: Dropout.p must be at least 0 and below 1, got {self.p}")
+        seed = _seed("Dropout.seed", self.seed, query, self.p > 0)
+        return self.normalizer.lower(shape, query) | {"dropout": float(self.p), "dropout_seed": seed}
+
+
+_Plain = Softmax | Sparsemax | Entmax | Sigmoid | TopK | Hard | Variational
+
+Normalizer = _Plain | Dropout
 """Every normalizer."""
+
+
+def _number(name: str, number: float) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"normalizer: {name} must be a number, got {number!r}")
+    if not math.isfinite(number):
+        raise ValueError(f"normalizer: {name} must be finite, got {number}")
+    return float(number)
+
+
+def _scale(name: str, scale: float | Tensor, shape: Shape, query: Tensor) -> dict[str, Any]:
+    if isinstance(scale, Tensor):
+        numbers = _per_head(name, scale, shape, query, scalar=True)
+        _within(name, numbers, "positive", lambda t: t > 0)
+        return {"numbers": numbers}
+    if _number(name, scale) <= 0:
+        raise ValueError(f"normalizer: {name} must be positive, got {scale}")
+    return {"number": float(scale)}
+
+
+def _per_head(name: str, tensor: Tensor, shape: Shape, query: Tensor, *, scalar: bool = False) -> Tensor:
+    """``tensor`` as ``(H,)`` or, where a scalar will do, ``(1,)``."""
+    wanted = ((), (shape[1],)) if scalar else ((shape[1],),)
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"normalizer: {name} must be a tensor, got {tensor!r}")
+    if tuple(tensor.shape) not in wanted:
+        raise ValueError(
+            f"normalizer: {name} must have shape {' or '.join(map(str, wanted))}, got {tuple(tensor.shape)}"
+        )
+    _like(name, tensor, query)
+    return tensor.view(-1)
+
+
+def _like(name: str, tensor: Tensor, query: Tensor) -> None:
+    if tensor.device != query.device:
+        raise ValueError(f"normalizer: {name} is on {tensor.device}, query on {query.device}")
+    if tensor.dtype not in (query.dtype, torch.promote_types(query.dtype, torch.float32)):
+        raise TypeError(f"normalizer: {name} must have query's dtype {query.dtype} or float32, got {tensor.dtype}")
+
+
+def _within(name: str, tensor: Tensor, wanted: str, test: Any) -> None:
+    # Only where looking at the numbers is free: on a GPU it would wait, in a graph there are none yet.
+    if tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(test(tensor).all()):
+        raise ValueError(f"normalizer: {name} must be {wanted}, got {tensor.tolist()}")
+
+
+def _seed(name: str, seed: Seed, query: Tensor, draws: bool) -> Tensor | None:
+    if isinstance(seed, Tensor) and (seed.dtype is not torch.int64 or seed.dim()):
+        raise TypeError(f"normalizer: {name} must be an int64 scalar, got {seed.dtype} of shape {tuple(seed.shape)}")
+    if isinstance(seed, bool) or not isinstance(seed, int | Tensor | None):
+        raise TypeError(f"normalizer: {name} must be a whole number, an int64 scalar tensor or None, got {seed!r}")
+    if isinstance(seed, int) and not 0 <= seed < 2**63:
+        raise ValueError(f"normalizer: {name} must be from 0 to 2⁶³ − 1, got {seed}")
+    if not draws:
+        return None
+    if seed is None:
+        return torch.randint(2**63 - 1, (), device=query.device)
+    return seed if isinstance(seed, Tensor) else torch.full((), seed, dtype=torch.int64, device=query.device)

@@ -24,6 +24,7 @@ class Prepared(NamedTuple):
     kind: ScoreKind
     scale: float = 1.0
     vector: Tensor | None = None
+    softcap: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,45 @@ class Additive:
         return Prepared(query, key, ScoreKind.ADDITIVE, 1.0, vector.expand(heads, width))
 
 
-Score = Dot | Cosine | Bilinear | Additive
+@dataclass(frozen=True, eq=False)
+class Distance:
+    """``s = −scale · |q − k|²``: a Gaussian kernel of width 1/√(2·scale) (Tsai et al. 2019, arXiv:1908.11775).
+
+    It is computed as ``scale · (2q·k − |q|² − |k|²)``, so inputs far from the origin, compared with their distances,
+    lose digits: take their common mean off first.
+
+    Attributes:
+        scale: positive.
+    """
+
+    scale: float = 1.0
+
+    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+        """Lower to kernel terms. Raises ValueError: ``scale`` is not positive and finite."""
+        _same_width(query, key)
+        return Prepared(query, key, ScoreKind.DISTANCE, _positive("Distance.scale", self.scale))
+
+
+@dataclass(frozen=True, eq=False)
+class Softcap:
+    """``cap · tanh(s / cap)`` of another score s: it stays within ±cap (Gemma 2, arXiv:2408.00118).
+
+    Attributes:
+        score: the score that is capped.
+        cap: positive, in the score's own unit.
+    """
+
+    score: Dot | Cosine | Bilinear | Additive | Distance
+    cap: float
+
+    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+        """Lower to kernel terms. Raises ValueError: ``cap`` is not positive and finite."""
+        if not isinstance(self.score, Dot | Cosine | Bilinear | Additive | Distance):
+            raise TypeError(f"score: Softcap.score must be a score such as Dot(), got {self.score!r}")
+        return self.score.prepare(query, key)._replace(softcap=_positive("Softcap.cap", self.cap))
+
+
+Score = Dot | Cosine | Bilinear | Additive | Distance | Softcap
 """Every score function."""
 
 
@@ -134,8 +173,16 @@ def _same_width(query: Tensor, key: Tensor) -> None:
 
 
 def _finite(name: str, number: float) -> float:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise TypeError(f"score: {name} must be a number, got {number!r}")
     if not math.isfinite(number):
         raise ValueError(f"score: {name} must be finite, got {number}")
+    return float(number)
+
+
+def _positive(name: str, number: float) -> float:
+    if _finite(name, number) <= 0:
+        raise ValueError(f"score: {name} must be positive, got {number}")
     return float(number)
 
 

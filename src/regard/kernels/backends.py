@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from regard.kernels import reference
+from regard.kernels import reference, sdpa
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
-
-
-class Statistics(Protocol):
-    """Computes what a `Look` asks: see `regard.kernels.reference.statistics`."""
-
-    def __call__(self, plan: Plan, *, top: int, rows: Tensor | None) -> dict[str, Tensor]:
-        """The statistics by name."""
-        ...
+from regard.kernels.statistics import Asked, statistics, tile
 
 
 @dataclass(frozen=True)
@@ -27,29 +22,67 @@ class Backend:
 
     Attributes:
         name: what a user writes in ``backend=``.
+        what: what it is, in a few words.
         refuse: why this backend cannot run a plan, as a sentence; None if it can.
-        run: the output and, if asked for, the log-sum-exp.
-        statistics: what a `Look` asks.
+        run: the output, the log-sum-exp if asked for, and the normalizer's extra: see `regard.kernels.reference.run`.
+        statistics: what a `Look` asks: see `regard.kernels.statistics.statistics`.
+        tile: exact weights of some queries for some keys: see `regard.kernels.statistics.tile`.
     """
 
     name: str
+    what: str
     refuse: Callable[[Plan], str | None]
-    run: Callable[[Plan, bool], tuple[Tensor, Tensor]]
-    statistics: Statistics
+    run: Callable[[Plan, bool], tuple[Tensor, Tensor, Tensor]]
+    statistics: Callable[[Plan, Asked], dict[str, Tensor]] = statistics
+    tile: Callable[[Plan, Tensor, Tensor], Tensor] = tile
 
 
-BACKENDS: tuple[Backend, ...] = (Backend("reference", reference.refuse, reference.run, reference.statistics),)
+BACKENDS: tuple[Backend, ...] = (
+    Backend("torch", "PyTorch's fused scaled_dot_product_attention", sdpa.refuse, sdpa.run),
+    Backend("reference", "plain PyTorch, the definition; computes everything", reference.refuse, reference.run),
+)
 """Most preferred first."""
+
+_pinned: list[str] = []
+"""Names pinned by `use_backend`, the innermost last."""
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Run every call inside on the backend ``name``, which then never falls back; for the whole process.
+
+    A call's own ``backend=`` counts more; the environment variable ``REGARD_BACKEND`` counts less.
+
+    Raises:
+        ValueError: no backend has that name.
+    """
+    _known(name, BACKENDS, "use_backend")
+    _pinned.append(name)
+    try:
+        yield
+    finally:
+        _pinned.pop()
+
+
+def pinned() -> tuple[str, str] | None:
+    """The backend that is pinned, if one is, and what pins it: ``use_backend`` or the environment."""
+    if _pinned:
+        return _pinned[-1], "use_backend"
+    name = os.environ.get("REGARD_BACKEND")
+    return (name, "REGARD_BACKEND") if name else None
 
 
 def choose(plan: Plan, name: str | None = None, backends: tuple[Backend, ...] = BACKENDS) -> Backend:
-    """The first backend that does not refuse ``plan``, or the one named, which never falls back.
+    """The first backend that does not refuse ``plan``, or the one named or pinned, which never falls back.
 
     Raises:
         ValueError: no backend has that name, or every one that may run the plan refuses; the reasons are listed.
     """
-    if name is not None and name not in {backend.name for backend in backends}:
-        raise ValueError(f"backend: got {name!r}, expected one of {', '.join(b.name for b in backends)}, or None")
+    source = "backend"
+    if name is None and (found := pinned()) is not None:
+        name, source = found
+    if name is not None:
+        _known(name, backends, source)
     reasons = []
     for backend in backends:
         if name in (None, backend.name):
@@ -57,33 +90,39 @@ def choose(plan: Plan, name: str | None = None, backends: tuple[Backend, ...] = 
             if reason is None:
                 return backend
             reasons.append(f"{backend.name}: {reason}")
-    raise ValueError(f"backend: none can run this call ({'; '.join(reasons)})")
+    raise ValueError(f"{source}: none can run this call ({'; '.join(reasons)})")
 
 
-def run(plan: Plan, backend: Backend, *, lse: bool) -> tuple[Tensor, Tensor]:
+def _known(name: str, backends: tuple[Backend, ...], source: str) -> None:
+    names = [backend.name for backend in backends]
+    if name not in names:
+        raise ValueError(f"{source}: got {name!r}, expected one of {', '.join(names)}, or None")
+
+
+def run(plan: Plan, backend: Backend, *, lse: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Run ``plan`` on ``backend`` through the op, so that every graph shows one node a call."""
-    output: tuple[Tensor, Tensor] = torch.ops.regard.attention(
-        plan.query, plan.key, plan.value, plan.score, plan.scale, plan.vector, plan.normalizer,
-        plan.start, plan.end, plan.visible, lse, backend.name,
-    )  # fmt: skip
-    return output
+    arguments = [getattr(plan, name) for name in _FIELDS]
+    found: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.attention(*arguments, lse, backend.name)
+    return found
 
+
+_FIELDS = tuple(field.name for field in fields(Plan))
+_SCHEMA_TYPES = {"Tensor | None": "Tensor?", "int | None": "int?", "ScoreKind": "str", "NormalizerKind": "str"}
 
 _library = torch.library.Library("regard", "DEF")
 _library.define(
-    "attention(Tensor query, Tensor key, Tensor value, str score, float scale, Tensor? vector, str normalizer, "
-    "Tensor? start, Tensor? end, Tensor? visible, bool lse, str backend) -> (Tensor, Tensor)",
+    "attention({}, bool lse, str backend) -> (Tensor, Tensor, Tensor)".format(
+        # The plan's annotations are text, so its fields are the op's schema.
+        ", ".join(f"{_SCHEMA_TYPES.get(str(field.type), field.type)} {field.name}" for field in fields(Plan))
+    )
 )
 
 
-def _attention(
-    query: Tensor, key: Tensor, value: Tensor, score: str, scale: float, vector: Tensor | None, normalizer: str,
-    start: Tensor | None, end: Tensor | None, visible: Tensor | None, lse: bool, backend: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    plan = Plan(
-        query, key, value, ScoreKind(score), scale, vector, NormalizerKind(normalizer), start, end, visible
-    )  # fmt: skip
-    return next(b for b in BACKENDS if b.name == backend).run(plan, lse)
+def _attention(*arguments: object) -> tuple[Tensor, Tensor, Tensor]:
+    *values, lse, backend = arguments
+    flat: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
+    flat |= {"score": ScoreKind(flat["score"]), "normalizer": NormalizerKind(flat["normalizer"])}
+    return next(b for b in BACKENDS if b.name == backend).run(Plan(**flat), bool(lse))
 
 
 # Composite: the op's meta, autograd (of any order), autocast and export rules are those of what the backend is composed

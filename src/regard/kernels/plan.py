@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 from torch import Tensor
 
@@ -13,29 +14,61 @@ class ScoreKind(StrEnum):
 
     DOT = "dot"
     ADDITIVE = "additive"
+    DISTANCE = "distance"
 
 
 class NormalizerKind(StrEnum):
-    """How a row of scores becomes a row of weights."""
+    """How a row of scores becomes a row of weights; sparsemax is entmax with ``number`` 2."""
 
     SOFTMAX = "softmax"
+    ENTMAX = "entmax"
+    SIGMOID = "sigmoid"
+    TOPK = "topk"
+    ARGMAX = "argmax"
+    GUMBEL = "gumbel"
+    REINFORCE = "reinforce"
+    STRAIGHT_THROUGH = "straight-through"
+    VARIATIONAL = "variational"
+
+    @property
+    def hard(self) -> bool:
+        """Whether a row of weights is one key's."""
+        return self in (self.ARGMAX, self.GUMBEL, self.REINFORCE, self.STRAIGHT_THROUGH)
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """One attention call, lowered to tensors, numbers and enums.
+    """One attention call, lowered to tensors, numbers and enums, in the order in which they are applied.
 
     Attributes:
         query: ``(B, H, Lq, E)``.
         key: ``(B, Hk, Lk, E)``, H a multiple of Hk.
         value: ``(B, Hk, Lk, Ev)``.
         score: which score is computed.
-        scale: factor on the score (``DOT``).
+        scale: factor on the score (``DOT``, ``DISTANCE``).
         vector: ``(H, E)``, the vector of the additive score, else None.
-        normalizer: which normalizer runs along the keys.
+        softcap: c of ``c · tanh(s / c)``; 0: none.
+        bias: broadcastable to ``(B, H, Lq, Lk)`` with 4 dimensions, added to the score; None: 0.
+        relative: ``(H or 1, D)``: entry ``j − i + D − Lk`` is added to the score of query i and key j, D = Lq + Lk − 1.
         start: int64, broadcastable to ``(B, H, Lq)``: the first key that a query sees; None: 0.
         end: int64, likewise: one past the last key that it sees; None: Lk.
         visible: boolean, broadcastable to ``(B, H, Lq, Lk)``: what no interval can say; None: all.
+        layout: boolean, ``(B or 1, H or 1, ⌈Lq / block⌉, ⌈Lk / block⌉)``: which blocks of keys a block of queries sees;
+            None: all.
+        block: the side of a block of ``layout``.
+        causal: a hint: the mask is ``j ≤ i + causal`` and nothing else; None: not known to be so.
+        normalizer: which normalizer runs along the keys.
+        sink: ``(H,)``: a logit in the sum that carries no value (``SOFTMAX``).
+        number: alpha (``ENTMAX``), temperature (the hard ones) or the noise's standard deviation (``VARIATIONAL``).
+        numbers: ``(H or 1,)``, the same where it is a tensor; it then counts instead of ``number``.
+        count: k (``TOPK``).
+        prior_mean: broadcastable to ``(B, H, Lq, Lk)`` (``VARIATIONAL``); None: 0.
+        prior_scale: the prior's standard deviation (``VARIATIONAL``).
+        seed: int64 scalar, the key of the normalizer's random bits; None: nothing is drawn.
+        dropout: the probability that a weight is dropped.
+        dropout_seed: int64 scalar, the key of the dropout's random bits.
+        rows: int64 ``(Lq,)``: the number of each query in the call that this plan is a part of, which positions and
+            random bits go by; None: 0 to Lq − 1.
     """
 
     query: Tensor
@@ -44,26 +77,52 @@ class Plan:
     score: ScoreKind = ScoreKind.DOT
     scale: float = 1.0
     vector: Tensor | None = None
-    normalizer: NormalizerKind = NormalizerKind.SOFTMAX
+    softcap: float = 0.0
+    bias: Tensor | None = None
+    relative: Tensor | None = None
     start: Tensor | None = None
     end: Tensor | None = None
     visible: Tensor | None = None
+    layout: Tensor | None = None
+    block: int = 1
+    causal: int | None = None
+    normalizer: NormalizerKind = NormalizerKind.SOFTMAX
+    sink: Tensor | None = None
+    number: float = 1.0
+    numbers: Tensor | None = None
+    count: int = 0
+    prior_mean: Tensor | None = None
+    prior_scale: float = 1.0
+    seed: Tensor | None = None
+    dropout: float = 0.0
+    dropout_seed: Tensor | None = None
+    rows: Tensor | None = None
 
     @property
     def masked(self) -> bool:
         """Whether any query may be kept from any key."""
-        return self.start is not None or self.end is not None or self.visible is not None
+        return any(limit is not None for limit in (self.start, self.end, self.visible, self.layout))
 
     def at_queries(self, rows: Tensor) -> Plan:
         """The same call for the queries ``rows`` (int64, one dimension) alone."""
 
-        def pick(tensor: Tensor | None, dim: int) -> Tensor | None:
+        def pick(tensor: Tensor | None, dim: int = 2) -> Tensor | None:
             return tensor if tensor is None or tensor.shape[dim] == 1 else tensor.index_select(dim, rows)
 
         return replace(
             self,
             query=self.query.index_select(2, rows),
-            start=pick(self.start, 2),
-            end=pick(self.end, 2),
-            visible=pick(self.visible, 2),
+            bias=pick(self.bias),
+            start=pick(self.start),
+            end=pick(self.end),
+            visible=pick(self.visible),
+            prior_mean=pick(self.prior_mean),
+            rows=rows if self.rows is None else self.rows.index_select(0, rows),
+            causal=None,
         )
+
+    def detached(self) -> Plan:
+        """The same call, outside the gradient."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: t.detach() for name, t in found.items() if isinstance(t, Tensor)}
+        return replace(self, **changed)

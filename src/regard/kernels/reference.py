@@ -1,19 +1,40 @@
 """Attention in plain PyTorch: the definition, which every other backend is tested against.
 
-Shape suffixes: B batch, H query heads, G key heads, Q queries, K keys, E key width, V value width.
+Shape suffixes: B batch, H query heads, Q queries, K keys, E key width, V value width.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from regard.kernels import random
+from regard.kernels.normalize import normalize
 from regard.kernels.plan import Plan, ScoreKind
+from regard.kernels.visibility import guarded, visibility
 
-_TILE_ELEMENTS = 1 << 22
-"""Weights held at once while looking: 16 MiB in float32, whatever the length."""
+
+class Whole(NamedTuple):
+    """All of one call, for as many queries as there is memory for.
+
+    Attributes:
+        weights: ``(B, H, Lq, Lk)``, before dropout, 0 where a query sees nothing.
+        scores: those of the normalizer's log-sum-exp, ``(B, H, Lq, Lk)``.
+        extra: ``(B, H, Lq)``: see `regard.kernels.normalize.Row`; or None.
+        value: ``(B, H, Lk, Ev)``, without what is masked everywhere and not finite.
+        visible: broadcastable to ``(B, H, Lq, Lk)``; None: all.
+        seen: broadcastable to ``(B, H, Lq)``: which queries see any key; None: all.
+    """
+
+    weights: Tensor
+    scores: Tensor
+    extra: Tensor | None
+    value: Tensor
+    visible: Tensor | None
+    seen: Tensor | None
 
 
 def refuse(plan: Plan) -> str | None:
@@ -21,128 +42,112 @@ def refuse(plan: Plan) -> str | None:
     return None
 
 
-def run(plan: Plan, lse: bool) -> tuple[Tensor, Tensor]:
-    """The output ``(B, H, Lq, Ev)`` and, if asked for, the log-sum-exp ``(B, H, Lq)`` (else an empty tensor)."""
-    dtype = plan.query.dtype
-    with _exact(plan):
-        scores_BHQK, value_BHKV, seen_BHQ = _scores(plan)
-        weights_BHQK = torch.softmax(scores_BHQK, -1)
-        output_BHQV = weights_BHQK @ value_BHKV
-        if seen_BHQ is not None:
-            output_BHQV = output_BHQV.masked_fill(~seen_BHQ[..., None], 0.0)
-        return output_BHQV.to(dtype), _lse(scores_BHQK, seen_BHQ) if lse else scores_BHQK.new_empty(0)
+def run(plan: Plan, lse: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The output ``(B, H, Lq, Ev)``; the log-sum-exp ``(B, H, Lq)``, if asked for; the normalizer's extra, if any.
 
-
-def weights(plan: Plan) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The weights ``(B, H, Lq, Lk)``, their log-sum-exp ``(B, H, Lq)``, and what is visible (None: all)."""
-    with _exact(plan):
-        scores_BHQK, _, seen_BHQ = _scores(plan)
-        weights_BHQK = torch.softmax(scores_BHQK, -1)
-        if seen_BHQ is not None:
-            weights_BHQK = weights_BHQK.masked_fill(~seen_BHQ[..., None], 0.0)
-        return weights_BHQK, _lse(scores_BHQK, seen_BHQ), visibility(plan)
-
-
-def visibility(plan: Plan) -> Tensor | None:
-    """Boolean, broadcastable to ``(B, H, Lq, Lk)``: True where the query may attend to the key; None: everywhere."""
-    visible = plan.visible
-    position_K = torch.arange(plan.key.shape[2], device=plan.key.device)
-    for bound, compare in ((plan.start, torch.ge), (plan.end, torch.lt)):
-        if bound is not None:
-            inside = compare(position_K, bound[..., None])
-            visible = inside if visible is None else visible & inside
-    return visible
-
-
-def statistics(plan: Plan, *, top: int, rows: Tensor | None) -> dict[str, Tensor]:
-    """What a `Look` can ask, streamed over tiles of queries, so that memory stays linear in the lengths.
-
-    Returns:
-        ``lse``, ``entropy`` ``(B, H, Lq)``; ``received`` ``(B, H, Lk)``; if ``top`` > 0, ``top_weights`` and
-        ``top_keys`` ``(B, H, Lq, top)``; if ``rows`` are given, ``rows`` ``(B, H, len(rows), Lk)``.
+    What is not there is an empty tensor.
     """
-    batch, heads, queries, _ = plan.query.shape
-    keys, device = plan.key.shape[2], plan.query.device
-    step = max(
-        1, _TILE_ELEMENTS // max(1, batch * heads * keys * (plan.key.shape[3] if plan.vector is not None else 1))
-    )
-    tiles = [_tile(plan.at_queries(part), top) for part in torch.arange(queries, device=device).split(step)]
-    found = {name: torch.cat([tile[name] for tile in tiles], 2) for name in tiles[0] if name != "received"}
-    found["received"] = torch.stack([tile["received"] for tile in tiles]).sum(0)
-    if rows is not None:
-        parts = [weights(plan.at_queries(part))[0] for part in rows.split(step)]
-        found["rows"] = torch.cat(parts, 2)
-    return found
+    with exact(plan):
+        whole, poison = _whole(plan)
+        weights_BHQK = whole.weights
+        if plan.dropout:
+            weights_BHQK = torch.where(random.kept(plan), weights_BHQK, 0.0)
+        output_BHQV = weights_BHQK @ whole.value
+        if plan.dropout:
+            output_BHQV = output_BHQV / (1 - plan.dropout)
+        output_BHQV = _where_seen(whole.seen, output_BHQV, poison)
+        nothing = output_BHQV.new_empty(0)
+        extra = nothing if whole.extra is None else _where_seen(whole.seen, whole.extra, poison)
+        return output_BHQV.to(plan.query.dtype), log_sum_exp(whole) if lse else nothing, extra
 
 
-def _tile(plan: Plan, top: int) -> dict[str, Tensor]:
-    weights_BHQK, lse_BHQ, visible = weights(plan)
-    found = {
-        "lse": lse_BHQ,
-        "entropy": torch.special.entr(weights_BHQK).sum(-1),
-        "received": weights_BHQK.sum(2),
-    }
-    if top:
-        # A masked key must lose to a visible one whose weight underflowed to zero.
-        ranked = weights_BHQK if visible is None else torch.where(visible, weights_BHQK, -1.0)
-        found["top_weights"], found["top_keys"] = ranked.topk(top, -1)
-        hidden = found["top_weights"] < 0
-        found["top_weights"] = found["top_weights"].masked_fill(hidden, 0.0)
-        found["top_keys"] = found["top_keys"].masked_fill(hidden, -1)
-    return found
+def weights(plan: Plan) -> Whole:
+    """All of one call; its weights are those before dropout."""
+    with exact(plan):
+        whole, poison = _whole(plan)
+        return whole._replace(weights=_where_seen(whole.seen, whole.weights, poison))
 
 
-def _scores(plan: Plan) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Scores ready for the softmax, the values by query head, and which queries see any key (None: all)."""
-    precise = torch.promote_types(plan.query.dtype, torch.float32)
-    query, key, value = (t.to(precise) for t in (plan.query, plan.key, plan.value))
-    groups = query.shape[1] // max(1, key.shape[1])
-    if groups > 1:
-        key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
-    visible = visibility(plan)
-    if visible is None:
-        return _products(plan, query, key), value, None
-    # What is masked must not leak, and 0 · NaN is NaN, forward and backward. So keys and values that are not finite are
-    # taken out of the products, and marked by a NaN on the scores of their column, which the mask then hides from all
-    # queries but those that do see them.
-    poison_BHK = _nonfinite(key) + _nonfinite(value)
-    finite_BHK = torch.isfinite(poison_BHK)
-    if not _all_true(finite_BHK):
-        key, value = (torch.where(finite_BHK[..., None], t, 0.0) for t in (key, value))
-    seen_BHQ = visible.any(-1)
-    scores_BHQK = _products(plan, query.masked_fill(~seen_BHQ[..., None], 0.0), key) + poison_BHK[..., None, :]
-    # A row that sees no key is filled with zeros, not −∞, so that its softmax is finite; its output is zeroed later.
-    fill_BHQ = torch.where(seen_BHQ, -torch.inf, 0.0).to(precise)
-    return torch.where(visible, scores_BHQK, fill_BHQ[..., None]), value, seen_BHQ
+def log_sum_exp(whole: Whole) -> Tensor:
+    """``(B, H, Lq)``, −∞ where a query sees nothing."""
+    lse = torch.logsumexp(whole.scores, -1)
+    return lse if whole.seen is None else lse.masked_fill(~whole.seen, -torch.inf)
 
 
-def _nonfinite(tensor: Tensor) -> Tensor:
-    """0 for each vector along the last dimension, NaN where an entry is NaN or infinite."""
-    width = tensor.shape[-1]
-    # A mean, as a matrix product: it cannot overflow, and reads the tensor once.
-    return tensor.detach() @ tensor.new_full((width,), 0.5 / max(1, width)) * 0
-
-
-def _all_true(tensor: Tensor) -> bool:
-    """Whether all is known to be true; False where looking costs a wait (a GPU) or cannot be done (a graph)."""
-    plain = type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
-    return plain and bool(tensor.all())
-
-
-def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
-    if plan.score is ScoreKind.DOT:
-        return (query_BHQE * plan.scale) @ key_BHKE.transpose(-2, -1)
-    assert plan.vector is not None
-    hidden_BHQKE = torch.tanh(query_BHQE[..., :, None, :] + key_BHKE[..., None, :, :])
-    return torch.einsum("bhqke,he->bhqk", hidden_BHQKE, plan.vector.to(query_BHQE.dtype))
-
-
-def _exact(plan: Plan) -> AbstractContextManager[None]:
+def exact(plan: Plan) -> AbstractContextManager[None]:
     """Without autocast, where the device has it: the dtypes of the plan are meant."""
     device = plan.query.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
-def _lse(scores: Tensor, seen: Tensor | None) -> Tensor:
-    lse = torch.logsumexp(scores, -1)
-    return lse if seen is None else lse.masked_fill(~seen, -torch.inf)
+def _where_seen(seen_BHQ: Tensor | None, tensor: Tensor, poison_BHQ: Tensor | None) -> Tensor:
+    """``tensor``, zero where a query sees nothing, NaN where it sees what is not finite."""
+    last = (...,) + (None,) * (tensor.dim() - 3)
+    if seen_BHQ is not None:
+        tensor = tensor.masked_fill(~seen_BHQ[last], 0.0)
+    return tensor if poison_BHQ is None else tensor + poison_BHQ[last]
+
+
+def _whole(plan: Plan) -> tuple[Whole, Tensor | None]:
+    """What comes of the plan, still without the poison that queries get which see what is not finite."""
+    precise = torch.promote_types(plan.query.dtype, torch.float32)
+    query, key, value = (t.to(precise) for t in (plan.query, plan.key, plan.value))
+    visible, seen_BHQ, poison_BHQ = visibility(plan), None, None
+    if visible is not None:
+        key, value, poison_BHQ = guarded(plan, visible, key, value)
+        seen_BHQ = _seen(plan, visible)
+        if seen_BHQ is not None:
+            # A query that sees nothing may be anything, NaN too, and passes no gradient.
+            query = query.masked_fill(~seen_BHQ[..., None], 0.0)
+    groups = query.shape[1] // max(1, key.shape[1])
+    if groups > 1:
+        key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
+    scores_BHQK = _scores(plan, query, key)
+    if visible is not None:
+        scores_BHQK = scores_BHQK.masked_fill(~visible, -torch.inf)
+        if seen_BHQ is not None:
+            # Zeros, not −∞, where a query sees nothing, so that its row is finite; its output is zeroed later.
+            scores_BHQK = scores_BHQK.masked_fill(~seen_BHQ[..., None], 0.0)
+    row = normalize(plan, scores_BHQK, visible)
+    return Whole(row.weights, row.scores, row.extra, value, visible, seen_BHQ), poison_BHQ
+
+
+def _seen(plan: Plan, visible: Tensor) -> Tensor | None:
+    """Which queries see any key; None: all are known to."""
+    seen = visible.any(-1)
+    plain = type(seen) is Tensor and seen.device.type == "cpu" and not torch.compiler.is_compiling()
+    return None if plain and bool(seen.all()) else seen
+
+
+def _scores(plan: Plan, query: Tensor, key: Tensor) -> Tensor:
+    scores = _products(plan, query, key)
+    if plan.softcap:
+        scores = torch.tanh(scores / plan.softcap) * plan.softcap
+    if plan.bias is not None:
+        scores = scores + plan.bias.to(scores.dtype)
+    if plan.relative is not None:
+        scores = scores + _relative(plan, plan.relative).to(scores.dtype)
+    return scores
+
+
+def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
+    if plan.score is ScoreKind.DOT:
+        scores: Tensor = (query_BHQE * plan.scale) @ key_BHKE.mT
+        return scores
+    if plan.score is ScoreKind.DISTANCE:
+        # |q − k|² as 2q·k − |q|² − |k|², so that no (Lq, Lk, E) tensor is held.
+        norms = [t.square().sum(-1, keepdim=True) * plan.scale for t in (query_BHQE, key_BHKE)]
+        return (query_BHQE * (2 * plan.scale)) @ key_BHKE.mT - norms[0] - norms[1].mT
+    assert plan.vector is not None
+    hidden_BHQKE = torch.tanh(query_BHQE[..., :, None, :] + key_BHKE[..., None, :, :])
+    return torch.einsum("bhqke,he->bhqk", hidden_BHQKE, plan.vector.to(query_BHQE.dtype))
+
+
+def _relative(plan: Plan, relative: Tensor) -> Tensor:
+    """The entry of each query's distance to each key, ``(H or 1, Lq, Lk)``."""
+    queries, keys, reach = plan.query.shape[2], plan.key.shape[2], relative.shape[-1]
+    if not queries:
+        return relative.new_zeros(1, 0, keys)
+    rows = torch.arange(queries, device=relative.device) if plan.rows is None else plan.rows
+    # Window r holds the entries r to r + Lk − 1: the last query's row is window 0, that before it window 1.
+    return relative.unfold(-1, keys, 1).index_select(1, reach - keys - rows)

@@ -1,0 +1,167 @@
+"""What is added to the scores: a tensor, or a value for each distance that is never written out as Lq × Lk."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Lowered(NamedTuple):
+    """A bias in kernel terms: see ``bias`` and ``relative`` of `regard.kernels.plan.Plan`."""
+
+    bias: Tensor | None = None
+    relative: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ALiBi:
+    """``−slope · |p_i − j|`` a head, p_i = i + offset the query's position (Press et al. 2022, arXiv:2108.12409).
+
+    Attributes:
+        slopes: ``(H,)``; None: the paper's for H heads, 2^(−8/H), 2^(−16/H), … for a power of two, and every other one
+            of the next power's for the rest.
+        offset: Lk − Lq unless given.
+    """
+
+    slopes: Tensor | None = None
+    offset: int | None = None
+
+    def lower(self, shape: tuple[int, int, int, int], query: Tensor) -> Lowered:
+        """In kernel terms. Raises ValueError or TypeError: ``slopes`` does not fit the heads."""
+        precise = torch.promote_types(query.dtype, torch.float32)
+        if self.slopes is None:
+            slopes = torch.tensor(alibi_slopes(shape[1]), dtype=precise, device=query.device)
+        else:
+            slopes = _check("ALiBi.slopes", self.slopes, query, ((shape[1],),)).to(precise)
+        distances = _distances(self.offset, shape, query.device).abs()
+        return Lowered(relative=-slopes[:, None] * distances)
+
+
+@dataclass(frozen=True, eq=False)
+class RelativeBias:
+    """A learnt number for each head and each bucket of distances ``j − p_i``, p_i = i + offset the query's position.
+
+    Attributes:
+        table: ``(H, n)`` or, shared by the heads, ``(n,)``.
+        buckets: ``"t5"``: one bucket for each small distance, then wider and wider ones (Raffel et al. 2020,
+            arXiv:1910.10683); ``"clipped"``: one for each distance from −m to m, n = 2m + 1, farther ones count as m
+            (Shaw et al. 2018, arXiv:1803.02155, as one number).
+        max_distance: from where on all distances share a bucket (t5; 128 unless given).
+        bidirectional: whether keys after the query have buckets of their own; else they count as distance 0 (t5; True
+            unless given).
+        offset: Lk − Lq unless given.
+    """
+
+    table: Tensor
+    buckets: Literal["t5", "clipped"] = "t5"
+    max_distance: int | None = None
+    bidirectional: bool | None = None
+    offset: int | None = None
+
+    def lower(self, shape: tuple[int, int, int, int], query: Tensor) -> Lowered:
+        """In kernel terms. Raises ValueError or TypeError: the table does not fit the heads or the buckets."""
+        if not isinstance(self.table, Tensor) or self.table.dim() not in (1, 2) or self.table.shape[0] < 1:
+            raise ValueError(
+                f"bias: RelativeBias.table must be a tensor ({shape[1]}, n) or (n,), got {_what(self.table)}"
+            )
+        count = self.table.shape[-1]
+        table = _check("RelativeBias.table", self.table, query, ((shape[1], count), (count,)))
+        distances = _distances(self.offset, shape, query.device)
+        if self.buckets == "t5":
+            at = self._t5(distances, count)
+        elif self.buckets == "clipped":
+            at = self._clipped(distances, count)
+        else:
+            raise ValueError(f"bias: RelativeBias.buckets must be 't5' or 'clipped', got {self.buckets!r}")
+        return Lowered(relative=table.view(-1, count).index_select(1, at))
+
+    def _t5(self, distances: Tensor, count: int) -> Tensor:
+        both = True if self.bidirectional is None else self.bidirectional
+        side = count // 2 if both else count
+        near = side // 2
+        farthest = 128 if self.max_distance is None else self.max_distance
+        if count < 2 * (1 + both) or (both and count % 2):
+            least = "an even number of buckets, at least 4," if both else "at least 2 buckets"
+            raise ValueError(f"bias: RelativeBias.table must have {least} for t5, got {count}")
+        if farthest <= near:
+            raise ValueError(
+                f"bias: RelativeBias.max_distance must be above {near} for {count} buckets, got {farthest}"
+            )
+        away = distances.abs() if both else (-distances).clamp(min=0)
+        # T5 computes the logarithm in float32; a distance at the edge of a bucket must fall on the same side here.
+        ratio = (away.clamp(min=1).float() / near).log() / math.log(farthest / near) * (side - near)
+        bucket = torch.where(away < near, away, (near + ratio.long()).clamp(max=side - 1))
+        return bucket + torch.where(distances > 0, side, 0) if both else bucket
+
+    def _clipped(self, distances: Tensor, count: int) -> Tensor:
+        if count % 2 == 0:
+            raise ValueError(
+                f"bias: RelativeBias.table must have 2m + 1 buckets for clipped, an odd number, got {count}"
+            )
+        for name in ("max_distance", "bidirectional"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"bias: RelativeBias.{name} is for t5; clipped has the distances that its table has")
+        return distances.clamp(-(count // 2), count // 2) + count // 2
+
+
+Bias = ALiBi | RelativeBias | Tensor
+"""Every bias."""
+
+
+def lower(bias: Bias | None, shape: tuple[int, int, int, int], query: Tensor) -> Lowered:
+    """``bias`` in kernel terms, for scores of ``shape`` (B, H, Lq, Lk).
+
+    Raises:
+        TypeError: it is no bias, or has another dtype than query.
+        ValueError: its shape or device does not fit.
+    """
+    if bias is None:
+        return Lowered()
+    if isinstance(bias, ALiBi | RelativeBias):
+        if bias.offset is not None and (not isinstance(bias.offset, int) or isinstance(bias.offset, bool)):
+            raise TypeError(f"bias: {type(bias).__name__}.offset must be a whole number or None, got {bias.offset!r}")
+        return bias.lower(shape, query)
+    if not isinstance(bias, Tensor):
+        raise TypeError(f"bias: expected a tensor, ALiBi(…) or RelativeBias(…), got {bias!r}")
+    if bias.dtype is torch.bool:
+        raise TypeError("bias: got a boolean tensor, which is a mask: give it as mask=")
+    got = tuple(bias.shape)
+    if len(got) > 4 or any(have not in (1, want) for have, want in zip(got[::-1], shape[::-1], strict=False)):
+        raise ValueError(f"bias: must broadcast to (B, H, Lq, Lk) = {shape}, got shape {got}")
+    return Lowered(bias=_check("", bias, query, (got,))[(None,) * (4 - len(got))])
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """The slopes of Press et al. 2022 for ``heads`` heads."""
+    power = 1 << (max(1, heads).bit_length() - 1)
+    slopes = [2 ** (-8 * (head + 1) / power) for head in range(min(heads, power))]
+    return slopes + [2 ** (-4 * (2 * head + 1) / power) for head in range(heads - power)]
+
+
+def _distances(offset: int | None, shape: tuple[int, int, int, int], device: torch.device) -> Tensor:
+    """``j − p_i`` for each entry of the plan's ``relative``."""
+    _, _, queries, keys = shape
+    shift = keys - queries if offset is None else offset
+    return torch.arange(max(0, queries + keys - 1), device=device) - (queries - 1 + shift)
+
+
+def _check(name: str, tensor: Tensor, query: Tensor, shapes: tuple[tuple[int, ...], ...]) -> Tensor:
+    label = f"{name} " if name else ""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"bias: {label}must be a tensor, got {_what(tensor)}")
+    if tuple(tensor.shape) not in shapes:
+        wanted = " or ".join(map(str, shapes))
+        raise ValueError(f"bias: {label}must have shape {wanted}, got {tuple(tensor.shape)}")
+    if tensor.device != query.device:
+        raise ValueError(f"bias: {label}is on {tensor.device}, query on {query.device}")
+    if tensor.dtype not in (query.dtype, torch.promote_types(query.dtype, torch.float32)):
+        raise TypeError(f"bias: {label}must have query's dtype {query.dtype} or float32, got {tensor.dtype}")
+    return tensor
+
+
+def _what(found: object) -> str:
+    return f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)

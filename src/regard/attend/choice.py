@@ -1,0 +1,66 @@
+"""Which backend would run a call, and why the others would not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from regard.attend.attention import lower
+from regard.kernels import backends
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What would run a call; as text, a table.
+
+    Attributes:
+        chosen: the backend's name; None: none can run it, which only a pinned backend brings about.
+        reasons: for each backend, most preferred first, why it refuses; None: it can run the call.
+        pinned: the backend that is pinned, and by what; None: none is.
+    """
+
+    chosen: str | None
+    reasons: dict[str, str | None]
+    pinned: tuple[str, str] | None
+
+    def __str__(self) -> str:
+        wide = max(map(len, self.reasons))
+        lines = []
+        for name, reason in self.reasons.items():
+            sign = "→" if name == self.chosen else " "
+            told = reason if reason is not None else ("runs this call" if name == self.chosen else "could run it too")
+            lines.append(f"{sign} {name:<{wide}}  {told}")
+        if self.pinned is not None:
+            lines.append(f"{self.pinned[1]} pins {self.pinned[0]}")
+        return "\n".join(lines)
+
+
+def explain_choice(query: Tensor, key: Tensor, value: Tensor, *, backend: str | None = None, **options: Any) -> Choice:
+    """Print which backend would run ``attention(query, key, value, …)``, and why each other refuses.
+
+    Args:
+        query: as for `regard.attention`, like all others.
+        key: likewise.
+        value: likewise.
+        backend: likewise.
+        options: likewise; ``look`` makes no difference.
+
+    Returns:
+        What was printed, as a value.
+
+    Raises:
+        TypeError: as `regard.attention`.
+        ValueError: likewise; but that every backend refuses is told, not raised.
+    """
+    options.pop("look", None)
+    plan, _ = lower(query, key, value, **options)
+    reasons = {each.name: each.refuse(plan) for each in backends.BACKENDS}
+    pinned = (backend, "backend") if backend is not None else backends.pinned()
+    if pinned is not None and pinned[0] not in reasons:
+        backends.choose(plan, backend)  # raises: no backend has that name
+    allowed = reasons if pinned is None else {pinned[0]: reasons[pinned[0]]}
+    choice = Choice(next((name for name, reason in allowed.items() if reason is None), None), reasons, pinned)
+    print(choice)
+    return choice

@@ -1,0 +1,161 @@
+"""What masks are made of: the algebra ``&``, ``|``, ``~``, and what a mask lowers to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regard.kernels.visibility import spread
+
+Shape = tuple[int, int, int, int]
+"""Of the scores: (B, H, Lq, Lk)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Visible:
+    """A lowered mask: where all of its parts let through (each None: no limit); shapes as in `Plan`."""
+
+    start: Tensor | None = None
+    end: Tensor | None = None
+    dense: Tensor | None = None
+    layout: Tensor | None = None
+    block: int = 1
+    causal: int | None = None
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The names of the parts that limit anything."""
+        return frozenset(name for name in ("start", "end", "dense", "layout") if getattr(self, name) is not None)
+
+    def whole(self, shape: Shape, device: torch.device) -> Tensor:
+        """As one boolean tensor that broadcasts to ``shape``."""
+        _, _, queries, keys = shape
+        found = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device)
+        rows, columns = torch.arange(queries, device=device), torch.arange(keys, device=device)
+        if self.start is not None:
+            found = found & (columns >= self.start[..., None])
+        if self.end is not None:
+            found = found & (columns < self.end[..., None])
+        if self.layout is not None:
+            found = found & spread(self.layout, rows // self.block, columns // self.block)
+        return found if self.dense is None else found & self.dense
+
+    def meet(self, other: Visible, shape: Shape, device: torch.device) -> Visible:
+        """What both let through."""
+        if self.layout is not None and other.layout is not None and self.block != other.block:
+            # Two layouts of different blocks have no layout in common; the finer would not do either.
+            other = Visible(dense=other.whole(shape, device))
+        return Visible(
+            _join(torch.maximum, self.start, other.start),
+            _join(torch.minimum, self.end, other.end),
+            _join(torch.logical_and, self.dense, other.dense),
+            _join(torch.logical_and, self.layout, other.layout),
+            self.block if self.layout is not None else other.block,
+            self.causal if not other.parts else (other.causal if not self.parts else None),
+        )
+
+    def join(self, other: Visible, shape: Shape, device: torch.device) -> Visible:
+        """What either lets through."""
+        if not self.parts or not other.parts:
+            return Visible()
+        if self.parts == other.parts == {"end"}:
+            return Visible(end=_join(torch.maximum, self.end, other.end))
+        if self.parts == other.parts == {"start"}:
+            return Visible(start=_join(torch.minimum, self.start, other.start))
+        if self.parts == other.parts == {"layout"} and self.block == other.block:
+            return Visible(layout=_join(torch.logical_or, self.layout, other.layout), block=self.block)
+        return Visible(dense=self.whole(shape, device) | other.whole(shape, device))
+
+    def complement(self, shape: Shape, device: torch.device) -> Visible:
+        """What this does not let through."""
+        if self.parts == {"end"}:
+            return Visible(start=self.end)
+        if self.parts == {"start"}:
+            return Visible(end=self.start)
+        if self.parts == {"layout"} and self.layout is not None:
+            return Visible(layout=~self.layout, block=self.block)
+        return Visible(dense=~self.whole(shape, device))
+
+
+class Mask:
+    """What the masks share: ``a & b`` lets through what both do, ``a | b`` what either does, ``~a`` what a does not."""
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        """The mask for scores of ``shape`` (B, H, Lq, Lk). Raises ValueError or TypeError: it does not fit them."""
+        raise TypeError(f"mask: {type(self).__name__} is not a mask of its own")
+
+    def __and__(self, other: Mask | Tensor) -> Mask:
+        return _Both(self, as_mask(other))
+
+    def __rand__(self, other: Tensor) -> Mask:
+        return _Both(as_mask(other), self)
+
+    def __or__(self, other: Mask | Tensor) -> Mask:
+        return _Either(self, as_mask(other))
+
+    def __ror__(self, other: Tensor) -> Mask:
+        return _Either(as_mask(other), self)
+
+    def __invert__(self) -> Mask:
+        return _Not(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Boolean(Mask):
+    """A boolean tensor that broadcasts to ``(B, H, Lq, Lk)``, True where the query may attend; tensors become this."""
+
+    tensor: Tensor
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        """See `Mask.lower`."""
+        got = tuple(self.tensor.shape)
+        if len(got) > 4 or any(have not in (1, want) for have, want in zip(got[::-1], shape[::-1], strict=False)):
+            raise ValueError(f"mask: a boolean mask must broadcast to (B, H, Lq, Lk) = {shape}, got shape {got}")
+        if self.tensor.device != device:
+            raise ValueError(f"mask: is on {self.tensor.device}, query on {device}")
+        return Visible(dense=self.tensor[(None,) * (4 - len(got))])
+
+
+@dataclass(frozen=True, eq=False)
+class _Both(Mask):
+    left: Mask
+    right: Mask
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        return self.left.lower(shape, device).meet(self.right.lower(shape, device), shape, device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Either(Mask):
+    left: Mask
+    right: Mask
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        return self.left.lower(shape, device).join(self.right.lower(shape, device), shape, device)
+
+
+@dataclass(frozen=True, eq=False)
+class _Not(Mask):
+    mask: Mask
+
+    def lower(self, shape: Shape, device: torch.device) -> Visible:
+        return self.mask.lower(shape, device).complement(shape, device)
+
+
+def as_mask(mask: Mask | Tensor) -> Mask:
+    """A mask as it is, a boolean tensor as a `Boolean`. Raises TypeError: it is neither."""
+    if isinstance(mask, Mask):
+        return mask
+    if isinstance(mask, Tensor) and mask.dtype is torch.bool:
+        return Boolean(mask)
+    got = f"a tensor of {mask.dtype}" if isinstance(mask, Tensor) else repr(mask)
+    raise TypeError(f"mask: expected a mask such as Causal(), or a boolean tensor (True: may attend), got {got}")
+
+
+def _join(how: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, right: Tensor | None) -> Tensor | None:
+    if left is None or right is None:
+        return left if right is None else right
+    return how(left, right)

@@ -1,0 +1,109 @@
+"""Rows of scores to rows of weights, in plain PyTorch: one short function a normalizer."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from regard.kernels import random
+from regard.kernels.entmax import entmax
+from regard.kernels.plan import NormalizerKind, Plan
+
+
+class Row(NamedTuple):
+    """What becomes of the scores ``(B, H, Lq, Lk)``.
+
+    Attributes:
+        weights: ``(B, H, Lq, Lk)``.
+        scores: those whose log-sum-exp is the normalizer's, as far as it has one.
+        extra: ``(B, H, Lq)``: the log-probability of the key taken (the hard ones) or the divergence from the prior
+            (``VARIATIONAL``), with its gradient; None for the others.
+    """
+
+    weights: Tensor
+    scores: Tensor
+    extra: Tensor | None = None
+
+
+def normalize(plan: Plan, scores: Tensor, visible: Tensor | None) -> Row:
+    """The weights of ``scores``, which are −∞ where ``visible`` is False, but for rows that see nothing."""
+    kind = plan.normalizer
+    if kind is NormalizerKind.SOFTMAX:
+        return _softmax(plan, scores)
+    if kind is NormalizerKind.ENTMAX:
+        return Row(entmax(scores, _number(plan)), scores)
+    if kind is NormalizerKind.SIGMOID:
+        return Row(torch.sigmoid(scores), scores)
+    if kind is NormalizerKind.TOPK:
+        return _topk(plan, scores)
+    if kind is NormalizerKind.VARIATIONAL:
+        return _variational(plan, scores, visible)
+    return _hard(plan, scores)
+
+
+def _softmax(plan: Plan, scores: Tensor) -> Row:
+    if plan.sink is None:
+        return Row(torch.softmax(scores, -1), scores)
+    sink = plan.sink.to(scores.dtype)[:, None, None].expand(*scores.shape[:-1], 1)
+    return Row(torch.softmax(torch.cat([scores, sink], -1), -1)[..., :-1], scores)
+
+
+def _topk(plan: Plan, scores: Tensor) -> Row:
+    if plan.count < scores.shape[-1]:
+        # Scores that are equal to the k-th stay: which of them would go, were it only k, would hang on chance.
+        least = scores.detach().topk(plan.count, sorted=False).values.amin(-1, keepdim=True)
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    return Row(torch.softmax(scores, -1), scores)
+
+
+def _hard(plan: Plan, scores: Tensor) -> Row:
+    """One key a row; the gradient is that of a softmax for two of the estimators, none for the others."""
+    kind, tempered = plan.normalizer, scores / _number(plan)
+    choosing = tempered
+    if kind in (NormalizerKind.GUMBEL, NormalizerKind.REINFORCE):
+        choosing = tempered + random.gumbel(plan, scores.dtype)
+    if not scores.shape[-1]:
+        return Row(torch.zeros_like(scores), tempered, scores.new_zeros(scores.shape[:-1]))
+    taken = choosing.argmax(-1, keepdim=True)
+    # 1, or NaN where the score taken is none: what is not finite must not be hidden by the choice.
+    one = choosing.detach().gather(-1, taken) * 0 + 1
+    weights = torch.zeros_like(scores).scatter_(-1, taken, one)
+    if kind in (NormalizerKind.GUMBEL, NormalizerKind.STRAIGHT_THROUGH):
+        weights = _Through.apply(weights, torch.softmax(choosing, -1))  # type: ignore[no-untyped-call]
+    logs = torch.log_softmax(tempered, -1).gather(-1, taken)[..., 0]
+    return Row(weights, tempered, logs)
+
+
+class _Through(torch.autograd.Function):
+    """The first tensor going forward, the gradient of the second going back, without the rounding of a sum of both."""
+
+    @staticmethod
+    def forward(ctx: object, hard: Tensor, soft: Tensor) -> Tensor:
+        return hard.clone()
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> tuple[None, Tensor]:
+        return None, grad
+
+
+def _variational(plan: Plan, scores: Tensor, visible: Tensor | None) -> Row:
+    """Scores ``s + σε``; the divergence of N(s, σ²) from N(μ₀, σ₀²), summed over the keys that are visible."""
+    scale = _number(plan)
+    mean = 0.0 if plan.prior_mean is None else plan.prior_mean.to(scores.dtype)
+    seen = scores if visible is None else torch.where(visible, scores, 0.0)
+    log_scale = scale.log() if isinstance(scale, Tensor) else math.log(scale)
+    spread = math.log(plan.prior_scale) - log_scale + (scale / plan.prior_scale) ** 2 / 2 - 0.5
+    divergence = (seen - mean) ** 2 / (2 * plan.prior_scale**2) + spread
+    if visible is not None:
+        divergence = torch.where(visible, divergence, 0.0)
+    noisy = scores if plan.seed is None else scores + random.normal(plan, scores.dtype) * scale
+    return Row(torch.softmax(noisy, -1), noisy, divergence.sum(-1))
+
+
+def _number(plan: Plan) -> float | Tensor:
+    if plan.numbers is None:
+        return plan.number
+    return plan.numbers.to(torch.promote_types(plan.query.dtype, torch.float32))[:, None, None]

@@ -1,0 +1,87 @@
+"""Random bits that are a function of (seed, batch, head, query, key), so that nothing drawn has to be kept.
+
+Every backend draws the same bits, in any order, in forward and again in backward. The mixing function is Chris
+Wellons's ``lowbias32``, a bijection of 32 bits found by search for the least bias
+(https://nullprogram.com/blog/2018/07/31/).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from regard.kernels.plan import Plan
+
+_LOW = 0xFFFFFFFF
+_GOLDEN = 0x9E3779B9
+_ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B))
+
+DROPOUT, NORMALIZER, NORMALIZER_TOO = 1, 2, 3
+"""Streams: what the bits are for. Bits of different streams have nothing in common."""
+
+
+def bits(plan: Plan, seed: Tensor, stream: int) -> Tensor:
+    """32 random bits for each query and key, int32 ``(B, H, Lq, Lk)``.
+
+    ``mix(row ^ (key · golden))`` where ``row`` has mixed in, one after the other, the halves of the seed, the stream,
+    the batch, the head and the query. All arithmetic is modulo 2³².
+    """
+    batch, heads, queries, _ = plan.query.shape
+    keys, device = plan.key.shape[2], plan.query.device
+
+    def count(size: int) -> Tensor:
+        return torch.arange(size, device=device)
+
+    row = _mix(seed.to(device) & _LOW)
+    for part in (
+        (seed.to(device) >> 32) & _LOW,
+        torch.full((), stream, device=device),
+        count(batch)[:, None, None],
+        count(heads)[:, None],
+        count(queries) if plan.rows is None else plan.rows,
+    ):
+        row = _mix(row ^ (part * _GOLDEN & _LOW))
+    mixed = _signed(row)[..., None] ^ _signed(count(keys) * _GOLDEN & _LOW)
+    for shift, factor in _ROUNDS:
+        mixed ^= (mixed >> shift) & (_LOW >> shift)
+        mixed *= factor - (1 << 32 if factor >> 31 else 0)
+    mixed ^= (mixed >> 16) & (_LOW >> 16)
+    return mixed
+
+
+def kept(plan: Plan) -> Tensor:
+    """Which weights dropout keeps, boolean ``(B, H, Lq, Lk)``: those whose bits are at least ``p · 2³²``."""
+    assert plan.dropout_seed is not None
+    return bits(plan, plan.dropout_seed, DROPOUT) >= round(plan.dropout * 2**32) - 2**31
+
+
+def uniform(plan: Plan, stream: int, dtype: torch.dtype) -> Tensor:
+    """Uniform numbers in (0, 1), multiples of 2⁻²³ and a half, so exact in float32."""
+    assert plan.seed is not None
+    drawn = (bits(plan, plan.seed, stream) >> 9) & (_LOW >> 9)
+    return (drawn.to(dtype) + 0.5) * 2.0**-23
+
+
+def gumbel(plan: Plan, dtype: torch.dtype) -> Tensor:
+    """Standard Gumbel noise: ``−ln(−ln u)``."""
+    return uniform(plan, NORMALIZER, dtype).log_().neg_().log_().neg_()
+
+
+def normal(plan: Plan, dtype: torch.dtype) -> Tensor:
+    """Standard normal noise: ``√(−2 ln u) · cos(2π u′)`` (Box and Muller 1958)."""
+    radius = uniform(plan, NORMALIZER, dtype).log_().mul_(-2.0).sqrt_()
+    return radius.mul_(uniform(plan, NORMALIZER_TOO, dtype).mul_(2.0 * math.pi).cos_())
+
+
+def _mix(x: Tensor) -> Tensor:
+    """The same bijection on int64 that holds 32 bits without sign."""
+    for shift, factor in _ROUNDS:
+        x = (x ^ (x >> shift)) * factor & _LOW
+    return x ^ (x >> 16)
+
+
+def _signed(x: Tensor) -> Tensor:
+    """32 bits in int64 as the int32 of the same bits."""
+    return ((x ^ 0x80000000) - 0x80000000).to(torch.int32)

@@ -1,0 +1,78 @@
+"""PyTorch's own kernel, `torch.nn.functional.scaled_dot_product_attention`, for the calls that it really fuses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from regard.kernels import reference
+from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
+from regard.kernels.visibility import guarded, visibility
+
+
+def refuse(plan: Plan) -> str | None:
+    """Why PyTorch's kernel cannot run ``plan``, or would not be faster than the reference."""
+    if plan.query.dtype is torch.float64:
+        return "PyTorch's kernel has no second derivative, which float64 is for"
+    if plan.score is not ScoreKind.DOT:
+        return f"PyTorch's kernel has dot products only, not the {plan.score} score"
+    if plan.softcap:
+        return "PyTorch's kernel has no softcap"
+    if plan.relative is not None:
+        return "PyTorch's kernel would need the relative bias as a whole Lq × Lk tensor"
+    if plan.bias is not None and plan.bias.requires_grad:
+        return "PyTorch's kernel has no gradient to a bias without falling back to the whole Lq × Lk weights"
+    if plan.normalizer is not NormalizerKind.SOFTMAX:
+        return f"PyTorch's kernel has softmax only, not {plan.normalizer}"
+    if plan.sink is not None:
+        return "PyTorch's kernel has no sink"
+    if plan.dropout:
+        return "PyTorch's kernel draws other random bits, which a seed does not reproduce elsewhere"
+    if plan.value.shape[-1] != plan.query.shape[-1]:
+        return f"PyTorch's kernel needs value as wide as query, {plan.query.shape[-1]}, got {plan.value.shape[-1]}"
+    if 0 in (*plan.query.shape, *plan.key.shape):
+        return "PyTorch's kernel has no defined result for empty inputs"
+    return None
+
+
+def run(plan: Plan, lse: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """As `regard.kernels.reference.run`; a log-sum-exp costs another pass."""
+    with reference.exact(plan):
+        nothing = plan.query.new_empty(0)
+        return _output(plan), _lse(plan) if lse else nothing, nothing
+
+
+def _output(plan: Plan) -> Tensor:
+    query, key, value = plan.query, plan.key, plan.value.to(plan.query.dtype)
+    grouped = query.shape[1] != key.shape[1]
+    visible = visibility(plan)
+    if visible is None:
+        bias = None if plan.bias is None else _whole(plan.bias.to(query.dtype), plan)
+        return scaled_dot_product_attention(query, key, value, bias, scale=plan.scale, enable_gqa=grouped)
+    key, value, poison = guarded(plan, visible, key, value)
+    seen = None
+    if plan.bias is None and plan.causal == 0:
+        # PyTorch's own causal mask begins at the top left.
+        output = scaled_dot_product_attention(query, key, value, is_causal=True, scale=plan.scale, enable_gqa=grouped)
+    else:
+        seen = visible.any(-1)
+        # A query that sees nothing is let see everything, for what the kernel makes of it differs, and is zeroed later.
+        query, visible = query.masked_fill(~seen[..., None], 0.0), visible | ~seen[..., None]
+        mask = visible if plan.bias is None else plan.bias.to(query.dtype).masked_fill(~visible, -torch.inf)
+        mask = _whole(mask, plan)
+        output = scaled_dot_product_attention(query, key, value, mask, scale=plan.scale, enable_gqa=grouped)
+        output = output.masked_fill(~seen[..., None], 0.0)
+    return output if poison is None else output + poison[..., None]
+
+
+def _whole(mask: Tensor, plan: Plan) -> Tensor:
+    """The mask with its last two dimensions written out, as PyTorch's kernels ask."""
+    return mask.expand(*mask.shape[:2], plan.query.shape[2], plan.key.shape[2])
+
+
+def _lse(plan: Plan) -> Tensor:
+    from regard.kernels.statistics import Asked, statistics
+
+    with torch.no_grad():
+        return statistics(plan, Asked(names=frozenset(["lse"])))["lse"]

@@ -1,0 +1,66 @@
+"""Which query sees which key, and how what is masked is kept from leaking."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regard.kernels.plan import Plan
+
+
+def visibility(plan: Plan) -> Tensor | None:
+    """Boolean, broadcastable to ``(B, H, Lq, Lk)``: True where the query may attend to the key; None: everywhere."""
+    visible = plan.visible
+    position = torch.arange(plan.key.shape[2], device=plan.key.device)
+    for bound, compare in ((plan.start, torch.ge), (plan.end, torch.lt)):
+        if bound is not None:
+            inside = compare(position, bound[..., None])
+            visible = inside if visible is None else visible & inside
+    if plan.layout is not None:
+        rows = torch.arange(plan.query.shape[2], device=position.device) if plan.rows is None else plan.rows
+        inside = spread(plan.layout, rows // plan.block, position // plan.block)
+        visible = inside if visible is None else visible & inside
+    return visible
+
+
+def spread(layout: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The entries of ``layout`` ``(…, R, C)`` at each of ``rows`` and ``columns``."""
+    return layout.index_select(-2, rows).index_select(-1, columns)
+
+
+def guarded(plan: Plan, visible: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Key and value without what is not finite, and NaN for each query that sees some of that, 0 for the others.
+
+    What is masked must not leak, and 0 · NaN is NaN, forward and backward. So keys and values that are not finite are
+    taken out of the products, and the outputs of the queries that do see them are spoilt afterwards.
+
+    Args:
+        plan: whose heads say how the keys' heads are shared.
+        visible: see `visibility`.
+        key: ``(B, Hk, Lk, E)``.
+        value: ``(B, Hk, Lk, Ev)``.
+
+    Returns:
+        Key, value, and what is to be added to the outputs, ``(B, H, Lq)``; None where all is known to be finite.
+    """
+    poison = _nonfinite(key) + _nonfinite(value)
+    finite = torch.isfinite(poison)
+    if _all_true(finite):
+        return key, value, None
+    key, value = (torch.where(finite[..., None], tensor, 0.0) for tensor in (key, value))
+    bad = (~finite).repeat_interleave(plan.query.shape[1] // max(1, key.shape[1]), 1)
+    spoilt = (visible & bad[..., None, :]).any(-1)
+    return key, value, torch.where(spoilt, torch.nan, 0.0).to(key.dtype)
+
+
+def _nonfinite(tensor: Tensor) -> Tensor:
+    """0 for each vector along the last dimension, NaN where an entry is NaN or infinite."""
+    width = tensor.shape[-1]
+    # A mean, as a matrix product: it cannot overflow, and reads the tensor once.
+    return tensor.detach() @ tensor.new_full((width,), 0.5 / max(1, width)) * 0
+
+
+def _all_true(tensor: Tensor) -> bool:
+    """Whether all is known to be true; False where looking costs a wait (a GPU) or cannot be done (a graph)."""
+    plain = type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    return plain and bool(tensor.all())
