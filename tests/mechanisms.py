@@ -4,84 +4,277 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import oracle
-from regard import Additive, Bilinear, Causal, Cosine, Dot, Lengths
-from regard.attend import Mask, Score
+from regard import (
+    Additive,
+    ALiBi,
+    Bilinear,
+    Cosine,
+    Distance,
+    Dot,
+    Dropout,
+    Entmax,
+    Hard,
+    RelativeBias,
+    Sigmoid,
+    Softcap,
+    Softmax,
+    Sparsemax,
+    TopK,
+    Variational,
+)  # fmt: skip
 
-B, H, G, LQ, LK, E, EV = 2, 6, 3, 5, 7, 11, 13
+
+class Sizes(NamedTuple):
+    """Of one call: batch, heads, key heads, queries, keys, width, value width."""
+
+    batch: int = 2
+    heads: int = 6
+    key_heads: int = 3
+    queries: int = 5
+    keys: int = 7
+    width: int = 11
+    value_width: int = 13
+
+    @property
+    def scores(self) -> tuple[int, int, int, int]:
+        return self.batch, self.heads, self.queries, self.keys
+
+
+USUAL = Sizes()
+SMALL = Sizes(1, 2, 1, 3, 4, 3, 2)
+"""For gradients."""
+
+SEED = 2**40 + 12345
 
 
 @dataclass(frozen=True)
 class Case:
-    """A score with its parameters, and the same for the oracle."""
+    """One mechanism with its options.
+
+    Attributes:
+        name: for the reports.
+        call: sizes and parameters → options of `regard.attention`.
+        answer: sizes and the same parameters as arrays → options of `oracle.attend`.
+        parameters: sizes → the tensors that get a gradient, in float64.
+        key_width: of the key, if it is not the query's.
+        undefined: what a `Look` cannot ask.
+        extra: the field of a `Look` that the normalizer adds.
+        smooth: whether the gradient is the derivative of what is computed.
+    """
 
     name: str
-    parameters: Callable[[], list[Tensor]]
-    score: Callable[..., Score]
-    oracle: Callable[..., oracle.Score]
-    key_width: int = E
+    call: Callable[..., dict[str, Any]]
+    answer: Callable[..., dict[str, Any]]
+    parameters: Callable[[Sizes], list[Tensor]] = lambda size: []
+    key_width: int | None = None
+    undefined: tuple[str, ...] = ()
+    extra: str | None = None
+    smooth: bool = True
 
 
 def random(*shape: int, seed: int = 7) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed + sum(shape)), dtype=torch.float64)
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().double().numpy()
+def score(name: str, make: Callable[..., Any], answer: Callable[..., Any], **rest: Any) -> Case:
+    return Case(name, lambda z, *p: {"score": make(*p)}, lambda z, *p: {"score": answer(z, *p)}, **rest)
+
+
+def bias(name: str, make: Callable[..., Any], answer: Callable[..., Any], **rest: Any) -> Case:
+    return Case(name, lambda z, *p: {"bias": make(*p)}, lambda z, *p: _dot(z) | {"bias": answer(z, *p)}, **rest)
+
+
+def normalizer(name: str, make: Callable[..., Any], answer: Callable[..., Any], **rest: Any) -> Case:
+    return Case(
+        name, lambda z, *p: {"normalizer": make(*p)}, lambda z, *p: _dot(z) | {"normalizer": answer(*p)}, **rest
+    )
+
+
+def _dot(size: Sizes) -> dict[str, Any]:
+    return {"score": oracle.dot(size.width**-0.5)}
+
+
+def _shift(size: Sizes) -> int:
+    return size.keys - size.queries
+
+
+ALIBI = {2: (-4, -8), 6: (-2, -4, -6, -8, -1, -3)}
+"""Logarithms of the paper's slopes, by the number of heads."""
+
+
+def _slopes(size: Sizes) -> np.ndarray:
+    return 2.0 ** np.array(ALIBI[size.heads])
+
+
+def _one(number: float) -> np.ndarray:
+    return np.array(number)
 
 
 SCORES = (
-    Case("dot", list, Dot, lambda: oracle.dot(E**-0.5)),
-    Case("dot, scale 1", list, lambda: Dot(scale=1.0), lambda: oracle.dot(1.0)),
-    Case("cosine", list, lambda: Cosine(3.0), lambda: oracle.cosine(np.full(H, 3.0))),
-    Case("cosine, learnt", lambda: [random(H)], Cosine, lambda s: oracle.cosine(_array(s))),
-    Case("bilinear", lambda: [random(E, E)], Bilinear, lambda w: oracle.bilinear(_array(w))),
-    Case("bilinear, a head", lambda: [random(H, E, 3)], Bilinear, lambda w: oracle.bilinear(_array(w)), key_width=3),
-    Case("additive", lambda: [random(E)], Additive, lambda v: oracle.additive(_array(v), None)),
+    score("dot", Dot, lambda z: oracle.dot(z.width**-0.5)),
+    score("dot, scale 1", lambda: Dot(scale=1.0), lambda z: oracle.dot(1.0)),
+    score("cosine", lambda: Cosine(3.0), lambda z: oracle.cosine(np.full(z.heads, 3.0))),
+    score("cosine, learnt", Cosine, lambda z, s: oracle.cosine(s), parameters=lambda z: [random(z.heads)]),
+    score("bilinear", Bilinear, lambda z, w: oracle.bilinear(w), parameters=lambda z: [random(z.width, z.width)]),
+    score(
+        "bilinear, a head", Bilinear, lambda z, w: oracle.bilinear(w),
+        parameters=lambda z: [random(z.heads, z.width, 3)], key_width=3,
+    ),
+    score("additive", Additive, lambda z, v: oracle.additive(v), parameters=lambda z: [random(z.width)]),
+    score(
+        "additive, bias, a head", Additive, lambda z, v, b: oracle.additive(v, b),
+        parameters=lambda z: [random(z.heads, z.width), random(z.heads, z.width, seed=8)],
+    ),
+    score("distance", lambda: Distance(0.1), lambda z: oracle.distance(0.1)),
+    score("softcap", lambda: Softcap(Dot(), 0.7), lambda z: oracle.softcap(oracle.dot(z.width**-0.5), 0.7)),
+    score(
+        "softcap of additive", lambda v: Softcap(Additive(v), 1.3), lambda z, v: oracle.softcap(oracle.additive(v),
+        1.3), parameters=lambda z: [random(z.width)],
+    ),
+)  # fmt: skip
+
+BIASES = (
+    bias("bias", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(*z.scores)]),
+    bias("bias, a head", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(z.heads, 1, z.keys)]),
+    bias("bias, a query", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(z.queries, 1)]),
+    bias("alibi", ALiBi, lambda z: oracle.alibi(_slopes(z), _shift(z))),
+    bias("alibi, learnt", ALiBi, lambda z, s: oracle.alibi(s, _shift(z)), parameters=lambda z: [random(z.heads)]),
+    bias("alibi, offset", lambda: ALiBi(offset=-1), lambda z: oracle.alibi(_slopes(z), -1)),
+    bias(
+        "t5", lambda t: RelativeBias(t, max_distance=6), lambda z, t: oracle.t5(t, _shift(z), True, 6),
+        parameters=lambda z: [random(z.heads, 8)],
+    ),
+    bias(
+        "t5, before only", lambda t: RelativeBias(t, max_distance=5, bidirectional=False),
+        lambda z, t: oracle.t5(t, _shift(z), False, 5), parameters=lambda z: [random(z.heads, 6)],
+    ),
+    bias(
+        "t5, shared, offset", lambda t: RelativeBias(t, offset=1), lambda z, t: oracle.t5(t, 1, True, 128),
+        parameters=lambda z: [random(8)],
+    ),
+    bias(
+        "clipped", lambda t: RelativeBias(t, "clipped"), lambda z, t: oracle.clipped(t, _shift(z)),
+        parameters=lambda z: [random(z.heads, 5)],
+    ),
+)  # fmt: skip
+
+NORMALIZERS = (
+    normalizer("sink", Softmax, oracle.sink, parameters=lambda z: [random(z.heads)]),
+    normalizer("sparsemax", Sparsemax, lambda: oracle.sparsemax, undefined=("lse",)),
+    normalizer("entmax", Entmax, lambda: oracle.entmax(_one(1.5)), undefined=("lse",)),
+    normalizer("entmax 1.2", lambda: Entmax(1.2), lambda: oracle.entmax(_one(1.2)), undefined=("lse",)),
+    normalizer(
+        "entmax, learnt, a head", lambda a: Entmax(1.1 + 0.8 * torch.sigmoid(a)), lambda a: oracle.entmax(_alpha(a)),
+        parameters=lambda z: [random(z.heads)], undefined=("lse",),
+    ),
+    normalizer(
+        "entmax, learnt", lambda a: Entmax(1.1 + 0.8 * torch.sigmoid(a)), lambda a: oracle.entmax(_alpha(a)),
+        parameters=lambda z: [random(1)[0]], undefined=("lse",),
+    ),
     Case(
-        "additive, bias, a head",
-        lambda: [random(H, E), random(H, E, seed=8)],
-        Additive,
-        lambda v, b: oracle.additive(_array(v), _array(b)),
+        "sigmoid", lambda z: {"normalizer": Sigmoid()},
+        lambda z: _dot(z) | {"normalizer": oracle.sigmoid(_one(-np.log(max(1, z.keys))))}, undefined=("lse", "entropy"),
     ),
-)
-
-_HOLES = random(B, 1, LQ, LK, seed=3) > -0.4
-_HOLES[0, 0, 2] = False
-
-MASKS: dict[str, tuple[Callable[[], Mask | Tensor | None], np.ndarray]] = {
-    "none": (lambda: None, np.ones((B, H, LQ, LK), bool)),
-    "causal": (Causal, np.arange(LK)[None] <= np.arange(LQ)[:, None] + LK - LQ),
-    "causal, top left": (lambda: Causal(0), np.arange(LK)[None] <= np.arange(LQ)[:, None]),
-    "causal, negative": (lambda: Causal(-2), np.arange(LK)[None] <= np.arange(LQ)[:, None] - 2),
-    "lengths": (lambda: Lengths(torch.tensor([3, 0])), np.arange(LK)[None, None] < np.array([[[3]], [[0]]])),
-    "lengths of both": (
-        lambda: Lengths(torch.tensor([7, 2]), queries=torch.tensor([4, 1])),
-        (np.arange(LK)[None, None] < np.array([[[7]], [[2]]]))
-        & (np.arange(LQ)[None, :, None] < np.array([[[4]], [[1]]])),
+    normalizer(
+        "sigmoid, learnt", Sigmoid, oracle.sigmoid, parameters=lambda z: [random(z.heads)], undefined=("lse",
+        "entropy"),
     ),
-    "boolean": (lambda: _HOLES, _HOLES.numpy()),
-    "all three": (
-        lambda: Causal() & _HOLES & Lengths(torch.tensor([6, 5])),
-        (np.arange(LK)[None] <= np.arange(LQ)[:, None] + LK - LQ)
-        & _HOLES.numpy()
-        & (np.arange(LK)[None, None, None] < np.array([[[[6]]], [[[5]]]])),
+    normalizer("topk", lambda: TopK(2), lambda: oracle.topk(2)),
+    normalizer("topk of all", lambda: TopK(1000), lambda: oracle.topk(1000)),
+    normalizer(
+        "hard, evaluation", lambda: Hard(training=False), lambda: oracle.hard(_one(1.0), None), extra="log_prob",
+        smooth=False,
     ),
-}
+    normalizer(
+        "hard, gumbel", lambda t: Hard("gumbel", t.exp(), seed=SEED), lambda t: oracle.hard(np.exp(t), SEED),
+        parameters=lambda z: [random(z.heads)], extra="log_prob", smooth=False,
+    ),
+    normalizer(
+        "hard, reinforce", lambda: Hard("reinforce", 0.5, seed=SEED), lambda: oracle.hard(_one(0.5), SEED),
+        extra="log_prob", smooth=False,
+    ),
+    normalizer(
+        "hard, straight-through", lambda: Hard("straight-through", 2.0), lambda: oracle.hard(_one(2.0), None),
+        extra="log_prob", smooth=False,
+    ),
+    normalizer(
+        "variational", lambda: Variational(0.7, seed=SEED),
+        lambda: oracle.variational(_one(0.7), lambda *place: 0.0, 1.0, SEED), extra="kl",
+    ),
+    normalizer(
+        "variational, learnt", lambda s, m: Variational(s.exp(), m, 2.0, seed=SEED),
+        lambda s, m: oracle.variational(np.exp(s), oracle.dense(m), 2.0, SEED),
+        parameters=lambda z: [random(z.heads), random(1, z.heads, 1, z.keys)], extra="kl",
+    ),
+    normalizer(
+        "variational, evaluation", lambda: Variational(0.7, 0.3, training=False),
+        lambda: oracle.variational(_one(0.7), lambda *place: 0.3, 1.0, None), extra="kl",
+    ),
+    Case(
+        "dropout", lambda z: {"normalizer": Dropout(Softmax(), 0.4, SEED)},
+        lambda z: _dot(z) | {"dropout": (0.4, SEED)},
+    ),
+    Case(
+        "dropout of sparsemax", lambda z: {"normalizer": Dropout(Sparsemax(), 0.3, SEED)},
+        lambda z: _dot(z) | {"normalizer": oracle.sparsemax, "dropout": (0.3, SEED)}, undefined=("lse",),
+    ),
+)  # fmt: skip
 
 
-def visible(name: str) -> np.ndarray:
-    """The mask as a boolean ``(B, H, LQ, LK)``."""
-    shown = MASKS[name][1]
-    shown = shown[:, None] if shown.ndim == 3 else shown
-    return np.broadcast_to(shown, (B, H, LQ, LK))
+def _alpha(a: np.ndarray) -> np.ndarray:
+    return np.asarray(1.1 + 0.8 / (1 + np.exp(-a)))
 
 
-def inputs(case: Case, *, heads: int = G) -> tuple[Tensor, Tensor, Tensor]:
+TOGETHER = (
+    Case(
+        "all: softcap, alibi, entmax, dropout",
+        lambda z: {"score": Softcap(Dot(1.0), 2.0), "bias": ALiBi(), "normalizer": Dropout(Entmax(), 0.2, SEED)},
+        lambda z: {
+            "score": oracle.softcap(oracle.dot(1.0), 2.0), "bias": oracle.alibi(_slopes(z),
+            _shift(z)), "normalizer": oracle.entmax(_one(1.5)), "dropout": (0.2, SEED),
+        },
+        undefined=("lse",),
+    ),
+    Case(
+        "all: cosine, t5, sink",
+        lambda z, s, t, sink: {"score": Cosine(s), "bias": RelativeBias(t), "normalizer": Softmax(sink)},
+        lambda z, s, t, sink: {
+            "score": oracle.cosine(s), "bias": oracle.t5(t, _shift(z), True, 128), "normalizer": oracle.sink(sink),
+        },
+        lambda z: [random(z.heads), random(z.heads, 4), random(z.heads, seed=9)],
+    ),
+    Case(
+        "all: additive, bias, sigmoid",
+        lambda z, v, b: {"score": Additive(v), "bias": b, "normalizer": Sigmoid(-1.0)},
+        lambda z, v, b: {
+            "score": oracle.additive(v), "bias": oracle.dense(b), "normalizer": oracle.sigmoid(_one(-1.0)),
+        },
+        lambda z: [random(z.width), random(z.heads, z.queries, 1)], undefined=("lse", "entropy"),
+    ),
+)  # fmt: skip
+
+CASES = (*SCORES, *BIASES, *NORMALIZERS, *TOGETHER)
+
+
+def inputs(case: Case, size: Sizes = USUAL) -> tuple[Tensor, Tensor, Tensor]:
     """Query, key and value in float64."""
-    return random(B, H, LQ, E), random(B, heads, LK, case.key_width, seed=1), random(B, heads, LK, EV, seed=2)
+    z = size
+    return (
+        random(z.batch, z.heads, z.queries, z.width),
+        random(z.batch, z.key_heads, z.keys, case.key_width or z.width, seed=1),
+        random(z.batch, z.key_heads, z.keys, z.value_width, seed=2),
+    )
+
+
+def answer(case: Case, q: Tensor, k: Tensor, v: Tensor, parameters: list[Tensor], visible: np.ndarray) -> oracle.Answer:
+    """What the oracle makes of it."""
+    size = Sizes(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3])
+    arrays = [t.detach().double().numpy() for t in (q, k, v, *parameters)]
+    return oracle.attend(*arrays[:3], visible, **case.answer(size, *arrays[3:]))

@@ -64,9 +64,10 @@ def test_the_command_line_parses_without_torch(module: str) -> None:
 
 
 def test_public_names() -> None:
-    assert sorted(regard.__all__) == [
-        "Additive", "Bilinear", "Causal", "Cosine", "Dot", "Lengths", "Look", "Softmax", "View",
-        "attend", "attention", "nn",
+    assert regard.__all__ == [
+        "ALiBi", "Additive", "Bilinear", "BlockSparse", "Causal", "Cosine", "Distance", "Documents", "Dot", "Dropout",
+        "Entmax", "Hard", "Lengths", "Look", "Prefix", "RelativeBias", "Sigmoid", "Softcap", "Softmax", "Sparsemax",
+        "TopK", "Variational", "View", "Window", "attend", "attention", "explain_choice", "nn", "use_backend",
     ]  # fmt: skip
     assert all(getattr(regard, name) is not None for name in regard.__all__)
     with pytest.raises(AttributeError, match="attenton"):

@@ -25,6 +25,8 @@ def entmax(scores: Tensor, alpha: float | Tensor) -> Tensor:
         scores: ``(…, n)``, −∞ for what takes no part; a row must hold a finite score.
         alpha: above 1 and at most 2; a tensor must broadcast to ``(…, 1)`` and gets its gradient.
     """
+    if not scores.shape[-1]:
+        return scores
     weights: Tensor = _Entmax.apply(scores, alpha)  # type: ignore[no-untyped-call]
     return weights
 
@@ -62,9 +64,10 @@ def _solve(scores: Tensor, alpha: float | Tensor) -> Tensor:
 
     With p = 1 (sparsemax) this is Michelot's algorithm and ends at the exact threshold.
     """
-    z = scores * (alpha - 1)
+    # The largest becomes 0, so that taking 1 off it is exact however large the scores are.
+    z = (scores - scores.amax(-1, keepdim=True)) * (alpha - 1)
     power = 1 / (alpha - 1)
-    threshold = z.amax(-1, keepdim=True) - 1
+    threshold = torch.full_like(z[..., :1], -1.0)
     traced = torch.compiler.is_compiling() or type(scores) is not Tensor or scores.device.type != "cpu"
     for _ in range(_TRACED_STEPS if traced else _MOST_STEPS):
         part = (z - threshold).clamp_(min=0)

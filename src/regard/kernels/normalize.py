@@ -61,7 +61,12 @@ def _topk(plan: Plan, scores: Tensor) -> Row:
 
 def _hard(plan: Plan, scores: Tensor) -> Row:
     """One key a row; the gradient is that of a softmax for two of the estimators, none for the others."""
-    kind, tempered = plan.normalizer, scores / _number(plan)
+    kind, temperature = plan.normalizer, _number(plan)
+    tempered = scores / temperature
+    if isinstance(temperature, Tensor):
+        # The gradient to the temperature multiplies by the score, and 0 · ∞ is NaN.
+        hidden = scores.isneginf()
+        tempered = (scores.masked_fill(hidden, 0.0) / temperature).masked_fill(hidden, -torch.inf)
     choosing = tempered
     if kind in (NormalizerKind.GUMBEL, NormalizerKind.REINFORCE):
         choosing = tempered + random.gumbel(plan, scores.dtype)

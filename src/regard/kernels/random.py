@@ -52,7 +52,7 @@ def bits(plan: Plan, seed: Tensor, stream: int) -> Tensor:
 
 
 def kept(plan: Plan) -> Tensor:
-    """Which weights dropout keeps, boolean ``(B, H, Lq, Lk)``: those whose bits are at least ``p · 2³²``."""
+    """Which weights dropout keeps, boolean ``(B, H, Lq, Lk)``: those whose bits, signed, are at least ``p · 2³² − 2³¹``."""
     assert plan.dropout_seed is not None
     return bits(plan, plan.dropout_seed, DROPOUT) >= round(plan.dropout * 2**32) - 2**31
 

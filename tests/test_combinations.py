@@ -1,0 +1,112 @@
+"""Random combinations of score, bias, normalizer, masks and sizes against the oracle; the same ones each time.
+
+``REGARD_EXAMPLES=20000 pytest tests/test_combinations.py -s`` tries as many as that; without it, a sample. The number
+tried is printed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import numpy as np
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import masks
+import mechanisms
+import oracle
+from mechanisms import BIASES, NORMALIZERS, SCORES, Case, Sizes
+from regard import Look, attention
+from regard.attend.masks import Mask
+from regard.attend.visible import as_mask
+
+EXAMPLES = int(os.environ.get("REGARD_EXAMPLES", "500"))
+
+sizes = st.builds(
+    lambda b, hk, group, q, k, e, ev: Sizes(b, hk * group, hk, q, k, e, ev),
+    st.integers(1, 2), st.sampled_from([1, 2, 3]), st.sampled_from([1, 2]), st.integers(1, 9), st.integers(1, 9),
+    st.integers(1, 5), st.integers(1, 4),
+).filter(lambda size: size.heads in mechanisms.ALIBI)  # fmt: skip
+
+# A mask, and the boolean array of who sees whom.
+Drawn = tuple[Mask, np.ndarray]
+
+
+@st.composite
+def drawn_masks(draw: st.DrawFn, size: Sizes) -> Drawn | None:
+    """Up to three masks of the table, joined and turned at random."""
+    names = draw(st.lists(st.sampled_from([name for name in masks.MASKS if name != "none"]), max_size=3))
+    found: Drawn | None = None
+    for name in names:
+        mask, shown = as_mask(masks.MASKS[name].make(size)), masks.visible(name, size)
+        if draw(st.integers(0, 3)) == 0:
+            mask, shown = ~mask, ~shown
+        if found is None:
+            found = mask, shown
+        elif draw(st.booleans()):
+            found = found[0] & mask, found[1] & shown
+        else:
+            found = found[0] | mask, found[1] | shown
+    return found
+
+
+tried: Counter[str] = Counter()
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+@given(data=st.data())
+def _combination(data: st.DataObject) -> None:
+    size = data.draw(sizes)
+    score = data.draw(st.sampled_from(SCORES))
+    bias = data.draw(st.none() | st.sampled_from(BIASES))
+    normalizer = data.draw(st.none() | st.sampled_from(NORMALIZERS))
+    drawn = data.draw(drawn_masks(size))
+    strength = data.draw(st.sampled_from([0.1, 1.0, 8.0]))
+    q, k, v = mechanisms.inputs(score, size)
+    q = q * strength
+    if data.draw(st.booleans(), label="strides"):
+        q, k, v = (torch.stack([t, t], -1).transpose(1, 2)[..., 0].transpose(1, 2) for t in (q, k, v))
+    options, answers = _together([case for case in (bias, normalizer, score) if case is not None], size)
+    visible = np.ones(size.scores, bool) if drawn is None else drawn[1]
+    gaps = [1.0]
+    if normalizer is not None and normalizer.name.startswith(("topk", "hard")):
+        answers["normalizer"] = _watched(answers["normalizer"], gaps)
+    expected = oracle.attend(q.numpy(), k.numpy(), v.numpy(), visible, **answers)
+    assume(min(gaps) > 1e-9)
+    rows = list(range(size.queries))
+    mask = None if drawn is None else drawn[0]
+    output, view = attention(q, k, v, mask=mask, look=Look(rows=rows), **options)
+    np.testing.assert_allclose(view.rows, expected.weights, atol=1e-9)
+    np.testing.assert_allclose(output, expected.output, atol=1e-8)
+    tried["all"] += 1
+
+
+def _watched(normalizer: oracle.Normalizer, gaps: list[float]) -> oracle.Normalizer:
+    """Notes the least gap between two scores: where they are equal but for rounding, either may be taken."""
+
+    def watched(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> oracle.Row:
+        gaps.extend(np.diff(np.sort(s)))
+        return normalizer(s, b, h, i, keys)
+
+    return watched
+
+
+def _together(cases: list[Case], size: Sizes) -> tuple[dict[str, object], dict[str, object]]:
+    """Options of `attention` and of the oracle; the last case's count most, which is the score's."""
+    options: dict[str, object] = {}
+    answers: dict[str, object] = {}
+    for case in cases:
+        parameters = case.parameters(size)
+        options |= case.call(size, *parameters)
+        answers |= case.answer(size, *(p.numpy() for p in parameters))
+    return options, answers
+
+
+def test_random_combinations() -> None:
+    _combination()
+    print(f"\n{tried['all']} random combinations agree with the oracle")
+    assert tried["all"] >= min(EXAMPLES, 500)
