@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -204,11 +205,12 @@ def bits(seed: int, stream: int, b: int, h: int, i: int, j: int) -> int:
 
 
 def uniform(*place: int) -> float:
-    return ((bits(*place) >> 9) + 0.5) / 2**23
+    """The upper 23 bits, the sign's bit turned, and a half."""
+    return (((bits(*place) ^ 0x80000000) >> 9) + 0.5) / 2**23
 
 
 def normal(seed: int, *place: int) -> float:
-    return math.sqrt(-2 * math.log(uniform(seed, 2, *place))) * math.cos(2 * math.pi * uniform(seed, 3, *place))
+    return statistics.NormalDist().inv_cdf(uniform(seed, 2, *place))
 
 
 # All of it

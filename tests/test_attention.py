@@ -110,7 +110,7 @@ def test_opcheck() -> None:
     leaves = [t.requires_grad_() for t in mechanisms.inputs(CASES[0])]
     plan, _ = lower(*leaves, mask=Causal())
     arguments = [*leaves, *(getattr(plan, name) for name in backends._FIELDS[3:])]
-    results = torch.library.opcheck(torch.ops.regard.attention.default, (*arguments, True, "reference"))
+    results = torch.library.opcheck(torch.ops.regard.attention.default, (*arguments, True, False, "reference"))
     assert set(results.values()) == {"SUCCESS"}
 
 

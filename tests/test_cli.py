@@ -273,6 +273,14 @@ def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) ->
     assert "# Width of the decoder's state" in told.out
 
 
+def test_backends_tells_who_runs_what(regard: Callable[..., Told]) -> None:
+    told = regard("backends")
+    assert told.status == 0
+    assert "reference  plain PyTorch" in told.out
+    assert "PyTorch's kernel has softmax only" in " ".join(told.out.split())
+    assert regard("backends", "--device", "toaster").status == 2
+
+
 def test_help_is_quick_and_teaches() -> None:
     began = time.perf_counter()
     told = subprocess.run([sys.executable, "-m", "regard", "--help"], capture_output=True, text=True, check=True)

@@ -83,7 +83,8 @@ def attention(
     if look is not None:
         check(look, plan)
     chosen = backends.choose(plan, backend)
-    output, lse, extra = backends.run(plan, chosen, lse=look is not None and look.lse)
+    wants = (look.lse, look.log_prob or look.kl) if look is not None else (False, False)
+    output, lse, extra = backends.run(plan, chosen, lse=wants[0], extra=wants[1])
 
     def shape(tensor: Tensor) -> Tensor:
         return tensor[(0,) * (4 - rank)]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from regard.kernels.plan import ScoreKind
+from regard.kernels.visibility import all_true, nonfinite
 
 
 class Prepared(NamedTuple):
@@ -206,4 +207,7 @@ def _apart_from_nonfinite(prepare: Callable[[Tensor], Tensor], tensor: Tensor) -
     The backward of ``prepare`` multiplies by its input, and 0 · NaN is NaN: so what a mask hides would leak into the
     gradient of a weight or a norm.
     """
-    return prepare(torch.nan_to_num(tensor, 0.0, 0.0, 0.0)) + (tensor.detach() * 0).sum(-1, keepdim=True)
+    poison = nonfinite(tensor)
+    if all_true(poison == 0):
+        return prepare(tensor)
+    return prepare(torch.nan_to_num(tensor, 0.0, 0.0, 0.0)) + poison[..., None]

@@ -216,6 +216,26 @@ def look(
         print(f"drawn in {path}")
 
 
+@app.command
+def backends(*, device: str = "cpu", dtype: Literal["float64", "float32", "bfloat16", "float16"] = "float32") -> None:
+    """Show what attention runs on here: the backends, and which one typical calls go to and why.
+
+    `regard.explain_choice(query, key, value, …)` tells the same of one call of your own.
+
+    Args:
+        device: A device of torch, such as cpu or cuda.
+        dtype: Of query, key and value.
+    """
+    from rich.console import Console
+
+    from regard.cli.backends import show
+
+    try:
+        show(device, dtype, Console())
+    except (RuntimeError, AssertionError) as error:  # torch's own, for a device that is not there
+        raise UserError(f"--device: {str(error).splitlines()[0]}") from None
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command; a mistake of the user's is one line on standard error, and exit status 2."""
     try:

@@ -24,7 +24,7 @@ class Backend:
         name: what a user writes in ``backend=``.
         what: what it is, in a few words.
         refuse: why this backend cannot run a plan, as a sentence; None if it can.
-        run: the output, the log-sum-exp if asked for, and the normalizer's extra: see `regard.kernels.reference.run`.
+        run: the output and, if asked for, log-sum-exp and the normalizer's extra: see `regard.kernels.reference.run`.
         statistics: what a `Look` asks: see `regard.kernels.statistics.statistics`.
         tile: exact weights of some queries for some keys: see `regard.kernels.statistics.tile`.
     """
@@ -32,7 +32,7 @@ class Backend:
     name: str
     what: str
     refuse: Callable[[Plan], str | None]
-    run: Callable[[Plan, bool], tuple[Tensor, Tensor, Tensor]]
+    run: Callable[[Plan, bool, bool], tuple[Tensor, Tensor, Tensor]]
     statistics: Callable[[Plan, Asked], dict[str, Tensor]] = statistics
     tile: Callable[[Plan, Tensor, Tensor], Tensor] = tile
 
@@ -99,10 +99,10 @@ def _known(name: str, backends: tuple[Backend, ...], source: str) -> None:
         raise ValueError(f"{source}: got {name!r}, expected one of {', '.join(names)}, or None")
 
 
-def run(plan: Plan, backend: Backend, *, lse: bool) -> tuple[Tensor, Tensor, Tensor]:
+def run(plan: Plan, backend: Backend, *, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Run ``plan`` on ``backend`` through the op, so that every graph shows one node a call."""
     arguments = [getattr(plan, name) for name in _FIELDS]
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.attention(*arguments, lse, backend.name)
+    found: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.attention(*arguments, lse, extra, backend.name)
     return found
 
 
@@ -111,7 +111,7 @@ _SCHEMA_TYPES = {"Tensor | None": "Tensor?", "int | None": "int?", "ScoreKind": 
 
 _library = torch.library.Library("regard", "DEF")
 _library.define(
-    "attention({}, bool lse, str backend) -> (Tensor, Tensor, Tensor)".format(
+    "attention({}, bool lse, bool extra, str backend) -> (Tensor, Tensor, Tensor)".format(
         # The plan's annotations are text, so its fields are the op's schema.
         ", ".join(f"{_SCHEMA_TYPES.get(str(field.type), field.type)} {field.name}" for field in fields(Plan))
     )
@@ -119,10 +119,10 @@ _library.define(
 
 
 def _attention(*arguments: object) -> tuple[Tensor, Tensor, Tensor]:
-    *values, lse, backend = arguments
+    *values, lse, extra, backend = arguments
     flat: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
     flat |= {"score": ScoreKind(flat["score"]), "normalizer": NormalizerKind(flat["normalizer"])}
-    return next(b for b in BACKENDS if b.name == backend).run(Plan(**flat), bool(lse))
+    return next(b for b in BACKENDS if b.name == backend).run(Plan(**flat), bool(lse), bool(extra))
 
 
 # Composite: the op's meta, autograd (of any order), autocast and export rules are those of what the backend is composed

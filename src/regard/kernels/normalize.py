@@ -20,7 +20,7 @@ class Row(NamedTuple):
         weights: ``(B, H, Lq, Lk)``.
         scores: those whose log-sum-exp is the normalizer's, as far as it has one.
         extra: ``(B, H, Lq)``: the log-probability of the key taken (the hard ones) or the divergence from the prior
-            (``VARIATIONAL``), with its gradient; None for the others.
+            (``VARIATIONAL``), with its gradient; None where there is none or it is not asked for.
     """
 
     weights: Tensor
@@ -28,7 +28,7 @@ class Row(NamedTuple):
     extra: Tensor | None = None
 
 
-def normalize(plan: Plan, scores: Tensor, visible: Tensor | None) -> Row:
+def normalize(plan: Plan, scores: Tensor, visible: Tensor | None, extra: bool) -> Row:
     """The weights of ``scores``, which are −∞ where ``visible`` is False, but for rows that see nothing."""
     kind = plan.normalizer
     if kind is NormalizerKind.SOFTMAX:
@@ -40,8 +40,10 @@ def normalize(plan: Plan, scores: Tensor, visible: Tensor | None) -> Row:
     if kind is NormalizerKind.TOPK:
         return _topk(plan, scores)
     if kind is NormalizerKind.VARIATIONAL:
-        return _variational(plan, scores, visible)
-    return _hard(plan, scores)
+        divergence = _divergence(plan, scores, visible) if extra else None
+        noisy = scores if plan.seed is None else _noisy(plan, scores)
+        return Row(torch.softmax(noisy, -1), noisy, divergence)
+    return _hard(plan, scores, extra)
 
 
 def _softmax(plan: Plan, scores: Tensor) -> Row:
@@ -59,7 +61,7 @@ def _topk(plan: Plan, scores: Tensor) -> Row:
     return Row(torch.softmax(scores, -1), scores)
 
 
-def _hard(plan: Plan, scores: Tensor) -> Row:
+def _hard(plan: Plan, scores: Tensor, extra: bool) -> Row:
     """One key a row; the gradient is that of a softmax for two of the estimators, none for the others."""
     kind, temperature = plan.normalizer, _number(plan)
     tempered = scores / temperature
@@ -78,7 +80,7 @@ def _hard(plan: Plan, scores: Tensor) -> Row:
     weights = torch.zeros_like(scores).scatter_(-1, taken, one)
     if kind in (NormalizerKind.GUMBEL, NormalizerKind.STRAIGHT_THROUGH):
         weights = _Through.apply(weights, torch.softmax(choosing, -1))  # type: ignore[no-untyped-call]
-    logs = torch.log_softmax(tempered, -1).gather(-1, taken)[..., 0]
+    logs = torch.log_softmax(tempered, -1).gather(-1, taken)[..., 0] if extra else None
     return Row(weights, tempered, logs)
 
 
@@ -94,8 +96,14 @@ class _Through(torch.autograd.Function):
         return None, grad
 
 
-def _variational(plan: Plan, scores: Tensor, visible: Tensor | None) -> Row:
-    """Scores ``s + σε``; the divergence of N(s, σ²) from N(μ₀, σ₀²), summed over the keys that are visible."""
+def _noisy(plan: Plan, scores: Tensor) -> Tensor:
+    """``s + σε``."""
+    noise, scale = random.normal(plan, scores.dtype), _number(plan)
+    return scores + noise * scale if isinstance(scale, Tensor) else scores.add(noise, alpha=scale)
+
+
+def _divergence(plan: Plan, scores: Tensor, visible: Tensor | None) -> Tensor:
+    """Of N(s, σ²) from N(μ₀, σ₀²), summed over the keys that are visible."""
     scale = _number(plan)
     mean = 0.0 if plan.prior_mean is None else plan.prior_mean.to(scores.dtype)
     seen = scores if visible is None else torch.where(visible, scores, 0.0)
@@ -104,8 +112,7 @@ def _variational(plan: Plan, scores: Tensor, visible: Tensor | None) -> Row:
     divergence = (seen - mean) ** 2 / (2 * plan.prior_scale**2) + spread
     if visible is not None:
         divergence = torch.where(visible, divergence, 0.0)
-    noisy = scores if plan.seed is None else scores + random.normal(plan, scores.dtype) * scale
-    return Row(torch.softmax(noisy, -1), noisy, divergence.sum(-1))
+    return divergence.sum(-1)
 
 
 def _number(plan: Plan) -> float | Tensor:

@@ -18,7 +18,7 @@ _LOW = 0xFFFFFFFF
 _GOLDEN = 0x9E3779B9
 _ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B))
 
-DROPOUT, NORMALIZER, NORMALIZER_TOO = 1, 2, 3
+DROPOUT, NORMALIZER = 1, 2
 """Streams: what the bits are for. Bits of different streams have nothing in common."""
 
 
@@ -45,34 +45,33 @@ def bits(plan: Plan, seed: Tensor, stream: int) -> Tensor:
         row = _mix(row ^ (part * _GOLDEN & _LOW))
     mixed = _signed(row)[..., None] ^ _signed(count(keys) * _GOLDEN & _LOW)
     for shift, factor in _ROUNDS:
-        mixed ^= (mixed >> shift) & (_LOW >> shift)
+        mixed ^= (mixed >> shift).bitwise_and_(_LOW >> shift)
         mixed *= factor - (1 << 32 if factor >> 31 else 0)
-    mixed ^= (mixed >> 16) & (_LOW >> 16)
+    mixed ^= (mixed >> 16).bitwise_and_(_LOW >> 16)
     return mixed
 
 
 def kept(plan: Plan) -> Tensor:
-    """Which weights dropout keeps, boolean ``(B, H, Lq, Lk)``: those whose bits, signed, are at least ``p · 2³² − 2³¹``."""
+    """Which weights dropout keeps, boolean ``(B, H, Lq, Lk)``: their bits, signed, are at least ``p·2³² − 2³¹``."""
     assert plan.dropout_seed is not None
     return bits(plan, plan.dropout_seed, DROPOUT) >= round(plan.dropout * 2**32) - 2**31
 
 
-def uniform(plan: Plan, stream: int, dtype: torch.dtype) -> Tensor:
-    """Uniform numbers in (0, 1), multiples of 2⁻²³ and a half, so exact in float32."""
-    assert plan.seed is not None
-    drawn = (bits(plan, plan.seed, stream) >> 9) & (_LOW >> 9)
-    return (drawn.to(dtype) + 0.5) * 2.0**-23
-
-
 def gumbel(plan: Plan, dtype: torch.dtype) -> Tensor:
-    """Standard Gumbel noise: ``−ln(−ln u)``."""
-    return uniform(plan, NORMALIZER, dtype).log_().neg_().log_().neg_()
+    """Standard Gumbel noise, ``−ln(−ln u)``; u has 23 bits and a half, so it is exact in float32 and never 0 or 1."""
+    u = _drawn(plan, dtype).mul_(2.0**-23).add_(0.5 + 2.0**-24)
+    return u.log_().neg_().log_().neg_()
 
 
 def normal(plan: Plan, dtype: torch.dtype) -> Tensor:
-    """Standard normal noise: ``√(−2 ln u) · cos(2π u′)`` (Box and Muller 1958)."""
-    radius = uniform(plan, NORMALIZER, dtype).log_().mul_(-2.0).sqrt_()
-    return radius.mul_(uniform(plan, NORMALIZER_TOO, dtype).mul_(2.0 * math.pi).cos_())
+    """Standard normal noise, ``√2 · erf⁻¹(2u − 1)``, of the same u."""
+    return _drawn(plan, dtype).mul_(2.0**-22).add_(2.0**-23).erfinv_().mul_(math.sqrt(2))
+
+
+def _drawn(plan: Plan, dtype: torch.dtype) -> Tensor:
+    """Whole numbers from −2²² to 2²² − 1."""
+    assert plan.seed is not None
+    return (bits(plan, plan.seed, NORMALIZER) >> 9).to(dtype)
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Attention in plain PyTorch: the definition, which every other backend is tested against.
 
-Shape suffixes: B batch, H query heads, Q queries, K keys, E key width, V value width.
+Shape suffixes: B batch, H query heads, Q queries, K keys, M = Q · K, E key width, V value width.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Whole(NamedTuple):
     Attributes:
         weights: ``(B, H, Lq, Lk)``, before dropout, 0 where a query sees nothing.
         scores: those of the normalizer's log-sum-exp, ``(B, H, Lq, Lk)``.
-        extra: ``(B, H, Lq)``: see `regard.kernels.normalize.Row`; or None.
+        extra: ``(B, H, Lq)``, if asked for: see `regard.kernels.normalize.Row`; or None.
         value: ``(B, H, Lk, Ev)``, without what is masked everywhere and not finite.
         visible: broadcastable to ``(B, H, Lq, Lk)``; None: all.
         seen: broadcastable to ``(B, H, Lq)``: which queries see any key; None: all.
@@ -42,13 +42,13 @@ def refuse(plan: Plan) -> str | None:
     return None
 
 
-def run(plan: Plan, lse: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The output ``(B, H, Lq, Ev)``; the log-sum-exp ``(B, H, Lq)``, if asked for; the normalizer's extra, if any.
+def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The output ``(B, H, Lq, Ev)`` and, if asked for, the log-sum-exp and the normalizer's extra, each ``(B, H, Lq)``.
 
-    What is not there is an empty tensor.
+    What is not asked for is an empty tensor.
     """
     with exact(plan):
-        whole, poison = _whole(plan)
+        whole, poison = _whole(plan, extra)
         weights_BHQK = whole.weights
         if plan.dropout:
             weights_BHQK = torch.where(random.kept(plan), weights_BHQK, 0.0)
@@ -57,14 +57,14 @@ def run(plan: Plan, lse: bool) -> tuple[Tensor, Tensor, Tensor]:
             output_BHQV = output_BHQV / (1 - plan.dropout)
         output_BHQV = _where_seen(whole.seen, output_BHQV, poison)
         nothing = output_BHQV.new_empty(0)
-        extra = nothing if whole.extra is None else _where_seen(whole.seen, whole.extra, poison)
-        return output_BHQV.to(plan.query.dtype), log_sum_exp(whole) if lse else nothing, extra
+        aside = nothing if whole.extra is None else _where_seen(whole.seen, whole.extra, poison)
+        return output_BHQV.to(plan.query.dtype), log_sum_exp(whole) if lse else nothing, aside
 
 
 def weights(plan: Plan) -> Whole:
     """All of one call; its weights are those before dropout."""
     with exact(plan):
-        whole, poison = _whole(plan)
+        whole, poison = _whole(plan, False)
         return whole._replace(weights=_where_seen(whole.seen, whole.weights, poison))
 
 
@@ -88,7 +88,7 @@ def _where_seen(seen_BHQ: Tensor | None, tensor: Tensor, poison_BHQ: Tensor | No
     return tensor if poison_BHQ is None else tensor + poison_BHQ[last]
 
 
-def _whole(plan: Plan) -> tuple[Whole, Tensor | None]:
+def _whole(plan: Plan, extra: bool) -> tuple[Whole, Tensor | None]:
     """What comes of the plan, still without the poison that queries get which see what is not finite."""
     precise = torch.promote_types(plan.query.dtype, torch.float32)
     query, key, value = (t.to(precise) for t in (plan.query, plan.key, plan.value))
@@ -104,17 +104,23 @@ def _whole(plan: Plan) -> tuple[Whole, Tensor | None]:
         key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
     scores_BHQK = _scores(plan, query, key)
     if visible is not None:
-        scores_BHQK = scores_BHQK.masked_fill(~visible, -torch.inf)
+        # In place, a pass less: these scores are new, and nothing before them needs them for its gradient.
+        scores_BHQK = scores_BHQK.masked_fill_(~visible, -torch.inf)
         if seen_BHQ is not None:
             # Zeros, not −∞, where a query sees nothing, so that its row is finite; its output is zeroed later.
-            scores_BHQK = scores_BHQK.masked_fill(~seen_BHQ[..., None], 0.0)
-    row = normalize(plan, scores_BHQK, visible)
+            scores_BHQK = scores_BHQK.masked_fill_(~seen_BHQ[..., None], 0.0)
+    row = normalize(plan, scores_BHQK, visible, extra)
     return Whole(row.weights, row.scores, row.extra, value, visible, seen_BHQ), poison_BHQ
 
 
 def _seen(plan: Plan, visible: Tensor) -> Tensor | None:
     """Which queries see any key; None: all are known to."""
-    seen = visible.any(-1)
+    if plan.visible is None and plan.layout is None:
+        keys = plan.key.shape[2]
+        start, end = 0 if plan.start is None else plan.start, keys if plan.end is None else plan.end
+        seen = torch.as_tensor(end > start)
+    else:
+        seen = visible.any(-1)
     plain = type(seen) is Tensor and seen.device.type == "cpu" and not torch.compiler.is_compiling()
     return None if plain and bool(seen.all()) else seen
 
@@ -140,7 +146,9 @@ def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
         return (query_BHQE * (2 * plan.scale)) @ key_BHKE.mT - norms[0] - norms[1].mT
     assert plan.vector is not None
     hidden_BHQKE = torch.tanh(query_BHQE[..., :, None, :] + key_BHKE[..., None, :, :])
-    return torch.einsum("bhqke,he->bhqk", hidden_BHQKE, plan.vector.to(query_BHQE.dtype))
+    # One matrix-vector product a head: its backward is an outer product, that of an einsum permutes the tensor first.
+    products_BHM = (hidden_BHQKE.flatten(2, 3) @ plan.vector.to(query_BHQE.dtype)[..., None])[..., 0]
+    return products_BHM.view(hidden_BHQKE.shape[:4])
 
 
 def _relative(plan: Plan, relative: Tensor) -> Tensor:

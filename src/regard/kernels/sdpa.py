@@ -36,8 +36,8 @@ def refuse(plan: Plan) -> str | None:
     return None
 
 
-def run(plan: Plan, lse: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """As `regard.kernels.reference.run`; a log-sum-exp costs another pass."""
+def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """As `regard.kernels.reference.run`; a log-sum-exp costs another pass, and softmax has no extra."""
     with reference.exact(plan):
         nothing = plan.query.new_empty(0)
         return _output(plan), _lse(plan) if lse else nothing, nothing

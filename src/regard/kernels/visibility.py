@@ -43,9 +43,9 @@ def guarded(plan: Plan, visible: Tensor, key: Tensor, value: Tensor) -> tuple[Te
     Returns:
         Key, value, and what is to be added to the outputs, ``(B, H, Lq)``; None where all is known to be finite.
     """
-    poison = _nonfinite(key) + _nonfinite(value)
+    poison = nonfinite(key) + nonfinite(value)
     finite = torch.isfinite(poison)
-    if _all_true(finite):
+    if all_true(finite):
         return key, value, None
     key, value = (torch.where(finite[..., None], tensor, 0.0) for tensor in (key, value))
     bad = (~finite).repeat_interleave(plan.query.shape[1] // max(1, key.shape[1]), 1)
@@ -53,14 +53,14 @@ def guarded(plan: Plan, visible: Tensor, key: Tensor, value: Tensor) -> tuple[Te
     return key, value, torch.where(spoilt, torch.nan, 0.0).to(key.dtype)
 
 
-def _nonfinite(tensor: Tensor) -> Tensor:
+def nonfinite(tensor: Tensor) -> Tensor:
     """0 for each vector along the last dimension, NaN where an entry is NaN or infinite."""
     width = tensor.shape[-1]
     # A mean, as a matrix product: it cannot overflow, and reads the tensor once.
     return tensor.detach() @ tensor.new_full((width,), 0.5 / max(1, width)) * 0
 
 
-def _all_true(tensor: Tensor) -> bool:
+def all_true(tensor: Tensor) -> bool:
     """Whether all is known to be true; False where looking costs a wait (a GPU) or cannot be done (a graph)."""
     plain = type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
     return plain and bool(tensor.all())

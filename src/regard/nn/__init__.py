@@ -1,10 +1,34 @@
 """Layers built from `regard.attention`, and what recurrent models need beside them."""
 
 from regard.nn.additive import AdditiveAttention
+from regard.nn.cache import KVCache
 from regard.nn.cross_entropy import linear_cross_entropy
 from regard.nn.dropout import SequenceDropout
 from regard.nn.gru import GRU
+from regard.nn.learnt import Learnt
 from regard.nn.luong import LuongAttention
+from regard.nn.multihead import MultiHeadAttention
+from regard.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
+from regard.nn.projected import HardAttention, SoftAttention, VariationalAttention, reinforce
+from regard.nn.scaling import Scaling
 from regard.nn.step_linear import StepLinear
 
-__all__ = ["GRU", "AdditiveAttention", "LuongAttention", "SequenceDropout", "StepLinear", "linear_cross_entropy"]
+__all__ = [
+    "GRU",
+    "AdditiveAttention",
+    "HardAttention",
+    "KVCache",
+    "LearnedPositions",
+    "Learnt",
+    "LuongAttention",
+    "MultiHeadAttention",
+    "Rotary",
+    "Scaling",
+    "SequenceDropout",
+    "SinusoidalPositions",
+    "SoftAttention",
+    "StepLinear",
+    "VariationalAttention",
+    "linear_cross_entropy",
+    "reinforce",
+]

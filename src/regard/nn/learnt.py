@@ -1,0 +1,55 @@
+"""Values of `regard` whose tensors are learnt: the layer's own parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from regard.attend import Dropout, Hard, Normalizer, Softmax, Variational
+
+Value = TypeVar("Value")
+
+
+class Learnt(nn.Module, Generic[Value]):
+    """A score, bias or normalizer made anew at each call from parameters.
+
+    ``Learnt(Cosine, scale=torch.full((heads,), 10.0))``, ``Learnt(RelativeBias, table=torch.zeros(heads, 32))``,
+    ``Learnt(Softmax, sink=torch.zeros(heads))``,
+    ``Learnt(lambda raw: Entmax(1 + torch.sigmoid(raw)), raw=torch.zeros(()))``.
+
+    Args:
+        make: the value's class, or a function that makes it.
+        tensors: its arguments by name, as they are at first; each becomes a parameter of that name.
+    """
+
+    def __init__(self, make: Callable[..., Value], **tensors: Tensor):
+        super().__init__()
+        self.make = make
+        for name, tensor in tensors.items():
+            self.register_parameter(name, nn.Parameter(tensor.detach().clone()))
+
+    def forward(self) -> Value:
+        """The value, of the parameters as they are now."""
+        return self.make(**dict(self.named_parameters(recurse=False)))
+
+
+def value_of(given: Any) -> Any:
+    """The value itself, or what a `Learnt` makes."""
+    return given() if isinstance(given, Learnt) else given
+
+
+def row_of(given: Normalizer | Learnt[Normalizer], dropout: float, training: bool) -> Normalizer:
+    """The normalizer of a layer in training or in evaluation, where nothing is drawn or dropped."""
+    made: Normalizer = value_of(given)
+    if isinstance(made, Hard | Variational):
+        made = replace(made, training=training and made.training)
+    if isinstance(made, Dropout):
+        return made if training else made.normalizer
+    return Dropout(made, dropout) if training and dropout else made
+
+
+SOFTMAX = Softmax()
+"""What layers normalize with unless told otherwise."""

@@ -1,0 +1,33 @@
+"""What the layers share: a view only where one is asked for, and inputs of three dimensions for a single head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from regard.attend import Look, Mask, Score, View, attention
+
+
+def attend_heads(
+    query: Tensor, key: Tensor, value: Tensor, look: Look | None, **options: Any
+) -> tuple[Tensor, View | None]:
+    """`regard.attention` over ``(B, H, L, width)``: output and view, None without ``look``."""
+    if look is None:
+        return attention(query, key, value, **options), None
+    return attention(query, key, value, look=look, **options)
+
+
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    score: Score,
+    mask: Mask | Tensor | None,
+    look: Look | None,
+    **options: Any,
+) -> tuple[Tensor, View | None]:
+    """`regard.attention` over ``(B, L, width)``: the context ``(B, Lq, Ev)`` and the view, None without ``look``."""
+    heads = query[:, None], key[:, None], value[:, None]
+    output, view = attend_heads(*heads, look, score=score, mask=mask, **options)
+    return output[:, 0], view

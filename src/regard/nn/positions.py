@@ -1,0 +1,164 @@
+"""Where a token stands, told to the model: added to its features, or turned into its query and key."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from regard.nn.scaling import Scaling
+
+
+class SinusoidalPositions(nn.Module):
+    """``x_p + [sin(p·w_0), cos(p·w_0), sin(p·w_1), …]``, ``w_i = base^(−2i/width)`` (Vaswani et al. 2017,
+    arXiv:1706.03762).
+
+    Nothing is learnt, and any position has its vector.
+
+    Args:
+        width: of the features; even.
+        base: the longest wave is 2π · base positions.
+
+    Raises:
+        ValueError: ``width`` is not even and positive, or ``base`` is not above 1.
+    """
+
+    def __init__(self, width: int, base: float = 10_000.0):
+        super().__init__()
+        self.width, self.base = _even("width", width), _above("base", base, 1)
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """Add to ``x`` ``(…, L, width)`` the positions from ``start`` on."""
+        return x + self.at(torch.arange(start, start + x.shape[-2], device=x.device)).to(x.dtype)
+
+    def at(self, positions: Tensor) -> Tensor:
+        """The vectors of ``positions`` ``(…)``, float32 ``(…, width)``."""
+        rates = torch.exp(torch.arange(0, self.width, 2, device=positions.device) * (-math.log(self.base) / self.width))
+        angles = positions[..., None].float() * rates
+        return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
+
+
+class LearnedPositions(nn.Module):
+    """A learnt vector a position, added (Gehring et al. 2017, arXiv:1705.03122; as in BERT and GPT-2).
+
+    Args:
+        length: the number of positions.
+        width: of the features.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+
+    def __init__(self, length: int, width: int):
+        super().__init__()
+        if min(length, width) < 1:
+            raise ValueError(f"length and width must be positive, got {length}, {width}")
+        self.weight = nn.Parameter(torch.empty(length, width))
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """Add to ``x`` ``(…, L, width)`` the positions from ``start`` on.
+
+        Raises:
+            ValueError: ``x`` reaches beyond the last position.
+        """
+        end = start + x.shape[-2]
+        if not 0 <= start <= end <= len(self.weight):
+            raise ValueError(f"x: reaches to position {end}, and only {len(self.weight)} positions have a vector")
+        return x + self.weight[start:end]
+
+
+class Rotary(nn.Module):
+    """Queries and keys turned by an angle that grows with the position, so that their product goes by the distance.
+
+    Su et al. 2021 (arXiv:2104.09864): feature pair i of position p is turned by ``p · base^(−2i/width)``.
+
+    Args:
+        width: of a head.
+        base: 10,000 in the paper.
+        turned: how many of the features are turned, the first ones (GPT-NeoX, "partial"); None: all. Even.
+        interleaved: whether a pair is two features side by side, as in the paper and GPT-J, or one of each half, as in
+            GPT-NeoX and Llama.
+        scaling: how a longer context than that of the training is fitted in: see `regard.nn.Scaling`; None: not.
+
+    Raises:
+        ValueError: ``width`` or ``turned`` is not even and positive, or ``base`` is not above 1.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        base: float = 10_000.0,
+        turned: int | None = None,
+        interleaved: bool = False,
+        scaling: Scaling | None = None,
+    ):
+        super().__init__()
+        self.width, self.base, self.interleaved = width, _above("base", base, 1), interleaved
+        self.turned = _even("width" if turned is None else "turned", width if turned is None else turned)
+        if self.turned > width:
+            raise ValueError(f"turned: must be at most width, {width}, got {turned}")
+        self.scaling = scaling
+
+    def forward(self, x: Tensor, start: int = 0, *, positions: Tensor | None = None) -> Tensor:
+        """Turn queries or keys.
+
+        Args:
+            x: ``(B, H, L, width)``, or without leading dimensions.
+            start: the position of the first.
+            positions: int64 ``(L,)`` or ``(B, L)``, instead of those from ``start`` on.
+
+        Returns:
+            As ``x``, computed in float32 (float64 for float64).
+
+        Raises:
+            ValueError: ``x`` has another width, or ``positions`` another length.
+        """
+        if x.shape[-1] != self.width:
+            raise ValueError(f"x: expected width {self.width}, got shape {tuple(x.shape)}")
+        if positions is None:
+            positions = torch.arange(start, start + x.shape[-2], device=x.device)
+        if positions.shape[-1] != x.shape[-2] or positions.dim() not in (1, 2):
+            raise ValueError(
+                f"positions: expected ({x.shape[-2]},) or (B, {x.shape[-2]}), got {tuple(positions.shape)}"
+            )
+        cos, sin = self._angles(positions, torch.promote_types(x.dtype, torch.float32))
+        if positions.dim() == 2:
+            cos, sin = cos[:, None], sin[:, None]
+        head, rest = x[..., : self.turned].to(cos.dtype), x[..., self.turned :]
+        if self.interleaved:
+            one, two = head.unflatten(-1, (-1, 2)).unbind(-1)
+            turned = torch.stack([one * cos - two * sin, two * cos + one * sin], -1).flatten(-2)
+        else:
+            one, two = head.chunk(2, -1)
+            turned = torch.cat([one * cos - two * sin, two * cos + one * sin], -1)
+        return torch.cat([turned.to(x.dtype), rest], -1)
+
+    def _angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosines and sines, each ``(…, turned / 2)``."""
+        steps = torch.arange(0, self.turned, 2, device=positions.device, dtype=dtype)
+        rates = self.base ** (-steps / self.turned)
+        factor = 1.0
+        if self.scaling is not None:
+            longest = int(positions.max()) + 1 if self.scaling.needs_length and positions.numel() else 0
+            rates, factor = self.scaling.apply(rates, self.base, self.turned, longest)
+        angles = positions[..., None].to(dtype) * rates
+        return angles.cos() * factor, angles.sin() * factor
+
+    def extra_repr(self) -> str:
+        """What the module prints."""
+        return f"{self.width}, base={self.base:g}, turned={self.turned}, interleaved={self.interleaved}"
+
+
+def _even(name: str, number: int) -> int:
+    if number < 2 or number % 2:
+        raise ValueError(f"{name}: must be even and positive, got {number}")
+    return number
+
+
+def _above(name: str, number: float, least: float) -> float:
+    if not number > least:
+        raise ValueError(f"{name}: must be above {least}, got {number}")
+    return number

@@ -1,0 +1,162 @@
+"""Single-head attention over a memory with projections of its own: soft, hard and variational."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from regard.attend import Dot, Hard, Look, Mask, Normalizer, Score, Variational, View
+from regard.nn.learnt import SOFTMAX, Learnt, row_of, value_of
+from regard.nn.looked import attend
+
+_DOT = Dot()
+
+
+class SoftAttention(nn.Module):
+    """``softmax(score(W_q x, W_k m)) W_v m``: what a query needs of a memory, as a mean.
+
+    Args:
+        width: of queries and context.
+        memory_width: of the memory; None: ``width``.
+        key_width: d_k, of projected queries and keys; None: ``width / 2``.
+        score: any score, or a `Learnt` one.
+        normalizer: any normalizer, or a `Learnt` one.
+        dropout: the probability that a weight is dropped in training.
+
+    Raises:
+        ValueError: a size is not positive, or ``dropout`` is out of range.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        memory_width: int | None = None,
+        *,
+        key_width: int | None = None,
+        score: Score | Learnt[Score] = _DOT,
+        normalizer: Normalizer | Learnt[Normalizer] = SOFTMAX,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        memory_width = width if memory_width is None else memory_width
+        key_width = max(1, width // 2) if key_width is None else key_width
+        if min(width, memory_width, key_width) < 1:
+            raise ValueError(f"widths must be positive, got {width}, {memory_width}, {key_width}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: must be at least 0 and below 1, got {dropout}")
+        self.query = nn.Linear(width, key_width, bias=False)
+        self.key = nn.Linear(memory_width, key_width, bias=False)
+        self.value = nn.Linear(memory_width, width, bias=False)
+        self.score, self.normalizer, self.dropout = score, normalizer, dropout
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Tensor | None = None,
+        *,
+        mask: Mask | Tensor | None = None,
+        look: Look | None = None,
+    ) -> tuple[Tensor, View | None]:
+        """Attend.
+
+        Args:
+            query: ``(B, Lq, width)``.
+            memory: ``(B, Lk, memory_width)``; None: the queries themselves.
+            mask: as in `regard.attention`, with one head.
+            look: what to see of the weights.
+
+        Returns:
+            The context ``(B, Lq, width)`` and the view, None without ``look``.
+        """
+        memory = query if memory is None else memory
+        return attend(
+            self.query(query), self.key(memory), self.value(memory), value_of(self.score), mask, look,
+            normalizer=row_of(self.normalizer, self.dropout, self.training),
+        )  # fmt: skip
+
+
+class HardAttention(SoftAttention):
+    """One key a query (Xu et al. 2015, arXiv:1502.03044); in evaluation that of the largest score.
+
+    With ``"reinforce"`` the scores learn from ``reinforce(cost, view.log_prob, …)`` added to the loss; the other
+    estimators need nothing but the loss. See `regard.Hard`.
+
+    Args:
+        width: of queries and context.
+        memory_width: of the memory; None: ``width``.
+        key_width: d_k; None: ``width / 2``.
+        estimator: how the choice gets its gradient.
+        temperature: of the softmax that is drawn from.
+        score: any score, or a `Learnt` one.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        memory_width: int | None = None,
+        *,
+        key_width: int | None = None,
+        estimator: Literal["gumbel", "reinforce", "straight-through"] = "gumbel",
+        temperature: float = 1.0,
+        score: Score | Learnt[Score] = _DOT,
+    ):
+        row = Hard(estimator, temperature)
+        super().__init__(width, memory_width, key_width=key_width, score=score, normalizer=row)
+
+
+class VariationalAttention(SoftAttention):
+    """Latent weights: softmax of scores with learnt Gaussian noise (Fan et al. 2020, arXiv:2010.10604).
+
+    ``Look(kl=True)`` gives the divergence from the prior N(0, ``prior_scale``²) of each query: add its mean to the loss
+    with a factor that grows from 0. Evaluation uses the mean scores.
+
+    Args:
+        width: of queries and context.
+        memory_width: of the memory; None: ``width``.
+        key_width: d_k; None: ``width / 2``.
+        scale: of the noise at first; it is learnt, through its logarithm.
+        prior_scale: standard deviation of the prior.
+        score: any score, or a `Learnt` one.
+
+    Raises:
+        ValueError: a size, ``scale`` or ``prior_scale`` is not positive.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        memory_width: int | None = None,
+        *,
+        key_width: int | None = None,
+        scale: float = 0.5,
+        prior_scale: float = 1.0,
+        score: Score | Learnt[Score] = _DOT,
+    ):
+        if min(scale, prior_scale) <= 0:
+            raise ValueError(f"scale and prior_scale must be positive, got {scale}, {prior_scale}")
+
+        def make(log_scale: Tensor) -> Normalizer:
+            return Variational(log_scale.exp(), prior_scale=prior_scale)
+
+        row: Learnt[Normalizer] = Learnt(make, log_scale=torch.tensor(scale).log())
+        super().__init__(width, memory_width, key_width=key_width, score=score, normalizer=row)
+
+
+def reinforce(cost: Tensor, log_prob: Tensor, baseline: Tensor | float) -> Tensor:
+    """What to add to the loss so that `Hard` choices learn from what they cost (Williams 1992; Xu et al. 2015, equation
+    12).
+
+    Args:
+        cost: what the choice cost, of the shape of ``log_prob`` or broadcastable to it; its gradient is not used here.
+        log_prob: ``view.log_prob``.
+        baseline: what was to be expected, such as a running mean of the cost: it lessens the variance, not the mean.
+
+    Returns:
+        The mean of ``(cost − baseline) · log_prob``.
+    """
+    return ((cost - baseline).detach() * log_prob).mean()

@@ -1,0 +1,325 @@
+"""Layers with projections, positions and caches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from regard import (
+    Additive,
+    ALiBi,
+    Causal,
+    Cosine,
+    Dropout,
+    Entmax,
+    Hard,
+    Lengths,
+    Look,
+    RelativeBias,
+    Softmax,
+    Sparsemax,
+    Window,
+    attention,
+)  # fmt: skip
+from regard.nn import (
+    HardAttention,
+    KVCache,
+    LearnedPositions,
+    Learnt,
+    MultiHeadAttention,
+    Rotary,
+    Scaling,
+    SinusoidalPositions,
+    SoftAttention,
+    VariationalAttention,
+    reinforce,
+)  # fmt: skip
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# MultiHeadAttention
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("memory_width", [None, 5])
+def test_from_torch_gives_pytorchs_output_and_weights(bias: bool, memory_width: int | None) -> None:
+    torch.manual_seed(0)
+    theirs = nn.MultiheadAttention(12, 3, bias=bias, kdim=memory_width, vdim=memory_width, batch_first=True).double()
+    if bias:
+        nn.init.normal_(theirs.in_proj_bias)
+        nn.init.normal_(theirs.out_proj.bias)
+    ours = MultiHeadAttention.from_torch(theirs)
+    query, memory = rand(2, 4, 12), rand(2, 7, memory_width or 12, seed=1)
+    lengths = torch.tensor([7, 3])
+    hidden = torch.arange(7)[None] >= lengths[:, None]
+    expected, weights = theirs(query, memory, memory, key_padding_mask=hidden, average_attn_weights=False)
+    output, view = ours(query, memory, mask=Lengths(lengths), look=Look(rows=slice(None)))
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(view.rows, weights)
+    if memory_width is None:
+        barred = nn.Transformer.generate_square_subsequent_mask(4, dtype=torch.float64)
+        causal = theirs(query, query, query, attn_mask=barred, is_causal=True)[0]
+        torch.testing.assert_close(ours(query, mask=Causal())[0], causal)
+
+
+def test_from_torch_refuses_what_it_cannot_reproduce() -> None:
+    with pytest.raises(ValueError, match="add_bias_kv and add_zero_attn have no counterpart"):
+        MultiHeadAttention.from_torch(nn.MultiheadAttention(4, 2, add_zero_attn=True))
+    with pytest.raises(ValueError, match="kdim and vdim must be equal, got 3 and 5"):
+        MultiHeadAttention.from_torch(nn.MultiheadAttention(4, 2, kdim=3, vdim=5))
+
+
+def test_heads_of_other_widths_and_groups_are_the_formula() -> None:
+    torch.manual_seed(1)
+    layer = MultiHeadAttention(10, 4, key_heads=2, head_width=3, value_width=5, memory_width=7).double()
+    query, key, value = rand(2, 6, 10), rand(2, 8, 7, seed=1), rand(2, 8, 7, seed=2)
+    output, view = layer(query, key, value, look=Look(norms=layer.projections()))
+    assert view.norms.value.shape == (2, 4, 8)
+    merged = []
+    for head in range(4):
+        q = layer.query(query)[..., 3 * head : 3 * head + 3]
+        k = layer.key(key)[..., 3 * (head // 2) : 3 * (head // 2) + 3]
+        v = layer.value(value)[..., 5 * (head // 2) : 5 * (head // 2) + 5]
+        merged.append(torch.softmax(q @ k.mT / 3**0.5, -1) @ v)
+        norms = (v @ layer.output.weight[:, 5 * head : 5 * head + 5].T).norm(dim=-1)
+        torch.testing.assert_close(view.norms.value[:, head], norms)
+    torch.testing.assert_close(output, layer.output(torch.cat(merged, -1)))
+
+
+LAYERS = {
+    "plain": {},
+    "cosine": {"score": Learnt(Cosine, scale=torch.full((4,), 3.0))},
+    "additive": {"score": Learnt(Additive, v=rand(3).float())},
+    "t5": {"score_bias": Learnt(RelativeBias, table=rand(4, 8).float())},
+    "alibi": {"score_bias": ALiBi()},
+    "entmax": {"normalizer": Learnt(lambda raw: Entmax(1 + torch.sigmoid(raw)), raw=torch.zeros(()))},
+    "sparsemax, dropout": {"normalizer": Sparsemax(), "dropout": 0.1},
+    "sink": {"normalizer": Learnt(Softmax, sink=torch.zeros(4))},
+    "rotary": {"position": Rotary(4), "head_width": 4},
+    "position in the key": {"key_position": LearnedPositions(20, 3)},
+    "grouped": {"key_heads": 2},
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_any_mechanism_trains_and_decodes_with_a_cache(name: str) -> None:
+    torch.manual_seed(2)
+    layer = MultiHeadAttention(12, 4, **LAYERS[name]).double()
+    x = rand(2, 9, 12)
+    layer(x, mask=Causal())[0].square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+    layer.eval()
+    full, cache = layer(x, mask=Causal())[0], KVCache(2)
+    parts = [layer(x[:, a:b], cache=cache)[0] for a, b in [(0, 4), (4, 5), (5, 7), (7, 8), (8, 9)]]
+    torch.testing.assert_close(torch.cat(parts, 1), full, rtol=1e-13, atol=1e-14)
+
+
+def test_dropout_and_draws_are_for_training_only() -> None:
+    x = rand(1, 5, 8)
+    for layer in (
+        MultiHeadAttention(8, 2, dropout=0.5),
+        MultiHeadAttention(8, 2, normalizer=Hard()),
+        MultiHeadAttention(8, 2, normalizer=Dropout(Softmax(), 0.5)),
+    ):
+        layer.double()
+        assert not torch.equal(layer(x)[0], layer(x)[0])
+        layer.eval()
+        assert torch.equal(layer(x)[0], layer(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"width": 10, "heads": 3}, "width: must be a positive multiple of heads, 3"),
+        ({"width": 12, "heads": 4, "key_heads": 3}, "key_heads: must divide heads, 4, got 3"),
+        ({"width": 12, "heads": 4, "dropout": 1.0}, "dropout: must be at least 0 and below 1"),
+        ({"width": 12, "heads": 4, "memory_width": 0}, "must be positive, got 3, 3, 0"),
+    ],
+)
+def test_wrong_sizes_are_refused(arguments: dict[str, int], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        MultiHeadAttention(**arguments)
+
+
+def test_a_cache_is_for_causal_self_attention() -> None:
+    layer, x = MultiHeadAttention(8, 2), torch.zeros(1, 3, 8)
+    with pytest.raises(ValueError, match="cache: is for self-attention"):
+        layer(x, x, cache=KVCache())
+    with pytest.raises(ValueError, match=r"mask: with a cache it must be None or Causal\(\), got Lengths"):
+        layer(x, mask=Lengths(torch.tensor([3])), cache=KVCache())
+
+
+# The single-head layers
+
+
+def test_soft_attention_is_the_formula() -> None:
+    torch.manual_seed(3)
+    layer = SoftAttention(10, 7).double()
+    query, memory = rand(2, 3, 10), rand(2, 5, 7, seed=1)
+    assert layer.query.out_features == 5
+    weights = torch.softmax(layer.query(query) @ layer.key(memory).mT / 5**0.5, -1)
+    output, view = layer(query, memory, look=Look(rows=slice(None)))
+    torch.testing.assert_close(output, weights @ layer.value(memory))
+    torch.testing.assert_close(view.rows[:, 0], weights)
+    assert layer(query, memory)[1] is None
+
+
+@pytest.mark.parametrize("estimator", ["gumbel", "reinforce", "straight-through"])
+def test_hard_attention_takes_one_key(estimator: str) -> None:
+    torch.manual_seed(3)
+    layer = HardAttention(8, estimator=estimator).double()
+    x = rand(2, 5, 8)
+    _, view = layer(x, look=Look(rows=slice(None), log_prob=True))
+    assert torch.equal(view.rows.sort(-1).values, torch.eye(5)[-1].expand(2, 1, 5, 5).double())
+    reinforce(rand(2, 1, 5), view.log_prob, 0.5).backward()
+    assert layer.query.weight.grad.abs().sum() > 0
+    layer.eval()
+    scores = layer.query(x) @ layer.key(x).mT
+    torch.testing.assert_close(layer(x)[0], layer.value(x).gather(1, scores.argmax(-1)[..., None].expand(-1, -1, 8)))
+
+
+def test_variational_attention_learns_its_noise() -> None:
+    torch.manual_seed(3)
+    layer, x = VariationalAttention(8, scale=0.3, prior_scale=2.0).double(), rand(2, 5, 8)
+    output, view = layer(x, look=Look(kl=True))
+    (output.square().mean() + view.kl.mean()).backward()
+    assert layer.normalizer.log_scale.grad.abs() > 0
+    assert (view.kl > 0).all()
+    layer.eval()
+    weights = torch.softmax(layer.query(x) @ layer.key(x).mT / 2, -1)
+    torch.testing.assert_close(layer(x)[0], weights @ layer.value(x))
+
+
+# Positions
+
+
+def test_sinusoidal_positions_are_the_formula() -> None:
+    found = SinusoidalPositions(6)(torch.zeros(4, 6), start=3)
+    for at in range(4):
+        for i in range(3):
+            angle = torch.tensor((3 + at) / 10_000 ** (2 * i / 6))
+            torch.testing.assert_close(found[at, 2 * i : 2 * i + 2], torch.stack([angle.sin(), angle.cos()]))
+
+
+@pytest.mark.parametrize("interleaved", [True, False])
+@pytest.mark.parametrize("turned", [None, 4])
+def test_rotary_is_the_rotation_of_its_pairs(interleaved: bool, turned: int | None) -> None:
+    rotary = Rotary(8, turned=turned, interleaved=interleaved, base=100.0)
+    x, count = rand(2, 3, 5, 8), turned or 8
+    found = rotary(x, 2)
+    for p in range(5):
+        for i in range(count // 2):
+            pair = [2 * i, 2 * i + 1] if interleaved else [i, i + count // 2]
+            angle = torch.tensor((p + 2) * 100.0 ** (-2 * i / count), dtype=torch.float64)
+            matrix = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)
+            torch.testing.assert_close(found[..., p, pair], x[..., p, pair] @ matrix.T)
+    assert torch.equal(found[..., count:], x[..., count:])
+
+
+def test_rotary_products_go_by_the_distance() -> None:
+    rotary, q, k = Rotary(8), rand(1, 8), rand(1, 8, seed=1)
+    near, far = (rotary(q, at) @ rotary(k, at - 3).T for at in (3, 900))
+    torch.testing.assert_close(near, far)
+    at = torch.tensor([[0, 0, 1], [5, 6, 7]])
+    x = rand(2, 4, 3, 8)
+    torch.testing.assert_close(rotary(x, positions=at)[1], rotary(x[1], 5))
+
+
+def test_scaling_rules() -> None:
+    base = 10_000.0 ** (-torch.arange(0, 64, 2, dtype=torch.float64) / 64)
+    linear, factor = Scaling("linear", 4.0).apply(base, 1e4, 64, 0)
+    torch.testing.assert_close(linear, base / 4)
+    assert factor == 1.0
+    ntk, _ = Scaling("ntk", 4.0).apply(base, 1e4, 64, 0)
+    torch.testing.assert_close(ntk[[0, -1]], base[[0, -1]] / torch.tensor([1.0, 4.0]))
+    dynamic = Scaling("dynamic", 4.0, trained=100)
+    assert torch.equal(dynamic.apply(base, 1e4, 64, 100)[0], base)
+    torch.testing.assert_close(dynamic.apply(base, 1e4, 64, 200)[0][-1], base[-1] / (4.0 * 2 - 3))
+    for kind in ("yarn", "llama3"):
+        changed, factor = Scaling(kind, 8.0, trained=2048).apply(base, 1e4, 64, 0)
+        ratio = base / changed
+        torch.testing.assert_close(ratio[[0, -1]], torch.tensor([1.0, 8.0], dtype=torch.float64))
+        assert (ratio.diff() >= -1e-12).all()
+        assert factor == (pytest.approx(1.2079, abs=1e-4) if kind == "yarn" else 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: SinusoidalPositions(7), "width: must be even and positive, got 7"),
+        (lambda: LearnedPositions(0, 4), "length and width must be positive"),
+        (lambda: LearnedPositions(4, 4)(torch.zeros(3, 4), 2), "x: reaches to position 5, and only 4"),
+        (lambda: Rotary(8, turned=10), "turned: must be at most width, 8, got 10"),
+        (lambda: Rotary(8, turned=3), "turned: must be even"),
+        (lambda: Rotary(8, base=0.5), "base: must be above 1"),
+        (lambda: Rotary(8)(torch.zeros(3, 6)), "x: expected width 8"),
+        (lambda: Rotary(8)(torch.zeros(3, 8), positions=torch.arange(4)), r"positions: expected \(3,\) or \(B, 3\)"),
+        (lambda: Scaling("cubic", 2.0), "kind: expected linear, ntk"),
+        (lambda: Scaling("linear", 0.5), "factor: must be at least 1"),
+        (lambda: Scaling("yarn", 2.0), "trained: yarn needs the length"),
+        (lambda: Scaling("yarn", 2.0, 100, fast=0.5), "fast: must be above slow"),
+        (lambda: KVCache(0), "length: must be positive"),
+        (lambda: KVCache(window=0), "window: must be positive"),
+        (lambda: SoftAttention(0), "widths must be positive"),
+        (lambda: SoftAttention(4, dropout=1.5), "dropout: must be at least 0"),
+        (lambda: VariationalAttention(4, scale=0.0), "scale and prior_scale must be positive"),
+    ],
+)
+def test_wrong_positions_and_layers_are_refused(make: object, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+# Caches
+
+
+@pytest.mark.parametrize("window", [None, 1, 4])
+@pytest.mark.parametrize("length", [1, 3, 64])
+def test_a_step_with_a_cache_is_the_full_pass(window: int | None, length: int) -> None:
+    q, k, v = rand(2, 4, 23, 8), rand(2, 2, 23, 8, seed=1), rand(2, 2, 23, 5, seed=2)
+    mask = Causal() if window is None else Window(window - 1, 0)
+    full, cache, at = attention(q, k, v, mask=mask), KVCache(length, window=window), 0
+    for steps in (1, 3, 1, 1, 7, 1, 1, 1, 1, 4, 1, 1):
+        part = slice(at, at + steps)
+        step = cache.append(k[:, :, part], v[:, :, part])
+        output = attention(q[:, :, part], step.key, step.value, mask=step.mask)
+        torch.testing.assert_close(output, full[:, :, part], rtol=0, atol=4e-15)
+        # The same step without a cache: the same product of the same numbers, so the same bits.
+        first = at + steps - step.key.shape[2]
+        again = attention(q[:, :, part], k[:, :, first : at + steps], v[:, :, first : at + steps], mask=step.mask)
+        assert torch.equal(output, again)
+        at += steps
+    assert cache.position == at == 23
+    assert len(cache) == (23 if window is None else window)
+
+
+def test_a_window_keeps_memory_constant_and_a_fixed_cache_refuses() -> None:
+    cache = KVCache(8, window=4)
+    for _ in range(1000):
+        cache.append(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2))
+    assert cache.capacity == 8
+    fixed = KVCache(3, grow=False)
+    fixed.append(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
+    with pytest.raises(ValueError, match="key: the cache has room for 3 keys and may not grow, 4 are needed"):
+        fixed.append(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
+    assert len(fixed) == 2
+    with pytest.raises(ValueError, match=r"key: the cache holds \(1, 1, n, 2\), got \(1, 1, 1, 3\)"):
+        fixed.append(torch.ones(1, 1, 1, 3), torch.ones(1, 1, 1, 2))
+    with pytest.raises(ValueError, match=r"value: the cache holds torch.float32 on cpu, got torch.float64"):
+        fixed.append(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2).double())
+    with pytest.raises(ValueError, match="key and value: expected"):
+        fixed.append(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 2, 2))
+
+
+def test_selected_rows_go_their_own_way() -> None:
+    cache = KVCache(2)
+    cache.append(rand(2, 1, 3, 4), rand(2, 1, 3, 4))
+    beams = cache.select(torch.tensor([1, 1, 0]))
+    step = beams.append(rand(3, 1, 1, 4, seed=1), rand(3, 1, 1, 4, seed=1))
+    assert torch.equal(step.key[0, :, :3], rand(2, 1, 3, 4)[1])
+    assert torch.equal(step.key[2, :, :3], rand(2, 1, 3, 4)[0])
+    assert (len(cache), len(beams)) == (3, 4)
