@@ -70,8 +70,8 @@ def train(layer: SoftAttention, steps: int) -> Copier:
             baseline = 0.9 * baseline + 0.1 * float(loss.detach()) if step else float(loss.detach())
             loss = loss + reinforce(costs[:, None, None], view.log_prob, baseline)
         if latent:
-            # The annealed factor of the divergence: none at first, so that the scores find the key before the prior
-            holds them. loss = loss + 1e-3 * min(1.0, step / steps) * view.kl.mean()
+            # None of the divergence at first: the scores are to find the key before the prior holds them.
+            loss = loss + 1e-3 * min(1.0, step / steps) * view.kl.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
