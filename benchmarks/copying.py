@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from machine import machine
 from torch import Tensor, nn
 
 from regard import Look, Sparsemax
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help=f"batches of {BATCH}")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    print(machine())
     print(f"{'layer':<24} {'copied':>8} {'weight on the mark':>20} {'seconds':>8}")
     for name, make in LAYERS.items():
         torch.manual_seed(options.seed)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from machine import machine
+
 import mechanisms
 import plain
 from mechanisms import CASES, Case, Sizes
@@ -87,8 +89,7 @@ def main() -> None:
     parser.add_argument("--backend", default=None, help="the backend that runs ours; else the one that is chosen")
     options = parser.parse_args()
     keep_freed_memory()  # for both sides: else what they take turns in is page faults
-    capability, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
-    print(f"torch {torch.__version__}, {threads} threads, {capability}, float32; milliseconds")
+    print(f"{machine()}; float32, milliseconds")
     heads = " ".join(f"{name:>8}" for name in ("forward", "plain", "both", "plain"))
     print(f"{'mechanism':<40} {'mask':<7} {'backend':<10} {heads}  ours / plain")
     worst = (0.0, "")

@@ -10,13 +10,13 @@ same random batches; they take turns, and medians are compared.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from machine import machine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -157,16 +157,6 @@ def profile(step: Callable[[tuple[Tensor, ...]], int]) -> list[str]:
     events = sorted(found.key_averages(), key=lambda event: -event.self_cpu_time_total)
     total = sum(event.self_cpu_time_total for event in events)
     return [f"{e.self_cpu_time_total / total:6.1%}  {e.count // 3:5} calls a step  {e.key}" for e in events[:14]]
-
-
-def machine() -> str:
-    """One line on where this ran."""
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
-        if line.startswith("model name"):
-            model = line.split(":")[1].strip()
-    capability = torch.backends.cpu.get_cpu_capability()
-    return f"{model}, {torch.get_num_threads()} threads, {capability}, torch {torch.__version__}"
 
 
 def _regard() -> RNNTranslator:

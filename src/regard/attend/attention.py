@@ -119,7 +119,7 @@ def lower(
     query, key, value = (t[(None,) * (4 - rank)] for t in (query, key, value))
     shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
     visible = Visible() if mask is None else as_mask(mask).lower(shape, query.device)
-    prepared = score.prepare(query, key)
+    prepared = score.prepare(query, key, mask is not None)
     biases = lower_bias(bias, shape, query)
     row = normalizer.lower(shape, query)
     if biases.bias is not None:

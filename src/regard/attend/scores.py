@@ -38,7 +38,7 @@ class Dot:
 
     scale: float | None = None
 
-    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+    def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``scale`` is not finite."""
         _same_width(query, key)
         scale = 1.0 / math.sqrt(max(1, query.shape[-1])) if self.scale is None else _finite("Dot.scale", self.scale)
@@ -55,7 +55,7 @@ class Cosine:
 
     scale: float | Tensor
 
-    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+    def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``scale`` is not finite, not ``(H,)``, or on another device."""
         _same_width(query, key)
         precise = torch.promote_types(query.dtype, torch.float32)
@@ -70,8 +70,8 @@ class Cosine:
         def unit(tensor: Tensor) -> Tensor:
             return torch.nn.functional.normalize(tensor.to(precise), dim=-1)
 
-        query_hat = _apart_from_nonfinite(lambda tensor: unit(tensor) * factor, query)
-        key_hat = _apart_from_nonfinite(unit, key)
+        query_hat = _apart_from_nonfinite(lambda tensor: unit(tensor) * factor, query, masked)
+        key_hat = _apart_from_nonfinite(unit, key, masked)
         return Prepared(query_hat, key_hat, ScoreKind.DOT, scale)
 
 
@@ -85,7 +85,7 @@ class Bilinear:
 
     weight: Tensor
 
-    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+    def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``weight`` does not fit the widths or the heads."""
         shape = (query.shape[-1], key.shape[-1])
         allowed = (shape, (query.shape[1], *shape))
@@ -95,7 +95,7 @@ class Bilinear:
                 f"got {tuple(self.weight.shape)}"
             )
         _like("Bilinear.weight", self.weight, query)
-        return Prepared(_apart_from_nonfinite(lambda t: t @ self.weight, query), key, ScoreKind.DOT)
+        return Prepared(_apart_from_nonfinite(lambda t: t @ self.weight, query, masked), key, ScoreKind.DOT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ class Additive:
     v: Tensor
     bias: Tensor | None = None
 
-    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+    def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``v`` or ``bias`` does not fit the width or the heads."""
         _same_width(query, key)
         heads, width = query.shape[1], query.shape[-1]
@@ -136,7 +136,7 @@ class Distance:
 
     scale: float = 1.0
 
-    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+    def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``scale`` is not positive and finite."""
         _same_width(query, key)
         return Prepared(query, key, ScoreKind.DISTANCE, _positive("Distance.scale", self.scale))
@@ -154,11 +154,11 @@ class Softcap:
     score: Dot | Cosine | Bilinear | Additive | Distance
     cap: float
 
-    def prepare(self, query: Tensor, key: Tensor) -> Prepared:
+    def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``cap`` is not positive and finite."""
         if not isinstance(self.score, Dot | Cosine | Bilinear | Additive | Distance):
             raise TypeError(f"score: Softcap.score must be a score such as Dot(), got {self.score!r}")
-        return self.score.prepare(query, key)._replace(softcap=_positive("Softcap.cap", self.cap))
+        return self.score.prepare(query, key, masked)._replace(softcap=_positive("Softcap.cap", self.cap))
 
 
 Score = Dot | Cosine | Bilinear | Additive | Distance | Softcap
@@ -201,12 +201,14 @@ def _like(name: str, tensor: Tensor, query: Tensor) -> Tensor:
     return tensor
 
 
-def _apart_from_nonfinite(prepare: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor:
-    """``prepare(tensor)`` with non-finite entries taken out first, and their vectors marked by NaN afterwards.
+def _apart_from_nonfinite(prepare: Callable[[Tensor], Tensor], tensor: Tensor, masked: bool) -> Tensor:
+    """``prepare(tensor)``; where a mask may hide some of it, non-finite entries are taken out first, and become NaN after.
 
     The backward of ``prepare`` multiplies by its input, and 0 · NaN is NaN: so what a mask hides would leak into the
     gradient of a weight or a norm.
     """
+    if not masked:
+        return prepare(tensor)
     poison = nonfinite(tensor)
     if all_true(poison == 0):
         return prepare(tensor)

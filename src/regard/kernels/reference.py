@@ -75,9 +75,10 @@ def log_sum_exp(whole: Whole) -> Tensor:
 
 
 def exact(plan: Plan) -> AbstractContextManager[None]:
-    """Without autocast, where the device has it: the dtypes of the plan are meant."""
+    """Without autocast, where it is on: the dtypes of the plan are meant."""
     device = plan.query.device.type
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 def _where_seen(seen_BHQ: Tensor | None, tensor: Tensor, poison_BHQ: Tensor | None) -> Tensor:
