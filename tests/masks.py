@@ -55,6 +55,13 @@ MASKS: dict[str, Row] = {
     "causal": Row(lambda z: Causal(), lambda z, b, h, i, j: j <= _at(z, i)),
     "causal, top left": Row(lambda z: Causal(0), lambda z, b, h, i, j: j <= i),
     "causal, negative": Row(lambda z: Causal(-2), lambda z, b, h, i, j: j <= i - 2),
+    "causal, a sequence its own": Row(
+        lambda z: Causal(_lengths(z, z.keys, 7) - 2), lambda z, b, h, i, j: j <= i + int(_lengths(z, z.keys, 7)[b]) - 2
+    ),
+    "window, a sequence its own": Row(
+        lambda z: Window(1, 2, _lengths(z, z.keys, 8)),
+        lambda z, b, h, i, j: -1 <= j - i - int(_lengths(z, z.keys, 8)[b]) <= 2,
+    ),
     "window": Row(lambda z: Window(2, 1), lambda z, b, h, i, j: -2 <= j - _at(z, i) <= 1),
     "window, one side": Row(lambda z: Window(1, None), lambda z, b, h, i, j: j >= _at(z, i) - 1),
     "window, offset": Row(lambda z: Window(0, 2, offset=-3), lambda z, b, h, i, j: 0 <= j - i + 3 <= 2),

@@ -21,17 +21,17 @@ class Causal(Mask):
 
     Attributes:
         offset: Lk − Lq unless given, so that the last query sees the last key, as in FlashAttention and with a cache of
-            past keys; 0 is PyTorch's own ``is_causal``.
+            past keys; 0 is PyTorch's own ``is_causal``; ``(B,)`` integers give each sequence of a batch its own.
     """
 
-    offset: int | None = None
+    offset: int | Tensor | None = None
 
     def lower(self, shape: Shape, device: torch.device) -> Visible:
         """See `Mask.lower`."""
         queries, keys = shape[2:]
-        offset = _offset("Causal", self.offset, shape)
-        end = torch.arange(queries, device=device) + (offset + 1)
-        return Visible(end=end.clamp(0, keys)[None, None], causal=offset)
+        offset = _offset("Causal", self.offset, shape, device)
+        end = torch.arange(queries, device=device)[None, None] + offset + 1
+        return Visible(end=end.clamp(0, keys), causal=offset if isinstance(offset, int) else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Window(Mask):
 
     left: int | None
     right: int | None
-    offset: int | None = None
+    offset: int | Tensor | None = None
 
     def lower(self, shape: Shape, device: torch.device) -> Visible:
         """See `Mask.lower`. Raises ValueError: ``left`` or ``right`` is negative."""
@@ -59,7 +59,7 @@ class Window(Mask):
                 raise TypeError(f"mask: Window.{name} must be a whole number or None, got {size!r}")
             if size is not None and size < 0:
                 raise ValueError(f"mask: Window.{name} must not be negative, got {size}")
-        own = torch.arange(queries, device=device)[None, None] + _offset("Window", self.offset, shape)
+        own = torch.arange(queries, device=device)[None, None] + _offset("Window", self.offset, shape, device)
         return Visible(
             start=None if self.left is None else (own - self.left).clamp(0, keys),
             end=None if self.right is None else (own + self.right + 1).clamp(0, keys),
@@ -179,11 +179,15 @@ class BlockSparse(Mask):
         return Visible(layout=self.layout.view(whole), block=self.size)
 
 
-def _offset(name: str, offset: int | None, shape: Shape) -> int:
+def _offset(name: str, offset: int | Tensor | None, shape: Shape, device: torch.device) -> int | Tensor:
+    """The offset as a number, or for each of the batch as ``(B, 1, 1)``."""
     if offset is None:
         return shape[3] - shape[2]
+    if isinstance(offset, Tensor):
+        _integers(f"{name}.offset", offset, ((shape[0],),), device)
+        return offset.to(torch.int64)[:, None, None]
     if not isinstance(offset, int) or isinstance(offset, bool):
-        raise TypeError(f"mask: {name}.offset must be a whole number or None, got {offset!r}")
+        raise TypeError(f"mask: {name}.offset must be a whole number, an integer tensor or None, got {offset!r}")
     return offset
 
 

@@ -202,7 +202,7 @@ def _like(name: str, tensor: Tensor, query: Tensor) -> Tensor:
 
 
 def _apart_from_nonfinite(prepare: Callable[[Tensor], Tensor], tensor: Tensor, masked: bool) -> Tensor:
-    """``prepare(tensor)``; where a mask may hide some of it, non-finite entries are taken out first, and become NaN after.
+    """``prepare(tensor)``; where a mask may hide some of it, what is not finite is taken out first, and NaN after.
 
     The backward of ``prepare`` multiplies by its input, and 0 · NaN is NaN: so what a mask hides would leak into the
     gradient of a weight or a norm.
