@@ -34,7 +34,9 @@ def _imports(path: Path) -> set[str]:
 
 
 def _files() -> list[Path]:
-    return sorted(path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.name in ("errors.py", "onnx.py"))
+    return sorted(
+        path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.name in ("errors.py", "onnx.py")
+    )
 
 
 @pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(SOURCE)))

@@ -5,28 +5,37 @@ from regard.nn.cache import KVCache
 from regard.nn.cross_entropy import linear_cross_entropy
 from regard.nn.dropout import SequenceDropout
 from regard.nn.gru import GRU
+from regard.nn.image import CBAM, Gates, SelfAttention2d, SqueezeExcitation
 from regard.nn.learnt import Learnt
+from regard.nn.location import LocationAwareAttention
 from regard.nn.luong import LuongAttention
 from regard.nn.multihead import MultiHeadAttention
+from regard.nn.pooling import AttentionPooling
 from regard.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
 from regard.nn.projected import HardAttention, SoftAttention, VariationalAttention, reinforce
 from regard.nn.scaling import Scaling
 from regard.nn.step_linear import StepLinear
 
 __all__ = [
+    "CBAM",
     "GRU",
     "AdditiveAttention",
+    "AttentionPooling",
+    "Gates",
     "HardAttention",
     "KVCache",
     "LearnedPositions",
     "Learnt",
+    "LocationAwareAttention",
     "LuongAttention",
     "MultiHeadAttention",
     "Rotary",
     "Scaling",
+    "SelfAttention2d",
     "SequenceDropout",
     "SinusoidalPositions",
     "SoftAttention",
+    "SqueezeExcitation",
     "StepLinear",
     "VariationalAttention",
     "linear_cross_entropy",

@@ -1,0 +1,131 @@
+"""Attention over images: over channels, over places, and among places."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from regard.attend import Look, Normalizer, View
+from regard.nn.learnt import SOFTMAX, Learnt, row_of
+from regard.nn.looked import attend_heads
+
+
+class Gates(NamedTuple):
+    """What an image was multiplied by: ``channel`` ``(B, C)`` and ``place`` ``(B, H, W)``, numbers from 0 to 1."""
+
+    channel: Tensor
+    place: Tensor | None
+
+
+class SqueezeExcitation(nn.Module):
+    """``x · σ(W₂ relu(W₁ mean(x)))``: each channel by how much it matters in this image (Hu et al. 2018,
+    arXiv:1709.01507).
+
+    Args:
+        channels: C.
+        reduction: r: the hidden layer has C / r units, at least one.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        self.gate = _bottleneck(channels, reduction)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Gates]:
+        """Gate the channels of ``x`` ``(B, C, H, W)``; the result and the gate."""
+        gate = torch.sigmoid(self.gate(x.mean((2, 3))))
+        return x * gate[..., None, None], Gates(gate, None)
+
+
+class CBAM(nn.Module):
+    """Channels, then places, each by how much it matters (Woo et al. 2018, arXiv:1807.06521).
+
+    ``x' = x · σ(MLP(mean) + MLP(max))`` over channels, then ``x' · σ(conv([mean; max]))`` over places.
+
+    Args:
+        channels: C.
+        reduction: r: the hidden layer has C / r units, at least one.
+        kernel: of the convolution over places; odd.
+
+    Raises:
+        ValueError: a size is not positive, or ``kernel`` is even.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, kernel: int = 7):
+        super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise ValueError(f"kernel: must be odd and positive, got {kernel}")
+        self.gate = _bottleneck(channels, reduction)
+        self.place = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Gates]:
+        """Gate the channels and the places of ``x`` ``(B, C, H, W)``; the result and the gates."""
+        channel = torch.sigmoid(self.gate(x.mean((2, 3))) + self.gate(x.amax((2, 3))))
+        x = x * channel[..., None, None]
+        place = torch.sigmoid(self.place(torch.stack([x.mean(1), x.amax(1)], 1)))
+        return x * place, Gates(channel, place[:, 0])
+
+
+class SelfAttention2d(nn.Module):
+    """``x + W attention(x)``: every place attends to every place (the non-local block).
+
+    Wang et al. 2018 (arXiv:1711.07971), its embedded Gaussian form; as in Zhang et al. 2019 (arXiv:1805.08318) the
+    result is weighed by a learnt number that is 0 at first, so that the block starts as the identity.
+
+    Args:
+        channels: C.
+        heads: of the attention.
+        key_channels: of queries and keys, all heads together; None: C / 8, as in the second paper, at least one a head.
+        normalizer: any normalizer, or a `Learnt` one.
+
+    Raises:
+        ValueError: a size is not positive, or ``heads`` does not divide the channels.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int = 1,
+        *,
+        key_channels: int | None = None,
+        normalizer: Normalizer | Learnt[Normalizer] = SOFTMAX,
+    ):
+        super().__init__()
+        if min(channels, heads) < 1 or channels % heads:
+            raise ValueError(f"heads: must divide channels, {channels}, got {heads}")
+        if key_channels is None:
+            key_channels = heads * max(1, channels // 8 // heads)
+        if key_channels < 1 or key_channels % heads:
+            raise ValueError(f"key_channels: must be a positive multiple of heads, {heads}, got {key_channels}")
+        self.heads, self.normalizer = heads, normalizer
+        self.query = nn.Conv2d(channels, key_channels, 1, bias=False)
+        self.key = nn.Conv2d(channels, key_channels, 1, bias=False)
+        self.value = nn.Conv2d(channels, channels, 1, bias=False)
+        self.output = nn.Conv2d(channels, channels, 1, bias=False)
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, *, look: Look | None = None) -> tuple[Tensor, View | None]:
+        """Attend among the places of ``x`` ``(B, C, H, W)``.
+
+        Place (i, j) is query and key i · W + j. Returns the result, as ``x``, and the view, None without ``look``.
+        """
+        q, k, v = (self._places(layer(x)) for layer in (self.query, self.key, self.value))
+        attended, view = attend_heads(q, k, v, look, normalizer=row_of(self.normalizer, 0.0, self.training))
+        image = attended.transpose(2, 3).reshape(x.shape)
+        return x + self.gain * self.output(image), view
+
+    def _places(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W)`` → ``(B, heads, H · W, C / heads)``."""
+        split: Tensor = image.flatten(2).unflatten(1, (self.heads, -1))
+        return split.transpose(2, 3)
+
+
+def _bottleneck(channels: int, reduction: int) -> nn.Sequential:
+    if min(channels, reduction) < 1:
+        raise ValueError(f"channels and reduction must be positive, got {channels}, {reduction}")
+    hidden = max(1, channels // reduction)
+    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))

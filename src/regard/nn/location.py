@@ -1,0 +1,96 @@
+"""Attention that knows where it looked last: Chorowski et al. 2015."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regard.attend import Additive, Look, Mask, Normalizer, View
+from regard.nn.learnt import SOFTMAX, Learnt, row_of
+from regard.nn.looked import attend
+
+
+class LocationAwareAttention(nn.Module):
+    """``s_ij = v · tanh(W q_i + U h_j + V f_ij + b)``, ``f_i = F ∗ w_{i−1}``: one step of a decoder.
+
+    Chorowski et al. 2015 (arXiv:1506.07503), equations 8 and 9: the weights of the step before, convolved, tell each
+    place of the memory how near it is to where the decoder just was, so that it can move on.
+
+    Args:
+        query_width: of the queries.
+        memory_width: of the memory.
+        width: of the hidden layer.
+        filters: k, the number of filters F.
+        kernel: r, their width in places; odd.
+        normalizer: any normalizer, or a `Learnt` one; `Sigmoid` gives the paper's smoothing but for its division by the
+            sum.
+
+    Raises:
+        ValueError: a size is not positive, or ``kernel`` is even.
+    """
+
+    def __init__(
+        self,
+        query_width: int,
+        memory_width: int,
+        width: int,
+        *,
+        filters: int = 10,
+        kernel: int = 31,
+        normalizer: Normalizer | Learnt[Normalizer] = SOFTMAX,
+    ):
+        super().__init__()
+        if min(query_width, memory_width, width, filters, kernel) < 1:
+            sizes = f"{query_width}, {memory_width}, {width}, {filters}, {kernel}"
+            raise ValueError(f"widths, filters and kernel must be positive, got {sizes}")
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel: must be odd, so that it has a middle, got {kernel}")
+        self.query = nn.Linear(query_width, width)
+        self.key = nn.Linear(memory_width, width, bias=False)
+        self.filters = nn.Conv1d(1, filters, kernel, padding=kernel // 2, bias=False)
+        self.location = nn.Linear(filters, width, bias=False)
+        self.v = nn.Parameter(torch.empty(width))
+        nn.init.normal_(self.v, std=width**-0.5)
+        self.normalizer = normalizer
+
+    def keys(self, memory: Tensor) -> Tensor:
+        """``U h``, ``(B, Lk, width)``: compute it once where one memory is attended to many times."""
+        keys: Tensor = self.key(memory)
+        return keys
+
+    def forward(
+        self,
+        query: Tensor,
+        memory: Tensor,
+        previous: Tensor | None = None,
+        *,
+        keys: Tensor | None = None,
+        mask: Mask | Tensor | None = None,
+        look: Look | None = None,
+    ) -> tuple[Tensor, Tensor, View | None]:
+        """Attend for one step.
+
+        Args:
+            query: ``(B, query_width)``.
+            memory: ``(B, Lk, memory_width)``.
+            previous: ``(B, Lk)``, the weights that the step before gave; None at the first: zeros.
+            keys: what `keys` gave for this memory; None: computed here.
+            mask: as in `regard.attention`, with one head and one query.
+            look: what to see of the weights.
+
+        Returns:
+            The context ``(B, memory_width)``, the weights ``(B, Lk)``, with their gradient, for the next step, and the
+            view, None without ``look``.
+        """
+        keys = self.keys(memory) if keys is None else keys
+        if previous is not None:
+            keys = keys + self.location(self.filters(previous[:, None]).transpose(1, 2))
+        # Beside the memory stands a one for each place: what comes out of these columns is the weights themselves. With
+        # a single query this is no more than the memory is anyway.
+        places = torch.eye(memory.shape[1], dtype=memory.dtype, device=memory.device).expand(len(memory), -1, -1)
+        output, view = attend(
+            self.query(query)[:, None], keys, torch.cat([memory, places], -1), Additive(self.v), mask, look,
+            normalizer=row_of(self.normalizer, 0.0, self.training),
+        )  # fmt: skip
+        context, weights = output[:, 0].split([memory.shape[-1], memory.shape[1]], -1)
+        return context, weights, view
