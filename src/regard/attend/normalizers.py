@@ -79,7 +79,7 @@ class Sigmoid:
 
     Attributes:
         bias: a number, or a learnt tensor, ``()`` or one a head, ``(H,)``; None: −ln Lk, the paper's, with which a
-            row's sum starts near one.
+            row's sum starts near one; with a cache Lk grows at each step, so give a number there.
     """
 
     bias: float | Tensor | None = None

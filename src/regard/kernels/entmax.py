@@ -6,6 +6,7 @@ The gradient to α is that of Correia, Niculae and Martins 2019 (arXiv:1909.0001
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -74,8 +75,8 @@ def _solve(scores: Tensor, alpha: float | Tensor) -> Tensor:
         # The slope of the norm N is −Σ part^(p − 1) · N^(1 − p); what is below τ has no share in it, for p = 1 neither.
         below = _power(part, power, 1)
         total = (below * part).sum(-1, keepdim=True)
-        norm = total ** (alpha - 1)
-        step = (norm - 1) * norm ** (power - 1) / below.sum(-1, keepdim=True)
+        norm = _power(total, alpha - 1, 0)
+        step = (norm - 1) * _power(norm, power, 1) / below.sum(-1, keepdim=True)
         moved = threshold + step
         if not traced and not bool((moved > threshold).any()):
             break
@@ -86,7 +87,16 @@ def _solve(scores: Tensor, alpha: float | Tensor) -> Tensor:
 
 
 def _power(part: Tensor, power: float | Tensor, less: int) -> Tensor:
-    """``part ** (power − less)``, and 0 where ``part`` is 0."""
-    if isinstance(power, float) and power - less in (0.0, 1.0, 2.0):
-        return {0.0: lambda: (part > 0).to(part.dtype), 1.0: lambda: part, 2.0: lambda: part * part}[power - less]()
-    return torch.where(part > 0, part ** (power - less), 0.0)
+    """``part ** (power − less)``, and 0 where ``part`` is 0; without a power where there is no need of one."""
+    exponent = power - less
+    if isinstance(exponent, float) and exponent in _SHORT:
+        return _SHORT[exponent](part)
+    return torch.where(part > 0, part**exponent, 0.0)
+
+
+_SHORT: dict[float, Callable[[Tensor], Tensor]] = {
+    0.0: lambda part: (part > 0).to(part.dtype),
+    0.5: torch.sqrt,
+    1.0: lambda part: part,
+    2.0: torch.square,
+}

@@ -50,7 +50,7 @@ def _softmax(plan: Plan, scores: Tensor) -> Row:
     if plan.sink is None:
         return Row(torch.softmax(scores, -1), scores)
     sink = plan.sink.to(scores.dtype)[:, None, None].expand(*scores.shape[:-1], 1)
-    return Row(torch.softmax(torch.cat([scores, sink], -1), -1)[..., :-1], scores)
+    return Row(torch.softmax(torch.cat([sink, scores], -1), -1)[..., 1:], scores)
 
 
 def _topk(plan: Plan, scores: Tensor) -> Row:

@@ -1,6 +1,6 @@
 """Attention in plain PyTorch: the definition, which every other backend is tested against.
 
-Shape suffixes: B batch, H query heads, Q queries, K keys, M = Q · K, E key width, V value width.
+Shape suffixes: B batch, H query heads, Q queries, K keys, E key width, V value width.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from regard.kernels import random
+from regard.kernels import products, random
 from regard.kernels.normalize import normalize
 from regard.kernels.plan import Plan, ScoreKind
 from regard.kernels.visibility import guarded, visibility
@@ -52,7 +52,7 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
         weights_BHQK = whole.weights
         if plan.dropout:
             weights_BHQK = torch.where(random.kept(plan), weights_BHQK, 0.0)
-        output_BHQV = weights_BHQK @ whole.value
+        output_BHQV = products.mixed(weights_BHQK, whole.value)
         if plan.dropout:
             output_BHQV = output_BHQV / (1 - plan.dropout)
         output_BHQV = _where_seen(whole.seen, output_BHQV, poison)
@@ -139,17 +139,14 @@ def _scores(plan: Plan, query: Tensor, key: Tensor) -> Tensor:
 
 def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
     if plan.score is ScoreKind.DOT:
-        scores: Tensor = (query_BHQE * plan.scale) @ key_BHKE.mT
-        return scores
+        return products.scores(query_BHQE * plan.scale, key_BHKE)
     if plan.score is ScoreKind.DISTANCE:
         # |q − k|² as 2q·k − |q|² − |k|², so that no (Lq, Lk, E) tensor is held.
         norms = [t.square().sum(-1, keepdim=True) * plan.scale for t in (query_BHQE, key_BHKE)]
-        return (query_BHQE * (2 * plan.scale)) @ key_BHKE.mT - norms[0] - norms[1].mT
+        return products.scores(query_BHQE * (2 * plan.scale), key_BHKE) - norms[0] - norms[1].mT
     assert plan.vector is not None
     hidden_BHQKE = torch.tanh(query_BHQE[..., :, None, :] + key_BHKE[..., None, :, :])
-    # One matrix-vector product a head: its backward is an outer product, that of an einsum permutes the tensor first.
-    products_BHM = (hidden_BHQKE.flatten(2, 3) @ plan.vector.to(query_BHQE.dtype)[..., None])[..., 0]
-    return products_BHM.view(hidden_BHQKE.shape[:4])
+    return products.along(hidden_BHQKE, plan.vector.to(query_BHQE.dtype))
 
 
 def _relative(plan: Plan, relative: Tensor) -> Tensor:

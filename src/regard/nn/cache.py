@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from regard.attend import Causal, Mask, Window
+from regard.kernels.products import KEYS
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,15 @@ class Step:
 class KVCache:
     """Keys and values kept between steps, in memory that is there from the start or grows by doubling.
 
-    A step with the cache gives what the full causal pass gives at its positions. Within a window only the last keys are
-    kept, whatever the length, so memory is constant; the others are dropped.
+    A step with the cache gives what the full causal pass gives at its positions; with softmax weights, in float64 on a
+    CPU, to the bit. Within a window only the last keys are kept, up to 63 more than a
+    query sees, so memory is constant, whatever the length.
 
     Args:
         length: how many keys there is room for at first.
         window: how many keys a query sees, itself included; None: all.
         grow: whether to make more room when it is needed (doubling, so that a step costs O(1) copies on average); else
-            that is an error. With a window, no more than twice the window and a step are ever needed.
+            that is an error. With a window, ``window + 63`` and a step are ever needed.
 
     Raises:
         ValueError: ``length`` or ``window`` is not positive.
@@ -77,8 +79,10 @@ class KVCache:
         self._check(key, value)
         steps = key.shape[2]
         if self.window is not None:
-            # The first of the new queries still sees window − 1 old keys.
-            self._first = max(self._first, self._end - (self.window - 1))
+            # The first of the new queries still sees window − 1 old keys. Only whole tiles are dropped, so that the
+            # others stay at their places in the products, and a step gives the bits of the full pass.
+            surplus = len(self) - (self.window - 1)
+            self._first += max(0, surplus // KEYS * KEYS)
         self._reserve(key, value, steps)
         assert self._key is not None
         assert self._value is not None

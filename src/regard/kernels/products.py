@@ -1,0 +1,58 @@
+"""Matrix products whose bits, in float64, do not hang on how many rows and columns there are.
+
+BLAS takes another kernel, and so another order of summation, for one row than for many. In float64, which is for
+checking, the products here are therefore made of tiles of one size, at the same places: a query gives the same bits
+alone, as a step of decoding, as among all others. In other dtypes, and in graphs, they are plain products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+ROWS, KEYS = 16, 64
+"""Of a tile. A sliding cache keeps its keys in whole tiles, so that they stay at their places."""
+
+
+def scores(query: Tensor, key: Tensor) -> Tensor:
+    """``query @ keyᵀ``: ``(…, Lq, E)``, ``(…, Lk, E)`` → ``(…, Lq, Lk)``."""
+    if not _steady(query):
+        return query @ key.mT
+    columns = [part.mT for part in _tiles(key, -2, KEYS)]
+    rows = [torch.cat([part @ column for column in columns], -1) for part in _tiles(query, -2, ROWS)]
+    return torch.cat(rows, -2)[..., : query.shape[-2], : key.shape[-2]]
+
+
+def mixed(weights: Tensor, value: Tensor) -> Tensor:
+    """``weights @ value``: ``(…, Lq, Lk)``, ``(…, Lk, Ev)`` → ``(…, Lq, Ev)``; a weight of 0 does not even round."""
+    if not _steady(weights):
+        return weights @ value
+    values = _tiles(value, -2, KEYS)
+    rows = []
+    for part in _tiles(weights, -2, ROWS):
+        total = part.new_zeros(())
+        for some, those in zip(_tiles(part, -1, KEYS), values, strict=True):
+            total = total + some @ those
+        rows.append(total)
+    return torch.cat(rows, -2)[..., : weights.shape[-2], :]
+
+
+def along(hidden: Tensor, vector: Tensor) -> Tensor:
+    """``Σ_e hidden[…, e] · vector[…, e]``: ``(B, H, Lq, Lk, E)``, ``(H, E)`` → ``(B, H, Lq, Lk)``."""
+    if _steady(hidden):
+        return (hidden * vector[:, None, None]).sum(-1)
+    # One matrix-vector product a head: its backward is an outer product, that of an einsum permutes the tensor first.
+    return (hidden.flatten(2, 3) @ vector[..., None])[..., 0].view(hidden.shape[:4])
+
+
+def _steady(tensor: Tensor) -> bool:
+    plain = type(tensor) is Tensor and not torch.compiler.is_compiling()
+    return tensor.dtype is torch.float64 and plain and tensor.device.type == "cpu" and tensor.numel() > 0
+
+
+def _tiles(tensor: Tensor, dim: int, size: int) -> tuple[Tensor, ...]:
+    """``tensor`` cut along ``dim`` into pieces of ``size``, the last one filled up with zeros."""
+    missing = -tensor.shape[dim] % size
+    whole: Tensor = pad(tensor, (0, 0) * (-dim - 1) + (0, missing))
+    return torch.split(whole, size, dim)
