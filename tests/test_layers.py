@@ -282,7 +282,7 @@ def test_wrong_positions_and_layers_are_refused(make: object, text: str) -> None
 # Caches
 
 
-STEPS = (1, 3, 1, 1, 7, 1, 40, 1, 1, 1, 30, 1, 1, 4, 1, 1, 1, 1, 60, 1, 2, 1)
+STEPS = (1, 3, 1, 1, 7, 1, 40, 1, 1, 1, 70, 1, 1, 4, 1, 1, 1, 1, 130, 1, 2, 1)
 
 CACHED = {
     "dot": {},
@@ -318,7 +318,7 @@ def test_a_step_with_a_cache_is_the_full_pass_to_the_bit(window: int | None, nam
             assert torch.equal(output, full[:, :, part])
         at += steps
     assert cache.position == at == length
-    assert len(cache) == length if window is None else window <= len(cache) < window + 64
+    assert len(cache) == length if window is None else window <= len(cache) < window + 128
 
 
 def test_a_window_keeps_memory_constant_and_a_fixed_cache_refuses() -> None:
@@ -326,7 +326,7 @@ def test_a_window_keeps_memory_constant_and_a_fixed_cache_refuses() -> None:
     for _ in range(1000):
         cache.append(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2))
         rooms.append(cache.capacity)
-    assert rooms[150] == rooms[-1] < 200
+    assert rooms[200] == rooms[-1] < 300
     fixed = KVCache(3, grow=False)
     fixed.append(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
     with pytest.raises(ValueError, match="key: the cache has room for 3 keys and may not grow, 4 are needed"):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-ROWS, KEYS = 16, 64
+ROWS, KEYS = 128, 128
 """Of a tile. A sliding cache keeps its keys in whole tiles, so that they stay at their places."""
 
 
@@ -20,8 +20,8 @@ def scores(query: Tensor, key: Tensor) -> Tensor:
     if not _steady(query):
         return query @ key.mT
     columns = [part.mT for part in _tiles(key, -2, KEYS)]
-    rows = [torch.cat([part @ column for column in columns], -1) for part in _tiles(query, -2, ROWS)]
-    return torch.cat(rows, -2)[..., : query.shape[-2], : key.shape[-2]]
+    rows = [_joined([part @ column for column in columns], -1) for part in _tiles(query, -2, ROWS)]
+    return _joined(rows, -2)[..., : query.shape[-2], : key.shape[-2]]
 
 
 def mixed(weights: Tensor, value: Tensor) -> Tensor:
@@ -31,11 +31,8 @@ def mixed(weights: Tensor, value: Tensor) -> Tensor:
     values = _tiles(value, -2, KEYS)
     rows = []
     for part in _tiles(weights, -2, ROWS):
-        total = part.new_zeros(())
-        for some, those in zip(_tiles(part, -1, KEYS), values, strict=True):
-            total = total + some @ those
-        rows.append(total)
-    return torch.cat(rows, -2)[..., : weights.shape[-2], :]
+        rows.append(sum(some @ those for some, those in zip(_tiles(part, -1, KEYS), values, strict=True)))
+    return _joined(rows, -2)[..., : weights.shape[-2], :]
 
 
 def along(hidden: Tensor, vector: Tensor) -> Tensor:
@@ -54,5 +51,9 @@ def _steady(tensor: Tensor) -> bool:
 def _tiles(tensor: Tensor, dim: int, size: int) -> tuple[Tensor, ...]:
     """``tensor`` cut along ``dim`` into pieces of ``size``, the last one filled up with zeros."""
     missing = -tensor.shape[dim] % size
-    whole: Tensor = pad(tensor, (0, 0) * (-dim - 1) + (0, missing))
+    whole = pad(tensor, (0, 0) * (-dim - 1) + (0, missing)) if missing else tensor
     return torch.split(whole, size, dim)
+
+
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return torch.cat(parts, dim) if len(parts) > 1 else parts[0]

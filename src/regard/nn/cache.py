@@ -29,14 +29,14 @@ class KVCache:
     """Keys and values kept between steps, in memory that is there from the start or grows by doubling.
 
     A step with the cache gives what the full causal pass gives at its positions; with softmax weights, in float64 on a
-    CPU, to the bit. Within a window only the last keys are kept, up to 63 more than a
+    CPU, to the bit. Within a window only the last keys are kept, up to 127 more than a
     query sees, so memory is constant, whatever the length.
 
     Args:
         length: how many keys there is room for at first.
         window: how many keys a query sees, itself included; None: all.
         grow: whether to make more room when it is needed (doubling, so that a step costs O(1) copies on average); else
-            that is an error. With a window, ``window + 63`` and a step are ever needed.
+            that is an error. With a window, ``window + 127`` and a step are ever needed.
 
     Raises:
         ValueError: ``length`` or ``window`` is not positive.
