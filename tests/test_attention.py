@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 import mechanisms
 from mechanisms import CASES, USUAL
-from regard import Additive, Causal, Documents, Look, Sparsemax, attention, explain_choice, use_backend
+from regard import (
+    Additive,
+    ALiBi,
+    Causal,
+    Cosine,
+    Documents,
+    Dropout,
+    Entmax,
+    Hard,
+    Look,
+    Prefix,
+    Softmax,
+    Sparsemax,
+    Window,
+    attention,
+    explain_choice,
+    use_backend,
+)
 from regard.attend.attention import lower
 from regard.kernels import backends
 from regard.kernels.backends import BACKENDS, Backend, choose
@@ -64,6 +84,31 @@ def test_masks_lower_to_intervals_where_they_can() -> None:
     assert lower(Q, K, V, mask=Causal() | Causal(1))[0].visible is None
     assert lower(Q, K, V, mask=~Causal())[0].start.tolist() == [[[3, 4, 5, 6, 7]]]
     assert lower(Q, K, V, mask=Documents(packed.flip(0) % 2))[0].visible is not None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mask": Causal()},
+        {"bias": ALiBi(), "normalizer": Entmax(1.5)},
+        {"mask": Window(3, 0) | Prefix(2), "normalizer": Dropout(Softmax(), 0.1, seed=3)},
+        {"score": Cosine(3.0), "normalizer": Hard("gumbel", seed=3)},
+    ],
+    ids=["causal", "alibi, entmax", "window, dropout", "hard"],
+)
+def test_one_graph_serves_every_length(options: dict[str, Any]) -> None:
+    torch.compiler.reset()
+
+    class Call(torch.nn.Module):
+        def forward(self, q: Tensor) -> Tensor:
+            return attention(q, q, q, **options)
+
+    call, inputs = Call(), [torch.randn(2, 4, length, 16) for length in (9, 20, 31)]
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend="aot_eager")
+    exported = torch.export.export(call, (inputs[0],), dynamic_shapes=({2: torch.export.Dim("L", min=2, max=512)},))
+    for q in inputs:
+        torch.testing.assert_close(compiled(q), call(q))
+        torch.testing.assert_close(exported.module()(q), call(q))
 
 
 def test_opcheck() -> None:

@@ -244,7 +244,7 @@ Normalizer = _Plain | Dropout
 def _number(name: str, number: float) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"normalizer: {name} must be a number, got {number!r}")
-    if not math.isfinite(number):
+    if not -math.inf < number < math.inf:  # which a graph can guard, as it cannot math.isfinite
         raise ValueError(f"normalizer: {name} must be finite, got {number}")
     return float(number)
 

@@ -41,7 +41,8 @@ class Dot:
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``scale`` is not finite."""
         _same_width(query, key)
-        scale = 1.0 / math.sqrt(max(1, query.shape[-1])) if self.scale is None else _finite("Dot.scale", self.scale)
+        width = query.shape[-1]
+        scale = (width**-0.5 if width else 1.0) if self.scale is None else _finite("Dot.scale", self.scale)
         return Prepared(query, key, ScoreKind.DOT, scale)
 
 
@@ -176,7 +177,7 @@ def _same_width(query: Tensor, key: Tensor) -> None:
 def _finite(name: str, number: float) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"score: {name} must be a number, got {number!r}")
-    if not math.isfinite(number):
+    if not -math.inf < number < math.inf:  # which a graph can guard, as it cannot math.isfinite
         raise ValueError(f"score: {name} must be finite, got {number}")
     return float(number)
 

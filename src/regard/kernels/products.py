@@ -7,6 +7,8 @@ alone, as a step of decoding, as among all others. In other dtypes, and in graph
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -31,7 +33,8 @@ def mixed(weights: Tensor, value: Tensor) -> Tensor:
     values = _tiles(value, -2, KEYS)
     rows = []
     for part in _tiles(weights, -2, ROWS):
-        rows.append(sum(some @ those for some, those in zip(_tiles(part, -1, KEYS), values, strict=True)))
+        parts = [some @ those for some, those in zip(_tiles(part, -1, KEYS), values, strict=True)]
+        rows.append(reduce(torch.add, parts))
     return _joined(rows, -2)[..., : weights.shape[-2], :]
 
 

@@ -155,5 +155,9 @@ def _relative(plan: Plan, relative: Tensor) -> Tensor:
     if not queries:
         return relative.new_zeros(1, 0, keys)
     rows = torch.arange(queries, device=relative.device) if plan.rows is None else plan.rows
+    if not isinstance(keys, int):
+        # In a graph of any length; the windows below would hold it to one.
+        at = torch.arange(keys, device=relative.device) - rows[:, None] + (reach - keys)
+        return relative[:, at]
     # Window r holds the entries r to r + Lk − 1: the last query's row is window 0, that before it window 1.
     return relative.unfold(-1, keys, 1).index_select(1, reach - keys - rows)

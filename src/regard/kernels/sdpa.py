@@ -45,7 +45,7 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 def _output(plan: Plan) -> Tensor:
     query, key, value = plan.query, plan.key, plan.value.to(plan.query.dtype)
-    grouped = query.shape[1] != key.shape[1]
+    grouped = bool(query.shape[1] != key.shape[1])  # not symbolic, in a graph of any shape
     visible = visibility(plan)
     if visible is None:
         bias = None if plan.bias is None else _whole(plan.bias.to(query.dtype), plan)
