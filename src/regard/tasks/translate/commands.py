@@ -136,8 +136,8 @@ def demo_config() -> TranslateConfig:
     return TranslateConfig(
         data=DataConfig(builtin_pairs=30_000),
         tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
-        model=ModelConfig(embedding=128, dim=256, dropout=0.2),
-        train=TrainConfig(epochs=4, tokens=2048, learning_rate=3e-3, warmup=200, label_smoothing=0.05),
+        model=ModelConfig(embedding=128, dim=256, dropout=0.3),
+        train=TrainConfig(epochs=5, tokens=2048, learning_rate=3e-3, warmup=200, label_smoothing=0.05),
     )
 
 
