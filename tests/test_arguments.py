@@ -106,7 +106,7 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (call(look=Look(rows=[[1]])), TypeError, "look: Look.rows must be a slice or whole numbers"),
     (call(look=Look(rows=[0.5])), TypeError, "look: Look.rows must be a slice or whole numbers"),
     (call(look=Look(rows=torch.tensor([True]))), TypeError, "look: Look.rows must be a slice or whole numbers"),
-    (call(backend="cuda"), ValueError, "backend: got 'cuda', expected one of torch, reference, or None"),
+    (call(backend="cuda"), ValueError, "backend: got 'cuda', expected one of cpu, torch, reference, or None"),
 ]
 
 

@@ -83,7 +83,7 @@ def attention(
     if look is not None:
         check(look, plan)
     chosen = backends.choose(plan, backend)
-    wants = (look.lse, look.log_prob or look.kl) if look is not None else (False, False)
+    wants = (look.lse or chosen.looks_by_lse, look.log_prob or look.kl) if look is not None else (False, False)
     output, lse, extra = backends.run(plan, chosen, lse=wants[0], extra=wants[1])
 
     def shape(tensor: Tensor) -> Tensor:

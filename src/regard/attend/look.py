@@ -87,9 +87,16 @@ class View:
     here too. The view keeps query, key and value by reference, so that `tile` can compute any piece later.
     """
 
-    def __init__(self, found: dict[str, Tensor], plan: Plan, backend: Backend, shape: Callable[[Tensor], Tensor]):
+    def __init__(
+        self,
+        found: dict[str, Tensor],
+        plan: Plan,
+        backend: Backend,
+        lse: Tensor | None,
+        shape: Callable[[Tensor], Tensor],
+    ):
         self._found = {name: shape(tensor) for name, tensor in found.items()}
-        self._plan, self._backend, self._shape = plan, backend, shape
+        self._plan, self._backend, self._lse, self._shape = plan, backend, lse, shape
 
     def _get(self, name: str, ask: str) -> Tensor:
         if name not in self._found:
@@ -169,7 +176,7 @@ class View:
         at_queries = indices("queries", queries, self._plan.query.shape[2], device)
         at_keys = indices("keys", keys, self._plan.key.shape[2], device)
         with torch.no_grad():
-            return self._shape(self._backend.tile(self._plan, at_queries, at_keys))
+            return self._shape(self._backend.tile(self._plan, at_queries, at_keys, self._lse))
 
     def __repr__(self) -> str:
         return f"View({', '.join(f'{name} {tuple(tensor.shape)}' for name, tensor in self._found.items())})"
@@ -264,10 +271,11 @@ def see(
             rows=None if look.rows is None else indices("look: Look.rows", look.rows, queries, plan.query.device),
             norms=norms,
         )
-        found |= backend.statistics(plan, asked)
+        kept = lse.detach() if backend.looks_by_lse else None
+        found |= backend.statistics(plan, asked, kept)
         if norms is not None:
             found["value_norms"] = norms
-    return View(found, plan, backend, shape)
+    return View(found, plan, backend, kept, shape)
 
 
 def _norms(plan: Plan, projection: bool | Tensor) -> Tensor:

@@ -33,8 +33,8 @@ class Asked:
     norms: Tensor | None = None
 
 
-def statistics(plan: Plan, asked: Asked) -> dict[str, Tensor]:
-    """The answers by name, shapes as in `regard.attend.look.View`.
+def statistics(plan: Plan, asked: Asked, lse: Tensor | None = None) -> dict[str, Tensor]:
+    """The answers by name, shapes as in `regard.attend.look.View`; ``lse``, the forward's, is of no use here.
 
     They are those of ``asked.names`` and ``top_weights``, ``top_keys``, ``rows``, ``map_mean``, ``map_max``, ``norms``.
     """
@@ -48,15 +48,19 @@ def statistics(plan: Plan, asked: Asked) -> dict[str, Tensor]:
         tiles = [_tile(plan.at_queries(part), part, queries, asked) for part in parts]
         found = {name: _JOIN.get(name, _beside)([tile[name] for tile in tiles]) for name in tiles[0]}
     if asked.map is not None:
-        count = torch.bincount(_bins(queries, asked.map[0], device), minlength=asked.map[0])[:, None]
-        count = count * torch.bincount(_bins(keys, asked.map[1], device), minlength=asked.map[1])
-        found["map_mean"] = found["map_mean"] / count
+        found["map_mean"] = found["map_mean"] / cells(queries, keys, asked.map, device)
     if asked.rows is not None:
         found["rows"] = _beside([weights(plan.at_queries(part)).weights for part in asked.rows.split(step)])
     return found
 
 
-def tile(plan: Plan, queries: Tensor, keys: Tensor) -> Tensor:
+def cells(queries: int, keys: int, size: tuple[int, int], device: torch.device | None = None) -> Tensor:
+    """How many weights each cell of a map of ``size`` pools."""
+    rows = torch.bincount(_bins(queries, size[0], device), minlength=size[0])[:, None]
+    return rows * torch.bincount(_bins(keys, size[1], device), minlength=size[1])
+
+
+def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None = None) -> Tensor:
     """The weights of ``queries`` for ``keys``, ``(B, H, len(queries), len(keys))``."""
     batch, heads, _, _ = plan.query.shape
     step = max(1, _TILE_ELEMENTS // max(1, batch * heads * plan.key.shape[2]))
@@ -106,7 +110,7 @@ def _pooled(w: Tensor, bins: Tensor, size: tuple[int, int]) -> dict[str, Tensor]
     return {"map_mean": total.unflatten(2, size), "map_max": most.unflatten(2, size)}
 
 
-def _bins(length: int, parts: int, device: torch.device) -> Tensor:
+def _bins(length: int, parts: int, device: torch.device | None) -> Tensor:
     """Which of ``parts`` each of ``length`` places falls into: ``⌊place · parts / length⌋``."""
     return torch.arange(length, device=device) * parts // max(1, length)
 

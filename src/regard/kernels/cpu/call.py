@@ -1,0 +1,146 @@
+"""From a plan to the bytes of ``native/args.h``, and the calls that take them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regard.kernels.cpu import library
+from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
+
+DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3, torch.bool: 4, torch.int64: 1}
+"""As ``native/args.h`` numbers them; of whole numbers only their size counts."""
+
+_SCORES = {ScoreKind.DOT: 0, ScoreKind.ADDITIVE: 1, ScoreKind.DISTANCE: 2}
+_NORMALIZERS = {kind: place for place, kind in enumerate(NormalizerKind)}
+
+TOTAL, SECOND, POISON, STATS = 0, 1, 3, 4
+"""Rows of the statistics that the forward leaves of each query."""
+
+WHOLE, OF_KEYS, OF_QUERIES, SHARED = 1, 2, 3, 4
+"""How the gradient of something that broadcasts to the scores is given."""
+
+_HEAD = Struct("12qd25q")
+_OPTIONS = Struct("4d2q7q24q12q4q")
+_BACKWARD = Struct("24q5q12q2q")
+_LOOK = Struct("15q")
+
+_NONE = (0,) * 6
+_NO_OPTIONS = _OPTIONS.pack(0.0, 1.0, 1.0, 0.0, *(0,) * 49)
+_NO_BACKWARD = _BACKWARD.pack(*_NONE * 4, 0, 1, 0, 0, 0, *_NONE * 2, 0, 0)
+_NO_LOOK = bytes(_LOOK.size)
+
+
+def computed_in(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of sums."""
+    return torch.float64 if dtype is torch.float64 else torch.float32
+
+
+def strided(tensor: Tensor | None) -> tuple[int, ...]:
+    """Address, dtype and four strides; a dimension of size 1 has stride 0, so that it broadcasts."""
+    if tensor is None:
+        return _NONE
+    a, b, c, d = tensor.stride()
+    e, f, g, h = tensor.shape
+    return (
+        tensor.data_ptr(),
+        DTYPES[tensor.dtype],
+        a if e > 1 else 0,
+        b if f > 1 else 0,
+        c if g > 1 else 0,
+        d if h > 1 else 0,
+    )
+
+
+def address(tensor: Tensor | None) -> int:
+    """Where a contiguous tensor begins; 0: there is none."""
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+class Call:
+    """One plan as bytes; it keeps what it made of the plan's tensors alive."""
+
+    def __init__(self, plan: Plan, output: Tensor, stats: Tensor, extra: Tensor | None, bad: Tensor | None):
+        query, key, value = plan.query, plan.key, plan.value
+        batch, heads, queries, width = query.shape
+        assert library.level is not None
+        self.alive: tuple[object, ...] = (plan, output, stats, extra, bad)
+        self.head = _HEAD.pack(
+            batch, heads, key.shape[1], queries, key.shape[2], width, value.shape[3], DTYPES[query.dtype],
+            _SCORES[plan.score], _NORMALIZERS[plan.normalizer], torch.get_num_threads(),
+            library.NAMES.index(library.level), plan.scale,
+            *strided(query), *strided(key), *strided(value), *strided(output), stats.data_ptr(),
+        )  # fmt: skip
+        self.options = _NO_OPTIONS if _is_plain(plan, extra, bad) else self._options(plan, extra, bad)
+
+    def _options(self, plan: Plan, extra: Tensor | None, bad: Tensor | None) -> bytes:
+        precise = computed_in(plan.query.dtype)
+
+        def kept(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.detach().to(precise).contiguous()
+
+        def bound(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor[(None,) * (3 - tensor.dim())][..., None]
+
+        vector, sink, numbers, relative = kept(plan.vector), kept(plan.sink), kept(plan.numbers), kept(plan.relative)
+        self.alive += (vector, sink, numbers, relative)
+        return _OPTIONS.pack(
+            plan.softcap, plan.number, plan.prior_scale, plan.dropout, plan.count, plan.block,
+            address(vector), address(sink), address(numbers),
+            int(numbers is not None and len(numbers) > 1),
+            address(relative),
+            relative.shape[1] if relative is not None and len(relative) > 1 else 0,
+            0 if relative is None else relative.shape[1],
+            *strided(plan.bias), *strided(plan.prior_mean), *strided(plan.visible), *strided(plan.layout),
+            *strided(bound(plan.start)), *strided(bound(plan.end)),
+            address(plan.seed), address(plan.dropout_seed), address(bad), address(extra),
+        )  # fmt: skip
+
+    def forward(self) -> None:
+        """The output, the statistics and the extra."""
+        assert library.library is not None
+        _run(library.library.regard_forward, self.head + self.options + _NO_BACKWARD + _NO_LOOK)
+
+    def backward(self, **g: Any) -> None:
+        """The gradients: see ``Args`` in ``native/args.h`` for each."""
+        packed = _BACKWARD.pack(
+            *strided(g["output"]), *strided(g["query"]), *strided(g["key"]), *strided(g["value"]),
+            address(g["extra"]), g["splits"], address(g["vector"]), address(g["relative"]), address(g["numbers"]),
+            *strided(g["bias"]), *strided(g["prior_mean"]), g["bias_kind"], g["prior_kind"],
+        )  # fmt: skip
+        assert library.library is not None
+        _run(library.library.regard_backward, self.head + self.options + packed + _NO_LOOK)
+
+    def look(self, splits: int, *fields: int) -> None:
+        """Weights, or what comes of them: ``fields`` are the last fifteen of ``Args``."""
+        packed = _BACKWARD.pack(*_NONE * 4, 0, splits, 0, 0, 0, *_NONE * 2, 0, 0)
+        assert library.library is not None
+        _run(library.library.regard_look, self.head + self.options + packed + _LOOK.pack(*fields))
+
+
+def _is_plain(plan: Plan, extra: Tensor | None, bad: Tensor | None) -> bool:
+    return (
+        plan.normalizer is NormalizerKind.SOFTMAX
+        and plan.score is not ScoreKind.ADDITIVE
+        and plan.bias is plan.relative is plan.start is plan.end is plan.visible is plan.layout is plan.sink is None
+        and extra is bad is None
+        and not plan.softcap
+        and not plan.dropout
+    )
+
+
+def _run(function: Callable[[bytes], bytes | None], packed: bytes) -> None:
+    # ctypes lets go of the interpreter's lock while the library runs.
+    failed = function(packed)
+    if failed is not None:
+        raise MemoryError(f"regard's C++ kernels: {failed.decode()}")
+
+
+if library.library is not None and library.library.regard_args_size() != (
+    _HEAD.size + _OPTIONS.size + _BACKWARD.size + _LOOK.size
+):
+    raise ImportError("regard's C++ library is of another version than its Python: install regard anew")

@@ -1,0 +1,113 @@
+"""The backward of the C++ kernels: what is given where, and how what was broadcast is added up."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from regard.kernels.cpu.call import OF_KEYS, OF_QUERIES, SHARED, TOTAL, WHOLE, Call, computed_in
+from regard.kernels.plan import Plan
+
+DIFFERENTIABLE = ("query", "key", "value", "vector", "bias", "relative", "sink", "numbers", "prior_mean")
+"""What of a plan has a gradient."""
+
+_BLOCK = 64
+"""About as many queries as a block of the kernels has."""
+
+
+class Left(NamedTuple):
+    """What the forward leaves for the backward: the plan, its output and statistics, and what `cleaned` found."""
+
+    plan: Plan
+    output: Tensor
+    stats: Tensor
+    bad: Tensor | None
+
+
+def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
+    """The gradients of those of `DIFFERENTIABLE` that are in ``wanted``; those of query, key and value always.
+
+    Args:
+        left: of the forward.
+        grad: the output's gradient.
+        grad_extra: ``(B, H, Lq)``, the extra's; None: none.
+        wanted: names.
+    """
+    plan, output, stats, bad = left
+    batch, heads, queries, width = plan.query.shape
+    precise, splits = computed_in(plan.query.dtype), _splits(plan)
+    if grad_extra is not None:
+        grad_extra = grad_extra.to(precise).contiguous()
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=precise)
+
+    found = {
+        "query": torch.zeros(plan.query.shape, dtype=plan.query.dtype),
+        "key": torch.empty(plan.key.shape, dtype=plan.key.dtype),
+        "value": torch.empty(plan.value.shape, dtype=plan.value.dtype),
+    }
+    extent = {"vector": (width,), "relative": () if plan.relative is None else plan.relative.shape[1:]}
+    parts = {n: zeros(batch, heads, splits, *extent[n]) if n in wanted else None for n in extent}
+    parts["numbers"] = zeros(batch, heads, queries) if "numbers" in wanted else None
+    kinds = {}
+    for name in ("bias", "prior_mean"):
+        tensor = getattr(plan, name) if name in wanted else None
+        kinds[name], parts[name] = (0, None) if tensor is None else _dense(tensor, plan, splits, precise)
+    Call(plan, output, stats, None, bad).backward(
+        output=grad, extra=grad_extra, splits=splits, **found,
+        vector=parts["vector"], relative=parts["relative"], numbers=parts["numbers"],
+        bias=parts["bias"], prior_mean=parts["prior_mean"], bias_kind=kinds["bias"], prior_kind=kinds["prior_mean"],
+    )  # fmt: skip
+    for name, part in parts.items():
+        if part is not None:
+            like = getattr(plan, name)
+            found[name] = _gathered(name, part, like, kinds.get(name, 0)).to(like.dtype)
+    if "sink" in wanted:
+        found["sink"] = _of_sink(plan, output, stats, grad)
+    return found
+
+
+def _splits(plan: Plan) -> int:
+    """Into how many parts the queries of a key head are cut, so that every thread has work."""
+    tasks, threads = plan.query.shape[0] * plan.key.shape[1], torch.get_num_threads()
+    if tasks % threads == 0 or tasks >= 4 * threads:
+        return 1
+    blocks = plan.query.shape[1] // plan.key.shape[1] * math.ceil(plan.query.shape[2] / _BLOCK)
+    return max(1, min(threads, blocks))
+
+
+def _dense(tensor: Tensor, plan: Plan, splits: int, precise: torch.dtype) -> tuple[int, Tensor]:
+    """How the gradient of what broadcasts to the scores is given, and the memory for it."""
+    batch, heads, queries, _ = plan.query.shape
+    keys = plan.key.shape[2]
+    if tensor.shape[3] == 1:
+        return OF_QUERIES, torch.zeros((batch, heads, queries, 1), dtype=precise)
+    if tensor.shape[2] == 1:
+        return OF_KEYS, torch.zeros((batch, heads, splits, keys), dtype=precise)
+    if tensor.shape[:2] == (batch, heads):
+        return WHOLE, torch.zeros(tensor.shape, dtype=tensor.dtype)
+    return SHARED, torch.zeros(tensor.shape, dtype=precise)
+
+
+def _gathered(name: str, part: Tensor, like: Tensor, kind: int) -> Tensor:
+    """What was given in parts, in the shape of what it is the gradient of."""
+    if name in ("vector", "relative"):
+        return part.sum((0, 2)).sum_to_size(like.shape)
+    if name == "numbers":
+        return part.sum((0, 2)).sum_to_size(like.shape)
+    if kind == OF_KEYS:
+        return part.sum(2, keepdim=True).sum_to_size(like.shape)
+    return part.sum_to_size(like.shape)
+
+
+def _of_sink(plan: Plan, output: Tensor, stats: Tensor, grad: Tensor) -> Tensor:
+    """``−Σ w_sink · (grad · output)``: the sink's own weight, whose value is 0."""
+    assert plan.sink is not None
+    total = stats[:, :, TOTAL]
+    weight = torch.where(total.isneginf(), 0.0, torch.exp(plan.sink.to(total.dtype)[:, None] - total))
+    given = (grad.to(total.dtype) * output.to(total.dtype)).sum(-1)
+    return -(weight * given).sum((0, 2)).to(plan.sink.dtype)

@@ -1,0 +1,84 @@
+"""What a `Look` asks, from the kernels: tiles of weights are made anew from the log-sum-exp that the forward left."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regard.kernels import statistics as plain
+from regard.kernels.cpu.backend import cleaned, forward, is_plain
+from regard.kernels.cpu.call import STATS, TOTAL, Call, address, computed_in
+from regard.kernels.plan import NormalizerKind, Plan
+from regard.kernels.statistics import Asked
+
+_BY_LSE = (NormalizerKind.SOFTMAX, NormalizerKind.VARIATIONAL)
+"""Whose weights are known from their log-sum-exp alone."""
+
+_TASKS_PER_THREAD = 4
+
+
+def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor]:
+    """As `regard.kernels.statistics.statistics`; ``lse`` is the forward's, None: not at hand."""
+    plan, bad = cleaned(plan)
+    if not is_plain(plan.query):
+        return plain.statistics(plan, asked, lse)
+    call, stats = _call(plan, lse, bad)
+    batch, heads, queries, _ = plan.query.shape
+    keys, precise = plan.key.shape[2], stats.dtype
+    splits = max(1, min(-(-queries // 64), -(-_TASKS_PER_THREAD * torch.get_num_threads() // max(1, batch * heads))))
+
+    def new(*shape: int) -> Tensor:
+        return torch.zeros((batch, heads, *shape), dtype=precise)
+
+    found: dict[str, Tensor] = {n: new(queries) for n in ("entropy", "reach") if n in asked.names}
+    received = new(splits, keys) if "received" in asked.names or asked.norms is not None else None
+    top = (new(queries, asked.top), new(queries, asked.top).long()) if asked.top else (None, None)
+    size = asked.map or (0, 0)
+    pooled = [new(splits, *size) if asked.map else None for _ in range(2)]
+    if found or received is not None or asked.top or asked.map:
+        call.look(
+            splits, address(found.get("entropy")), address(found.get("reach")), address(received),
+            address(top[0]), address(top[1]), asked.top, address(pooled[0]), address(pooled[1]), *size, 0, 0, 0, 0, 0,
+        )  # fmt: skip
+    if received is not None:
+        total = received.sum(2)
+        found |= {"received": total} if "received" in asked.names else {}
+        found |= {"norms": total * asked.norms} if asked.norms is not None else {}
+    if top[0] is not None and top[1] is not None:
+        found |= {"top_weights": top[0], "top_keys": top[1]}
+    if pooled[0] is not None and pooled[1] is not None:
+        found |= {"map_mean": pooled[0].sum(2) / plain.cells(queries, keys, size), "map_max": pooled[1].amax(2)}
+    if asked.rows is not None:
+        found["rows"] = _weights(call, plan, asked.rows, torch.arange(keys))
+    return found
+
+
+def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None) -> Tensor:
+    """As `regard.kernels.statistics.tile`."""
+    plan, bad = cleaned(plan)
+    if lse is None or plan.normalizer not in _BY_LSE or not is_plain(plan.query):
+        return plain.tile(plan, queries, keys, lse)
+    return _weights(_call(plan, lse, bad)[0], plan, queries, keys)
+
+
+def _call(plan: Plan, lse: Tensor | None, bad: Tensor | None) -> tuple[Call, Tensor]:
+    """A call with the statistics that looking needs; from the forward anew where its log-sum-exp does not say all."""
+    batch, heads, queries, _ = plan.query.shape
+    stats = torch.zeros((batch, heads, STATS, queries), dtype=computed_in(plan.query.dtype))
+    known = lse is not None and lse.numel() and plan.normalizer in _BY_LSE
+    if bad is not None or not known:
+        _, stats, _ = forward(plan, bad, False)
+    if known:
+        assert lse is not None
+        total = lse if plan.sink is None else torch.logaddexp(lse, plan.sink.to(lse.dtype)[:, None])
+        stats[:, :, TOTAL] = torch.where(lse.isneginf(), lse, total)
+    return Call(plan, plan.query, stats, None, bad), stats
+
+
+def _weights(call: Call, plan: Plan, queries: Tensor, keys: Tensor) -> Tensor:
+    batch, heads, _, _ = plan.query.shape
+    queries, keys = queries.contiguous(), keys.contiguous()
+    found = torch.zeros((batch, heads, len(queries), len(keys)), dtype=computed_in(plan.query.dtype))
+    if found.numel():
+        call.look(1, *(0,) * 10, address(found), address(queries), address(keys), len(queries), len(keys))
+    return found

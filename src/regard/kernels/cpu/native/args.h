@@ -1,0 +1,72 @@
+// One call, as Python packs it: numbers, pointers and strides in elements. `call.py` writes the same fields in the same
+// order; everything is eight bytes wide, so that there is no padding to disagree about.
+#pragma once
+#include <cstdint>
+
+using i64 = int64_t;
+
+enum Dtype : i64 { F32 = 0, F64 = 1, BF16 = 2, F16 = 3, BOOL = 4 };
+enum Score : i64 { DOT = 0, ADDITIVE = 1, DISTANCE = 2 };
+enum Normalizer : i64 {
+    SOFTMAX = 0, ENTMAX = 1, SIGMOID = 2, TOPK = 3, ARGMAX = 4, GUMBEL = 5, REINFORCE = 6, STRAIGHT_THROUGH = 7, VARIATIONAL = 8
+};
+
+// Four dimensions: batch, head, and two more; null: there is none.
+struct Strided {
+    char* at;
+    i64 dtype;
+    i64 stride[4];
+};
+
+struct Args {
+    // What every call has.
+    i64 batch, heads, key_heads, queries, keys, width, value_width;
+    i64 dtype, score, normalizer, threads, level;
+    double scale;
+    Strided query, key, value, output;
+    char* stats;  // (B, H, STATS, Lq) in the dtype that is computed in: what the backward and looking need of each query
+
+    // The mechanism's options.
+    double softcap, number, prior_scale, dropout;
+    i64 count, block;
+    char *vector, *sink, *numbers;  // (H, E), (H,), (H or 1,), in the dtype that is computed in
+    i64 number_stride;
+    char* relative;  // (H or 1, D), D = Lq + Lk − 1
+    i64 relative_stride, relative_length;
+    Strided bias, prior_mean, visible, layout;
+    Strided start, end;  // int64, the last stride unused
+    i64 *seed, *dropout_seed;
+    unsigned char* bad;  // (B, Hk, Lk): which keys were not finite; null: none
+    char* extra;  // (B, H, Lq)
+
+    // The backward.
+    Strided grad_output, grad_query, grad_key, grad_value;
+    char* grad_extra;  // (B, H, Lq)
+    i64 splits;  // into how many parts the queries of one key head are cut; each has its own part of what is summed
+    char *grad_vector, *grad_relative, *grad_numbers;  // (B, H, splits, E), (B, H, splits, D), (B, H, Lq); null: unasked
+    Strided grad_bias, grad_prior_mean;  // whole: each entry is written once
+    i64 grad_bias_kind, grad_prior_kind;
+
+    // Looking.
+    char *entropy, *reach, *received;  // (B, H, Lq), (B, H, Lq), (B, H, splits, Lk)
+    char* top_weights;  // (B, H, Lq, top)
+    i64* top_keys;
+    i64 top;
+    char *map_sum, *map_max;  // (B, H, splits, rows, columns)
+    i64 map_rows, map_columns;
+    char* weights;  // (B, H, chosen_queries, chosen_keys)
+    i64 *chosen_queries, *chosen_keys;
+    i64 chosen_query_count, chosen_key_count;
+};
+
+// The rows of `stats`. What they hold hangs on the normalizer: see `weights.h`.
+enum Stat { TOTAL = 0, SECOND = 1, THIRD = 2, POISON = 3, STATS = 4 };
+
+// What one level offers; an index is a thread's, so that each has its own memory.
+struct Level {
+    const char* name;
+    void (*forward)(const Args&);
+    void (*backward)(const Args&);
+    void (*look)(const Args&);
+    double (*peak)(i64 dtype, i64 times);  // how many operations that many rounds are
+};

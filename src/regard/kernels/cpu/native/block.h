@@ -1,0 +1,91 @@
+// A block: up to LANES queries of one head, one a lane of a few vectors, with what each lane must know of its query.
+#pragma once
+
+INLINE uint32_t mixed(uint32_t x) {  // lowbias32, as in random.py
+    x ^= x >> 16;
+    x *= 0x7FEB352Du;
+    x ^= x >> 15;
+    x *= 0x846CA68Bu;
+    return x ^ (x >> 16);
+}
+constexpr uint32_t GOLDEN = 0x9E3779B9u;
+enum Stream : uint32_t { DROPPING = 1, NOISE = 2 };
+
+INLINE uint32_t row_hash(i64 seed, uint32_t stream, i64 b, i64 h, i64 query) {
+    uint32_t x = mixed((uint32_t)seed);
+    x = mixed(x ^ ((uint32_t)((uint64_t)seed >> 32) * GOLDEN));
+    x = mixed(x ^ (stream * GOLDEN));
+    x = mixed(x ^ ((uint32_t)b * GOLDEN));
+    x = mixed(x ^ ((uint32_t)h * GOLDEN));
+    return mixed(x ^ ((uint32_t)query * GOLDEN));
+}
+
+template <class M> struct Block {
+    using C = typename M::C;
+    i64 b, h, hk;       // batch, query head, key head
+    i64 first, n;       // its queries, and how many lanes are real
+    i64 nv, ld;         // vectors, and lanes with those that are not real
+    i64 low, high;      // no lane sees a key outside [low, high)
+    i64 inner, outer;   // every lane sees all of [inner, outer)
+    i64 query[LANES<M>];  // the number of each lane's query
+    alignas(64) Int<C> start[LANES<M>], end[LANES<M>];
+    alignas(64) uint32_t noise[LANES<M>], drop[LANES<M>];
+    alignas(64) C poison[LANES<M>];
+};
+
+template <class M> static void begin(Block<M>& k, const Args& a, i64 b, i64 h, i64 first, i64 n, const i64* chosen) {
+    constexpr int W = WIDE<typename M::C>;
+    k.b = b, k.h = h, k.hk = h / (a.heads / a.key_heads);
+    k.first = first, k.n = n, k.nv = (n + W - 1) / W, k.ld = k.nv * W;
+    k.low = a.keys, k.high = 0, k.inner = 0, k.outer = a.keys;
+    for (i64 i = 0; i < k.ld; ++i) {
+        i64 q = first + least(i, n - 1);
+        if (chosen) q = chosen[q];
+        i64 start = 0, end = a.keys;
+        if (a.start.at) start = most(start, *(const i64*)at(a.start, b, h, q, 0));
+        if (a.end.at) end = least(end, *(const i64*)at(a.end, b, h, q, 0));
+        k.query[i] = q;
+        k.start[i] = (Int<typename M::C>)least(start, a.keys), k.end[i] = (Int<typename M::C>)most(end, 0);
+        if (start < end) k.low = least(k.low, start), k.high = most(k.high, end);
+        k.inner = most(k.inner, start), k.outer = least(k.outer, end);
+        k.poison[i] = 0;
+    }
+    if (k.low > k.high) k.low = k.high = 0;
+    for (i64 i = 0; a.seed && i < k.ld; ++i) k.noise[i] = row_hash(*a.seed, NOISE, b, h, k.query[i]);
+    for (i64 i = 0; a.dropout > 0 && i < k.ld; ++i) k.drop[i] = row_hash(*a.dropout_seed, DROPPING, b, h, k.query[i]);
+}
+
+// Whether the block's queries stand beside each other.
+template <class M> INLINE bool in_a_row(const Block<M>& k) { return k.query[k.n - 1] - k.query[0] == k.n - 1; }
+
+// The bits of one key for a vector of queries, as `random.py` draws them.
+INLINE i32v draw(const uint32_t* rows, i64 key) {
+    u32v x;
+    __builtin_memcpy(&x, rows, BYTES);
+    x ^= (uint32_t)key * GOLDEN;
+    x ^= x >> 16;
+    x *= 0x7FEB352Du;
+    x ^= x >> 15;
+    x *= 0x846CA68Bu;
+    return (i32v)(x ^ (x >> 16));
+}
+// As many as a vector of C has lanes, signed.
+template <class C> INLINE IVec<C> draws(const uint32_t* rows, i64 key) {
+    if constexpr (sizeof(C) == 4) {
+        return draw(rows, key);
+    } else {
+        IVec<C> found;
+        for (int i = 0; i < WIDE<C>; ++i) found[i] = (int32_t)mixed(rows[i] ^ ((uint32_t)key * GOLDEN));
+        return found;
+    }
+}
+template <class C> INLINE Vec<C> kept(const uint32_t* rows, i64 key, i64 threshold) {
+    return draws<C>(rows, key) >= all_ints<C>((Int<C>)threshold) ? all(C(1)) : Vec<C>{};
+}
+template <class C> INLINE Vec<C> drawn(const uint32_t* rows, i64 key) { return to_real<C>(draws<C>(rows, key) >> 9); }
+template <class C> INLINE Vec<C> gumbel(const uint32_t* rows, i64 key) {
+    return -lnv(-lnv(drawn<C>(rows, key) * C(0x1p-23) + C(0.5 + 0x1p-24)));
+}
+template <class C> INLINE Vec<C> normal(const uint32_t* rows, i64 key) {
+    return erfinvv<C>(drawn<C>(rows, key) * C(0x1p-22) + C(0x1p-23)) * C(1.41421356237309504880);
+}

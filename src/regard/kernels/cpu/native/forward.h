@@ -1,0 +1,323 @@
+// The forward: a group of blocks walks along the keys, tile by tile; softmax is online (Milakov and Gimelshein 2018,
+// arXiv:1805.02867; Rabe and Staats 2021, arXiv:2112.05682; Dao et al. 2022, arXiv:2205.14135).
+#pragma once
+
+constexpr i64 GROUP = 4;  // blocks that share a tile of keys and values
+
+// One block on its way along the keys.
+template <class M> struct Walk {
+    using C = typename M::C;
+    Block<M> k;
+    Query<M> q;
+    C *output;                  // [value width][lanes], not yet divided
+    C *top, *total;             // of the softmax: the largest score, and Σ exp(score − top)
+    C *second_top, *second;     // of the scores without noise, where they count too
+    C *taken_score, *extra;
+    Int<C>* taken;
+};
+
+template <class M> static Walk<M> walk(const Args& a, Arena& arena) {
+    using C = typename M::C;
+    Walk<M> w{};
+    i64 lanes = LANES<M>;
+    w.q.turned = arena.take<typename M::A>(round_up(a.width, M::PAIR) / M::PAIR * lanes + lanes);
+    w.q.square = arena.take<C>(lanes);
+    w.output = arena.take<C>(a.value_width * lanes);
+    w.top = arena.take<C>(lanes), w.total = arena.take<C>(lanes);
+    w.second_top = arena.take<C>(lanes), w.second = arena.take<C>(lanes);
+    w.taken_score = arena.take<C>(lanes), w.extra = arena.take<C>(lanes);
+    w.taken = arena.take<Int<C>>(lanes);
+    return w;
+}
+
+template <class M> static void read_query(Tiles<M>& t, Block<M>& k, Query<M>& q, const bool* hidden = nullptr) {
+    using C = typename M::C;
+    turn_rows<M>(q.turned, k, t.a.query, t.a.width, (char*)t.spare, hidden);
+    if constexpr (M::PAIR == 1)
+        for (i64 i = 0; t.a.score == DISTANCE && i < k.ld; ++i) q.square[i] = -C(t.a.scale) * square(q.turned + i, k.ld, t.a.width);
+}
+
+template <class M> static void begin_walk(Walk<M>& w, Tiles<M>& t) {
+    using C = typename M::C;
+    read_query(t, w.k, w.q);
+    __builtin_memset(w.output, 0, t.a.value_width * w.k.ld * sizeof(C));
+    for (i64 i = 0; i < w.k.ld; ++i) {
+        w.top[i] = w.second_top[i] = w.taken_score[i] = -C(__builtin_inf());
+        w.total[i] = w.second[i] = w.extra[i] = 0;
+        w.taken[i] = -1;
+    }
+}
+
+// Weights as the products with the values want them: as they are, or by pairs of keys in bfloat16.
+template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> one, Vec<typename M::C> two) {
+#if defined(__AVX512BF16__)
+    if constexpr (M::PAIR == 2) {
+        __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)two, (__m512)one);
+        const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
+                                               20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+        store(to, (u32v)_mm512_permutexvar_epi16(order, both));
+    }
+#else
+    (void)to, (void)one, (void)two;
+#endif
+}
+
+// Σ of new exponentials onto the old, both brought to the larger top; the weights 2^(exponent · (s − top)) stay in `s`.
+template <class M, bool PAIRS>
+static const typename M::C* soften(typename M::C* s, i64 n, i64 ld, typename M::C exponent, typename M::C* top, typename M::C* total,
+                                   typename M::C* factor) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Vec<C> lowest = all(-C(__builtin_inf()));
+    bool moved = false;
+    for (i64 i = 0; i < ld; i += W) {
+        Vec<C> old = load(top + i), one = old, two = old;
+        i64 j = 0;
+        for (; j + 1 < n; j += 2) {
+            one = larger(load(s + j * ld + i), one);
+            two = larger(load(s + (j + 1) * ld + i), two);
+        }
+        if (j < n) one = larger(load(s + j * ld + i), one);
+        Vec<C> now = larger(one, two);
+        store(top + i, now);
+        Vec<C> base = now == lowest ? Vec<C>{} : now * exponent;  // nothing seen yet: any number but −∞
+        Vec<C> f = exp2v(old * exponent - base);
+        moved |= any(old != now);
+        store(factor + i, f);
+        Vec<C> sum = {}, more = {};
+        j = 0;
+        if constexpr (PAIRS) {
+            auto* pairs = (typename M::A*)s;  // row j of pairs lies where row j of scores, of as many bytes, is already read
+            for (; j + 1 < n; j += 2) {
+                Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), all(exponent), -base));
+                Vec<C> r = exp2v<false>(fma(load(s + (j + 1) * ld + i), all(exponent), -base));
+                sum += p, more += r;
+                pack_pair<M>(pairs + j * ld + i, p, r);
+            }
+            if (j < n) {
+                Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), all(exponent), -base));
+                sum += p;
+                pack_pair<M>(pairs + j * ld + i, p, Vec<C>{});
+            }
+        } else {
+            for (; j + 1 < n; j += 2) {
+                Vec<C> p = exp2v(fma(load(s + j * ld + i), all(exponent), -base));
+                Vec<C> r = exp2v(fma(load(s + (j + 1) * ld + i), all(exponent), -base));
+                sum += p, more += r;
+                store(s + j * ld + i, p), store(s + (j + 1) * ld + i, r);
+            }
+            if (j < n) {
+                Vec<C> p = exp2v(fma(load(s + j * ld + i), all(exponent), -base));
+                sum += p;
+                store(s + j * ld + i, p);
+            }
+        }
+        store(total + i, fma(load(total + i), f, sum + more));
+    }
+    return moved ? factor : nullptr;
+}
+
+// In place: rows of weights to rows of pairs, every second row.
+template <class M> static void pack_pairs(typename M::C* s, i64 n, i64 ld) {
+    if constexpr (M::PAIR == 2) {
+        constexpr int W = WIDE<typename M::C>;
+        for (i64 j = 0; j < n; j += 2)
+            for (i64 i = 0; i < ld; i += W)
+                pack_pair<M>((typename M::A*)s + j * ld + i, load(s + j * ld + i),
+                             j + 1 < n ? load(s + (j + 1) * ld + i) : Vec<typename M::C>{});
+    }
+}
+
+// The product of `n` weights a lane, from key `j0`, with their values; `factor` first multiplies what is there.
+template <class M>
+static void mix(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, const typename M::C* s, typename M::C* output,
+                const typename M::C* factor) {
+    i64 from = (j0 - tile) / M::PAIR * t.value.row;
+    gemm<M, true>(t.a.value_width, k.nv, (n + M::PAIR - 1) / M::PAIR, t.value.at + from, t.value.step, t.value.row,
+                  (const typename M::A*)s, M::PAIR * k.ld, output, k.ld, factor);
+}
+
+template <class M> static void drop(const Args& a, const Block<M>& k, i64 j0, i64 n, typename M::C* s) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    i64 threshold = (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL;
+    for (i64 j = 0; j < n; ++j)
+        for (i64 i = 0; i < k.ld; i += W) {
+            Vec<C> w = load(s + j * k.ld + i);
+            store(s + j * k.ld + i, kept<C>(k.drop + i, j0 + j, threshold) != C(0) ? w : Vec<C>{});
+        }
+}
+
+// The divergence of N(s, σ²) from N(μ₀, σ₀²), summed over the keys that are visible (where s is not −∞).
+template <class M> static void divergence(Tiles<M>& t, Walk<M>& w, i64 j0, i64 n, const typename M::C* s) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    double scale = number_of<C>(a, w.k.h), ratio = scale / a.prior_scale;
+    C spread = C(__builtin_log(a.prior_scale) - __builtin_log(scale) + ratio * ratio / 2 - 0.5);
+    C half = C(0.5 / (a.prior_scale * a.prior_scale));
+    if (a.prior_mean.at) read_dense<M>(t.dense, a.prior_mean, w.k, j0, n, t.spare);
+    for (i64 j = 0; j < n; ++j)
+        for (i64 i = 0; i < w.k.ld; i += W) {
+            Vec<C> x = load(s + j * w.k.ld + i);
+            Vec<C> d = a.prior_mean.at ? x - load(t.dense + j * w.k.ld + i) : x;
+            Vec<C> part = fma(d * half, d, all(spread));
+            store(w.extra + i, load(w.extra + i) + (x > -C(__builtin_inf()) || x != x ? part : Vec<C>{}));
+        }
+}
+
+template <class M> static void add_noise(const Args& a, const Block<M>& k, i64 j0, i64 n, typename M::C* s) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    if (!a.seed) return;
+    C scale = C(number_of<C>(a, k.h));
+    for (i64 j = 0; j < n; ++j)
+        for (i64 i = 0; i < k.ld; i += W) {
+            Vec<C> e = a.normalizer == VARIATIONAL ? normal<C>(k.noise + i, j0 + j) * scale : gumbel<C>(k.noise + i, j0 + j);
+            store(s + j * k.ld + i, load(s + j * k.ld + i) + e);
+        }
+}
+
+INLINE bool is_hard(i64 kind) { return kind >= ARGMAX && kind <= STRAIGHT_THROUGH; }
+
+// One key a lane: the first of the largest, and the sums that its log-probability and its gradient need.
+template <class M> static void choose(const Args& a, Walk<M>& w, i64 j0, i64 n, typename M::C* s) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    Block<M>& k = w.k;
+    C cooler = C(1 / number_of<C>(a, k.h)), exponent = C(1.44269504088896340736);
+    for (i64 i = 0; i < n * k.ld; i += W) store(s + i, load(s + i) * cooler);
+    for (i64 j = 0; j < n; ++j)
+        for (i64 i = 0; i < k.ld; i += W) {
+            Vec<C> x = load(s + j * k.ld + i);
+            Vec<C> y = a.seed ? x + gumbel<C>(k.noise + i, j0 + j) : x;
+            Vec<C> best = load(w.top + i);
+            auto better = (y > best) | ((y != y) & (best == best)) | ((load_ints<C>(w.taken + i) < 0) & (x > -C(__builtin_inf())));
+            store(w.top + i, better ? y : best);
+            store(w.taken_score + i, better ? x : load(w.taken_score + i));
+            IVec<C> taken = better ? all_ints<C>(Int<C>(j0 + j)) : load_ints<C>(w.taken + i);
+            __builtin_memcpy(w.taken + i, &taken, BYTES);
+        }
+    // Both sums are taken from the top of the scores without noise: noise adds at most 17.
+    for (i64 i = 0; i < k.ld; i += W) {
+        Vec<C> old = load(w.second_top + i), now = old;
+        for (i64 j = 0; j < n; ++j) now = larger(load(s + j * k.ld + i), now);
+        Vec<C> base = now == -C(__builtin_inf()) ? Vec<C>{} : now;
+        Vec<C> f = exp2v((old - base) * exponent), plain = load(w.second + i) * f, noisy = load(w.total + i) * f;
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> x = (load(s + j * k.ld + i) - base) * exponent;
+            plain += exp2v(x);
+            if (a.seed) noisy += exp2v(fma(gumbel<C>(k.noise + i, j0 + j), all(exponent), x));
+        }
+        store(w.second_top + i, now);
+        store(w.second + i, plain), store(w.total + i, a.seed ? noisy : plain);
+    }
+}
+
+template <class M> static void step(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_keys) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    Block<M>& k = w.k;
+    i64 j0 = most(tile, k.low), end = least(tile + tile_keys, k.high);
+    if (j0 >= end) return;
+    j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
+    i64 n = end - j0;
+    C* s = t.scores;
+    if (!score(t, k, w.q, tile, j0, n, s)) return;
+    alignas(64) C factor[LANES<M>];
+    if (a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL) {
+        if (a.normalizer == VARIATIONAL) {
+            if (a.extra) divergence(t, w, j0, n, s);
+            add_noise(a, k, j0, n, s);
+        }
+        bool packs = M::PAIR == 2 && !(a.dropout > 0);
+        const C* f = packs ? soften<M, M::PAIR == 2>(s, n, k.ld, t.exponent, w.top, w.total, factor)
+                           : soften<M, false>(s, n, k.ld, t.exponent, w.top, w.total, factor);
+        if (a.dropout > 0) {
+            drop(a, k, j0, n, s);
+            pack_pairs<M>(s, n, k.ld);
+        }
+        mix(t, k, tile, j0, n, s, w.output, f);
+    } else if (a.normalizer == SIGMOID) {
+        for (i64 i = 0; i < n * k.ld; i += W)
+            store(s + i, C(1) / (C(1) + exp2v(load(s + i) * C(-1.44269504088896340736))));
+        if (a.dropout > 0) drop(a, k, j0, n, s);
+        pack_pairs<M>(s, n, k.ld);
+        mix(t, k, tile, j0, n, s, w.output, nullptr);
+    } else {
+        choose(a, w, j0, n, s);
+    }
+}
+
+template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
+    return (C*)a.stats + ((b * a.heads + h) * STATS + which) * a.queries;
+}
+
+// Rows of the output from its columns, each lane times a number of its own.
+template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, const typename M::C* output, const typename M::C* times) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    C* s = const_cast<C*>(output);
+    for (i64 e = 0; e < a.value_width; ++e)
+        for (i64 i = 0; i < k.ld; i += W) {
+            Vec<C> f = load(times + i);
+            store(s + e * k.ld + i, f == C(0) ? Vec<C>{} : load(s + e * k.ld + i) * f);
+        }
+    turn_back<C>(t.spare, a.value_width, s, k.ld, k.n, a.value_width);
+    for (i64 i = 0; i < k.n; ++i)
+        write_row<C>(const_cast<char*>(at(a.output, k.b, k.h, k.query[i], 0)), a.output.dtype, a.output.stride[3],
+                     t.spare + i * a.value_width, a.value_width);
+}
+
+template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {
+    using C = typename M::C;
+    const Args& a = t.a;
+    Block<M>& k = w.k;
+    const double infinity = __builtin_inf();
+    alignas(64) C times[LANES<M>];
+    C kept = C(1 / (1 - a.dropout));
+    for (i64 i = 0; i < k.ld; ++i) {
+        bool real = i < k.n;
+        C total = C(0), second = C(0);
+        if (is_hard(a.normalizer)) {
+            bool none = w.taken[i] < 0;
+            total = none ? C(-infinity) : C(w.second_top[i] + __builtin_log((double)w.total[i]));
+            second = none ? C(-infinity) : C(w.second_top[i] + __builtin_log((double)w.second[i]));
+            C one = w.top[i] * 0 + 1;
+            if (real && !none) {
+                const char* row = at(a.value, k.b, k.hk, w.taken[i], 0);
+                i64 size = bytes_of(a.dtype);
+                i64 threshold = (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL;
+                bool keep = !(a.dropout > 0) || (int32_t)mixed(k.drop[i] ^ ((uint32_t)w.taken[i] * GOLDEN)) >= threshold;
+                for (i64 e = 0; keep && e < a.value_width; ++e)
+                    w.output[e * k.ld + i] = one * read<C>(row + e * a.value.stride[3] * size, a.dtype);
+            }
+            times[i] = none ? C(0) : kept;
+            if (real) {
+                Int<C> taken = w.taken[i];
+                __builtin_memcpy(stat<C>(a, k.b, k.h, THIRD) + k.query[i], &taken, sizeof(C));
+                if (a.extra) ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] = none ? C(0) : w.taken_score[i] - second;
+            }
+        } else if (a.normalizer == SIGMOID) {
+            times[i] = kept;
+        } else {
+            double top = (double)w.top[i] * (t.raw ? a.scale : 1.0), sum = (double)w.total[i];
+            bool none = sum == 0;
+            second = none ? C(-infinity) : C(top + __builtin_log(sum));
+            double sink = a.sink ? (double)((const C*)a.sink)[k.h] : -infinity;
+            if (a.sink && !none) sum += __builtin_exp(sink - top);
+            total = none ? C(-infinity) : C(top + __builtin_log(sum));
+            times[i] = none ? C(0) : C(kept / sum);
+            if (a.sink && sum == infinity) times[i] = C(0);
+            if (real && a.extra) ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] = w.extra[i];
+        }
+        if (real) {
+            stat<C>(a, k.b, k.h, TOTAL)[k.query[i]] = total;
+            stat<C>(a, k.b, k.h, SECOND)[k.query[i]] = second;
+            stat<C>(a, k.b, k.h, POISON)[k.query[i]] = k.poison[i];
+        }
+    }
+    write_output(t, k, w.output, times);
+}

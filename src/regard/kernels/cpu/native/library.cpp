@@ -1,0 +1,140 @@
+// The library's face to Python: which levels this machine has, and calls that run one of them.
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <thread>
+#include <vector>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+#include "args.h"
+#include "parallel.h"
+
+#if defined(__x86_64__)
+extern const Level level_avx512bf16, level_avx512, level_avx2;
+#endif
+extern const Level level_portable;
+
+namespace {
+// Set in a child that was forked: OpenMP's threads are not in it, and waiting for them would be for ever.
+std::atomic<bool> forked{false};
+const int watching = [] {
+#if defined(__unix__) || defined(__APPLE__)
+    return pthread_atfork(nullptr, nullptr, [] { forked = true; });
+#else
+    return 0;
+#endif
+}();
+
+constexpr size_t KEPT = size_t(4) << 20;  // what a thread keeps for its next call
+struct Memory {
+    char* at = nullptr;
+    size_t size = 0;
+    char* get(size_t bytes) {
+        if (bytes > size) {
+            give_back(at);
+            at = (char*)borrow(bytes);
+            size = bytes;
+        }
+        return at;
+    }
+    void shrink() {
+        if (size > KEPT) {
+            give_back(at);
+            at = nullptr;
+            size = 0;
+        }
+    }
+    ~Memory() { give_back(at); }
+};
+thread_local Memory own;
+
+const Level* level(int index) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool two = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool five = two && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    switch (index) {
+        case 0: return five && __builtin_cpu_supports("avx512bf16") ? &level_avx512bf16 : nullptr;
+        case 1: return five ? &level_avx512 : nullptr;
+        case 2: return two ? &level_avx2 : nullptr;
+        case 3: return &level_portable;
+    }
+    return nullptr;
+#else
+    return index == 3 ? &level_portable : nullptr;
+#endif
+}
+
+const char* guard(const void* packed, void (*Level::*what)(const Args&)) {
+    const Args& a = *(const Args*)packed;
+    const Level* found = level((int)a.level);
+    if (!found) return "this machine does not have that level";
+    try {
+        (found->*what)(a);
+        return nullptr;
+    } catch (const std::bad_alloc&) {
+        return "out of memory";
+    }
+}
+}  // namespace
+
+void* borrow(size_t bytes) {
+    void* found = std::aligned_alloc(64, (bytes + 63) & ~size_t(63));
+    if (!found) throw std::bad_alloc();
+    return found;
+}
+void give_back(void* memory) { std::free(memory); }
+
+void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* context, size_t bytes) {
+    if (threads > tasks) threads = tasks;
+    if (threads <= 1) {
+        char* memory = own.get(bytes);
+        for (i64 task = 0; task < tasks; ++task) run(context, task, memory);
+        own.shrink();
+        return;
+    }
+    std::atomic<i64> next{0};
+    std::atomic<bool> failed{false};
+    auto work = [&] {
+        try {
+            char* memory = own.get(bytes);
+            for (i64 task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) run(context, task, memory);
+            own.shrink();
+        } catch (const std::bad_alloc&) {
+            failed = true;
+        }
+    };
+#if defined(_OPENMP)
+    // PyTorch's own threads: others would fight with them for the cores while they wait for their next work.
+    if (!forked) {
+#pragma omp parallel num_threads(threads)
+        work();
+        if (failed) throw std::bad_alloc();
+        return;
+    }
+#endif
+    std::vector<std::thread> helpers;
+    for (i64 i = 1; i < threads; ++i) helpers.emplace_back(work);
+    work();
+    for (auto& helper : helpers) helper.join();
+    if (failed) throw std::bad_alloc();
+}
+
+extern "C" {
+__attribute__((visibility("default"))) long regard_args_size() { return sizeof(Args); }
+__attribute__((visibility("default"))) const char* regard_level(int index) {
+    const Level* found = level(index);
+    return found ? found->name : nullptr;
+}
+// Each returns null, or why it failed.
+__attribute__((visibility("default"))) const char* regard_forward(const void* args) { return guard(args, &Level::forward); }
+__attribute__((visibility("default"))) const char* regard_backward(const void* args) { return guard(args, &Level::backward); }
+__attribute__((visibility("default"))) const char* regard_look(const void* args) { return guard(args, &Level::look); }
+__attribute__((visibility("default"))) double regard_peak(int index, i64 dtype, i64 times) { return level(index)->peak(dtype, times); }
+}

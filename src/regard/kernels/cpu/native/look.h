@@ -1,0 +1,150 @@
+// Looking: tiles of weights are made anew from what the forward left, and each is shown to what was asked.
+#pragma once
+
+template <class M> struct Glance {
+    using C = typename M::C;
+    Block<M> k;
+    Query<M> q;
+    Known<M> known;
+    C *entropy, *reach;
+    C *top;                    // [top][lanes], largest first
+    Int<C>* top_keys;
+    C *sum, *most;             // of the map's column, a lane
+    C* received;               // [keys][W], the lanes not yet added up; shared by the task's blocks
+};
+
+template <class M> static Glance<M> glance(const Args& a, Arena& arena) {
+    using C = typename M::C;
+    Glance<M> w{};
+    i64 lanes = LANES<M>;
+    w.q.turned = arena.take<typename M::A>((a.width / M::PAIR + 2) * lanes);
+    w.q.square = arena.take<C>(lanes);
+    w.known = known<M>(arena);
+    C** each_lane[] = {&w.entropy, &w.reach, &w.sum, &w.most};
+    for (C** each : each_lane) *each = arena.take<C>(lanes);
+    w.top = arena.take<C>(a.top * lanes);
+    w.top_keys = arena.take<Int<C>>(a.top * lanes);
+    return w;
+}
+
+template <class M> static void begin_glance(Glance<M>& w, Tiles<M>& t) {
+    recall(t.a, w.k, w.known);
+    read_query(t, w.k, w.q);
+    for (i64 i = 0; i < w.k.ld; ++i) w.entropy[i] = w.reach[i] = w.sum[i] = w.most[i] = 0;
+    for (i64 i = 0; i < t.a.top * w.k.ld; ++i) w.top[i] = -1, w.top_keys[i] = -1;
+}
+
+// The weights of `n` keys, as a row shows them: exact, and those of no query 0.
+template <class M> static bool weights_of(Tiles<M>& t, Glance<M>& w, i64 tile, i64 j0, i64 n) {
+    using C = typename M::C;
+    const Args& a = t.a;
+    C* s = t.scores;
+    if (!score(t, w.k, w.q, tile, j0, n, s)) return false;
+    if (a.normalizer == VARIATIONAL) add_noise(a, w.k, j0, n, s);
+    if (a.top) __builtin_memcpy(t.dense, s, n * w.k.ld * sizeof(C));  // visible is what is not −∞
+    if (is_hard(a.normalizer)) {
+        one_hot(w.k, w.known, j0, n, s);
+    } else {
+        weigh(t, w.k, w.known, j0, n, s);
+    }
+    if (a.bad)
+        for (i64 j = 0; j < n; ++j)
+            for (i64 i = 0; i < w.k.n; ++i) s[j * w.k.ld + i] += stat<C>(a, w.k.b, w.k.h, POISON)[w.k.query[i]];
+    for (i64 j = 0; w.k.n < w.k.ld && j < n; ++j)
+        for (i64 i = w.k.n; i < w.k.ld; ++i) s[j * w.k.ld + i] = 0;
+    return true;
+}
+
+template <class M> static void keep_top(Tiles<M>& t, Glance<M>& w, i64 j0, i64 n) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    i64 top = t.a.top, ld = w.k.ld;
+    for (i64 j = 0; j < n; ++j)
+        for (i64 i = 0; i < ld; i += W) {
+            Vec<C> p = load(t.scores + j * ld + i);
+            auto better = (p > load(w.top + (top - 1) * ld + i)) & (load(t.dense + j * ld + i) != -C(__builtin_inf()));
+            if (!any(better)) continue;
+            for (i64 l = i; l < i + W; ++l) {
+                if (!better[l - i]) continue;
+                i64 place = top - 1;
+                for (; place > 0 && w.top[(place - 1) * ld + l] < p[l - i]; --place) {
+                    w.top[place * ld + l] = w.top[(place - 1) * ld + l];
+                    w.top_keys[place * ld + l] = w.top_keys[(place - 1) * ld + l];
+                }
+                w.top[place * ld + l] = p[l - i];
+                w.top_keys[place * ld + l] = (Int<C>)(j0 + j);
+            }
+        }
+}
+
+// The map's cell of each lane gets what its column has come to.
+template <class M> static void flush(const Args& a, Glance<M>& w, i64 split, i64 column) {
+    using C = typename M::C;
+    i64 plane = ((w.k.b * a.heads + w.k.h) * a.splits + split) * a.map_rows * a.map_columns;
+    for (i64 i = 0; i < w.k.n; ++i) {
+        i64 cell = plane + (w.k.query[i] * a.map_rows / a.queries) * a.map_columns + column;
+        C &sum = ((C*)a.map_sum)[cell], &largest = ((C*)a.map_max)[cell];
+        sum += w.sum[i];
+        if (w.most[i] > largest || w.most[i] != w.most[i]) largest = w.most[i];
+    }
+    for (i64 i = 0; i < w.k.ld; ++i) w.sum[i] = w.most[i] = 0;
+}
+
+template <class M> static void look_step(Tiles<M>& t, Glance<M>& w, i64 split, i64 tile, i64 tile_keys) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    Block<M>& k = w.k;
+    i64 j0 = most(tile, k.low), end = least(tile + tile_keys, k.high);
+    if (j0 >= end) return;
+    j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
+    i64 n = end - j0, ld = k.ld;
+    if (!weights_of(t, w, tile, j0, n)) return;
+    const C* s = t.scores;
+    for (i64 i = 0; i < ld && (a.entropy || a.reach); i += W) {
+        Vec<C> entropy = load(w.entropy + i), reach = load(w.reach + i), place;
+        for (int l = 0; l < W; ++l) place[l] = C(k.query[i + l] + a.keys - a.queries);
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> p = load(s + j * ld + i), far = place - C(j0 + j);
+            if (a.entropy) entropy += p > C(0) ? -p * lnv(p) : p;
+            reach = fma(p, larger(far, -far), reach);
+        }
+        store(w.entropy + i, entropy), store(w.reach + i, reach);
+    }
+    if (a.received)
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> sum = load(w.received + (j0 + j) * W);
+            for (i64 i = 0; i < ld; i += W) sum += load(s + j * ld + i);
+            store(w.received + (j0 + j) * W, sum);
+        }
+    if (a.map_sum)
+        for (i64 j = 0; j < n;) {
+            i64 column = (j0 + j) * a.map_columns / a.keys, upto = j + 1;
+            while (upto < n && (j0 + upto) * a.map_columns / a.keys == column) ++upto;
+            for (i64 i = 0; i < ld; i += W) {
+                Vec<C> sum = load(w.sum + i), largest = load(w.most + i);
+                for (i64 r = j; r < upto; ++r) {
+                    Vec<C> p = load(s + r * ld + i);
+                    sum += p, largest = larger(largest, p);
+                }
+                store(w.sum + i, sum), store(w.most + i, largest);
+            }
+            flush(a, w, split, column);
+            j = upto;
+        }
+    if (a.top) keep_top(t, w, j0, n);
+}
+
+template <class M> static void finish_glance(const Args& a, Glance<M>& w) {
+    using C = typename M::C;
+    for (i64 i = 0; i < w.k.n; ++i) {
+        i64 row = (w.k.b * a.heads + w.k.h) * a.queries + w.k.query[i];
+        if (a.entropy) ((C*)a.entropy)[row] = w.entropy[i];
+        if (a.reach) ((C*)a.reach)[row] = w.reach[i];
+        for (i64 r = 0; r < a.top; ++r) {
+            bool none = w.top_keys[r * w.k.ld + i] < 0;
+            ((C*)a.top_weights)[row * a.top + r] = none ? C(0) : w.top[r * w.k.ld + i];
+            a.top_keys[row * a.top + r] = w.top_keys[r * w.k.ld + i];
+        }
+    }
+}

@@ -1,0 +1,290 @@
+// One tile of scores, [keys][lanes]: score, softcap, bias, mask, noise, in the order of the definition.
+#pragma once
+
+constexpr i64 KEYS = 64;  // of a tile; its scores, 16 KiB, stay in the first cache
+
+// One operand of a product, read number by number: `at[j · row + e · step]`.
+template <class M> struct Operand {
+    const typename M::A* at;
+    i64 row, step;
+};
+
+// What one thread needs for tiles, and what of the call is the same for all of them.
+template <class M> struct Tiles {
+    using C = typename M::C;
+    using A = typename M::A;
+    const Args& a;
+    bool direct;  // keys and values are read where they lie
+    bool raw;     // the scores stay without their scale, which goes into the exponent
+    C exponent;   // exp(score) = 2^(exponent · score)
+    i64 pairs;    // of a query or key: its width, or half of it
+    A *key_held, *value_held, *mixing_held;
+    C *scores, *slope, *dense, *mask, *spare;
+    Operand<M> key, value, mixing;  // of the tile: keys for the scores; values; keys for the gradient of the queries
+};
+
+template <class M> INLINE bool scaled_later(const Args& a) {
+    bool exponential = a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL;
+    return a.score == DOT && a.scale > 0 && exponential && !a.softcap && !a.bias.at && !a.relative && !a.seed && !a.extra &&
+           !a.grad_extra;
+}
+
+template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backward) {
+    using C = typename M::C;
+    using A = typename M::A;
+    Tiles<M> t{a, M::PAIR == 1 && a.dtype == (sizeof(C) == 8 ? F64 : F32), scaled_later<M>(a), C(0), 0, {}, {}, {}, {}, {}, {},
+               {}, {}, {}, {}, {}};
+    t.exponent = C((t.raw ? a.scale : 1.0) * 1.44269504088896340736);
+    t.pairs = (a.width + M::PAIR - 1) / M::PAIR;
+    i64 lanes = LANES<M>, widest = most(a.width, a.value_width) + M::PAIR;
+    if (!t.direct) {
+        t.key_held = arena.take<A>(KEYS * widest);
+        t.value_held = arena.take<A>(KEYS * widest);
+        if (backward && M::PAIR == 2) t.mixing_held = arena.take<A>(KEYS * widest);
+    }
+    t.scores = arena.take<C>(KEYS * lanes);
+    t.dense = arena.take<C>(KEYS * lanes);
+    t.mask = arena.take<C>(KEYS * lanes);
+    t.spare = arena.take<C>(lanes * most(KEYS, widest) + 2 * lanes);
+    if (backward && a.softcap) t.slope = arena.take<C>(KEYS * lanes);
+    return t;
+}
+
+// Pairs of bfloat16 as 32 bits, a zero where the second is missing.
+INLINE void read_pairs(uint32_t* to, const char* from, i64 stride, i64 n) {
+    const uint16_t* x = (const uint16_t*)from;
+    if (stride == 1) {
+        __builtin_memcpy(to, x, n / 2 * 4);
+    } else {
+        for (i64 i = 0; i + 1 < n; i += 2) to[i / 2] = x[i * stride] | (uint32_t)x[(i + 1) * stride] << 16;
+    }
+    if (n & 1) to[n / 2] = x[(n - 1) * stride];
+}
+
+// Rows of pairs along the rows: `to[j / 2][e]` holds `from[j][e]` and `from[j + 1][e]`.
+INLINE void interleave(uint32_t* to, i64 ldto, const char* from, i64 row, i64 step, i64 n, i64 width) {
+    const uint16_t* x = (const uint16_t*)from;
+    for (i64 j = 0; j < n; j += 2) {
+        const uint16_t *one = x + j * row, *two = j + 1 < n ? x + (j + 1) * row : nullptr;
+        uint32_t* out = to + j / 2 * ldto;
+        if (two && step == 1) {
+            for (i64 e = 0; e < width; ++e) out[e] = one[e] | (uint32_t)two[e] << 16;
+        } else {
+            for (i64 e = 0; e < width; ++e) out[e] = one[e * step] | (two ? (uint32_t)two[e * step] << 16 : 0);
+        }
+    }
+}
+
+// `n` rows of keys or values from `j0`, for products along their width; copied to `held` where they can't be read as they lie.
+template <class M>
+static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* held, i64 b, i64 hk, i64 j0, i64 n) {
+    using A = typename M::A;
+    const char* first = at(from, b, hk, j0, 0);
+    i64 row = from.stride[2], step = from.stride[3], pairs = (width + M::PAIR - 1) / M::PAIR;
+    if (t.direct) return {(const A*)first, row, step};
+    if (M::PAIR == 2 && !(width & 1) && step == 1 && !(row & 1)) return {(const A*)first, row / 2, 1};
+    for (i64 j = 0; j < n; ++j) {
+        const char* at_row = first + j * row * bytes_of(from.dtype);
+        if constexpr (M::PAIR == 2) {
+            read_pairs(held + j * pairs, at_row, step, width);
+        } else {
+            read_row<typename M::C>(held + j * pairs, at_row, from.dtype, step, width);
+        }
+    }
+    return {held, pairs, 1};
+}
+// The same for products along the keys.
+template <class M>
+static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* held, i64 b, i64 hk, i64 j0, i64 n) {
+    if constexpr (M::PAIR == 2) {
+        interleave(held, width, at(from, b, hk, j0, 0), from.stride[2], from.stride[3], n, width);
+        return {held, width, 1};
+    } else {
+        return along_width(t, from, width, held, b, hk, j0, n);
+    }
+}
+
+// The queries of a block (or rows of any tensor that has the queries' shape), turned: [width][lanes], by pairs for pairs.
+template <class M>
+static void turn_rows(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* spare, const bool* hidden = nullptr) {
+    using A = typename M::A;
+    i64 pairs = round_up(width, M::PAIR) / M::PAIR;
+    A* rows = (A*)spare;  // [lanes][pairs]
+    for (i64 i = 0; i < k.n; ++i) {
+        const char* row = at(from, k.b, k.h, k.query[i], 0);
+        if (hidden && hidden[i]) {
+            __builtin_memset(rows + i * pairs, 0, pairs * sizeof(A));
+        } else if constexpr (M::PAIR == 2) {
+            read_pairs(rows + i * pairs, row, from.stride[3], width);
+        } else {
+            read_row<typename M::C>(rows + i * pairs, row, from.dtype, from.stride[3], width);
+        }
+    }
+    turn<A>(to, k.ld, rows, pairs, k.n, pairs);
+}
+
+// What a tensor that broadcasts to (B, H, Lq, Lk) has for a tile, [keys][lanes].
+template <class M> static void read_dense(typename M::C* to, const Strided& from, const Block<M>& k, i64 j0, i64 n, typename M::C* spare) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    i64 size = bytes_of(from.dtype);
+    const char* base = at(from, k.b, k.h, 0, j0);
+    if (from.stride[2] == 0) {
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> v = all(read<C>(base + j * from.stride[3] * size, from.dtype));
+            for (i64 i = 0; i < k.ld; i += W) store(to + j * k.ld + i, v);
+        }
+    } else if (from.stride[3] == 0) {
+        for (i64 i = 0; i < k.ld; ++i) to[i] = read<C>(base + k.query[i] * from.stride[2] * size, from.dtype);
+        for (i64 j = 1; j < n; ++j) __builtin_memcpy(to + j * k.ld, to, k.ld * sizeof(C));
+    } else if (from.stride[3] == 1 && from.dtype == (sizeof(C) == 8 ? F64 : F32) && in_a_row(k)) {
+        turn<C>(to, k.ld, (const C*)(base + k.query[0] * from.stride[2] * size), from.stride[2], k.n, n);
+    } else {
+        for (i64 i = 0; i < k.n; ++i)
+            read_row<C>(spare + i * KEYS, base + k.query[i] * from.stride[2] * size, from.dtype, from.stride[3], n);
+        turn<C>(to, k.ld, spare, KEYS, k.n, n);
+    }
+}
+
+enum Seen { NOTHING, SOME, EVERYTHING };
+
+// Which keys of [j0, j0 + n) each lane sees, as far as a table must be read for it; the intervals are not in it.
+template <class M> static Seen read_mask(Tiles<M>& t, const Block<M>& k, i64 j0, i64 n) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    if (!a.visible.at && !a.layout.at) return EVERYTHING;
+    if (a.layout.at) {
+        for (i64 j = 0; j < n; ++j) {
+            C* row = t.mask + j * k.ld;
+            if (j && (j0 + j) / a.block == (j0 + j - 1) / a.block) {
+                __builtin_memcpy(row, row - k.ld, k.ld * sizeof(C));
+                continue;
+            }
+            for (i64 i = 0; i < k.ld; ++i)
+                row[i] = i && k.query[i] / a.block == k.query[i - 1] / a.block
+                             ? row[i - 1]
+                             : C(*(const unsigned char*)at(a.layout, k.b, k.h, k.query[i] / a.block, (j0 + j) / a.block));
+        }
+    }
+    if (a.visible.at) {
+        C* to = a.layout.at ? t.dense : t.mask;
+        read_dense<M>(to, a.visible, k, j0, n, t.spare);
+        for (i64 i = 0; a.layout.at && i < n * k.ld; ++i) t.mask[i] *= to[i];
+    }
+    Vec<C> none = Vec<C>{}, whole = all(C(1));
+    for (i64 i = 0; i < n * k.ld; i += W) {
+        Vec<C> v = load(t.mask + i);
+        none = larger(none, v);
+        whole = -larger(-whole, -v);
+    }
+    if (!any(none > C(0))) return NOTHING;
+    return any(whole == C(0)) ? SOME : EVERYTHING;
+}
+
+// s_ij = v · tanh(q_i + k_j): the queries [width][lanes], the keys row by row.
+template <class M> static void additive(Tiles<M>& t, const Block<M>& k, const typename M::C* query, i64 j0, i64 n, typename M::C* to) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    const C* vector = (const C*)a.vector + k.h * a.width;
+    const C* key = (const C*)t.key.at + j0 * t.key.row;
+    for (i64 i = 0; i < k.ld; i += W)
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> one = {}, two = {};
+            const C* row = key + j * t.key.row;
+            i64 e = 0;
+            for (; e + 1 < a.width; e += 2) {
+                one = fma(tanhv(load(query + e * k.ld + i) + row[e * t.key.step]), all(vector[e]), one);
+                two = fma(tanhv(load(query + (e + 1) * k.ld + i) + row[(e + 1) * t.key.step]), all(vector[e + 1]), two);
+            }
+            if (e < a.width) one = fma(tanhv(load(query + e * k.ld + i) + row[e * t.key.step]), all(vector[e]), one);
+            store(to + j * k.ld + i, one + two);
+        }
+}
+
+// −scale · |x|² of rows: the parts of a distance that are not a product.
+template <class C> INLINE C square(const C* x, i64 step, i64 n) {
+    C total = 0;
+    for (i64 e = 0; e < n; ++e) total += x[e * step] * x[e * step];
+    return total;
+}
+
+// What of a query goes into many tiles.
+template <class M> struct Query {
+    typename M::A* turned;        // [width][lanes]
+    typename M::C* square;        // −scale · |q|²
+};
+
+// The scores of `n` keys from `j`, where the tile that was read begins with key `tile`; −∞ is what a lane does not see.
+// False if no lane sees any.
+template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q, i64 tile, i64 j0, i64 n, typename M::C* s) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    Seen seen = read_mask(t, k, j0, n);
+    if (seen == NOTHING) return false;
+    i64 size = n * k.ld;
+    if (a.score == ADDITIVE) {
+        if constexpr (M::PAIR == 1) additive(t, k, q.turned, j0 - tile, n, s);
+    } else {
+        gemm<M, false>(n, k.nv, t.pairs, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.turned, k.ld, s, k.ld);
+        if (a.score == DISTANCE) {
+            if constexpr (M::PAIR == 1)
+                for (i64 j = 0; j < n; ++j) {
+                    C of_key = -C(a.scale) * square((const C*)t.key.at + (j0 - tile + j) * t.key.row, t.key.step, a.width);
+                    for (i64 i = 0; i < k.ld; i += W)
+                        store(s + j * k.ld + i, fma(load(s + j * k.ld + i), all(C(2 * a.scale)), load(q.square + i) + of_key));
+                }
+        } else if (!t.raw && a.scale != 1) {
+            for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) * C(a.scale));
+        }
+    }
+    if (a.softcap) {
+        C cap = C(a.softcap), part = C(1 / a.softcap);
+        for (i64 i = 0; i < size; i += W) {
+            Vec<C> bent = tanhv(load(s + i) * part);
+            store(s + i, bent * cap);
+            if (t.slope) store(t.slope + i, C(1) - bent * bent);
+        }
+    }
+    if (a.bias.at && a.bias.stride[2] == 0 && a.bias.stride[3] == 0) {
+        C shift = read<C>(at(a.bias, k.b, k.h, 0, 0), a.bias.dtype);
+        for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) + shift);
+    } else if (a.bias.at) {
+        read_dense<M>(t.dense, a.bias, k, j0, n, t.spare);
+        for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) + load(t.dense + i));
+    }
+    if (a.relative) {
+        const C* table = (const C*)a.relative + k.h * a.relative_stride + a.relative_length - a.keys;
+        if (in_a_row(k)) {
+            // Backwards, so that the lanes, which go down the table, are a vector of it.
+            for (i64 i = 0; i < n + k.ld - 1; ++i) {
+                i64 entry = j0 + n - 1 - k.query[0] - i;
+                t.spare[i] = entry >= a.keys - a.relative_length ? table[entry] : C(0);
+            }
+            for (i64 j = 0; j < n; ++j)
+                for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) + load(t.spare + n - 1 - j + i));
+        } else {
+            for (i64 j = 0; j < n; ++j)
+                for (i64 i = 0; i < k.ld; ++i) s[j * k.ld + i] += table[j0 + j - k.query[i]];
+        }
+    }
+    bool inside = j0 >= k.inner && j0 + n <= k.outer;
+    if (!inside || seen == SOME || a.bad) {
+        for (i64 j = 0; j < n; ++j)
+            for (i64 i = 0; i < k.ld; i += W) {
+                auto visible = (load_ints<C>(k.start + i) <= Int<C>(j0 + j)) & (load_ints<C>(k.end + i) > Int<C>(j0 + j));
+                if (seen == SOME) visible &= load(t.mask + j * k.ld + i) != C(0);
+                store(s + j * k.ld + i, visible ? load(s + j * k.ld + i) : all(-C(__builtin_inf())));
+                if (a.bad && a.bad[(k.b * a.key_heads + k.hk) * a.keys + j0 + j])
+                    store(k.poison + i, visible ? all(C(__builtin_nan(""))) : load(k.poison + i));
+            }
+    }
+    return true;
+}
+
+// The number of this head that the normalizer has: alpha, temperature or standard deviation.
+template <class C> INLINE double number_of(const Args& a, i64 h) {
+    return a.numbers ? (double)((const C*)a.numbers)[h * a.number_stride] : a.number;
+}

@@ -1,0 +1,147 @@
+// Vectors as the compiler's own vector types: one source for every instruction set, and intrinsics only where the
+// compiler does not find the instruction by itself. Included inside a level's namespace.
+#pragma once
+
+#if defined(__AVX512F__)
+constexpr int BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int BYTES = 32;
+#else
+constexpr int BYTES = 16;
+#endif
+
+typedef float f32v __attribute__((vector_size(BYTES)));
+typedef double f64v __attribute__((vector_size(BYTES)));
+typedef int32_t i32v __attribute__((vector_size(BYTES)));
+typedef int64_t i64v __attribute__((vector_size(BYTES)));
+typedef uint32_t u32v __attribute__((vector_size(BYTES)));
+typedef uint64_t u64v __attribute__((vector_size(BYTES)));
+
+template <class C> struct Lanes;
+template <> struct Lanes<float> {
+    using V = f32v;
+    using I = i32v;
+    using Int = int32_t;
+    static constexpr int W = BYTES / 4;
+};
+template <> struct Lanes<double> {
+    using V = f64v;
+    using I = i64v;
+    using Int = int64_t;
+    static constexpr int W = BYTES / 8;
+};
+template <> struct Lanes<uint32_t> {
+    using V = u32v;
+    using I = i32v;
+    using Int = int32_t;
+    static constexpr int W = BYTES / 4;
+};
+template <class C> using Vec = typename Lanes<C>::V;
+template <class C> using IVec = typename Lanes<C>::I;
+template <class C> using Int = typename Lanes<C>::Int;
+template <class C> constexpr int WIDE = Lanes<C>::W;
+
+#define INLINE static inline __attribute__((always_inline))
+
+template <class C> INLINE Vec<C> load(const C* at) {
+    Vec<C> v;
+    __builtin_memcpy(&v, at, BYTES);
+    return v;
+}
+template <class C> INLINE void store(C* at, Vec<C> v) { __builtin_memcpy(at, &v, BYTES); }
+template <class C> INLINE IVec<C> load_ints(const Int<C>* at) {
+    IVec<C> v;
+    __builtin_memcpy(&v, at, BYTES);
+    return v;
+}
+// x − 0 is x whatever its sign, so that nothing is left of it but the broadcast; x + 0 is not.
+template <class C> INLINE Vec<C> all(C x) { return x - Vec<C>{}; }
+template <class C> INLINE IVec<C> all_ints(Int<C> x) { return IVec<C>{} + x; }
+template <class C> INLINE IVec<C> bits_of(Vec<C> v) { return (IVec<C>)v; }
+template <class C> INLINE Vec<C> to_real(IVec<C> v) { return __builtin_convertvector(v, Vec<C>); }
+
+// `maskz` with a full mask is the plain instruction; GCC 12 warns of the plain intrinsic's own header.
+// The larger, and the second if either is not a number.
+INLINE f32v larger(f32v a, f32v b) {
+#if defined(__AVX512F__)
+    return (f32v)_mm512_maskz_max_ps(0xFFFF, (__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (f32v)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return a > b ? a : b;
+#endif
+}
+INLINE f64v larger(f64v a, f64v b) { return a > b ? a : b; }
+
+// One rounding where the instruction set has it; the compiler fuses nothing by itself, or a factor of 1 might not be 1.
+INLINE f32v fma(f32v a, f32v b, f32v c) {
+#if defined(__AVX512F__)
+    return (f32v)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+    return (f32v)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+    return (f32v)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+INLINE f64v fma(f64v a, f64v b, f64v c) {
+#if defined(__AVX512F__)
+    return (f64v)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__AVX2__)
+    return (f64v)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#elif defined(__aarch64__)
+    return (f64v)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
+// Whether any lane of a comparison is true.
+INLINE bool any(i32v v) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0;
+#else
+    int32_t found = 0;
+    for (int i = 0; i < BYTES / 4; ++i) found |= v[i];
+    return found != 0;
+#endif
+}
+INLINE bool any(i64v v) {
+    int64_t found = 0;
+    for (int i = 0; i < BYTES / 8; ++i) found |= v[i];
+    return found != 0;
+}
+
+template <class C> INLINE C sum_lanes(Vec<C> v) {
+    C total = 0;
+    for (int i = 0; i < WIDE<C>; ++i) total += v[i];
+    return total;
+}
+
+// W rows of W lanes each to its columns, in registers: log₂ W rounds that exchange blocks of 1, 2, 4, … lanes.
+template <int STEP, int W, class V, class I> INLINE void exchange(V* row) {
+    I low, high;
+    for (int i = 0; i < W; ++i) {
+        low[i] = (i & STEP) ? W + i - STEP : i;
+        high[i] = (i & STEP) ? W + i : i + STEP;
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < W; ++r) {
+        if (r & STEP) continue;
+        V a = row[r], b = row[r + STEP];
+        row[r] = __builtin_shuffle(a, b, low);
+        row[r + STEP] = __builtin_shuffle(a, b, high);
+    }
+}
+template <class C> INLINE void transpose(Vec<C>* row) {
+    constexpr int W = WIDE<C>;
+    exchange<1, W, Vec<C>, IVec<C>>(row);
+    if constexpr (W > 2) exchange<2, W, Vec<C>, IVec<C>>(row);
+    if constexpr (W > 4) exchange<4, W, Vec<C>, IVec<C>>(row);
+    if constexpr (W > 8) exchange<8, W, Vec<C>, IVec<C>>(row);
+}
+
+INLINE i64 least(i64 a, i64 b) { return a < b ? a : b; }
+INLINE i64 most(i64 a, i64 b) { return a > b ? a : b; }
+INLINE i64 round_up(i64 n, i64 to) { return (n + to - 1) / to * to; }

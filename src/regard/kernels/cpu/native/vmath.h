@@ -1,0 +1,147 @@
+// exp2, ln, tanh and their kin on vectors. Polynomials are fitted by least squares, reweighted until the relative
+// error is even; the doubles, which are for checking, go through the C library one lane at a time where speed is of no use.
+#pragma once
+
+template <class F> INLINE f64v each(f64v x, F f) {
+    for (int i = 0; i < WIDE<double>; ++i) x[i] = f(x[i]);
+    return x;
+}
+
+// 2^x; 0 for −∞; 2⁰ is exactly 1. Relative error 1e-7; PRECISE false: 9e-5, enough for weights that become bfloat16.
+template <bool PRECISE = true> INLINE f32v exp2v(f32v x) {
+#if defined(__AVX512DQ__)
+    // The fraction above the whole number below; both instructions take −∞ for what it is.
+    f32v f = (f32v)_mm512_maskz_reduce_ps(0xFFFF, (__m512)x, 0x01);
+    f32v p;
+    if constexpr (PRECISE) {
+        p = fma(f, all(0.001867130174f), all(0.009017030031f));
+        p = fma(p, f, all(0.05579991339f));
+        p = fma(p, f, all(0.24016445f));
+        p = fma(p, f, all(0.6931513118f));
+    } else {
+        p = fma(f, all(0.07706704753f), all(0.2276449816f));
+        p = fma(p, f, all(0.6951167904f));
+    }
+    p = fma(p, f, all(1.0f));
+    return (f32v)_mm512_maskz_scalef_ps(0xFFFF, (__m512)p, (__m512)x);
+#else
+    f32v y = larger(all(-127.0f), x);
+    f32v shifted = y + 12582912.0f;  // 1.5 · 2²³: what is left of the sum is the nearest whole number
+    f32v f = y - (shifted - 12582912.0f);
+    f32v p = fma(f, all(0.001326472639f), all(0.009671512697f));
+    p = fma(p, f, all(0.05550733746f));
+    p = fma(p, f, all(0.2402224208f));
+    p = fma(p, f, all(0.6931469776f));
+    p = fma(p, f, all(1.0f));
+    i32v power = ((i32v)shifted) << 23;
+    f32v scaled = (f32v)((i32v)p + power);
+    scaled = y < all(-126.0f) ? f32v{} : scaled;
+    scaled = y >= all(128.0f) ? all(__builtin_inff()) : scaled;
+    return y != y ? y : scaled;
+#endif
+}
+template <bool PRECISE = true> INLINE f64v exp2v(f64v x) {
+    f64v y = larger(all(-1023.0), x);
+    f64v shifted = y + 6755399441055744.0;  // 1.5 · 2⁵²
+    f64v f = y - (shifted - 6755399441055744.0);
+    f64v z = f * 0.693147180559945309417;
+    constexpr double c[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
+                            1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0};
+    f64v p = fma(z, all(1.0 / 6227020800.0), all(c[0]));
+    for (int i = 1; i < 13; ++i) p = fma(p, z, all(c[i]));
+    i64v power = ((i64v)shifted) << 52;
+    f64v scaled = (f64v)((i64v)p + power);
+    scaled = y < all(-1022.0) ? f64v{} : scaled;
+    scaled = y >= all(1024.0) ? all(__builtin_inf()) : scaled;
+    return y != y ? y : scaled;
+}
+
+// ln x for x ≥ 0, 0 giving −∞: the mantissa from √½ to √2, and the series of artanh in (m − 1) / (m + 1).
+INLINE f32v lnv(f32v x) {
+    i32v bits = (i32v)x;
+    i32v shifted = bits - 0x3F3504F3;
+    i32v exponent = shifted >> 23;
+    f32v m = (f32v)(bits - (exponent << 23));
+    f32v s = (m - 1.0f) / (m + 1.0f), z = s * s;
+    f32v p = fma(z, all(0.2380952f), all(0.2857143f));
+    p = fma(p, z, all(0.4f));
+    p = fma(p, z, all(0.66666667f));
+    f32v e = __builtin_convertvector(exponent, f32v);
+    f32v r = fma(e, all(0.693145752f), fma(e, all(1.42860677e-6f), fma(p * z, s, 2.0f * s)));
+    r = x == f32v{} ? all(-__builtin_inff()) : r;
+    r = x == all(__builtin_inff()) ? x : r;
+    return x >= f32v{} ? r : all(__builtin_nanf(""));
+}
+INLINE f64v lnv(f64v x) { return each(x, [](double v) { return __builtin_log(v); }); }
+
+// 1 / x to the last bit but one; a division takes twice as long.
+INLINE f32v inverse(f32v x) {
+#if defined(__AVX512F__)
+    f32v r = (f32v)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)x);
+    return fma(r, fma(-x, r, all(1.0f)), r);
+#else
+    return 1.0f / x;
+#endif
+}
+
+// (1 − e) / (1 + e) with e = exp(−2|x|); near 0, where 1 − e would lose digits, an odd polynomial.
+INLINE f32v tanhv(f32v x) {
+    f32v size = (f32v)((i32v)x & 0x7FFFFFFF), z = x * x;
+    f32v e = exp2v(size * -2.885390081777927f);
+    f32v far = (1.0f - e) * inverse(1.0f + e);
+    far = (f32v)((i32v)far | ((i32v)x & (int32_t)0x80000000));
+    f32v p = fma(z, all(0.01645876f), all(-0.05268415f));
+    p = fma(p, z, all(0.13320942f));
+    p = fma(p, z, all(-0.33332957f));
+    f32v near = fma(p * z, x, x);
+    return size < 0.55f ? near : far;
+}
+INLINE f64v tanhv(f64v x) { return each(x, [](double v) { return __builtin_tanh(v); }); }
+
+INLINE f32v sqrtv(f32v x) {
+#if defined(__AVX512F__)
+    return (f32v)_mm512_maskz_sqrt_ps(0xFFFF, (__m512)x);
+#else
+    for (int i = 0; i < WIDE<float>; ++i) x[i] = __builtin_sqrtf(x[i]);
+    return x;
+#endif
+}
+INLINE f64v sqrtv(f64v x) { return each(x, [](double v) { return __builtin_sqrt(v); }); }
+
+// x^y for x ≥ 0, where 0^y is 0; in double precision, for y may be large.
+INLINE f64v powv(f64v x, double y) {
+    return each(x, [y](double v) { return v > 0 ? __builtin_pow(v, y) : 0.0; });
+}
+INLINE f32v powv(f32v x, double y) {
+    for (int i = 0; i < WIDE<float>; ++i) x[i] = x[i] > 0 ? (float)__builtin_pow((double)x[i], y) : 0.0f;
+    return x;
+}
+
+// The inverse error function: Giles 2010, "Approximating the erfinv function", single precision; the doubles go on from
+// there by two steps of Newton's method.
+INLINE float erfinv1(float x) {
+    float w = -__builtin_logf((1.0f - x) * (1.0f + x)), p;
+    if (w < 5.0f) {
+        constexpr float c[] = {2.81022636e-08f, 3.43273939e-07f, -3.5233877e-06f, -4.39150654e-06f, 0.00021858087f,
+                               -0.00125372503f, -0.00417768164f, 0.246640727f, 1.50140941f};
+        w -= 2.5f;
+        p = c[0];
+        for (int i = 1; i < 9; ++i) p = p * w + c[i];
+    } else {
+        constexpr float c[] = {-0.000200214257f, 0.000100950558f, 0.00134934322f, -0.00367342844f, 0.00573950773f,
+                               -0.0076224613f, 0.00943887047f, 1.00167406f, 2.83297682f};
+        w = __builtin_sqrtf(w) - 3.0f;
+        p = c[0];
+        for (int i = 1; i < 9; ++i) p = p * w + c[i];
+    }
+    return p * x;
+}
+INLINE double erfinv1(double x) {
+    double y = erfinv1((float)x);
+    for (int i = 0; i < 3; ++i) y -= (__builtin_erf(y) - x) * 0.886226925452758014 * __builtin_exp(y * y);
+    return y;
+}
+template <class C> INLINE Vec<C> erfinvv(Vec<C> x) {
+    for (int i = 0; i < WIDE<C>; ++i) x[i] = erfinv1(x[i]);
+    return x;
+}

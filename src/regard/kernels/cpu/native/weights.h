@@ -1,0 +1,97 @@
+// From scores to weights where the forward has left what it found of each query in `stats`:
+//   softmax, variational, top-k  TOTAL the log-sum-exp (with the sink), SECOND without it; top-k: the least score kept
+//   entmax                       TOTAL the largest score, SECOND the threshold, THIRD 1 / Σ of what is above it
+//   hard                         TOTAL and SECOND the log-sum-exp of s / T with and without noise, THIRD the key taken
+// and POISON is not a number where a query sees a key that is not finite.
+#pragma once
+
+template <class M> struct Known {
+    using C = typename M::C;
+    C *total, *second, *third;
+    double power;  // of entmax: 1 / (α − 1)
+    double factor;  // of entmax: α − 1; of the hard ones: 1 / T
+};
+
+template <class M> static Known<M> known(Arena& arena) {
+    using C = typename M::C;
+    return {arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), 1, 1};
+}
+
+template <class M> static void recall(const Args& a, const Block<M>& k, Known<M>& s) {
+    using C = typename M::C;
+    const C infinity = C(__builtin_inf());
+    double number = number_of<C>(a, k.h);
+    if (a.normalizer == ENTMAX) s.factor = number - 1, s.power = 1 / (number - 1);
+    if (is_hard(a.normalizer)) s.factor = 1 / number;
+    for (i64 i = 0; i < k.ld; ++i) {
+        bool real = i < k.n;
+        i64 q = k.query[i];
+        s.total[i] = real ? stat<C>(a, k.b, k.h, TOTAL)[q] : -infinity;
+        s.second[i] = real ? stat<C>(a, k.b, k.h, SECOND)[q] : C(0);
+        s.third[i] = real ? stat<C>(a, k.b, k.h, THIRD)[q] : C(0);
+        bool none = s.total[i] == -infinity;
+        if (a.normalizer == ENTMAX) {
+            if (none) s.total[i] = 0, s.second[i] = 1, s.third[i] = 0;
+        } else {
+            // Of an unseen row every exponential is 0.
+            s.total[i] = none ? infinity : s.total[i] * C(1.44269504088896340736);
+            if (is_hard(a.normalizer)) s.second[i] = none ? infinity : s.second[i] * C(1.44269504088896340736);
+        }
+    }
+}
+
+// ((s − max)(α − 1) − τ)₊
+template <class C> INLINE Vec<C> above(Vec<C> s, Vec<C> top, Vec<C> threshold, C factor) {
+    return larger((s - top) * factor - threshold, Vec<C>{});
+}
+template <class C> INLINE Vec<C> raised(Vec<C> x, double power) {
+    if (power == 1) return x;
+    if (power == 2) return x * x;
+    return powv(x, power);
+}
+
+// In place. For the hard ones these are the soft weights of s / T with its noise, which their gradients go by.
+template <class M> static void weigh(Tiles<M>& t, const Block<M>& k, const Known<M>& known, i64 j0, i64 n, typename M::C* s) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    const C log2e = C(1.44269504088896340736);
+    for (i64 i = 0; i < k.ld; i += W) {
+        Vec<C> base = load(known.total + i);
+        if (a.normalizer == SIGMOID) {
+            for (i64 j = 0; j < n; ++j) store(s + j * k.ld + i, C(1) / (C(1) + exp2v(load(s + j * k.ld + i) * -log2e)));
+        } else if (a.normalizer == ENTMAX) {
+            Vec<C> threshold = load(known.second + i), inverse = load(known.third + i);
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> part = above<C>(load(s + j * k.ld + i), base, threshold, C(known.factor));
+                store(s + j * k.ld + i, raised<C>(part, known.power) * inverse);
+            }
+        } else if (a.normalizer == TOPK) {
+            Vec<C> least = load(known.second + i);
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> x = load(s + j * k.ld + i);
+                Vec<C> w = exp2v(fma(x, all(log2e), -base));
+                store(s + j * k.ld + i, x < least ? Vec<C>{} : w);
+            }
+        } else if (is_hard(a.normalizer)) {
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> x = load(s + j * k.ld + i) * C(known.factor);
+                if (a.seed) x += gumbel<C>(k.noise + i, j0 + j);
+                store(s + j * k.ld + i, exp2v(fma(x, all(log2e), -base)));
+            }
+        } else {
+            for (i64 j = 0; j < n; ++j)
+                store(s + j * k.ld + i, exp2v(fma(load(s + j * k.ld + i), all(t.exponent), -base)));
+        }
+    }
+}
+
+// 1 where the key is the one taken.
+template <class M> static void one_hot(const Block<M>& k, const Known<M>& known, i64 j0, i64 n, typename M::C* s) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    for (i64 i = 0; i < k.ld; i += W) {
+        IVec<C> taken = load_ints<C>((const Int<C>*)(known.third + i));
+        for (i64 j = 0; j < n; ++j) store(s + j * k.ld + i, taken == Int<C>(j0 + j) ? all(C(1)) : Vec<C>{});
+    }
+}
