@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-NAMES = ("avx512bf16", "avx512", "avx2", "portable")
+NAMES = ("amx", "avx512bf16", "avx512", "avx2", "portable")
 """The levels by their index in the library, best first."""
 
-_FORCED = {"avx512": ("avx512bf16", "avx512"), "avx2": ("avx2",), "portable": ("portable",)}
+_FORCED = {"avx512": ("amx", "avx512bf16", "avx512"), "avx2": ("avx2",), "portable": ("portable",)}
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:

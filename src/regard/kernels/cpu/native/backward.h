@@ -32,11 +32,11 @@ template <class M> static Back<M> back(const Args& a, Arena& arena) {
     using C = typename M::C;
     using A = typename M::A;
     Back<M> w{};
-    i64 lanes = LANES<M>, pairs = (a.width + 1) / M::PAIR + 1, value_pairs = (a.value_width + 1) / M::PAIR + 1;
-    w.q.turned = arena.take<A>(pairs * lanes);
+    i64 lanes = LANES<M>;
+    w.q.turned = arena.take<A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
     w.known = known<M>(arena);
-    w.turned = arena.take<A>(value_pairs * lanes);
+    w.turned = arena.take<A>(units<M>(a.value_width) * lanes);
     w.query = arena.take<A>(lanes / M::PAIR * whole<C>(a.width));
     w.output = arena.take<A>(lanes / M::PAIR * whole<C>(a.value_width));
     w.grad = arena.take<C>(a.width * lanes);
@@ -158,7 +158,7 @@ template <class M> static bool remake(Tiles<M>& t, Back<M>& w, i64 tile, i64 j0,
     bool tempers = is_hard(a.normalizer) && a.grad_numbers;
     if (tempers) __builtin_memcpy(t.mask, s, n * k.ld * sizeof(C));  // what was visible is in s now
     weigh(t, k, w.known, j0, n, s);
-    gemm<M, false>(n, k.nv, (a.value_width + M::PAIR - 1) / M::PAIR, t.value.at + (j0 - tile) * t.value.row, t.value.row, t.value.step,
+    gemm<M, false>(n, k.nv, t.value_units, t.value.at + (j0 - tile) * t.value.row, t.value.row, t.value.step,
                    w.turned, k.ld, g, k.ld);
     if (a.dropout > 0)
         for (i64 j = 0; j < n; ++j)
@@ -409,7 +409,8 @@ static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 
             }
     }
     pack_pairs<M>(g, n, k.ld);
-    gemm<M, true>(a.width, k.nv, (n + M::PAIR - 1) / M::PAIR, t.mixing.at + (j0 - tile) / M::PAIR * t.mixing.row, t.mixing.step,
+    fill<M>(g, n, k.ld);
+    gemm<M, true>(a.width, k.nv, units<M>(n), t.mixing.at + (j0 - tile) / M::PAIR * t.mixing.row, t.mixing.step,
                   t.mixing.row, (const A*)g, M::PAIR * k.ld, w.grad, k.ld);
 }
 

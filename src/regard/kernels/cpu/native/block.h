@@ -36,7 +36,7 @@ template <class M> struct Block {
 template <class M> static void begin(Block<M>& k, const Args& a, i64 b, i64 h, i64 first, i64 n, const i64* chosen) {
     constexpr int W = WIDE<typename M::C>;
     k.b = b, k.h = h, k.hk = h / (a.heads / a.key_heads);
-    k.first = first, k.n = n, k.nv = (n + W - 1) / W, k.ld = k.nv * W;
+    k.first = first, k.n = n, k.nv = round_up(n, M::TILED ? 2 * W : W) / W, k.ld = k.nv * W;
     k.low = a.keys, k.high = 0, k.inner = 0, k.outer = a.keys;
     for (i64 i = 0; i < k.ld; ++i) {
         i64 q = first + least(i, n - 1);

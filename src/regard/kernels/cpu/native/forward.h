@@ -2,7 +2,7 @@
 // arXiv:1805.02867; Rabe and Staats 2021, arXiv:2112.05682; Dao et al. 2022, arXiv:2205.14135).
 #pragma once
 
-constexpr i64 GROUP = 4;  // blocks that share a tile of keys and values
+constexpr i64 GROUP = 8;  // most blocks that share a tile of keys and values
 
 // One block on its way along the keys.
 template <class M> struct Walk {
@@ -20,7 +20,7 @@ template <class M> static Walk<M> walk(const Args& a, Arena& arena) {
     using C = typename M::C;
     Walk<M> w{};
     i64 lanes = LANES<M>;
-    w.q.turned = arena.take<typename M::A>(round_up(a.width, M::PAIR) / M::PAIR * lanes + lanes);
+    w.q.turned = arena.take<typename M::A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
     w.output = arena.take<C>(a.value_width * lanes);
     w.top = arena.take<C>(lanes), w.total = arena.take<C>(lanes);
@@ -128,12 +128,18 @@ template <class M> static void pack_pairs(typename M::C* s, i64 n, i64 ld) {
     }
 }
 
+// Rows of pairs past the last, up to a whole tile, are 0.
+template <class M> static void fill(typename M::C* s, i64 n, i64 ld) {
+    if constexpr (M::TILED)
+        for (i64 j = (n + 1) / 2; j < units<M>(n); ++j) __builtin_memset(s + 2 * j * ld, 0, ld * sizeof(typename M::C));
+}
+
 // The product of `n` weights a lane, from key `j0`, with their values; `factor` first multiplies what is there.
 template <class M>
-static void mix(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, const typename M::C* s, typename M::C* output,
-                const typename M::C* factor) {
+static void mix(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, typename M::C* s, typename M::C* output, const typename M::C* factor) {
+    fill<M>(s, n, k.ld);
     i64 from = (j0 - tile) / M::PAIR * t.value.row;
-    gemm<M, true>(t.a.value_width, k.nv, (n + M::PAIR - 1) / M::PAIR, t.value.at + from, t.value.step, t.value.row,
+    gemm<M, true>(t.a.value_width, k.nv, units<M>(n), t.value.at + from, t.value.step, t.value.row,
                   (const typename M::A*)s, M::PAIR * k.ld, output, k.ld, factor);
 }
 

@@ -7,23 +7,29 @@ struct Float {
     using C = float;
     using A = float;
     static constexpr int PAIR = 1;
+    static constexpr bool TILED = false;
     INLINE f32v fmadd(f32v c, f32v a, f32v b) { return fma(a, b, c); }
 };
 struct Double {
     using C = double;
     using A = double;
     static constexpr int PAIR = 1;
+    static constexpr bool TILED = false;
     INLINE f64v fmadd(f64v c, f64v a, f64v b) { return fma(a, b, c); }
 };
 #if defined(__AVX512BF16__)
-// Two bfloat16 in 32 bits; their two products are added to a float32.
+// Two bfloat16 in 32 bits; their two products are added to a float32. Where the processor has tiles (AMX) they multiply
+// sixteen rows at once: TILED; A must then lie along the inner dimension, in whole tiles of 16 pairs.
 struct Brain {
     using C = float;
     using A = uint32_t;
     static constexpr int PAIR = 2;
-    INLINE f32v fmadd(f32v c, u32v a, u32v b) {
-        return (f32v)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
-    }
+#if defined(__AMX_BF16__)
+    static constexpr bool TILED = true;
+#else
+    static constexpr bool TILED = false;
+#endif
+    INLINE f32v fmadd(f32v c, u32v a, u32v b) { return (f32v)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b); }
 };
 #endif
 
@@ -106,10 +112,97 @@ static void columns(i64 m, i64 depth, const typename M::A* a, i64 am, i64 ak, co
     }
 }
 
+#if defined(__AMX_BF16__)
+// Tiles 0 to 3 are a square of sums, 4 and 5 rows of A, 6 and 7 columns of B; the second row of tiles may be shorter.
+static thread_local int configured = 0;
+static void configure(int first, int second) {
+    if (configured == first * 32 + second) return;
+    alignas(64) unsigned char config[64] = {1};
+    const int rows[8] = {first, first, second, second, first, second, 16, 16};
+    for (int i = 0; i < 8; ++i) config[16 + 2 * i] = rows[i] ? 64 : 0, config[48 + i] = (unsigned char)rows[i];
+    asm volatile("" ::"r"(config) : "memory");
+    _tile_loadconfig(config);
+    configured = first * 32 + second;
+}
+// The tiles are state that every switch of threads would have to save: they are let go of at the end of each task.
+struct TilesInUse {
+    ~TilesInUse() {
+        if (configured) _tile_release();
+        configured = 0;
+    }
+};
+
+template <bool ADD, bool LOW, bool RIGHT>
+static void square(i64 depth, const uint32_t* a, i64 am, const uint32_t* b, i64 ldb, float* c, i64 ldc) {
+    if constexpr (ADD) {
+        _tile_loadd(0, c, ldc * 4);
+        if constexpr (RIGHT) _tile_loadd(1, c + 16, ldc * 4);
+        if constexpr (LOW) _tile_loadd(2, c + 16 * ldc, ldc * 4);
+        if constexpr (LOW && RIGHT) _tile_loadd(3, c + 16 * ldc + 16, ldc * 4);
+    } else {
+        _tile_zero(0);
+        if constexpr (RIGHT) _tile_zero(1);
+        if constexpr (LOW) _tile_zero(2);
+        if constexpr (LOW && RIGHT) _tile_zero(3);
+    }
+    for (i64 k = 0; k < depth; k += 16) {
+        _tile_loadd(4, a + k, am * 4);
+        _tile_loadd(6, b + k * ldb, ldb * 4);
+        _tile_dpbf16ps(0, 4, 6);
+        if constexpr (RIGHT) {
+            _tile_loadd(7, b + k * ldb + 16, ldb * 4);
+            _tile_dpbf16ps(1, 4, 7);
+        }
+        if constexpr (LOW) {
+            _tile_loadd(5, a + 16 * am + k, am * 4);
+            _tile_dpbf16ps(2, 5, 6);
+            if constexpr (RIGHT) _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, c, ldc * 4);
+    if constexpr (RIGHT) _tile_stored(1, c + 16, ldc * 4);
+    if constexpr (LOW) _tile_stored(2, c + 16 * ldc, ldc * 4);
+    if constexpr (LOW && RIGHT) _tile_stored(3, c + 16 * ldc + 16, ldc * 4);
+}
+
+template <bool ADD>
+static void tiled(i64 m, i64 n, i64 depth, const uint32_t* a, i64 am, const uint32_t* b, i64 ldb, float* c, i64 ldc,
+                  const float* factor) {
+    for (i64 i = 0; ADD && factor && i < m; ++i)
+        for (i64 j = 0; j < n * 16; j += 16) store(c + i * ldc + j, load(c + i * ldc + j) * load(factor + j));
+    for (i64 i = 0; i < m; i += 32) {
+        int first = (int)least(16, m - i), second = (int)(m - i > 16 ? least(16, m - i - 16) : 0);
+        configure(first, second);
+        const uint32_t* rows = a + i * am;
+        float* to = c + i * ldc;
+        i64 j = 0;
+        for (; j + 1 < n; j += 2) {
+            if (second) {
+                square<ADD, true, true>(depth, rows, am, b + j * 16, ldb, to + j * 16, ldc);
+            } else {
+                square<ADD, false, true>(depth, rows, am, b + j * 16, ldb, to + j * 16, ldc);
+            }
+        }
+        if (j < n && second) square<ADD, true, false>(depth, rows, am, b + j * 16, ldb, to + j * 16, ldc);
+        if (j < n && !second) square<ADD, false, false>(depth, rows, am, b + j * 16, ldb, to + j * 16, ldc);
+    }
+}
+#else
+struct TilesInUse {
+    ~TilesInUse() {}
+};
+#endif
+
 // `n`, in vectors, may be any number; `factor`, one number a column, multiplies C before it is added to.
 template <class M, bool ADD>
 static void gemm(i64 m, i64 n, i64 depth, const typename M::A* a, i64 am, i64 ak, const typename M::A* b, i64 ldb,
                  typename M::C* c, i64 ldc, const typename M::C* factor = nullptr) {
+#if defined(__AMX_BF16__)
+    if constexpr (M::TILED) {
+        tiled<ADD>(m, n, depth, a, am, b, ldb, c, ldc, factor);
+        return;
+    }
+#endif
     constexpr int W = WIDE<typename M::C>;
     for (; n >= NV; n -= NV, b += NV * W, c += NV * W) columns<M, NV, ADD>(m, depth, a, am, ak, b, ldb, c, ldc, factor);
     if constexpr (NV > 3) {
@@ -117,4 +210,10 @@ static void gemm(i64 m, i64 n, i64 depth, const typename M::A* a, i64 am, i64 ak
         if (n == 2) columns<M, 2, ADD>(m, depth, a, am, ak, b, ldb, c, ldc, factor);
     }
     if (n == 1) columns<M, 1, ADD>(m, depth, a, am, ak, b, ldb, c, ldc, factor);
+}
+
+// How many units of the inner dimension `n` numbers are, as they are stored: whole pairs, and whole tiles of them.
+template <class M> INLINE i64 units(i64 n) {
+    i64 pairs = (n + M::PAIR - 1) / M::PAIR;
+    return M::TILED ? round_up(pairs, 16) : pairs;
 }

@@ -60,6 +60,7 @@ template <class M> struct Forward {
         i64 first = group * f.c.group, count = least(f.c.group, f.c.blocks - first), low = a.keys, high = 0;
         bool whole_rows = a.normalizer == ENTMAX || a.normalizer == TOPK;
         Arena arena{memory, 0, 0};
+        [[maybe_unused]] TilesInUse in_use;
         ForwardMemory<M> m(a, arena, whole_rows ? 1 : f.c.group);
         for (i64 g = 0; g < count; ++g) {
             i64 from = (first + g) * LANES<M>;
@@ -146,6 +147,7 @@ template <class M> struct Backward {
         const Args& a = f.a;
         i64 split = task % a.splits, b = task / a.splits / a.key_heads, hk = task / a.splits % a.key_heads;
         Arena arena{memory, 0, 0};
+        [[maybe_unused]] TilesInUse in_use;
         BackMemory<M> m(a, arena, !f.parts && !f.in_place);
         if (f.in_place) {
             m.sums.key = (C*)at(a.grad_key, b, hk, 0, 0), m.sums.value = (C*)at(a.grad_value, b, hk, 0, 0);
@@ -190,6 +192,7 @@ template <class M> struct Backward {
         const Backward& f = *(const Backward*)context;
         const Args& a = f.a;
         Arena arena{memory, 0, 0};
+        [[maybe_unused]] TilesInUse in_use;
         BackMemory<M> m(a, arena, false);
         for (i64 b = 0; b < a.batch; ++b)
             for (i64 h = 0; h < a.heads; ++h) walk_group(m, a, b, h, task, 1, 1, true);
@@ -237,6 +240,7 @@ template <class M> struct Looking {
         const Args& a = f.a;
         i64 split = task % a.splits, b = task / a.splits / a.heads, h = task / a.splits % a.heads, hk = h / (a.heads / a.key_heads);
         Arena arena{memory, 0, 0};
+        [[maybe_unused]] TilesInUse in_use;
         LookMemory<M> m(a, arena, a.received);
         if (a.received) __builtin_memset(m.received, 0, (a.keys + KEYS) * W * sizeof(C));
         for (i64 first = split; first < f.blocks; first += a.splits * GROUP) {
@@ -266,6 +270,7 @@ template <class M> struct Looking {
         i64 b = task / f.blocks / a.heads, h = task / f.blocks % a.heads, hk = h / (a.heads / a.key_heads);
         i64 from = task % f.blocks * LANES<M>;
         Arena arena{memory, 0, 0};
+        [[maybe_unused]] TilesInUse in_use;
         LookMemory<M> m(a, arena, false);
         Glance<M>& w = m.w[0];
         begin(w.k, a, b, h, from, least(LANES<M>, a.chosen_query_count - from), a.chosen_queries);

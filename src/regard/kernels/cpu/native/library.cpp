@@ -11,11 +11,18 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #endif
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #include "args.h"
 #include "parallel.h"
 
 #if defined(__x86_64__)
-extern const Level level_avx512bf16, level_avx512, level_avx2;
+extern const Level level_amx, level_avx512bf16, level_avx512, level_avx2;
 #endif
 extern const Level level_portable;
 
@@ -53,6 +60,24 @@ struct Memory {
 };
 thread_local Memory own;
 
+#if defined(__x86_64__)
+// Tiles are so much state that Linux wants to be asked for them, once in a process.
+bool has_tiles() {
+#if defined(__linux__)
+    static const bool found = [] {
+        unsigned a, b, c, d;
+        constexpr unsigned TILES = 1u << 24, BF16 = 1u << 22;
+        if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & TILES) == 0 || (d & BF16) == 0) return false;
+        constexpr int REQUEST = 0x1023, TILE_DATA = 18;
+        return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+    }();
+    return found;
+#else
+    return false;
+#endif
+}
+#endif
+
 const Level* level(int index) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -60,14 +85,15 @@ const Level* level(int index) {
     bool five = two && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     switch (index) {
-        case 0: return five && __builtin_cpu_supports("avx512bf16") ? &level_avx512bf16 : nullptr;
-        case 1: return five ? &level_avx512 : nullptr;
-        case 2: return two ? &level_avx2 : nullptr;
-        case 3: return &level_portable;
+        case 0: return five && __builtin_cpu_supports("avx512bf16") && has_tiles() ? &level_amx : nullptr;
+        case 1: return five && __builtin_cpu_supports("avx512bf16") ? &level_avx512bf16 : nullptr;
+        case 2: return five ? &level_avx512 : nullptr;
+        case 3: return two ? &level_avx2 : nullptr;
+        case 4: return &level_portable;
     }
     return nullptr;
 #else
-    return index == 3 ? &level_portable : nullptr;
+    return index == 4 ? &level_portable : nullptr;
 #endif
 }
 

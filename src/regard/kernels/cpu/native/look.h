@@ -17,7 +17,7 @@ template <class M> static Glance<M> glance(const Args& a, Arena& arena) {
     using C = typename M::C;
     Glance<M> w{};
     i64 lanes = LANES<M>;
-    w.q.turned = arena.take<typename M::A>((a.width / M::PAIR + 2) * lanes);
+    w.q.turned = arena.take<typename M::A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
     w.known = known<M>(arena);
     C** each_lane[] = {&w.entropy, &w.reach, &w.sum, &w.most};

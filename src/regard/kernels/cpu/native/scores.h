@@ -3,6 +3,8 @@
 
 constexpr i64 KEYS = 64;  // of a tile; its scores, 16 KiB, stay in the first cache
 
+constexpr i64 TURNED = KEYS / 2 + 16;  // pairs of keys in a row of turned values: a product may begin within the tile
+
 // One operand of a product, read number by number: `at[j · row + e · step]`.
 template <class M> struct Operand {
     const typename M::A* at;
@@ -17,7 +19,7 @@ template <class M> struct Tiles {
     bool direct;  // keys and values are read where they lie
     bool raw;     // the scores stay without their scale, which goes into the exponent
     C exponent;   // exp(score) = 2^(exponent · score)
-    i64 pairs;    // of a query or key: its width, or half of it
+    i64 units, value_units;  // of a row: its width, or half of it
     A *key_held, *value_held, *mixing_held;
     C *scores, *slope, *dense, *mask, *spare;
     Operand<M> key, value, mixing;  // of the tile: keys for the scores; values; keys for the gradient of the queries
@@ -32,15 +34,16 @@ template <class M> INLINE bool scaled_later(const Args& a) {
 template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backward) {
     using C = typename M::C;
     using A = typename M::A;
-    Tiles<M> t{a, M::PAIR == 1 && a.dtype == (sizeof(C) == 8 ? F64 : F32), scaled_later<M>(a), C(0), 0, {}, {}, {}, {}, {}, {},
+    Tiles<M> t{a, M::PAIR == 1 && a.dtype == (sizeof(C) == 8 ? F64 : F32), scaled_later<M>(a), C(0), 0, 0, {}, {}, {}, {}, {}, {},
                {}, {}, {}, {}, {}};
     t.exponent = C((t.raw ? a.scale : 1.0) * 1.44269504088896340736);
-    t.pairs = (a.width + M::PAIR - 1) / M::PAIR;
-    i64 lanes = LANES<M>, widest = most(a.width, a.value_width) + M::PAIR;
+    t.units = units<M>(a.width), t.value_units = units<M>(a.value_width);
+    i64 lanes = LANES<M>, widest = most(most(a.width, a.value_width), most(t.units, t.value_units));
     if (!t.direct) {
-        t.key_held = arena.take<A>(KEYS * widest);
-        t.value_held = arena.take<A>(KEYS * widest);
-        if (backward && M::PAIR == 2) t.mixing_held = arena.take<A>(KEYS * widest);
+        i64 held = most(KEYS, M::TILED ? TURNED : 0) * round_up(widest, 16);
+        t.key_held = arena.take<A>(held);
+        t.value_held = arena.take<A>(held);
+        if (backward && M::PAIR == 2) t.mixing_held = arena.take<A>(held);
     }
     t.scores = arena.take<C>(KEYS * lanes);
     t.dense = arena.take<C>(KEYS * lanes);
@@ -80,12 +83,13 @@ template <class M>
 static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* held, i64 b, i64 hk, i64 j0, i64 n) {
     using A = typename M::A;
     const char* first = at(from, b, hk, j0, 0);
-    i64 row = from.stride[2], step = from.stride[3], pairs = (width + M::PAIR - 1) / M::PAIR;
+    i64 row = from.stride[2], step = from.stride[3], pairs = units<M>(width);
     if (t.direct) return {(const A*)first, row, step};
-    if (M::PAIR == 2 && !(width & 1) && step == 1 && !(row & 1)) return {(const A*)first, row / 2, 1};
+    if (M::PAIR == 2 && pairs * 2 == width && step == 1 && !(row & 1)) return {(const A*)first, row / 2, 1};
     for (i64 j = 0; j < n; ++j) {
         const char* at_row = first + j * row * bytes_of(from.dtype);
         if constexpr (M::PAIR == 2) {
+            for (i64 e = width / 2; M::TILED && e < pairs; ++e) held[j * pairs + e] = 0;
             read_pairs(held + j * pairs, at_row, step, width);
         } else {
             read_row<typename M::C>(held + j * pairs, at_row, from.dtype, step, width);
@@ -96,7 +100,16 @@ static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width,
 // The same for products along the keys.
 template <class M>
 static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* held, i64 b, i64 hk, i64 j0, i64 n) {
-    if constexpr (M::PAIR == 2) {
+    if constexpr (M::TILED) {
+        // Turned, so that the keys of one column stand beside each other; missing ones are 0.
+        uint32_t* rows = (uint32_t*)t.spare;
+        i64 pairs = (n + 1) / 2;
+        interleave(rows, width, at(from, b, hk, j0, 0), from.stride[2], from.stride[3], n, width);
+        turn<uint32_t>(held, TURNED, rows, width, pairs, width);
+        for (i64 e = 0; e < width; ++e)
+            for (i64 j = pairs; j < TURNED; ++j) held[e * TURNED + j] = 0;
+        return {held, 1, TURNED};
+    } else if constexpr (M::PAIR == 2) {
         interleave(held, width, at(from, b, hk, j0, 0), from.stride[2], from.stride[3], n, width);
         return {held, width, 1};
     } else {
@@ -108,7 +121,7 @@ static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, 
 template <class M>
 static void turn_rows(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* spare, const bool* hidden = nullptr) {
     using A = typename M::A;
-    i64 pairs = round_up(width, M::PAIR) / M::PAIR;
+    i64 pairs = (width + M::PAIR - 1) / M::PAIR;
     A* rows = (A*)spare;  // [lanes][pairs]
     for (i64 i = 0; i < k.n; ++i) {
         const char* row = at(from, k.b, k.h, k.query[i], 0);
@@ -121,6 +134,9 @@ static void turn_rows(typename M::A* to, const Block<M>& k, const Strided& from,
         }
     }
     turn<A>(to, k.ld, rows, pairs, k.n, pairs);
+    for (i64 i = round_up(k.n, WIDE<A>); i < k.ld; ++i)
+        for (i64 e = 0; e < pairs; ++e) to[e * k.ld + i] = 0;
+    __builtin_memset(to + pairs * k.ld, 0, (units<M>(width) - pairs) * k.ld * sizeof(A));
 }
 
 // What a tensor that broadcasts to (B, H, Lq, Lk) has for a tile, [keys][lanes].
@@ -144,6 +160,9 @@ template <class M> static void read_dense(typename M::C* to, const Strided& from
             read_row<C>(spare + i * KEYS, base + k.query[i] * from.stride[2] * size, from.dtype, from.stride[3], n);
         turn<C>(to, k.ld, spare, KEYS, k.n, n);
     }
+    if (from.stride[2] && from.stride[3])
+        for (i64 i = round_up(k.n, W); i < k.ld; ++i)
+            for (i64 j = 0; j < n; ++j) to[j * k.ld + i] = 0;
 }
 
 enum Seen { NOTHING, SOME, EVERYTHING };
@@ -228,7 +247,7 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     if (a.score == ADDITIVE) {
         if constexpr (M::PAIR == 1) additive(t, k, q.turned, j0 - tile, n, s);
     } else {
-        gemm<M, false>(n, k.nv, t.pairs, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.turned, k.ld, s, k.ld);
+        gemm<M, false>(n, k.nv, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.turned, k.ld, s, k.ld);
         if (a.score == DISTANCE) {
             if constexpr (M::PAIR == 1)
                 for (i64 j = 0; j < n; ++j) {
