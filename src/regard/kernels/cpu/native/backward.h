@@ -359,7 +359,7 @@ template <class M> static void pack_rows(typename M::C* s, i64 n, i64 ld, typena
 }
 
 template <class M>
-static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 tile_keys, typename M::C* g, typename M::A* packed, int pass) {
+static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 tile_keys, typename M::C* g, typename M::A* rounded, int pass) {
     using C = typename M::C;
     using A = typename M::A;
     constexpr int W = WIDE<C>;
@@ -385,14 +385,14 @@ static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 
         for (i64 i = 0; i < n * k.ld; i += W) store(g + i, load(g + i) * load(t.slope + i));
     i64 rows = k.ld / M::PAIR, value_lanes = whole<C>(a.value_width), lanes = whole<C>(a.width);
     const A* weights = (const A*)t.scores;
-    if constexpr (M::PAIR == 2) pack_rows<M>(t.scores, n, k.ld, packed), weights = packed;
+    if constexpr (M::PAIR == 2) pack_rows<M>(t.scores, n, k.ld, rounded), weights = rounded;
     gemm<M, true>(n, value_lanes / W, rows, weights, rows, 1, w.output, value_lanes, to.value + j0 * to.value_row, to.value_row);
     if (a.score == ADDITIVE) {
         if constexpr (M::PAIR == 1) additive_back(t, w, to, tile, j0, n, g);
         return;
     }
     const A* of_scores = (const A*)g;
-    if constexpr (M::PAIR == 2) pack_rows<M>(g, n, k.ld, packed), of_scores = packed;
+    if constexpr (M::PAIR == 2) pack_rows<M>(g, n, k.ld, rounded), of_scores = rounded;
     gemm<M, true>(n, lanes / W, rows, of_scores, rows, 1, w.query, lanes, to.key + j0 * to.key_row, to.key_row);
     if (a.score == DISTANCE) {
         if constexpr (M::PAIR == 1)
@@ -408,10 +408,10 @@ static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 
                 for (i64 e = 0; e < a.width; ++e) to.key[(j0 + j) * to.key_row + e] += total * key[e * t.key.step];
             }
     }
-    pack_pairs<M>(g, n, k.ld);
-    fill<M>(g, n, k.ld);
+    const A* by_keys = packed<M>(g, (A*)t.dense, n, k.ld);
+    fill<M>(by_keys, n, k.ld);
     gemm<M, true>(a.width, k.nv, units<M>(n), t.mixing.at + (j0 - tile) / M::PAIR * t.mixing.row, t.mixing.step,
-                  t.mixing.row, (const A*)g, M::PAIR * k.ld, w.grad, k.ld);
+                  t.mixing.row, by_keys, k.ld, w.grad, k.ld);
 }
 
 template <class M> static void finish_back(Tiles<M>& t, Back<M>& w) {

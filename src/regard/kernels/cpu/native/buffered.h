@@ -122,9 +122,8 @@ template <class M> static void buffered(Tiles<M>& t, Walk<M>& w, typename M::C* 
         i64 keys = least(KEYS, k.high - tile);
         C* s = held + (tile - low) * k.ld;
         if (a.dropout > 0) drop(a, k, tile, keys, s);
-        pack_pairs<M>(s, keys, k.ld);
         t.value = along_keys(t, a.value, a.value_width, t.value_held, k.b, k.hk, tile, keys);
-        mix(t, k, tile, tile, keys, s, w.output, nullptr);
+        mix(t, k, tile, tile, keys, packed<M>(s, (typename M::A*)t.dense, keys, k.ld), w.output, nullptr);
     }
     write_output(t, k, w.output, times);
 }

@@ -2,7 +2,7 @@
 // arXiv:1805.02867; Rabe and Staats 2021, arXiv:2112.05682; Dao et al. 2022, arXiv:2205.14135).
 #pragma once
 
-constexpr i64 GROUP = 8;  // most blocks that share a tile of keys and values
+constexpr i64 GROUP = 16;  // most blocks that share a tile of keys and values
 
 // One block on its way along the keys.
 template <class M> struct Walk {
@@ -62,10 +62,11 @@ template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> o
 #endif
 }
 
-// Σ of new exponentials onto the old, both brought to the larger top; the weights 2^(exponent · (s − top)) stay in `s`.
+// Σ of new exponentials onto the old, both brought to the larger top; the weights 2^(exponent · (s − top)) stay in `s`, or
+// go to `pairs`.
 template <class M, bool PAIRS>
-static const typename M::C* soften(typename M::C* s, i64 n, i64 ld, typename M::C exponent, typename M::C* top, typename M::C* total,
-                                   typename M::C* factor) {
+static const typename M::C* soften(typename M::C* s, typename M::A* pairs, i64 n, i64 ld, typename M::C exponent, typename M::C* top,
+                                   typename M::C* total, typename M::C* factor) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Vec<C> lowest = all(-C(__builtin_inf()));
@@ -87,17 +88,16 @@ static const typename M::C* soften(typename M::C* s, i64 n, i64 ld, typename M::
         Vec<C> sum = {}, more = {};
         j = 0;
         if constexpr (PAIRS) {
-            auto* pairs = (typename M::A*)s;  // row j of pairs lies where row j of scores, of as many bytes, is already read
             for (; j + 1 < n; j += 2) {
                 Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), all(exponent), -base));
                 Vec<C> r = exp2v<false>(fma(load(s + (j + 1) * ld + i), all(exponent), -base));
                 sum += p, more += r;
-                pack_pair<M>(pairs + j * ld + i, p, r);
+                pack_pair<M>(pairs + j / 2 * ld + i, p, r);
             }
             if (j < n) {
                 Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), all(exponent), -base));
                 sum += p;
-                pack_pair<M>(pairs + j * ld + i, p, Vec<C>{});
+                pack_pair<M>(pairs + j / 2 * ld + i, p, Vec<C>{});
             }
         } else {
             for (; j + 1 < n; j += 2) {
@@ -117,30 +117,35 @@ static const typename M::C* soften(typename M::C* s, i64 n, i64 ld, typename M::
     return moved ? factor : nullptr;
 }
 
-// In place: rows of weights to rows of pairs, every second row.
-template <class M> static void pack_pairs(typename M::C* s, i64 n, i64 ld) {
-    if constexpr (M::PAIR == 2) {
+// Weights as the product with values wants them: themselves, or their pairs in `pairs`.
+template <class M> static const typename M::A* packed(const typename M::C* s, typename M::A* pairs, i64 n, i64 ld) {
+    if constexpr (M::PAIR == 1) {
+        return s;
+    } else {
         constexpr int W = WIDE<typename M::C>;
         for (i64 j = 0; j < n; j += 2)
             for (i64 i = 0; i < ld; i += W)
-                pack_pair<M>((typename M::A*)s + j * ld + i, load(s + j * ld + i),
-                             j + 1 < n ? load(s + (j + 1) * ld + i) : Vec<typename M::C>{});
+                pack_pair<M>(pairs + j / 2 * ld + i, load(s + j * ld + i), j + 1 < n ? load(s + (j + 1) * ld + i) : Vec<typename M::C>{});
+        return pairs;
     }
 }
 
 // Rows of pairs past the last, up to a whole tile, are 0.
-template <class M> static void fill(typename M::C* s, i64 n, i64 ld) {
-    if constexpr (M::TILED)
-        for (i64 j = (n + 1) / 2; j < units<M>(n); ++j) __builtin_memset(s + 2 * j * ld, 0, ld * sizeof(typename M::C));
+template <class M> static void fill(const typename M::A* weights, i64 n, i64 ld) {
+    if constexpr (M::TILED) {
+        i64 rows = (n + 1) / 2;
+        __builtin_memset(const_cast<uint32_t*>(weights) + rows * ld, 0, (units<M>(n) - rows) * ld * sizeof(uint32_t));
+    }
 }
 
 // The product of `n` weights a lane, from key `j0`, with their values; `factor` first multiplies what is there.
 template <class M>
-static void mix(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, typename M::C* s, typename M::C* output, const typename M::C* factor) {
-    fill<M>(s, n, k.ld);
+static void mix(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, const typename M::A* weights, typename M::C* output,
+                const typename M::C* factor) {
+    fill<M>(weights, n, k.ld);
     i64 from = (j0 - tile) / M::PAIR * t.value.row;
     gemm<M, true>(t.a.value_width, k.nv, units<M>(n), t.value.at + from, t.value.step, t.value.row,
-                  (const typename M::A*)s, M::PAIR * k.ld, output, k.ld, factor);
+                  weights, k.ld, output, k.ld, factor);
 }
 
 template <class M> static void drop(const Args& a, const Block<M>& k, i64 j0, i64 n, typename M::C* s) {
@@ -232,25 +237,27 @@ template <class M> static void step(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_
     C* s = t.scores;
     if (!score(t, k, w.q, tile, j0, n, s)) return;
     alignas(64) C factor[LANES<M>];
+    auto* pairs = (typename M::A*)t.dense;  // free by now
     if (a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL) {
         if (a.normalizer == VARIATIONAL) {
             if (a.extra) divergence(t, w, j0, n, s);
             add_noise(a, k, j0, n, s);
         }
-        bool packs = M::PAIR == 2 && !(a.dropout > 0);
-        const C* f = packs ? soften<M, M::PAIR == 2>(s, n, k.ld, t.exponent, w.top, w.total, factor)
-                           : soften<M, false>(s, n, k.ld, t.exponent, w.top, w.total, factor);
-        if (a.dropout > 0) {
-            drop(a, k, j0, n, s);
-            pack_pairs<M>(s, n, k.ld);
+        const C* f;
+        const auto* weights = pairs;
+        if (M::PAIR == 2 && !(a.dropout > 0)) {
+            f = soften<M, M::PAIR == 2>(s, pairs, n, k.ld, t.exponent, w.top, w.total, factor);
+        } else {
+            f = soften<M, false>(s, pairs, n, k.ld, t.exponent, w.top, w.total, factor);
+            if (a.dropout > 0) drop(a, k, j0, n, s);
+            weights = packed<M>(s, pairs, n, k.ld);
         }
-        mix(t, k, tile, j0, n, s, w.output, f);
+        mix(t, k, tile, j0, n, weights, w.output, f);
     } else if (a.normalizer == SIGMOID) {
         for (i64 i = 0; i < n * k.ld; i += W)
             store(s + i, C(1) / (C(1) + exp2v(load(s + i) * C(-1.44269504088896340736))));
         if (a.dropout > 0) drop(a, k, j0, n, s);
-        pack_pairs<M>(s, n, k.ld);
-        mix(t, k, tile, j0, n, s, w.output, nullptr);
+        mix(t, k, tile, j0, n, packed<M>(s, pairs, n, k.ld), w.output, nullptr);
     } else {
         choose(a, w, j0, n, s);
     }

@@ -97,12 +97,12 @@ template <class M> struct BackMemory {
     Tiles<M> t;
     Back<M> w[GROUP];
     C* g;
-    typename M::A* packed;
+    typename M::A* rounded;
     Sums<M> sums;
     BackMemory(const Args& a, Arena& arena, bool sums_here) : t(tiles<M>(a, arena, true)) {
         for (i64 i = 0; i < GROUP; ++i) w[i] = back<M>(a, arena);
         g = arena.take<C>(KEYS * LANES<M>);
-        packed = arena.take<typename M::A>(M::PAIR == 2 ? KEYS * LANES<M> : 0);
+        rounded = arena.take<typename M::A>(M::PAIR == 2 ? KEYS * LANES<M> : 0);
         sums = {nullptr, nullptr, whole<C>(a.width), whole<C>(a.value_width), 0};
         if (sums_here) {
             sums.key = arena.take<C>(a.keys * sums.key_row);
@@ -135,7 +135,7 @@ template <class M> struct Backward {
                 t.key = along_width(t, a.key, a.width, t.key_held, b, hk, tile, n);
                 t.value = along_width(t, a.value, a.value_width, t.value_held, b, hk, tile, n);
                 t.mixing = M::PAIR == 2 ? along_keys(t, a.key, a.width, t.mixing_held, b, hk, tile, n) : t.key;
-                for (i64 i = 0; i < count; ++i) back_step(t, m.w[i], m.sums, tile, n, m.g, m.packed, only_bias && pass ? 2 : pass);
+                for (i64 i = 0; i < count; ++i) back_step(t, m.w[i], m.sums, tile, n, m.g, m.rounded, only_bias && pass ? 2 : pass);
             }
             for (i64 i = 0; !pass && i < count; ++i) foreseen(a, m.w[i]);
         }

@@ -1,7 +1,7 @@
 // One tile of scores, [keys][lanes]: score, softcap, bias, mask, noise, in the order of the definition.
 #pragma once
 
-constexpr i64 KEYS = 64;  // of a tile; its scores, 16 KiB, stay in the first cache
+constexpr i64 KEYS = 128;  // of a tile; its scores, 32 KiB, stay in the first cache
 
 constexpr i64 TURNED = KEYS / 2 + 16;  // pairs of keys in a row of turned values: a product may begin within the tile
 
