@@ -28,10 +28,9 @@ template <class M> struct Sums {
 
 template <class C> INLINE i64 whole(i64 n) { return round_up(n, WIDE<C>); }
 
-template <class M> static Back<M> back(const Args& a, Arena& arena) {
+template <class M> static void lay(Back<M>& w, const Args& a, Arena& arena) {
     using C = typename M::C;
     using A = typename M::A;
-    Back<M> w{};
     i64 lanes = LANES<M>;
     w.q.turned = arena.take<A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
@@ -42,7 +41,6 @@ template <class M> static Back<M> back(const Args& a, Arena& arena) {
     w.grad = arena.take<C>(a.width * lanes);
     C** each_lane[] = {&w.delta, &w.numbers, &w.extra, &w.sum, &w.of_bias, &w.of_prior, &w.soft, &w.squared, &w.mass, &w.plain};
     for (C** each : each_lane) *each = arena.take<C>(lanes);
-    return w;
 }
 
 // Rows of a tensor of the queries' shape as the products along the queries want them.
@@ -426,11 +424,9 @@ template <class M> static void finish_back(Tiles<M>& t, Back<M>& w) {
                 if (a.score == DISTANCE) x -= 2 * C(a.scale) * w.sum[i] * w.q.turned[e * k.ld + i];
             w.grad[e * k.ld + i] = x;
         }
-    turn_back<C>(t.spare, a.width, w.grad, k.ld, k.n, a.width);
+    write_turned(t, k, a.grad_query, a.width, w.grad);
     for (i64 i = 0; i < k.n; ++i) {
         i64 q = k.query[i];
-        write_row<C>(const_cast<char*>(at(a.grad_query, k.b, k.h, q, 0)), a.grad_query.dtype, a.grad_query.stride[3],
-                     t.spare + i * a.width, a.width);
         i64 row = (k.b * a.heads + k.h) * a.queries + q;
         if (a.grad_numbers) ((C*)a.grad_numbers)[row] = w.numbers[i];
         if (a.grad_bias_kind == OF_QUERIES) *(C*)at(a.grad_bias, k.b, k.h, q, 0) = w.of_bias[i];

@@ -16,9 +16,8 @@ template <class M> struct Walk {
     Int<C>* taken;
 };
 
-template <class M> static Walk<M> walk(const Args& a, Arena& arena) {
+template <class M> static void lay(Walk<M>& w, const Args& a, Arena& arena) {
     using C = typename M::C;
-    Walk<M> w{};
     i64 lanes = LANES<M>;
     w.q.turned = arena.take<typename M::A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
@@ -27,7 +26,6 @@ template <class M> static Walk<M> walk(const Args& a, Arena& arena) {
     w.second_top = arena.take<C>(lanes), w.second = arena.take<C>(lanes);
     w.taken_score = arena.take<C>(lanes), w.extra = arena.take<C>(lanes);
     w.taken = arena.take<Int<C>>(lanes);
-    return w;
 }
 
 template <class M> static void read_query(Tiles<M>& t, Block<M>& k, Query<M>& q, const bool* hidden = nullptr) {
@@ -267,6 +265,18 @@ template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
     return (C*)a.stats + ((b * a.heads + h) * STATS + which) * a.queries;
 }
 
+// Columns to rows of a tensor of the queries' shape.
+template <class M> static void write_turned(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width, const typename M::C* from) {
+    using C = typename M::C;
+    if (to.stride[3] == 1 && to.dtype == (sizeof(C) == 8 ? F64 : F32) && in_a_row(k)) {
+        turn_back<C>((C*)at(to, k.b, k.h, k.query[0], 0), to.stride[2], from, k.ld, k.n, width);
+        return;
+    }
+    turn_back<C>(t.spare, width, from, k.ld, k.n, width);
+    for (i64 i = 0; i < k.n; ++i)
+        write_row<C>(const_cast<char*>(at(to, k.b, k.h, k.query[i], 0)), to.dtype, to.stride[3], t.spare + i * width, width);
+}
+
 // Rows of the output from its columns, each lane times a number of its own.
 template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, const typename M::C* output, const typename M::C* times) {
     using C = typename M::C;
@@ -278,10 +288,7 @@ template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, cons
             Vec<C> f = load(times + i);
             store(s + e * k.ld + i, f == C(0) ? Vec<C>{} : load(s + e * k.ld + i) * f);
         }
-    turn_back<C>(t.spare, a.value_width, s, k.ld, k.n, a.value_width);
-    for (i64 i = 0; i < k.n; ++i)
-        write_row<C>(const_cast<char*>(at(a.output, k.b, k.h, k.query[i], 0)), a.output.dtype, a.output.stride[3],
-                     t.spare + i * a.value_width, a.value_width);
+    write_turned(t, k, a.output, a.value_width, s);
 }
 
 template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {
@@ -319,9 +326,12 @@ template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {
             double top = (double)w.top[i] * (t.raw ? a.scale : 1.0), sum = (double)w.total[i];
             bool none = sum == 0;
             second = none ? C(-infinity) : C(top + __builtin_log(sum));
+            total = second;
             double sink = a.sink ? (double)((const C*)a.sink)[k.h] : -infinity;
-            if (a.sink && !none) sum += __builtin_exp(sink - top);
-            total = none ? C(-infinity) : C(top + __builtin_log(sum));
+            if (a.sink && !none) {
+                sum += __builtin_exp(sink - top);
+                total = C(top + __builtin_log(sum));
+            }
             times[i] = none ? C(0) : C(kept / sum);
             if (a.sink && sum == infinity) times[i] = C(0);
             if (real && a.extra) ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] = w.extra[i];

@@ -23,6 +23,7 @@ namespace REGARD_LEVEL {
 #include "buffered.h"
 #include "backward.h"
 #include "look.h"
+#include "decode.h"
 
 // Blocks of one head; a task takes a few that stand beside each other.
 template <class M> struct Cut {
@@ -42,7 +43,7 @@ template <class M> struct ForwardMemory {
     C* held;
     i64* rows;
     ForwardMemory(const Args& a, Arena& arena, i64 group) : t(tiles<M>(a, arena, false)), held(nullptr), rows(nullptr) {
-        for (i64 g = 0; g < group; ++g) w[g] = walk<M>(a, arena);
+        for (i64 g = 0; g < group; ++g) lay(w[g], a, arena);
         if (a.normalizer == ENTMAX || a.normalizer == TOPK) {
             held = arena.take<C>((round_up(a.keys, KEYS) + KEYS) * LANES<M>);
             rows = arena.take<i64>(a.keys + KEYS);
@@ -100,7 +101,7 @@ template <class M> struct BackMemory {
     typename M::A* rounded;
     Sums<M> sums;
     BackMemory(const Args& a, Arena& arena, bool sums_here) : t(tiles<M>(a, arena, true)) {
-        for (i64 i = 0; i < GROUP; ++i) w[i] = back<M>(a, arena);
+        for (i64 i = 0; i < least(GROUP, (a.queries + LANES<M> - 1) / LANES<M>); ++i) lay(w[i], a, arena);
         g = arena.take<C>(KEYS * LANES<M>);
         rounded = arena.take<typename M::A>(M::PAIR == 2 ? KEYS * LANES<M> : 0);
         sums = {nullptr, nullptr, whole<C>(a.width), whole<C>(a.value_width), 0};
@@ -224,7 +225,8 @@ template <class M> struct LookMemory {
     Glance<M> w[GROUP];
     C* received;
     LookMemory(const Args& a, Arena& arena, bool receives) : t(tiles<M>(a, arena, false)), received(nullptr) {
-        for (i64 g = 0; g < GROUP; ++g) w[g] = glance<M>(a, arena);
+        i64 rows = a.weights ? a.chosen_query_count : a.queries;
+        for (i64 g = 0; g < least(GROUP, (rows + LANES<M> - 1) / LANES<M>); ++g) lay(w[g], a, arena);
         if (receives) received = arena.take<C>((a.keys + KEYS) * WIDE<C>);
     }
 };
@@ -311,7 +313,10 @@ template <class M> static void look_as(const Args& a) {
     if (a.dtype == F64) return what##_as<Double>(a); \
     what##_as<Float>(a);
 #endif
-static void forward(const Args& a) { EACH(forward) }
+static void forward(const Args& a) {
+    if (decode(a)) return;
+    EACH(forward)
+}
 static void backward(const Args& a) { EACH(backward) }
 static void look(const Args& a) { EACH(look) }
 

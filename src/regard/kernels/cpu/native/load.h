@@ -103,10 +103,16 @@ template <class C> static void write_row(char* to, i64 dtype, i64 stride, const 
 // Rows to columns: `to[c][r] = from[r][c]` for `rows` × `columns`, with rows up to the next whole vector 0.
 template <class C> static void turn(C* to, i64 ldto, const C* from, i64 ldfrom, i64 rows, i64 columns) {
     constexpr int W = WIDE<C>;
+    Vec<C> tile[W];
     for (i64 r = 0; r < rows; r += W)
         for (i64 c = 0; c < columns; c += W) {
-            Vec<C> tile[W];
             i64 high = least(W, rows - r), wide = least(W, columns - c);
+            if (high == W && wide == W) {
+                for (int i = 0; i < W; ++i) tile[i] = load(from + (r + i) * ldfrom + c);
+                transpose<C>(tile);
+                for (int i = 0; i < W; ++i) store(to + (c + i) * ldto + r, tile[i]);
+                continue;
+            }
             for (int i = 0; i < W; ++i) {
                 tile[i] = Vec<C>{};
                 if (i < high) __builtin_memcpy(&tile[i], from + (r + i) * ldfrom + c, wide * sizeof(C));
@@ -118,12 +124,16 @@ template <class C> static void turn(C* to, i64 ldto, const C* from, i64 ldfrom, 
 // The way back: `to[r][c] = from[c][r]`, where only `rows` rows exist.
 template <class C> static void turn_back(C* to, i64 ldto, const C* from, i64 ldfrom, i64 rows, i64 columns) {
     constexpr int W = WIDE<C>;
+    Vec<C> tile[W];
     for (i64 r = 0; r < rows; r += W)
         for (i64 c = 0; c < columns; c += W) {
-            Vec<C> tile[W];
             i64 high = least(W, rows - r), wide = least(W, columns - c);
             for (int i = 0; i < W; ++i) tile[i] = i < wide ? load(from + (c + i) * ldfrom + r) : Vec<C>{};
             transpose<C>(tile);
+            if (high == W && wide == W) {
+                for (int i = 0; i < W; ++i) store(to + (r + i) * ldto + c, tile[i]);
+                continue;
+            }
             for (int i = 0; i < high; ++i) __builtin_memcpy(to + (r + i) * ldto + c, &tile[i], wide * sizeof(C));
         }
 }

@@ -13,9 +13,8 @@ template <class M> struct Glance {
     C* received;               // [keys][W], the lanes not yet added up; shared by the task's blocks
 };
 
-template <class M> static Glance<M> glance(const Args& a, Arena& arena) {
+template <class M> static void lay(Glance<M>& w, const Args& a, Arena& arena) {
     using C = typename M::C;
-    Glance<M> w{};
     i64 lanes = LANES<M>;
     w.q.turned = arena.take<typename M::A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
@@ -24,7 +23,6 @@ template <class M> static Glance<M> glance(const Args& a, Arena& arena) {
     for (C** each : each_lane) *each = arena.take<C>(lanes);
     w.top = arena.take<C>(a.top * lanes);
     w.top_keys = arena.take<Int<C>>(a.top * lanes);
-    return w;
 }
 
 template <class M> static void begin_glance(Glance<M>& w, Tiles<M>& t) {

@@ -123,6 +123,11 @@ static void turn_rows(typename M::A* to, const Block<M>& k, const Strided& from,
     using A = typename M::A;
     i64 pairs = (width + M::PAIR - 1) / M::PAIR;
     A* rows = (A*)spare;  // [lanes][pairs]
+    bool as_they_lie = M::PAIR == 1 && !hidden && from.stride[3] == 1 && from.dtype == (sizeof(A) == 8 ? F64 : F32) && in_a_row(k);
+    if (as_they_lie) {
+        turn<A>(to, k.ld, (const A*)at(from, k.b, k.h, k.query[0], 0), from.stride[2], k.n, pairs);
+        return;
+    }
     for (i64 i = 0; i < k.n; ++i) {
         const char* row = at(from, k.b, k.h, k.query[i], 0);
         if (hidden && hidden[i]) {

@@ -1,0 +1,246 @@
+// Few queries and many keys, a step of decoding: the limit is reading keys and values, so all query heads of a key head go
+// along it together, lanes are the width, and the keys are split over threads; each part has its own softmax, joined after.
+#pragma once
+
+constexpr i64 ROWS_AT_ONCE = 4;   // queries that share what was read of a key
+constexpr i64 MOST_ROWS = 16;
+constexpr i64 STRETCH = 64;       // keys between two looks at the maximum
+
+// 2 W numbers to two vectors. Of bfloat16 the first holds those at even places, for then each takes one instruction; queries
+// and outputs are kept in that order too.
+template <i64 DTYPE, class C> INLINE void fetch(const char* from, Vec<C>& a, Vec<C>& b) {
+    if constexpr (DTYPE == BF16) {
+        u32v x;
+        __builtin_memcpy(&x, from, BYTES);
+        a = (Vec<C>)(x << 16), b = (Vec<C>)(x & 0xFFFF0000u);
+    } else if constexpr (DTYPE == F16) {
+        C wide[2 * WIDE<C>];
+        for (int i = 0; i < 2 * WIDE<C>; ++i) wide[i] = (C)half_to_float(((const uint16_t*)from)[i]);
+        a = load(wide), b = load(wide + WIDE<C>);
+    } else {
+        a = load((const C*)from), b = load((const C*)from + WIDE<C>);
+    }
+}
+
+// W vectors, each to the sum of its lanes.
+template <int STEP, int W, class V, class I> INLINE void fold(V* row) {
+    I low, high;
+    for (int i = 0; i < W; ++i) {
+        low[i] = (i & STEP) ? W + (i ^ STEP) : i;
+        high[i] = (i & STEP) ? W + i : (i ^ STEP);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < W; r += 2 * STEP) row[r] = __builtin_shuffle(row[r], row[r + STEP], low) + __builtin_shuffle(row[r], row[r + STEP], high);
+}
+template <class C> INLINE Vec<C> folded(Vec<C>* row) {
+    constexpr int W = WIDE<C>;
+    fold<1, W, Vec<C>, IVec<C>>(row);
+    if constexpr (W > 2) fold<2, W, Vec<C>, IVec<C>>(row);
+    if constexpr (W > 4) fold<4, W, Vec<C>, IVec<C>>(row);
+    if constexpr (W > 8) fold<8, W, Vec<C>, IVec<C>>(row);
+    return row[0];
+}
+
+// s[r][j] of R queries for `n` keys, W / R keys at a time, so that their sums are one vector.
+template <i64 DTYPE, class C, int R> static void near(const char* key, i64 row, i64 n, i64 width, const C* q, C* s) {
+    constexpr int W = WIDE<C>, K = W / R < 4 ? W / R : 4;
+    for (i64 j = 0; j < n; j += K) {
+        Vec<C> sum[W] = {};
+        const char* at_key[K];
+        for (int k = 0; k < K; ++k) at_key[k] = key + least(j + k, n - 1) * row;
+        for (i64 e = 0; e < width; e += 2 * W) {
+            Vec<C> x[R], y[R];
+#pragma GCC unroll 4
+            for (int r = 0; r < R; ++r) x[r] = load(q + r * width + e), y[r] = load(q + r * width + e + W);
+#pragma GCC unroll 4
+            for (int k = 0; k < K; ++k) {
+                Vec<C> a, b;
+                fetch<DTYPE, C>(at_key[k] + e * (DTYPE == BF16 || DTYPE == F16 ? 2 : (i64)sizeof(C)), a, b);
+#pragma GCC unroll 4
+                for (int r = 0; r < R; ++r) sum[k * R + r] = fma(a, x[r], fma(b, y[r], sum[k * R + r]));
+            }
+        }
+        Vec<C> total = folded<C>(sum);
+#pragma GCC unroll 4
+        for (int k = 0; k < K; ++k)
+            for (int r = 0; r < R; ++r)
+                if (j + k < n) s[r * STRETCH + j + k] = total[k * R + r];
+    }
+}
+
+// o[r][e] = f[r] · o[r][e] + Σ_j p[r][j] v[j][e]
+template <i64 DTYPE, class C, int R> static void gather(const char* value, i64 row, i64 n, i64 width, const C* p, const C* f, C* o) {
+    constexpr int W = WIDE<C>;
+    i64 size = DTYPE == BF16 || DTYPE == F16 ? 2 : sizeof(C);
+    for (i64 e = 0; e < width; e += 4 * W) {
+        bool second = e + 2 * W < width;
+        Vec<C> sum[R][4];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; ++v) sum[r][v] = v < 2 || second ? load(o + r * width + e + v * W) * f[r] : Vec<C>{};
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> x[4] = {};
+            fetch<DTYPE, C>(value + j * row + e * size, x[0], x[1]);
+            if (second) fetch<DTYPE, C>(value + j * row + (e + 2 * W) * size, x[2], x[3]);
+#pragma GCC unroll 4
+            for (int r = 0; r < R; ++r) {
+                Vec<C> w = all(p[r * STRETCH + j]);
+#pragma GCC unroll 4
+                for (int v = 0; v < 4; ++v) sum[r][v] = fma(w, x[v], sum[r][v]);
+            }
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < 4; ++v)
+                if (v < 2 || second) store(o + r * width + e + v * W, sum[r][v]);
+    }
+}
+
+template <i64 DTYPE, class C> struct Decode {
+    static constexpr int W = WIDE<C>;
+    const Args& a;
+    i64 rows, splits, keys;  // query heads × queries of one key head; parts of the keys, and how many each has
+    C* parts;                // (batch, key head, split, row): output, top, total
+    i64 part() const { return a.value_width + 2; }
+
+    // Row `r` of key head `hk` is query r % Lq of head hk · group + r / Lq.
+    i64 head(i64 hk, i64 r) const { return hk * (a.heads / a.key_heads) + r / a.queries; }
+
+    template <int R> static void stretch(const Args& a, i64 b, i64 hk, i64 j0, i64 n, const C* q, const i64* start, const i64* end, C* s, C* o, C* top, C* total) {
+        const C exponent = C(a.scale * 1.44269504088896340736), infinity = C(__builtin_inf());
+        near<DTYPE, C, R>(at(a.key, b, hk, j0, 0), a.key.stride[2] * bytes_of(DTYPE), n, a.width, q, s);
+        C factor[R];
+        for (int r = 0; r < R; ++r) {
+            C* row = s + r * STRETCH;
+            for (i64 j = 0; j < n; ++j) row[j] = j0 + j >= start[r] && j0 + j < end[r] ? row[j] * exponent : -infinity;
+            for (i64 j = n; j < STRETCH; ++j) row[j] = -infinity;
+            Vec<C> most_of = all(-infinity), spoilt = {};
+            for (i64 j = 0; j < STRETCH; j += W) {
+                Vec<C> x = load(row + j);
+                most_of = larger(x, most_of), spoilt = x != x ? x : spoilt;
+            }
+            C now = top[r];
+            for (int l = 0; l < W; ++l) now = most_of[l] > now ? most_of[l] : now;
+            C base = now == -infinity ? C(0) : now;
+            Vec<C> old = all(top[r] - base);
+            factor[r] = exp2v(old)[0];
+            Vec<C> sum = spoilt;
+            for (i64 j = 0; j < STRETCH; j += W) {
+                Vec<C> p = exp2v(load(row + j) - base);
+                sum += p;
+                store(row + j, p);
+            }
+            total[r] = total[r] * factor[r] + sum_lanes<C>(sum);
+            top[r] = now;
+        }
+        gather<DTYPE, C, R>(at(a.value, b, hk, j0, 0), a.value.stride[2] * bytes_of(DTYPE), n, a.value_width, s, factor, o);
+    }
+
+    static void run(void* context, i64 task, char* memory) {
+        const Decode& d = *(const Decode*)context;
+        const Args& a = d.a;
+        i64 split = task % d.splits, b = task / d.splits / a.key_heads, hk = task / d.splits % a.key_heads;
+        Arena arena{memory, 0, 0};
+        C *q = arena.take<C>(MOST_ROWS * a.width), *o = arena.take<C>(MOST_ROWS * a.value_width), *s = arena.take<C>(ROWS_AT_ONCE * STRETCH);
+        C top[MOST_ROWS], total[MOST_ROWS];
+        i64 start[MOST_ROWS], end[MOST_ROWS], low = a.keys, high = 0;
+        for (i64 r = 0; r < d.rows; ++r) {
+            i64 h = d.head(hk, r), i = r % a.queries;
+            const char* from = at(a.query, b, h, i, 0);
+            C* to = q + r * a.width;
+            for (i64 e = 0; e < a.width; e += 2 * W) {
+                Vec<C> x, y;
+                fetch<DTYPE, C>(from + e * bytes_of(DTYPE), x, y);
+                store(to + e, x), store(to + e + W, y);
+            }
+            start[r] = a.start.at ? most(0, *(const i64*)at(a.start, b, h, i, 0)) : 0;
+            end[r] = a.end.at ? least(a.keys, *(const i64*)at(a.end, b, h, i, 0)) : a.keys;
+            if (start[r] < end[r]) low = least(low, start[r]), high = most(high, end[r]);
+            top[r] = -C(__builtin_inf()), total[r] = 0;
+        }
+        __builtin_memset(o, 0, d.rows * a.value_width * sizeof(C));
+        i64 first = most(low - low % STRETCH, split * d.keys), last = least(high, (split + 1) * d.keys);
+        for (i64 j0 = first; j0 < last; j0 += STRETCH) {
+            i64 n = least(STRETCH, last - j0);
+            for (i64 r = 0; r < d.rows; r += ROWS_AT_ONCE) {
+                auto* run_rows = d.rows - r >= 4 ? stretch<4> : d.rows - r >= 2 ? stretch<2> : stretch<1>;
+                i64 took = d.rows - r >= 4 ? 4 : d.rows - r >= 2 ? 2 : 1;
+                run_rows(a, b, hk, j0, n, q + r * a.width, start + r, end + r, s, o + r * a.value_width, top + r, total + r);
+                if (took < 4 && d.rows - r > took) r -= ROWS_AT_ONCE - took;
+            }
+        }
+        C* to = d.parts + task * d.rows * d.part();
+        for (i64 r = 0; r < d.rows; ++r, to += d.part()) {
+            __builtin_memcpy(to, o + r * a.value_width, a.value_width * sizeof(C));
+            to[a.value_width] = top[r], to[a.value_width + 1] = total[r];
+        }
+    }
+
+    // The parts of one row to its output.
+    static void join(void* context, i64 task, char* memory) {
+        const Decode& d = *(const Decode*)context;
+        const Args& a = d.a;
+        i64 r = task % d.rows, b = task / d.rows / a.key_heads, hk = task / d.rows % a.key_heads, h = d.head(hk, r), i = r % a.queries;
+        const C* first = d.parts + ((b * a.key_heads + hk) * d.splits * d.rows + r) * d.part();
+        const double infinity = __builtin_inf(), ln2 = 0.693147180559945309417;
+        C top = -C(infinity);
+        double total = 0;
+        C* o = (C*)memory;
+        __builtin_memset(o, 0, a.value_width * sizeof(C));
+        for (i64 s = 0; s < d.splits; ++s) {
+            C its = first[s * d.rows * d.part() + a.value_width];
+            top = its > top ? its : top;
+        }
+        for (i64 s = 0; s < d.splits; ++s) {
+            const C* from = first + s * d.rows * d.part();
+            if (from[a.value_width + 1] == 0) continue;
+            double f = __builtin_exp((double)(from[a.value_width] - (top == -C(infinity) ? C(0) : top)) * ln2);
+            total += f * (double)from[a.value_width + 1];
+            for (i64 e = 0; e < a.value_width; ++e) o[e] += C(f) * from[e];
+        }
+        bool none = total == 0;
+        double lse = none ? -infinity : (double)top * ln2 + __builtin_log(total), whole = lse;
+        if (a.sink && !none) {
+            double sink = (double)((const C*)a.sink)[h];
+            total += __builtin_exp(sink - (double)top * ln2);
+            whole = (double)top * ln2 + __builtin_log(total);
+        }
+        C times = none ? C(0) : C(1 / total);
+        for (i64 e = 0; e < a.value_width; ++e) {
+            i64 within = e % (2 * W), place = DTYPE == BF16 ? e - within + within / 2 + (within & 1) * W : e;
+            write<C>(const_cast<char*>(at(a.output, b, h, i, e)), a.output.dtype, none ? C(0) : o[place] * times);
+        }
+        stat<C>(a, b, h, TOTAL)[i] = C(whole), stat<C>(a, b, h, SECOND)[i] = C(lse), stat<C>(a, b, h, POISON)[i] = 0;
+    }
+
+    static void all_of(const Args& a) {
+        i64 rows = a.heads / a.key_heads * a.queries, heads = a.batch * a.key_heads;
+        i64 splits = most(1, least((a.keys + 511) / 512, (4 * a.threads + heads - 1) / heads));
+        i64 keys = round_up((a.keys + splits - 1) / splits, STRETCH);
+        Decode d{a, rows, splits, keys, nullptr};
+        d.parts = (C*)borrow(heads * splits * rows * d.part() * sizeof(C));
+        size_t bytes = (MOST_ROWS * (a.width + a.value_width) + ROWS_AT_ONCE * STRETCH + 64) * sizeof(C);
+        parallel(heads * splits, a.threads, run, &d, bytes);
+        parallel(heads * rows, heads * rows * a.value_width > 65536 ? a.threads : 1, join, &d, a.value_width * sizeof(C) + 64);
+        give_back(d.parts);
+    }
+};
+
+// Whether a call is one for this file; what it lacks goes the general way.
+template <class C> static bool few(const Args& a) {
+    i64 rows = a.heads / a.key_heads * a.queries, chunk = 2 * WIDE<C>;
+    bool plain = a.score == DOT && a.normalizer == SOFTMAX && a.scale > 0 && !a.softcap && !a.bias.at && !a.relative && !a.visible.at &&
+                 !a.layout.at && !a.bad && !a.extra && !(a.dropout > 0);
+    return plain && rows <= MOST_ROWS && a.keys >= 128 && a.width % chunk == 0 && a.value_width % chunk == 0 && a.query.stride[3] == 1 &&
+           a.key.stride[3] == 1 && a.value.stride[3] == 1;
+}
+
+static bool decode(const Args& a) {
+    if (a.dtype == F64 || !few<float>(a)) return false;  // in float64 a step equals the full pass to the bit, by going the same way
+    if (a.dtype == F32) Decode<F32, float>::all_of(a);
+    if (a.dtype == BF16) Decode<BF16, float>::all_of(a);
+    if (a.dtype == F16) Decode<F16, float>::all_of(a);
+    return true;
+}
