@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs sanitize clean
 
 demo: $(READY)
 	$(BIN)/regard demo translate runs/demo
@@ -20,6 +20,18 @@ lint: $(READY)
 # The site, in site/index.html; it can be read from the disk.
 docs: $(READY)
 	$(BIN)/mkdocs build --quiet --strict
+
+# The C++ kernels' tests with AddressSanitizer and UBSan, then with ThreadSanitizer; some minutes.
+FLAGS_address := ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)"
+FLAGS_thread := TSAN_OPTIONS=ignore_noninstrumented_modules=1:report_signal_unsafe=0 LD_PRELOAD="$(shell g++ -print-file-name=libtsan.so)"
+sanitize: sanitize-address sanitize-thread
+sanitize-address: TESTS := tests/test_cpu.py tests/test_mechanisms.py -k "not compile and not opcheck and not fork and not gradients_of_first"
+sanitize-thread: TESTS := tests/test_cpu.py -k "sizes or tiles or threads or strides or broadcast"
+sanitize-%: $(READY)
+	cmake -S . -B build/$* -G Ninja -DREGARD_SANITIZE=$(if $(filter address,$*),address$(,)undefined,thread) -DCMAKE_BUILD_TYPE=Debug
+	cmake --build build/$*
+	$(FLAGS_$*) OMP_NUM_THREADS=2 $(BIN)/python tests/sanitize.py build/$* $(TESTS)
+, := ,
 
 $(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/regard/kernels/cpu/native/*)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "regard needs Python 3.11 or newer, this is %d.%d" % sys.version_info[:2])'

@@ -80,7 +80,9 @@ def __getattr__(name: str) -> object:
     if name in ("attend", "nn"):
         return importlib.import_module(f"regard.{name}")
     if name in __all__:
-        return getattr(importlib.import_module("regard.attend"), name)
+        # Kept, so that it is found at once from then on.
+        found = globals()[name] = getattr(importlib.import_module("regard.attend"), name)
+        return found
     raise AttributeError(f"module 'regard' has no attribute {name!r}")
 
 

@@ -87,9 +87,9 @@ def attention(
     output, lse, extra = backends.run(plan, chosen, lse=wants[0], extra=wants[1])
 
     def shape(tensor: Tensor) -> Tensor:
-        return tensor[(0,) * (4 - rank)]
+        return tensor if rank == 4 else tensor[(0,) * (4 - rank)]
 
-    output = shape(output.to(plan.value.dtype))
+    output = shape(output if output.dtype is plan.value.dtype else output.to(plan.value.dtype))
     return output if look is None else (output, see(look, plan, chosen, lse, extra, shape))
 
 
@@ -116,7 +116,8 @@ def lower(
         raise TypeError(f"normalizer: expected {_names(Normalizer)}, such as Softmax(), got {normalizer!r}")
     query, key, value, score = _autocast(query, key, value, score)
     rank = query.dim()
-    query, key, value = (t[(None,) * (4 - rank)] for t in (query, key, value))
+    if rank < 4:
+        query, key, value = (t[(None,) * (4 - rank)] for t in (query, key, value))
     shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
     visible = Visible() if mask is None else as_mask(mask).lower(shape, query.device)
     prepared = score.prepare(query, key, mask is not None)

@@ -15,6 +15,8 @@ from regard.kernels.cpu.gradients import DIFFERENTIABLE, Left, gradients
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 from regard.kernels.visibility import all_true, nonfinite
 
+_NOTHING = torch.empty(0)
+
 _FIELDS = tuple(field.name for field in fields(Plan))
 
 
@@ -43,8 +45,8 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
         plan = replace(plan.detached(), value=plan.value)  # the key taken has no gradient
     has_extra = extra and (plan.normalizer.hard or plan.normalizer is NormalizerKind.VARIATIONAL)
     if is_plain(plan.query):
-        inputs = [getattr(plan, name) for name in DIFFERENTIABLE]
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs):
+        inputs = [getattr(plan, name) for name in DIFFERENTIABLE] if torch.is_grad_enabled() else []
+        if any(t is not None and t.requires_grad for t in inputs):
             output, stats, aside = _Attention.apply(plan, bad, has_extra, *inputs)  # type: ignore[no-untyped-call]
         else:
             output, stats, aside = forward(plan, bad, has_extra)
@@ -55,7 +57,7 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
         poison = stats[:, :, POISON]
         output = (output + poison[..., None]).to(output.dtype)
         aside = aside + poison if has_extra else aside
-    return output, sums(plan, stats) if lse else stats.new_empty(0), aside
+    return output, sums(plan, stats) if lse else _NOTHING, aside
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -93,7 +95,7 @@ def forward(plan: Plan, bad: Tensor | None, extra: bool) -> tuple[Tensor, Tensor
     precise = computed_in(plan.query.dtype)
     output = torch.empty((batch, heads, queries, plan.value.shape[3]), dtype=plan.query.dtype)
     stats = torch.empty((batch, heads, STATS, queries), dtype=precise)
-    aside = torch.empty((batch, heads, queries) if extra else (0,), dtype=precise)
+    aside = torch.empty((batch, heads, queries) if extra else 0, dtype=precise)
     Call(plan, output, stats, aside if extra else None, bad).forward()
     return output, stats, aside
 

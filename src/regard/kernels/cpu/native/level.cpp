@@ -106,8 +106,8 @@ template <class M> struct BackMemory {
         rounded = arena.take<typename M::A>(M::PAIR == 2 ? KEYS * LANES<M> : 0);
         sums = {nullptr, nullptr, whole<C>(a.width), whole<C>(a.value_width), 0};
         if (sums_here) {
-            sums.key = arena.take<C>(a.keys * sums.key_row);
-            sums.value = arena.take<C>(a.keys * sums.value_row);
+            sums.key = arena.take<C>(a.keys * (sums.key_row + sums.value_row));
+            sums.value = sums.key + a.keys * sums.key_row;
         }
     }
 };

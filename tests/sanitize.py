@@ -1,0 +1,18 @@
+"""``python tests/sanitize.py FOLDER``: the kernels' tests on the library in FOLDER, which was built with a sanitizer."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+import regard.kernels.cpu
+
+folder, *names = sys.argv[1:]
+regard.kernels.cpu.__path__.insert(0, folder)
+if folder.endswith("thread"):
+    # PyTorch's own threads are not instrumented, so there are none; the kernels start four.
+    torch.set_num_threads(1)
+    torch.get_num_threads = lambda: 4
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *names]))

@@ -1,0 +1,243 @@
+"""The C++ kernels where the table's small sizes do not reach: many blocks and tiles, every level and dtype, threads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from regard import (
+    Additive,
+    ALiBi,
+    Causal,
+    Distance,
+    Documents,
+    Dot,
+    Dropout,
+    Entmax,
+    Hard,
+    Lengths,
+    Look,
+    RelativeBias,
+    Sigmoid,
+    Softcap,
+    Softmax,
+    Sparsemax,
+    TopK,
+    Variational,
+    Window,
+    attention,
+)
+from regard.attend.attention import lower
+from regard.kernels.cpu import backend, library
+
+pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 3e-3, torch.bfloat16: 2e-2}
+"""Of the largest number there is in the result."""
+
+
+@pytest.fixture(params=library.levels)
+def level(request: pytest.FixtureRequest) -> Iterator[str]:
+    with library.use_level(request.param):
+        yield request.param
+
+
+def rand(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def close(found: Tensor, wanted: Tensor, tolerance: float) -> None:
+    off = (found.double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-3)
+    assert off <= tolerance, f"off by {off:.1e} of the largest"
+
+
+def compare(q: Tensor, k: Tensor, v: Tensor, dtype: torch.dtype, **options: Any) -> None:
+    """Output and gradients in ``dtype`` on the kernels beside the reference in float64, from the same numbers."""
+    inputs = [t.to(dtype).requires_grad_() for t in (q, k, v)]
+    exact = [t.detach().double().requires_grad_() for t in inputs]
+    output = attention(*inputs, backend="cpu", **options)
+    wanted = attention(*exact, backend="reference", **options)
+    close(output, wanted, TOLERANCE[dtype])
+    grad = rand(*output.shape, seed=9).to(dtype)
+    found = torch.autograd.grad(output, inputs, grad)
+    for one, other in zip(found, torch.autograd.grad(wanted, exact, grad.double()), strict=True):
+        close(one, other, 2 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize(
+    ("heads", "lengths", "widths"),
+    [
+        ((2, 2), (200, 300), (64, 64)),
+        ((4, 2), (65, 129), (80, 80)),
+        ((3, 1), (300, 140), (33, 7)),
+        ((1, 1), (400, 400), (96, 128)),
+        ((1, 1), (70, 200), (256, 32)),
+        ((2, 1), (3, 500), (64, 64)),
+        ((1, 1), (1, 1), (1, 1)),
+    ],
+    ids=str,
+)
+def test_sizes(
+    level: str, dtype: torch.dtype, heads: tuple[int, int], lengths: tuple[int, int], widths: tuple[int, int]
+) -> None:
+    q = rand(2, heads[0], lengths[0], widths[0], seed=1)
+    k, v = rand(2, heads[1], lengths[1], widths[0], seed=2), rand(2, heads[1], lengths[1], widths[1], seed=3)
+    for mask in (None, Causal(), Lengths(torch.tensor([lengths[1], lengths[1] // 3]))):
+        compare(q, k, v, dtype, mask=mask)
+
+
+LARGE = {
+    "softcap": {"score": Softcap(Dot(), 2.0)},
+    "distance": {"score": Distance(0.1)},
+    "additive": {"score": Additive(torch.linspace(-0.3, 0.3, 32, dtype=torch.float64))},
+    "alibi, window": {"bias": ALiBi(), "mask": Window(40, 7)},
+    "documents": {"mask": Causal() & Documents(torch.arange(300) // 70)},
+    "sparsemax": {"normalizer": Sparsemax()},
+    "entmax, causal": {"normalizer": Entmax(1.5), "mask": Causal()},
+    "topk": {"normalizer": TopK(9)},
+    "sigmoid": {"normalizer": Sigmoid()},
+    "dropout": {"normalizer": Dropout(Softmax(), 0.3, seed=4), "mask": Causal()},
+    "straight-through": {"normalizer": Hard("straight-through")},
+    "variational": {"normalizer": Variational(0.3, seed=3)},
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_mechanisms_over_many_tiles(level: str, name: str) -> None:
+    q, k, v = (rand(1, 2, 300, 32, seed=s) for s in (1, 2, 3))
+    compare(q, k, v, torch.float64, **LARGE[name])
+    options = LARGE[name]
+    if name == "additive":
+        options = {"score": Additive(torch.linspace(-0.3, 0.3, 32))}
+        output = attention(q.float(), k.float(), v.float(), backend="cpu", **options)
+        close(output, attention(q, k, v, backend="reference", **LARGE[name]), TOLERANCE[torch.float32])
+    elif name not in ("topk", "straight-through"):  # which take other keys where float32 rounds
+        compare(q, k, v, torch.float32, **options)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 150, 300), (1, 2, 150, 300), (1, 1, 1, 300), (2, 1, 150, 1)], ids=str)
+def test_gradients_of_what_was_broadcast(level: str, shape: tuple[int, ...]) -> None:
+    q, k, v = rand(2, 2, 150, 16, seed=1), rand(2, 1, 300, 16, seed=2), rand(2, 1, 300, 16, seed=3)
+    found = []
+    for name in ("cpu", "reference"):
+        bias = rand(*shape, seed=4).requires_grad_()
+        relative = RelativeBias(rand(2, 8, seed=5).requires_grad_(), max_distance=40)
+        output = attention(q, k, v, bias=bias, normalizer=Sigmoid(0.1), mask=Causal(), backend=name)
+        beside = attention(q, k, v, bias=relative, mask=Causal(), backend=name)
+        (output.square().sum() + beside.square().sum()).backward()
+        found.append((bias.grad, relative.table.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_any_strides(level: str) -> None:
+    whole = rand(2, 150, 4, 3 * 64, seed=1)
+    for q, k, v in (
+        [t.transpose(1, 2) for t in whole.split(64, -1)],
+        [t.transpose(1, 2)[..., ::2] for t in whole.split(64, -1)],
+        [t.transpose(1, 2)[:, :, ::3] for t in whole.split(64, -1)],
+    ):
+        for dtype in (torch.float32, torch.bfloat16):
+            compare(*(t.to(dtype).double() if dtype is torch.bfloat16 else t for t in (q, k, v)), dtype)
+    q = whole.transpose(1, 2)[..., :64]
+    compare(q, q[:, :1].expand(2, 4, 150, 64), q[:, :1].expand(2, 4, 150, 64), torch.float32)
+
+
+def test_the_same_bits_twice_and_from_several_threads(level: str) -> None:
+    q, k, v = (rand(1, 1, 500, 64, seed=s).float().requires_grad_() for s in (1, 2, 3))
+
+    def call() -> list[Tensor]:
+        output = attention(q, k, v, mask=Causal(), backend="cpu")
+        return [output, *torch.autograd.grad(output.sum(), (q, k, v))]
+
+    expected, found = call(), []
+    workers = [threading.Thread(target=lambda: found.append(call())) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(found) == 4
+    for some in (call(), *found):
+        assert all(torch.equal(one, other) for one, other in zip(some, expected, strict=True))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_computes_too() -> None:
+    q = rand(1, 4, 300, 64, seed=1).float()
+    expected = attention(q, q, q, backend="cpu").numpy()
+    child = os.fork()
+    if not child:
+        # Only the kernels: PyTorch's own operations on several threads would wait for ever here.
+        found = attention(q, q, q, backend="cpu").numpy()
+        os._exit(0 if (found == expected).all() else 1)
+    for _ in range(600):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the child hangs")
+
+
+def test_looks_over_many_tiles(level: str) -> None:
+    q, k, v = (rand(1, 2, n, 32, seed=s) for s, n in ((1, 300), (2, 400), (3, 400)))
+    look = Look(lse=True, entropy=True, received=True, reach=True, top=5, map=(7, 9), norms=True, rows=[0, 299, 64])
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        views = [attention(*(t.to(d) for t in (q, k, v)), mask=Causal(), look=look, backend=b)[1]
+                 for d, b in ((dtype, "cpu"), (torch.float64, "reference"))]  # fmt: skip
+        for name in ("lse", "entropy", "received", "reach", "rows"):
+            close(getattr(views[0], name), getattr(views[1], name), tolerance)
+        for name in ("map", "norms"):
+            for one, other in zip(getattr(views[0], name), getattr(views[1], name), strict=True):
+                close(one, other, tolerance)
+        close(views[0].top.weights, views[1].top.weights, tolerance)
+        assert dtype is torch.float32 or torch.equal(views[0].top.keys, views[1].top.keys)
+        close(views[0].tile([299, 3], slice(5, 300, 2)), views[1].tile([299, 3], slice(5, 300, 2)), tolerance)
+
+
+def test_opcheck() -> None:
+    plan, _ = lower(*(rand(1, 2, n, 8, seed=n) for n in (5, 7, 7)), mask=Causal(), bias=rand(1, 2, 5, 7, seed=1))
+    leaves = ("query", "key", "value", "bias")
+    plan = replace(plan, **{name: getattr(plan, name).clone().requires_grad_() for name in leaves})
+    arguments = (*(getattr(plan, name) for name in backend._FIELDS), None, False)
+    assert set(torch.library.opcheck(torch.ops.regard.cpu_forward.default, arguments).values()) == {"SUCCESS"}
+    output, stats, _ = torch.ops.regard.cpu_forward(*arguments)
+    given = (*arguments[:-2], output.detach(), stats, None, output.detach(), None, ["query", "bias"])
+    found = torch.library.opcheck(
+        torch.ops.regard.cpu_backward.default, given, test_utils=["test_schema", "test_faketensor"]
+    )
+    assert set(found.values()) == {"SUCCESS"}
+
+
+def test_what_is_refused_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = rand(1, 1, 3, 4, seed=1)
+    assert backend.refuse(lower(q, q, q)[0]) is None
+    assert "nothing to compute" in str(backend.refuse(lower(q[:, :, :0], q, q)[0]))
+    monkeypatch.setattr(library, "level", None)
+    monkeypatch.setattr(library, "why_none", "the C++ kernels were not built")
+    with pytest.raises(ValueError, match=r"cpu: the C\+\+ kernels were not built"):
+        attention(q, q, q, backend="cpu")
+
+
+def test_a_level_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGARD_CPU", "portable")
+    assert library._chosen() == ("portable", "")
+    monkeypatch.setenv("REGARD_CPU", "sse9")
+    name, why = library._chosen()
+    assert name is None
+    assert "REGARD_CPU: got 'sse9', expected one of" in why
+    with pytest.raises(ValueError, match="use_level: this machine has"), library.use_level("sse9"):
+        pass
