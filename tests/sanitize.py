@@ -1,4 +1,4 @@
-"""``python tests/sanitize.py FOLDER``: the kernels' tests on the library in FOLDER, which was built with a sanitizer."""
+"""``python tests/sanitize.py FOLDER TESTS``: some tests on the library in FOLDER, which was built with a sanitizer."""
 
 from __future__ import annotations
 

@@ -89,7 +89,8 @@ def _dense(tensor: Tensor, plan: Plan, splits: int, precise: torch.dtype) -> tup
     if tensor.shape[2] == 1:
         return OF_KEYS, torch.zeros((batch, heads, splits, keys), dtype=precise)
     if tensor.shape[:2] == (batch, heads):
-        return WHOLE, torch.zeros(tensor.shape, dtype=tensor.dtype)
+        # Tiles that no query sees are not written.
+        return WHOLE, (torch.zeros if plan.masked else torch.empty)(tensor.shape, dtype=tensor.dtype)
     return SHARED, torch.zeros(tensor.shape, dtype=precise)
 
 

@@ -63,6 +63,7 @@ template <class M> struct Forward {
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
         ForwardMemory<M> m(a, arena, whole_rows ? 1 : f.c.group);
+        begin_head(m.t, h);
         for (i64 g = 0; g < count; ++g) {
             i64 from = (first + g) * LANES<M>;
             Walk<M>& w = m.w[whole_rows ? 0 : g];
@@ -117,12 +118,13 @@ template <class M> struct Backward {
     const Args& a;
     i64 blocks;
     C* parts;        // of the splits: keys' gradients, then values'
-    bool in_place;   // the keys' and values' gradients are added up where they are wanted
+    bool in_place;   // the first split's are added up where they are wanted
     i64 part() const { return a.keys * (whole<C>(a.width) + whole<C>(a.value_width)); }
 
     static void walk_group(BackMemory<M>& m, const Args& a, i64 b, i64 h, i64 first, i64 count, i64 stride, bool only_bias) {
         i64 low = a.keys, high = 0, hk = h / (a.heads / a.key_heads);
         Tiles<M>& t = m.t;
+        begin_head(t, h);
         for (i64 i = 0; i < count; ++i) {
             i64 from = (first + i * stride) * LANES<M>;
             begin(m.w[i].k, a, b, h, from, least(LANES<M>, a.queries - from), nullptr);
@@ -149,11 +151,12 @@ template <class M> struct Backward {
         i64 split = task % a.splits, b = task / a.splits / a.key_heads, hk = task / a.splits % a.key_heads;
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
-        BackMemory<M> m(a, arena, !f.parts && !f.in_place);
-        if (f.in_place) {
+        bool here = f.in_place && split == 0;
+        BackMemory<M> m(a, arena, !f.parts && !here);
+        if (here) {
             m.sums.key = (C*)at(a.grad_key, b, hk, 0, 0), m.sums.value = (C*)at(a.grad_value, b, hk, 0, 0);
         } else if (f.parts) {
-            m.sums.key = f.parts + task * f.part(), m.sums.value = m.sums.key + a.keys * m.sums.key_row;
+            m.sums.key = f.part_of(b * a.key_heads + hk, split), m.sums.value = m.sums.key + a.keys * m.sums.key_row;
         }
         m.sums.split = split;
         __builtin_memset(m.sums.key, 0, a.keys * m.sums.key_row * sizeof(C));
@@ -163,30 +166,44 @@ template <class M> struct Backward {
             // A split takes every so many blocks, so that a causal mask gives each as much.
             for (i64 first = split; first < f.blocks; first += a.splits * GROUP)
                 walk_group(m, a, b, h, first, least(GROUP, (f.blocks - first + a.splits - 1) / a.splits), a.splits, false);
-        if (!f.in_place && !f.parts) f.write_rows(m.sums.key, b, hk, 0, a.keys, 1);
+        if (!here && !f.parts) f.write_rows(m.sums.key, b, hk, 0, a.keys);
     }
 
-    // Rows of the sums of `splits` parts, which stand `part()` apart, to the gradients.
-    void write_rows(C* sums, i64 b, i64 hk, i64 from, i64 to, i64 splits) const {
+    // The first split adds up in place where it can; the others, or all of them, have parts.
+    C* part_of(i64 head, i64 split) const {
+        i64 first = in_place ? 1 : 0;
+        return parts + (head * (a.splits - first) + split - first) * part();
+    }
+    // Rows of one sum to the gradients.
+    void write_rows(const C* sums, i64 b, i64 hk, i64 from, i64 to) const {
         i64 key_row = whole<C>(a.width), value_row = whole<C>(a.value_width);
         C scale = C(M::PAIR == 2 ? product_scale(a) : 1.0);
         for (i64 j = from; j < to; ++j) {
-            C *key = sums + j * key_row, *value = sums + a.keys * key_row + j * value_row;
-            for (i64 s = 1; s < splits; ++s) {
-                for (i64 e = 0; e < key_row; ++e) key[e] += key[s * part() + e];
-                for (i64 e = 0; e < value_row; ++e) value[e] += value[s * part() + e];
-            }
+            C* key = const_cast<C*>(sums) + j * key_row;
             for (i64 e = 0; scale != 1 && e < key_row; ++e) key[e] *= scale;
             write_row<C>(const_cast<char*>(at(a.grad_key, b, hk, j, 0)), a.grad_key.dtype, a.grad_key.stride[3], key, a.width);
-            write_row<C>(const_cast<char*>(at(a.grad_value, b, hk, j, 0)), a.grad_value.dtype, a.grad_value.stride[3], value, a.value_width);
+            write_row<C>(const_cast<char*>(at(a.grad_value, b, hk, j, 0)), a.grad_value.dtype, a.grad_value.stride[3],
+                         sums + a.keys * key_row + j * value_row, a.value_width);
         }
+    }
+    static void add(C* to, const C* from, i64 n) {
+        for (i64 e = 0; e < n; ++e) to[e] += from[e];
     }
     static constexpr i64 ROWS = 256;
     static void add_parts(void* context, i64 task, char*) {
         const Backward& f = *(const Backward*)context;
         const Args& a = f.a;
         i64 pieces = (a.keys + ROWS - 1) / ROWS, head = task / pieces, from = task % pieces * ROWS;
-        f.write_rows(f.parts + head * a.splits * f.part(), head / a.key_heads, head % a.key_heads, from, least(a.keys, from + ROWS), a.splits);
+        i64 b = head / a.key_heads, hk = head % a.key_heads, to = least(a.keys, from + ROWS);
+        i64 key_row = whole<C>(a.width), value_row = whole<C>(a.value_width);
+        C* key = f.in_place ? (C*)at(a.grad_key, b, hk, 0, 0) : f.part_of(head, 0);
+        C* value = f.in_place ? (C*)at(a.grad_value, b, hk, 0, 0) : key + a.keys * key_row;
+        for (i64 s = 1; s < a.splits; ++s) {
+            const C* part = f.part_of(head, s);
+            add(key + from * key_row, part + from * key_row, (to - from) * key_row);
+            add(value + from * value_row, part + a.keys * key_row + from * value_row, (to - from) * value_row);
+        }
+        if (!f.in_place) f.write_rows(key, b, hk, from, to);
     }
     // A dense gradient that batches or heads share: one task owns some queries of it and goes through all of them.
     static void run_shared(void* context, i64 task, char* memory) {
@@ -205,9 +222,9 @@ template <class M> static void backward_as(const Args& a) {
     Backward<M> f{a, (a.queries + LANES<M> - 1) / LANES<M>, nullptr, false};
     bool as_rows = M::PAIR == 1 && a.grad_key.dtype == (sizeof(C) == 8 ? F64 : F32) && a.width % WIDE<C> == 0 &&
                    a.value_width % WIDE<C> == 0;  // the gradients are made contiguous
-    f.in_place = a.splits == 1 && as_rows;
+    f.in_place = as_rows;
     i64 tasks = a.batch * a.key_heads * a.splits;
-    if (a.splits > 1) f.parts = (C*)borrow(tasks * f.part() * sizeof(C));
+    if (a.splits > 1) f.parts = (C*)borrow((as_rows ? tasks - a.batch * a.key_heads : tasks) * f.part() * sizeof(C));
     Arena measure{nullptr, 0, 0};
     BackMemory<M> m(a, measure, !f.parts && !f.in_place);
     parallel(tasks, a.threads, Backward<M>::run, &f, measure.used + 64);
@@ -244,6 +261,7 @@ template <class M> struct Looking {
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
         LookMemory<M> m(a, arena, a.received);
+        begin_head(m.t, h);
         if (a.received) __builtin_memset(m.received, 0, (a.keys + KEYS) * W * sizeof(C));
         for (i64 first = split; first < f.blocks; first += a.splits * GROUP) {
             i64 count = least(GROUP, (f.blocks - first + a.splits - 1) / a.splits), low = a.keys, high = 0;
@@ -274,6 +292,7 @@ template <class M> struct Looking {
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
         LookMemory<M> m(a, arena, false);
+        begin_head(m.t, h);
         Glance<M>& w = m.w[0];
         begin(w.k, a, b, h, from, least(LANES<M>, a.chosen_query_count - from), a.chosen_queries);
         begin_glance(w, m.t);
@@ -323,16 +342,12 @@ static void look(const Args& a) { EACH(look) }
 // Products and sums a second of one thread that does nothing else, all in registers: the limit that shares are told of.
 template <class M> static double products(i64 times) {
     using C = typename M::C;
-    Vec<C> sum[24] = {};
+    Vec<C> sum[24];
+    for (int n = 0; n < 24; ++n) sum[n] = all(C(n));  // no two alike, or the compiler would have one do for both
     Vec<typename M::A> x = broadcast<typename M::A>((typename M::A)1), y = x;
     for (i64 i = 0; i < times; ++i)
 #pragma GCC unroll 24
-        for (int n = 0; n < 24; ++n) {
-            sum[n] = M::fmadd(sum[n], x, y);
-#if defined(__AVX512F__)
-            asm volatile("" : "+v"(sum[n]));
-#endif
-        }
+        for (int n = 0; n < 24; ++n) sum[n] = M::fmadd(sum[n], x, y);
     Vec<C> total = sum[0];
     for (int n = 1; n < 24; ++n) total += sum[n];
     volatile C kept = total[0];

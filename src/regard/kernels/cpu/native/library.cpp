@@ -13,6 +13,7 @@
 #endif
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <xmmintrin.h>
 #endif
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -36,6 +37,26 @@ const int watching = [] {
     return 0;
 #endif
 }();
+
+// While tasks run, numbers too small for a full mantissa are 0: weights of far keys become such numbers, and every product
+// with one would cost a hundred others.
+struct NoTinyNumbers {
+#if defined(__x86_64__)
+    unsigned before = _mm_getcsr();
+    NoTinyNumbers() { _mm_setcsr(before | 0x8040); }
+    ~NoTinyNumbers() { _mm_setcsr(before); }
+#elif defined(__aarch64__)
+    uint64_t before;
+    NoTinyNumbers() {
+        asm volatile("mrs %0, fpcr" : "=r"(before));
+        asm volatile("msr fpcr, %0" ::"r"(before | (1ull << 24)));
+    }
+    ~NoTinyNumbers() { asm volatile("msr fpcr, %0" ::"r"(before)); }
+#else
+    NoTinyNumbers() {}
+    ~NoTinyNumbers() {}
+#endif
+};
 
 constexpr size_t KEPT = size_t(4) << 20;  // what a thread keeps for its next call
 struct Memory {
@@ -120,6 +141,7 @@ void give_back(void* memory) { std::free(memory); }
 void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* context, size_t bytes) {
     if (threads > tasks) threads = tasks;
     if (threads <= 1) {
+        NoTinyNumbers none;
         char* memory = own.get(bytes);
         for (i64 task = 0; task < tasks; ++task) run(context, task, memory);
         own.shrink();
@@ -129,6 +151,7 @@ void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* cont
     std::atomic<bool> failed{false};
     auto work = [&] {
         try {
+            NoTinyNumbers none;
             char* memory = own.get(bytes);
             for (i64 task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) run(context, task, memory);
             own.shrink();

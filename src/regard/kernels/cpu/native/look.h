@@ -10,6 +10,7 @@ template <class M> struct Glance {
     C *top;                    // [top][lanes], largest first
     Int<C>* top_keys;
     C *sum, *most;             // of the map's column, a lane
+    i64 row[LANES<M>];         // of the map
     C* received;               // [keys][W], the lanes not yet added up; shared by the task's blocks
 };
 
@@ -28,6 +29,7 @@ template <class M> static void lay(Glance<M>& w, const Args& a, Arena& arena) {
 template <class M> static void begin_glance(Glance<M>& w, Tiles<M>& t) {
     recall(t.a, w.k, w.known);
     read_query(t, w.k, w.q);
+    for (i64 i = 0; t.a.map_sum && i < w.k.ld; ++i) w.row[i] = w.k.query[i] * t.a.map_rows / t.a.queries;
     for (i64 i = 0; i < w.k.ld; ++i) w.entropy[i] = w.reach[i] = w.sum[i] = w.most[i] = 0;
     for (i64 i = 0; i < t.a.top * w.k.ld; ++i) w.top[i] = -1, w.top_keys[i] = -1;
 }
@@ -39,7 +41,7 @@ template <class M> static bool weights_of(Tiles<M>& t, Glance<M>& w, i64 tile, i
     C* s = t.scores;
     if (!score(t, w.k, w.q, tile, j0, n, s)) return false;
     if (a.normalizer == VARIATIONAL) add_noise(a, w.k, j0, n, s);
-    if (a.top) __builtin_memcpy(t.dense, s, n * w.k.ld * sizeof(C));  // visible is what is not −∞
+    if (a.top || a.entropy) __builtin_memcpy(t.dense, s, n * w.k.ld * sizeof(C));  // visible is what is not −∞
     if (is_hard(a.normalizer)) {
         one_hot(w.k, w.known, j0, n, s);
     } else {
@@ -80,7 +82,7 @@ template <class M> static void flush(const Args& a, Glance<M>& w, i64 split, i64
     using C = typename M::C;
     i64 plane = ((w.k.b * a.heads + w.k.h) * a.splits + split) * a.map_rows * a.map_columns;
     for (i64 i = 0; i < w.k.n; ++i) {
-        i64 cell = plane + (w.k.query[i] * a.map_rows / a.queries) * a.map_columns + column;
+        i64 cell = plane + w.row[i] * a.map_columns + column;
         C &sum = ((C*)a.map_sum)[cell], &largest = ((C*)a.map_max)[cell];
         sum += w.sum[i];
         if (w.most[i] > largest || w.most[i] != w.most[i]) largest = w.most[i];
@@ -102,10 +104,24 @@ template <class M> static void look_step(Tiles<M>& t, Glance<M>& w, i64 split, i
     for (i64 i = 0; i < ld && (a.entropy || a.reach); i += W) {
         Vec<C> entropy = load(w.entropy + i), reach = load(w.reach + i), place;
         for (int l = 0; l < W; ++l) place[l] = C(k.query[i + l] + a.keys - a.queries);
-        for (i64 j = 0; j < n; ++j) {
-            Vec<C> p = load(s + j * ld + i), far = place - C(j0 + j);
-            if (a.entropy) entropy += p > C(0) ? -p * lnv(p) : p;
-            reach = fma(p, larger(far, -far), reach);
+        if (a.reach)
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> p = load(s + j * ld + i), far = place - C(j0 + j);
+                reach = fma(p, larger(far, -far), reach);
+            }
+        bool exponential = a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL;
+        if (a.entropy && exponential) {  // ln w is the score less the log-sum-exp
+            Vec<C> base = load(w.known.total + i), bits = {};
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> p = load(s + j * ld + i), x = fma(load(t.dense + j * ld + i), all(-t.exponent), base);
+                bits += p > C(0) ? p * x : p;
+            }
+            entropy = fma(bits, all(C(0.693147180559945309417)), entropy);
+        } else if (a.entropy) {
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> p = load(s + j * ld + i);
+                entropy += p > C(0) ? -p * lnv(p) : p;
+            }
         }
         store(w.entropy + i, entropy), store(w.reach + i, reach);
     }
@@ -117,8 +133,8 @@ template <class M> static void look_step(Tiles<M>& t, Glance<M>& w, i64 split, i
         }
     if (a.map_sum)
         for (i64 j = 0; j < n;) {
-            i64 column = (j0 + j) * a.map_columns / a.keys, upto = j + 1;
-            while (upto < n && (j0 + upto) * a.map_columns / a.keys == column) ++upto;
+            i64 column = (j0 + j) * a.map_columns / a.keys;
+            i64 upto = least(n, ((column + 1) * a.keys + a.map_columns - 1) / a.map_columns - j0);
             for (i64 i = 0; i < ld; i += W) {
                 Vec<C> sum = load(w.sum + i), largest = load(w.most + i);
                 for (i64 r = j; r < upto; ++r) {

@@ -22,6 +22,7 @@ template <class M> struct Tiles {
     i64 units, value_units;  // of a row: its width, or half of it
     A *key_held, *value_held, *mixing_held;
     C *scores, *slope, *dense, *mask, *spare;
+    C* relative;  // of the head, backwards, so that the lanes, which go down the table, are a vector of it
     Operand<M> key, value, mixing;  // of the tile: keys for the scores; values; keys for the gradient of the queries
 };
 
@@ -34,7 +35,7 @@ template <class M> INLINE bool scaled_later(const Args& a) {
 template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backward) {
     using C = typename M::C;
     using A = typename M::A;
-    Tiles<M> t{a, M::PAIR == 1 && a.dtype == (sizeof(C) == 8 ? F64 : F32), scaled_later<M>(a), C(0), 0, 0, {}, {}, {}, {}, {}, {},
+    Tiles<M> t{a, M::PAIR == 1 && a.dtype == (sizeof(C) == 8 ? F64 : F32), scaled_later<M>(a), C(0), 0, 0, {}, {}, {}, {}, {}, {}, {},
                {}, {}, {}, {}, {}};
     t.exponent = C((t.raw ? a.scale : 1.0) * 1.44269504088896340736);
     t.units = units<M>(a.width), t.value_units = units<M>(a.value_width);
@@ -49,8 +50,19 @@ template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backw
     t.dense = arena.take<C>(KEYS * lanes);
     t.mask = arena.take<C>(KEYS * lanes);
     t.spare = arena.take<C>(lanes * most(KEYS, widest) + 2 * lanes);
+    if (a.relative) t.relative = arena.take<C>(a.relative_length + lanes);
     if (backward && a.softcap) t.slope = arena.take<C>(KEYS * lanes);
     return t;
+}
+
+// The tables of a head, before its first tile.
+template <class M> static void begin_head(Tiles<M>& t, i64 h) {
+    using C = typename M::C;
+    if (!t.a.relative) return;
+    i64 length = t.a.relative_length;
+    const C* table = (const C*)t.a.relative + h * t.a.relative_stride;
+    for (i64 i = 0; i < length; ++i) t.relative[i] = table[length - 1 - i];
+    for (i64 i = 0; i < LANES<M>; ++i) t.relative[length + i] = 0;  // for lanes without a query
 }
 
 // Pairs of bfloat16 as 32 bits, a zero where the second is missing.
@@ -158,9 +170,8 @@ template <class M> static void read_dense(typename M::C* to, const Strided& from
     } else if (from.stride[3] == 0) {
         for (i64 i = 0; i < k.ld; ++i) to[i] = read<C>(base + k.query[i] * from.stride[2] * size, from.dtype);
         for (i64 j = 1; j < n; ++j) __builtin_memcpy(to + j * k.ld, to, k.ld * sizeof(C));
-    } else if (from.stride[3] == 1 && from.dtype == (sizeof(C) == 8 ? F64 : F32) && in_a_row(k)) {
-        turn<C>(to, k.ld, (const C*)(base + k.query[0] * from.stride[2] * size), from.stride[2], k.n, n);
     } else {
+        // By rows first: rows that lie a power of two apart would throw each other out of the cache.
         for (i64 i = 0; i < k.n; ++i)
             read_row<C>(spare + i * KEYS, base + k.query[i] * from.stride[2] * size, from.dtype, from.stride[3], n);
         turn<C>(to, k.ld, spare, KEYS, k.n, n);
@@ -280,18 +291,14 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
         for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) + load(t.dense + i));
     }
     if (a.relative) {
-        const C* table = (const C*)a.relative + k.h * a.relative_stride + a.relative_length - a.keys;
         if (in_a_row(k)) {
-            // Backwards, so that the lanes, which go down the table, are a vector of it.
-            for (i64 i = 0; i < n + k.ld - 1; ++i) {
-                i64 entry = j0 + n - 1 - k.query[0] - i;
-                t.spare[i] = entry >= a.keys - a.relative_length ? table[entry] : C(0);
+            for (i64 j = 0; j < n; ++j) {
+                const C* row = t.relative + a.keys - 1 - (j0 + j) + k.query[0];
+                for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) + load(row + i));
             }
-            for (i64 j = 0; j < n; ++j)
-                for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) + load(t.spare + n - 1 - j + i));
         } else {
             for (i64 j = 0; j < n; ++j)
-                for (i64 i = 0; i < k.ld; ++i) s[j * k.ld + i] += table[j0 + j - k.query[i]];
+                for (i64 i = 0; i < k.ld; ++i) s[j * k.ld + i] += t.relative[a.keys - 1 - (j0 + j) + k.query[i]];
         }
     }
     bool inside = j0 >= k.inner && j0 + n <= k.outer;
