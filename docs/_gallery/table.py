@@ -130,21 +130,21 @@ MASKS = (
         "No query sees what comes after it. The last query sees the last key, as every cache of past keys needs it; "
         "`Causal(0)` is PyTorch's own alignment.",
         "Language models and decoders.",
-        "A row interval: a kernel need not compute what lies outside, about half. The reference computes all and hides it.",
+        "A row interval: the C++ kernels do not compute what lies outside, about half. The reference computes all and hides it.",
         call("mask=Causal()"),
     ),
     Entry(
         "Window", "Masks", r"i - l \leq j \leq i + r", arxiv("Beltagy et al. 2020", "2004.05150"),
         "A query sees l keys before its own and r after. `Window(255, 0)` is the sliding window of language models.",
         "Long texts, images and signals in which most of what matters is near.",
-        "A row interval: for a kernel that skips tiles L × (l + r + 1) scores instead of L². The reference computes all and hides it.",
+        "A row interval: the C++ kernels compute about L × (l + r + 1) scores instead of L². The reference computes all and hides it.",
         call("mask=Window(2, 1)"),
     ),
     Entry(
         "Lengths", "Masks", r"j < n_b", "Padding.",
         "How many keys, and queries, of each sequence of a batch are real. A padded query has output 0 and no gradient.",
         "Batches of sequences of different lengths.",
-        "A row interval: a kernel need not compute the padding. The reference does.",
+        "A row interval: the C++ kernels do not compute the padding. The reference does.",
         call("mask=Lengths(torch.tensor([9]))"),
     ),
     Entry(
@@ -152,7 +152,7 @@ MASKS = (
         "Several texts packed into one sequence; a query sees its own text alone. Where texts stand side by side this lowers "
         "to row intervals. Joined with `Causal()` it is the mask of packed pre-training.",
         "Training without padding.",
-        "Row intervals where packed, which a kernel can skip; a boolean tensor where not. The reference computes all.",
+        "Row intervals where packed, outside of which the C++ kernels do not compute; a boolean tensor where not. The reference computes all.",
         call("mask=Documents(torch.tensor([0] * 7 + [1] * 5))"),
     ),
     Entry(

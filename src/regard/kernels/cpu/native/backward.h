@@ -310,6 +310,34 @@ template <class C> INLINE Vec<C> sums(Vec<C>* rows) {
     return total;
 }
 
+template <class M> static void additive_back_few(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    Block<M>& k = w.k;
+    const C* vector = (const C*)a.vector + k.h * a.width;
+    C* grad_vector = a.grad_vector ? (C*)a.grad_vector + ((k.b * a.heads + k.h) * a.splits + to.split) * a.width : nullptr;
+    const C* key = (const C*)t.key.at + (j0 - tile) * t.key.row;
+    for (i64 i = 0; i < k.n; ++i)
+        for (i64 e = 0; e < a.width; e += W) {
+            i64 left = least(W, a.width - e);
+            C query[W] = {}, grad[W];
+            for (i64 l = 0; l < left; ++l) query[l] = ((const C*)w.q.turned)[(e + l) * k.ld + i];
+            Vec<C> x = load(query), v = load_part(vector + e, left), of_query = {}, of_vector = {};
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> h = tanhv(x + load_part(key + j * t.key.row + e, left)), d = all(g[j * k.ld + i]);
+                of_vector = fma(d, h, of_vector);
+                Vec<C> r = fma(-d * h, h, d) * v;
+                of_query += r;
+                C* sum = to.key + (j0 + j) * to.key_row + e;
+                store(sum, load(sum) + r);  // rows are whole vectors; where there is no width, v is 0
+            }
+            store(grad, of_query);
+            for (i64 l = 0; l < left; ++l) w.grad[(e + l) * k.ld + i] += grad[l];
+            if (grad_vector) store_part(grad_vector + e, load_part(grad_vector + e, left) + of_vector, left);
+        }
+}
+
 // dv_e = Σ ds · tanh, dq_e = v_e Σ_j ds (1 − tanh²), dk_e = v_e Σ_i ds (1 − tanh²).
 template <class M> static void additive_back(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
     using C = typename M::C;
@@ -386,7 +414,7 @@ static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 
     if constexpr (M::PAIR == 2) pack_rows<M>(t.scores, n, k.ld, rounded), weights = rounded;
     gemm<M, true>(n, value_lanes / W, rows, weights, rows, 1, w.output, value_lanes, to.value + j0 * to.value_row, to.value_row);
     if (a.score == ADDITIVE) {
-        if constexpr (M::PAIR == 1) additive_back(t, w, to, tile, j0, n, g);
+        if constexpr (M::PAIR == 1) (along_the_width(t, k) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
         return;
     }
     const A* of_scores = (const A*)g;

@@ -217,6 +217,29 @@ template <class M> static Seen read_mask(Tiles<M>& t, const Block<M>& k, i64 j0,
     return any(whole == C(0)) ? SOME : EVERYTHING;
 }
 
+// With few queries, as in a decoder's step, most lanes would be empty: lanes are the width then.
+template <class M> INLINE bool along_the_width(const Tiles<M>& t, const Block<M>& k) { return 2 * k.n <= WIDE<typename M::C> && t.key.step == 1; }
+
+template <class M> static void additive_few(Tiles<M>& t, const Block<M>& k, const typename M::C* query, i64 j0, i64 n, typename M::C* to) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    const C* vector = (const C*)a.vector + k.h * a.width;
+    const C* key = (const C*)t.key.at + j0 * t.key.row;
+    for (i64 i = 0; i < n * k.ld; i += W) store(to + i, Vec<C>{});
+    for (i64 i = 0; i < k.n; ++i) {
+        for (i64 e = 0; e < a.width; ++e) t.spare[e] = query[e * k.ld + i];
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> sum = {};
+            for (i64 e = 0; e < a.width; e += W) {
+                i64 left = a.width - e;
+                sum = fma(tanhv(load_part(t.spare + e, left) + load_part(key + j * t.key.row + e, left)), load_part(vector + e, left), sum);
+            }
+            to[j * k.ld + i] = sum_lanes<C>(sum);
+        }
+    }
+}
+
 // s_ij = v · tanh(q_i + k_j): the queries [width][lanes], the keys row by row.
 template <class M> static void additive(Tiles<M>& t, const Block<M>& k, const typename M::C* query, i64 j0, i64 n, typename M::C* to) {
     using C = typename M::C;
@@ -261,7 +284,7 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     if (seen == NOTHING) return false;
     i64 size = n * k.ld;
     if (a.score == ADDITIVE) {
-        if constexpr (M::PAIR == 1) additive(t, k, q.turned, j0 - tile, n, s);
+        if constexpr (M::PAIR == 1) (along_the_width(t, k) ? additive_few<M> : additive<M>)(t, k, q.turned, j0 - tile, n, s);
     } else {
         gemm<M, false>(n, k.nv, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.turned, k.ld, s, k.ld);
         if (a.score == DISTANCE) {

@@ -54,6 +54,14 @@ template <class C> INLINE IVec<C> load_ints(const Int<C>* at) {
     __builtin_memcpy(&v, at, BYTES);
     return v;
 }
+// The first `n` of a vector, the rest 0, without reading past them.
+template <class C> INLINE Vec<C> load_part(const C* at, i64 n) {
+    Vec<C> v = {};
+    if (n >= WIDE<C>) return load(at);
+    __builtin_memcpy(&v, at, n * sizeof(C));
+    return v;
+}
+template <class C> INLINE void store_part(C* at, Vec<C> v, i64 n) { __builtin_memcpy(at, &v, (n < WIDE<C> ? n : WIDE<C>) * sizeof(C)); }
 // x − 0 is x whatever its sign, so that nothing is left of it but the broadcast; x + 0 is not.
 template <class C> INLINE Vec<C> all(C x) { return x - Vec<C>{}; }
 template <class C> INLINE IVec<C> all_ints(Int<C> x) { return IVec<C>{} + x; }
