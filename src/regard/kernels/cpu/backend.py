@@ -15,8 +15,6 @@ from regard.kernels.cpu.gradients import DIFFERENTIABLE, Left, gradients
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 from regard.kernels.visibility import all_true, nonfinite
 
-_NOTHING = torch.empty(0)
-
 _FIELDS = tuple(field.name for field in fields(Plan))
 
 
@@ -57,7 +55,7 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
         poison = stats[:, :, POISON]
         output = (output + poison[..., None]).to(output.dtype)
         aside = aside + poison if has_extra else aside
-    return output, sums(plan, stats) if lse else _NOTHING, aside
+    return output, sums(plan, stats) if lse else output.new_empty(0), aside
 
 
 def is_plain(tensor: Tensor) -> bool:
