@@ -238,7 +238,7 @@ template <class C> static bool few(const Args& a) {
 }
 
 static bool decode(const Args& a) {
-    if (a.dtype == F64 || !few<float>(a)) return false;  // in float64 a step equals the full pass to the bit, by going the same way
+    if (a.dtype == F64 || !few<float>(a)) return false;  // as in along_the_width
     if (a.dtype == F32) Decode<F32, float>::all_of(a);
     if (a.dtype == BF16) Decode<BF16, float>::all_of(a);
     if (a.dtype == F16) Decode<F16, float>::all_of(a);

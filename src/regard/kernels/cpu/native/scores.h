@@ -217,8 +217,11 @@ template <class M> static Seen read_mask(Tiles<M>& t, const Block<M>& k, i64 j0,
     return any(whole == C(0)) ? SOME : EVERYTHING;
 }
 
-// With few queries, as in a decoder's step, most lanes would be empty: lanes are the width then.
-template <class M> INLINE bool along_the_width(const Tiles<M>& t, const Block<M>& k) { return 2 * k.n <= WIDE<typename M::C> && t.key.step == 1; }
+// With few queries, as in a decoder's step, most lanes would be empty: lanes are the width then. Not in float64, where a
+// step equals the full pass to the bit, by going the same way.
+template <class M> INLINE bool along_the_width(const Tiles<M>& t, const Block<M>& k) {
+    return sizeof(typename M::C) == 4 && 2 * k.n <= WIDE<typename M::C> && t.key.step == 1;
+}
 
 template <class M> static void additive_few(Tiles<M>& t, const Block<M>& k, const typename M::C* query, i64 j0, i64 n, typename M::C* to) {
     using C = typename M::C;
