@@ -1,8 +1,9 @@
 """The C++ kernels beside what people use today, in one process, in turn: medians, spread, and the machine's limits.
 
 Run ``python benchmarks/kernels.py`` (some minutes; ``--quick`` leaves out the longest). It prints a table and, with
-``--write``, keeps it under ``benchmarks/results`` as text, CSV and a picture of time and memory against length. A
-ratio is the peer's time over ours; the target is that of the project's issue 4, which was written on another machine.
+``--write``, keeps it under ``benchmarks/results`` as text, CSV and a picture of time and memory against length, named
+after the kernels' level. A ratio is the peer's time over ours; the target is that of the project's issue 4, which was
+written on another machine.
 """
 
 from __future__ import annotations
@@ -271,12 +272,12 @@ def memory(length: int, name: str, side: str = "ours") -> float:
     return found - 5 * length * 64 * 4 / 2**20  # output, its gradient and three more
 
 
-def draw(path: Path, dtype: torch.dtype = F32) -> None:
+def draw(path: Path) -> None:
     """Time and memory against length, ours and PyTorch's, as a picture."""
     import matplotlib.pyplot as plt
 
     lengths = [256, 512, 1024, 2048, 4096, 8192]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for dtype, style in ((F32, "-"), (BF16, "--")):
         lines: dict[str, list[float]] = {"regard": [], "SDPA": []}
         for length in lengths:
@@ -286,14 +287,18 @@ def draw(path: Path, dtype: torch.dtype = F32) -> None:
             lines["SDPA"].append(theirs)
         for (name, line), colour in zip(lines.items(), ("#08519c", "#d94801"), strict=True):
             left.loglog(lengths, line, style, color=colour, marker="o", label=f"{name}, {str(dtype)[6:]}")
-    left.set(xlabel="length", ylabel="ms", title="forward + backward, 8 heads × 64")
+    left.set(xlabel="length", ylabel="ms", title="time: forward + backward, 8 heads × 64")
     left.legend(fontsize=8)
     long = [1024, 4096, 16384, 32768]
     for name, colour in (("softmax", "#08519c"), ("sparsemax", "#6baed6"), ("additive", "#31a354")):
         measured = long if name != "additive" else long[:-2]
         right.semilogx(measured, [memory(n, name) for n in measured], color=colour, marker="o", label=name)
-    right.set(xlabel="length", ylabel="MiB", title="beyond inputs, output, gradients; one head × 64")
+    right.set(xlabel="length", ylabel="MiB", title="memory beyond what goes in and out, one head × 64", ylim=(0, None))
     right.legend(fontsize=8)
+    for axes, ticks in ((left, lengths), (right, long)):
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8)
+        axes.minorticks_off()
+    figure.suptitle(f"{machine()}; level {library.level}", fontsize=9)
     figure.savefig(path, dpi=130)
 
 
@@ -340,12 +345,13 @@ def main() -> None:
     say("· below its target. share: of the vector registers' limit; tiles (AMX) have a higher one")
     if arguments.write:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "kernels.txt").write_text("\n".join(lines) + "\n")
-        with (RESULTS / "kernels.csv").open("w", newline="") as file:
+        path = RESULTS / f"kernels-{library.level}"
+        path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
+        with path.with_suffix(".csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["work", "peer", "dtype", "ours_ms", "peer_ms", "ratio", "target", "share"])
             writer.writerows(table)
-        draw(RESULTS / "kernels.png")
+        draw(path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

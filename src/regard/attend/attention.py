@@ -18,6 +18,8 @@ from regard.kernels import backends
 from regard.kernels.plan import Plan
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+_NAMES = ("query", "key", "value")
+_EVERYTHING = Visible()
 
 
 @overload
@@ -86,11 +88,13 @@ def attention(
     wants = (look.lse or chosen.looks_by_lse, look.log_prob or look.kl) if look is not None else (False, False)
     output, lse, extra = backends.run(plan, chosen, lse=wants[0], extra=wants[1])
 
+    if output.dtype is not plan.value.dtype:
+        output = output.to(plan.value.dtype)
+
     def shape(tensor: Tensor) -> Tensor:
         return tensor if rank == 4 else tensor[(0,) * (4 - rank)]
 
-    output = shape(output if output.dtype is plan.value.dtype else output.to(plan.value.dtype))
-    return output if look is None else (output, see(look, plan, chosen, lse, extra, shape))
+    return shape(output) if look is None else (shape(output), see(look, plan, chosen, lse, extra, shape))
 
 
 def lower(
@@ -114,12 +118,13 @@ def lower(
         raise TypeError(f"score: expected {_names(Score)}, such as Dot(), got {score!r}")
     if not isinstance(normalizer, Normalizer):
         raise TypeError(f"normalizer: expected {_names(Normalizer)}, such as Softmax(), got {normalizer!r}")
-    query, key, value, score = _autocast(query, key, value, score)
+    if _autocasts(query.device.type):
+        query, key, value, score = _autocast(query, key, value, score)
     rank = query.dim()
     if rank < 4:
         query, key, value = (t[(None,) * (4 - rank)] for t in (query, key, value))
-    shape = (query.shape[0], query.shape[1], query.shape[2], key.shape[2])
-    visible = Visible() if mask is None else as_mask(mask).lower(shape, query.device)
+    shape = (*query.shape[:3], key.shape[2])
+    visible = _EVERYTHING if mask is None else as_mask(mask).lower(shape, query.device)
     prepared = score.prepare(query, key, mask is not None)
     biases = lower_bias(bias, shape, query)
     row = normalizer.lower(shape, query)
@@ -140,9 +145,31 @@ def _names(union: UnionType) -> str:
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
-    for name, tensor in (("query", query), ("key", key), ("value", value)):
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+    tensors = query, key, value
+    if not all(isinstance(tensor, Tensor) for tensor in tensors):
+        name, found = next((n, t) for n, t in zip(_NAMES, tensors, strict=True) if not isinstance(t, Tensor))
+        raise TypeError(f"{name}: expected a tensor, got {type(found).__name__}")
+    dtype, device, q, k, v = query.dtype, query.device, query.shape, key.shape, value.shape
+    rank = len(q)
+    alike = (
+        dtype in _DTYPES and key.dtype is dtype and value.dtype is dtype
+        and key.device == device and value.device == device
+        and 2 <= rank <= 4 and len(k) == rank and len(v) == rank
+    )  # fmt: skip
+    if not alike:
+        _check_each(query, key, value)
+    if v[:-1] != k[:-1]:
+        raise ValueError(f"value: must have key's shape {tuple(k)} but for the last dimension, got {tuple(v)}")
+    if rank == 4 and k[0] != q[0]:
+        raise ValueError(f"key: must have query's batch size {q[0]}, got shape {tuple(k)}")
+    if rank >= 3 and k[-3] != q[-3] and (k[-3] == 0 or q[-3] % k[-3]):
+        raise ValueError(f"key: its number of heads must divide query's {q[-3]}, got {k[-3]} (shape {tuple(k)})")
+
+
+def _check_each(*tensors: Tensor) -> None:
+    """What is amiss with one of query, key and value; nothing, if autocast will mend it."""
+    query = tensors[0]
+    for name, tensor in zip(_NAMES, tensors, strict=True):
         if tensor.dtype not in _DTYPES:
             raise TypeError(f"{name}: expected float64, float32, bfloat16 or float16, got {tensor.dtype}")
         if not 2 <= tensor.dim() <= 4:
@@ -153,13 +180,6 @@ def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
             raise ValueError(f"{name}: is on {tensor.device}, query on {query.device}")
         if tensor.dtype != query.dtype and not _autocasts(query.device.type):
             raise TypeError(f"{name}: must have query's dtype {query.dtype}, got {tensor.dtype}")
-    q, k, v = tuple(query.shape), tuple(key.shape), tuple(value.shape)
-    if v[:-1] != k[:-1]:
-        raise ValueError(f"value: must have key's shape {k} but for the last dimension, got {v}")
-    if len(q) == 4 and k[0] != q[0]:
-        raise ValueError(f"key: must have query's batch size {q[0]}, got shape {k}")
-    if len(q) >= 3 and (k[-3] == 0 or q[-3] % k[-3]) and q[-3] != k[-3]:
-        raise ValueError(f"key: its number of heads must divide query's {q[-3]}, got {k[-3]} (shape {k})")
 
 
 def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[Tensor, Tensor, Tensor, Score]:
@@ -168,8 +188,6 @@ def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[
     The additive score has no matrix product, and its tanh is no faster in half precision, so it stays as it is.
     """
     device = query.device.type
-    if not _autocasts(device):
-        return query, key, value, score
     if isinstance(score, Softcap):
         query, key, value, inner = _autocast(query, key, value, score.score)
         assert not isinstance(inner, Softcap)
@@ -185,4 +203,5 @@ def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[
 
 
 def _autocasts(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    known = device in ("cpu", "cuda") or torch.amp.is_autocast_available(device)  # asking takes a microsecond
+    return known and torch.is_autocast_enabled(device)

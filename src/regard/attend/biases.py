@@ -108,6 +108,8 @@ class RelativeBias:
         return distances.clamp(-(count // 2), count // 2) + count // 2
 
 
+_NO_BIAS = Lowered()
+
 Bias = ALiBi | RelativeBias | Tensor
 """Every bias."""
 
@@ -120,7 +122,7 @@ def lower(bias: Bias | None, shape: tuple[int, int, int, int], query: Tensor) ->
         ValueError: its shape or device does not fit.
     """
     if bias is None:
-        return Lowered()
+        return _NO_BIAS
     if isinstance(bias, ALiBi | RelativeBias):
         if bias.offset is not None and (not isinstance(bias.offset, int) or isinstance(bias.offset, bool)):
             raise TypeError(f"bias: {type(bias).__name__}.offset must be a whole number or None, got {bias.offset!r}")

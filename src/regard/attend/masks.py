@@ -30,8 +30,10 @@ class Causal(Mask):
         """See `Mask.lower`."""
         queries, keys = shape[2:]
         offset = _offset("Causal", self.offset, shape, device)
-        end = torch.arange(queries, device=device)[None, None] + offset + 1
-        return Visible(end=end.clamp(0, keys), causal=offset if isinstance(offset, int) else None)
+        if isinstance(offset, Tensor):
+            return Visible(end=(torch.arange(queries, device=device) + offset + 1).clamp(0, keys))
+        end = torch.arange(offset + 1, offset + 1 + queries, device=device)
+        return Visible(end=end.clamp(0, keys).view(1, 1, queries), causal=offset)
 
 
 @dataclass(frozen=True, eq=False)

@@ -103,7 +103,7 @@ class Plan:
     @property
     def masked(self) -> bool:
         """Whether any query may be kept from any key."""
-        return any(limit is not None for limit in (self.start, self.end, self.visible, self.layout))
+        return not (self.start is self.end is self.visible is self.layout is None)
 
     def at_queries(self, rows: Tensor) -> Plan:
         """The same call for the queries ``rows`` (int64, one dimension) alone."""

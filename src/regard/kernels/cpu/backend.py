@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor
 
 from regard.kernels import reference
 from regard.kernels.cpu import library
-from regard.kernels.cpu.call import POISON, SECOND, STATS, TOTAL, Call, computed_in
+from regard.kernels.cpu.call import POISON, SECOND, STATS, TOTAL, Call, all_finite, computed_in
 from regard.kernels.cpu.gradients import DIFFERENTIABLE, Left, gradients
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
-from regard.kernels.visibility import all_true, nonfinite
+from regard.kernels.visibility import nonfinite
 
 _FIELDS = tuple(field.name for field in fields(Plan))
+_fields, _differentiable = attrgetter(*_FIELDS), attrgetter(*DIFFERENTIABLE)
+
+_NOTHING = torch.empty(0)
+"""What nobody asked for; only where there is no graph that it could be found in."""
 
 
 def refuse(plan: Plan) -> str | None:
@@ -35,37 +40,52 @@ def refuse(plan: Plan) -> str | None:
 
 
 def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """As `regard.kernels.reference.run`."""
+    """As `regard.kernels.reference.run`, as ops that a graph can hold."""
+    plan, bad, has_extra = _prepared(plan, extra)
+    output, stats, aside = torch.ops.regard.cpu_forward(*_fields(plan), bad, has_extra)
+    output, aside = _spoilt(output, stats, aside if has_extra else None, bad)
+    nothing = output.new_empty(0)
+    return output, sums(plan, stats) if lse else nothing, nothing if aside is None else aside
+
+
+def run_plain(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for tensors that are plain memory, see `is_plain`, in as few steps as can be."""
+    plan, bad, has_extra = _prepared(plan, extra)
+    inputs = _differentiable(plan) if torch.is_grad_enabled() else ()
+    if any(tensor is not None and tensor.requires_grad for tensor in inputs):
+        output, stats, aside = _Attention.apply(plan, bad, has_extra, *inputs)  # type: ignore[no-untyped-call]
+    else:
+        output, stats, aside = forward(plan, bad, has_extra)
+    if bad is not None:
+        output, aside = _spoilt(output, stats, aside, bad)
+    return output, sums(plan, stats) if lse else _NOTHING, _NOTHING if aside is None else aside
+
+
+def _prepared(plan: Plan, extra: bool) -> tuple[Plan, Tensor | None, bool]:
+    """The plan as the kernels take it, what `cleaned` found, and whether there is an extra."""
     if plan.value.dtype is not plan.query.dtype:
         plan = replace(plan, value=plan.value.to(plan.query.dtype))
     plan, bad = cleaned(plan)
-    if not extra and plan.normalizer in (NormalizerKind.ARGMAX, NormalizerKind.REINFORCE):
+    kind = plan.normalizer
+    if not extra and (kind is NormalizerKind.ARGMAX or kind is NormalizerKind.REINFORCE):
         plan = replace(plan.detached(), value=plan.value)  # the key taken has no gradient
-    has_extra = extra and (plan.normalizer.hard or plan.normalizer is NormalizerKind.VARIATIONAL)
-    if is_plain(plan.query):
-        inputs = [getattr(plan, name) for name in DIFFERENTIABLE] if torch.is_grad_enabled() else []
-        if any(t is not None and t.requires_grad for t in inputs):
-            output, stats, aside = _Attention.apply(plan, bad, has_extra, *inputs)  # type: ignore[no-untyped-call]
-        else:
-            output, stats, aside = forward(plan, bad, has_extra)
-    else:
-        flat = [getattr(plan, name) for name in _FIELDS]
-        output, stats, aside = torch.ops.regard.cpu_forward(*flat, bad, has_extra)
-    if bad is not None:
-        poison = stats[:, :, POISON]
-        output = (output + poison[..., None]).to(output.dtype)
-        aside = aside + poison if has_extra else aside
-    return output, sums(plan, stats) if lse else output.new_empty(0), aside
+    return plan, bad, extra and (kind.hard or kind is NormalizerKind.VARIATIONAL)
+
+
+def _spoilt(output: Tensor, stats: Tensor, aside: Tensor | None, bad: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Output and extra with NaN for the queries that see a key that is not finite."""
+    if bad is None:
+        return output, aside
+    poison = stats[:, :, POISON]
+    return (output + poison[..., None]).to(output.dtype), None if aside is None else aside + poison
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """Whether memory can be read and written: not a graph's tensor, nor under a mode that wants to see each op."""
-    return (
-        type(tensor) is Tensor
-        and not torch.compiler.is_compiling()
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._functorch.peek_interpreter_stack()
-    )
+    """Whether memory can be read and written: not a graph's tensor, nor under a mode that wants to see each op.
+
+    Nor may it be under a transform of torch.func, which `refuse` refuses.
+    """
+    return type(tensor) is Tensor and not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack()
 
 
 def sums(plan: Plan, stats: Tensor) -> Tensor:
@@ -78,23 +98,21 @@ def cleaned(plan: Plan) -> tuple[Plan, Tensor | None]:
 
     What is masked must not leak, and 0 · NaN is NaN; what is not masked leaves its mark in the statistics.
     """
-    if not plan.masked:
+    if not plan.masked or (is_plain(plan.key) and all_finite(plan.key) and all_finite(plan.value)):
         return plan, None
     finite = torch.isfinite(nonfinite(plan.key) + nonfinite(plan.value))
-    if all_true(finite):
-        return plan, None
     key, value = (torch.where(finite[..., None], tensor, 0.0) for tensor in (plan.key, plan.value))
     return replace(plan, key=key, value=value), (~finite).to(torch.uint8)
 
 
-def forward(plan: Plan, bad: Tensor | None, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Output ``(B, H, Lq, Ev)``, statistics ``(B, H, 4, Lq)``, extra ``(B, H, Lq)`` or nothing."""
+def forward(plan: Plan, bad: Tensor | None, extra: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Output ``(B, H, Lq, Ev)``, statistics ``(B, H, 4, Lq)``, extra ``(B, H, Lq)`` or None."""
     batch, heads, queries, _ = plan.query.shape
     precise = computed_in(plan.query.dtype)
     output = torch.empty((batch, heads, queries, plan.value.shape[3]), dtype=plan.query.dtype)
     stats = torch.empty((batch, heads, STATS, queries), dtype=precise)
-    aside = torch.empty((batch, heads, queries) if extra else 0, dtype=precise)
-    Call(plan, output, stats, aside if extra else None, bad).forward()
+    aside = torch.empty((batch, heads, queries), dtype=precise) if extra else None
+    Call(plan, output, stats, aside, bad).forward()
     return output, stats, aside
 
 
@@ -102,31 +120,35 @@ class _Attention(torch.autograd.Function):
     """The kernels as autograd sees them outside of graphs."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, bad: Tensor | None, extra: bool, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, plan: Plan, bad: Tensor | None, extra: bool, *inputs: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         output, stats, aside = forward(plan, bad, extra)
         _save(ctx, Left(plan, output, stats, bad), extra)
         ctx.mark_non_differentiable(stats)
         return output, stats, aside
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor, grad_extra: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, grad: Tensor, _: Tensor, grad_extra: Tensor | None) -> tuple[Any, ...]:
         wanted = frozenset(n for n, needs in zip(DIFFERENTIABLE, ctx.needs_input_grad[3:], strict=True) if needs)
         found = backward(_saved(ctx), grad, grad_extra if ctx.extra else None, wanted)
         return None, None, None, *(found.get(name) if name in wanted else None for name in DIFFERENTIABLE)
 
 
 _TENSORS = tuple(f.name for f in fields(Plan) if "Tensor" in str(f.type))
+_REST = tuple(name for name in _FIELDS if name not in _TENSORS)
+_tensors, _rest = attrgetter(*_TENSORS), attrgetter(*_REST)
 
 
 def _save(ctx: Any, left: Left, extra: bool) -> None:
-    plan = left.plan
-    ctx.rest, ctx.extra = {name: getattr(plan, name) for name in _FIELDS if name not in _TENSORS}, extra
-    ctx.save_for_backward(*(getattr(plan, name) for name in _TENSORS), left.output, left.stats, left.bad)
+    ctx.rest, ctx.extra = _rest(left.plan), extra
+    ctx.save_for_backward(*_tensors(left.plan), left.output, left.stats, left.bad)
 
 
 def _saved(ctx: Any) -> Left:
     *tensors, output, stats, bad = ctx.saved_tensors
-    return Left(Plan(**dict(zip(_TENSORS, tensors, strict=True)), **ctx.rest), output, stats, bad)
+    plan = Plan(**dict(zip(_TENSORS, tensors, strict=True)), **dict(zip(_REST, ctx.rest, strict=True)))
+    return Left(plan, output, stats, bad)
 
 
 def backward(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
@@ -167,7 +189,8 @@ _library.define(
 @torch.library.impl(_library, "cpu_forward", "CPU")
 def _forward_op(*values: Any) -> tuple[Tensor, Tensor, Tensor]:
     *plan, bad, extra = values
-    return forward(_plan(tuple(plan)), bad, extra)
+    output, stats, aside = forward(_plan(tuple(plan)), bad, extra)
+    return output, stats, stats.new_empty(0) if aside is None else aside
 
 
 @torch.library.register_fake("regard::cpu_forward", lib=_library)  # type: ignore[untyped-decorator]
@@ -202,7 +225,7 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor, grad_extra: Tensor) -> tuple[An
     left = _saved(ctx)
     needs = dict(zip(_FIELDS, ctx.needs_input_grad, strict=False))
     wanted = [name for name in DIFFERENTIABLE if needs[name]]
-    flat = [getattr(left.plan, name) for name in _FIELDS]
+    flat = _fields(left.plan)
     aside = grad_extra if ctx.extra else None
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         found = backward(left, grad, aside, frozenset(wanted))

@@ -16,6 +16,7 @@ DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 
 """As ``native/args.h`` numbers them; of whole numbers only their size counts."""
 
 _SCORES = {ScoreKind.DOT: 0, ScoreKind.ADDITIVE: 1, ScoreKind.DISTANCE: 2}
+_LEVELS = {name: place for place, name in enumerate(library.NAMES)}
 _NORMALIZERS = {kind: place for place, kind in enumerate(NormalizerKind)}
 
 TOTAL, SECOND, POISON, STATS = 0, 1, 3, 4
@@ -28,11 +29,20 @@ _HEAD = Struct("12qd25q")
 _OPTIONS = Struct("4d2q7q24q12q4q")
 _BACKWARD = Struct("24q5q12q2q")
 _LOOK = Struct("15q")
+_EXTENT = Struct("10q")
 
 _NONE = (0,) * 6
 _NO_OPTIONS = _OPTIONS.pack(0.0, 1.0, 1.0, 0.0, *(0,) * 49)
 _NO_BACKWARD = _BACKWARD.pack(*_NONE * 4, 0, 1, 0, 0, 0, *_NONE * 2, 0, 0)
 _NO_LOOK = bytes(_LOOK.size)
+_FORWARD = _NO_BACKWARD + _NO_LOOK
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether none of ``tensor``, of four dimensions, is NaN or infinite."""
+    assert library.library is not None
+    packed = _EXTENT.pack(*_rows(tensor), *tensor.shape)
+    return bool(library.library.regard_all_finite(packed, torch.get_num_threads()))
 
 
 def computed_in(dtype: torch.dtype) -> torch.dtype:
@@ -56,9 +66,19 @@ def strided(tensor: Tensor | None) -> tuple[int, ...]:
     )
 
 
+def _bound(tensor: Tensor | None) -> tuple[int, ...]:
+    """As `strided`, of one number a query, with up to three dimensions."""
+    return _NONE if tensor is None else strided(tensor.view((1,) * (3 - tensor.dim()) + (*tensor.shape, 1)))
+
+
 def address(tensor: Tensor | None) -> int:
     """Where a contiguous tensor begins; 0: there is none."""
     return 0 if tensor is None else tensor.data_ptr()
+
+
+def _rows(tensor: Tensor) -> tuple[int, ...]:
+    """As `strided`, of what is never broadcast."""
+    return (tensor.data_ptr(), DTYPES[tensor.dtype], *tensor.stride())
 
 
 class Call:
@@ -72,8 +92,8 @@ class Call:
         self.head = _HEAD.pack(
             batch, heads, key.shape[1], queries, key.shape[2], width, value.shape[3], DTYPES[query.dtype],
             _SCORES[plan.score], _NORMALIZERS[plan.normalizer], torch.get_num_threads(),
-            library.NAMES.index(library.level), plan.scale,
-            *strided(query), *strided(key), *strided(value), *strided(output), stats.data_ptr(),
+            _LEVELS[library.level], plan.scale,
+            *_rows(query), *_rows(key), *_rows(value), *_rows(output), stats.data_ptr(),
         )  # fmt: skip
         self.options = _NO_OPTIONS if _is_plain(plan, extra, bad) else self._options(plan, extra, bad)
 
@@ -82,9 +102,6 @@ class Call:
 
         def kept(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.detach().to(precise).contiguous()
-
-        def bound(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor[(None,) * (3 - tensor.dim())][..., None]
 
         vector, sink, numbers, relative = kept(plan.vector), kept(plan.sink), kept(plan.numbers), kept(plan.relative)
         self.alive += (vector, sink, numbers, relative)
@@ -96,14 +113,14 @@ class Call:
             relative.shape[1] if relative is not None and len(relative) > 1 else 0,
             0 if relative is None else relative.shape[1],
             *strided(plan.bias), *strided(plan.prior_mean), *strided(plan.visible), *strided(plan.layout),
-            *strided(bound(plan.start)), *strided(bound(plan.end)),
+            *_bound(plan.start), *_bound(plan.end),
             address(plan.seed), address(plan.dropout_seed), address(bad), address(extra),
         )  # fmt: skip
 
     def forward(self) -> None:
         """The output, the statistics and the extra."""
         assert library.library is not None
-        _run(library.library.regard_forward, self.head + self.options + _NO_BACKWARD + _NO_LOOK)
+        _run(library.library.regard_forward, self.head + self.options + _FORWARD)
 
     def backward(self, **g: Any) -> None:
         """The gradients: see ``Args`` in ``native/args.h`` for each."""

@@ -46,7 +46,7 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
         return torch.zeros(shape, dtype=precise)
 
     found = {
-        "query": torch.zeros(plan.query.shape, dtype=plan.query.dtype),
+        "query": torch.empty(plan.query.shape, dtype=plan.query.dtype),
         "key": torch.empty(plan.key.shape, dtype=plan.key.dtype),
         "value": torch.empty(plan.value.shape, dtype=plan.value.dtype),
     }

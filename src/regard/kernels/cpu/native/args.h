@@ -18,6 +18,12 @@ struct Strided {
     i64 stride[4];
 };
 
+// A tensor by itself.
+struct Extent {
+    Strided from;
+    i64 size[4];
+};
+
 struct Args {
     // What every call has.
     i64 batch, heads, key_heads, queries, keys, width, value_width;

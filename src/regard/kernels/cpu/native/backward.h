@@ -63,15 +63,29 @@ static void keep_rows(typename M::A* to, const Block<M>& k, const Strided& from,
     } else {
         for (i64 i = 0; i < k.ld; ++i) {
             A* row = to + i * ld;
-            __builtin_memset(row, 0, ld * sizeof(A));
-            if (i < k.n && !hidden[i]) read_row<C>(row, at(from, k.b, k.h, k.query[i], 0), from.dtype, from.stride[3], width);
-            for (i64 e = 0; scale != 1 && e < width; ++e) row[e] *= C(scale);
+            if (i >= k.n || hidden[i]) {
+                __builtin_memset(row, 0, ld * sizeof(A));
+                continue;
+            }
+            read_row<C>(row, at(from, k.b, k.h, k.query[i], 0), from.dtype, from.stride[3], width);
+            for (i64 e = width; e < ld; ++e) row[e] = 0;
+            for (i64 e = 0; scale != 1 && e < ld; e += WIDE<C>) store(row + e, load(row + e) * C(scale));
         }
     }
 }
 
 // What multiplies the product of score gradients with queries or keys.
 INLINE double product_scale(const Args& a) { return a.score == DISTANCE ? 2 * a.scale : a.score == DOT ? a.scale : 1.0; }
+
+// One query's row as numbers of C, where it lies or copied to `held`.
+template <class M>
+INLINE const typename M::C* row_of(typename M::C* held, const Strided& from, const Block<M>& k, i64 lane, i64 width) {
+    using C = typename M::C;
+    const char* row = at(from, k.b, k.h, k.query[lane], 0);
+    if (from.stride[3] == 1 && from.dtype == (sizeof(C) == 8 ? F64 : F32)) return (const C*)row;
+    read_row<C>(held, row, from.dtype, from.stride[3], width);
+    return held;
+}
 
 template <class M> static void begin_back(Back<M>& w, Tiles<M>& t) {
     using C = typename M::C;
@@ -85,18 +99,20 @@ template <class M> static void begin_back(Back<M>& w, Tiles<M>& t) {
     keep_rows<M>(w.query, k, a.query, a.width, hidden, M::PAIR == 1 ? product_scale(a) : 1.0, (char*)t.spare);
     keep_rows<M>(w.output, k, a.grad_output, a.value_width, hidden, 1.0, (char*)t.spare);
     __builtin_memset(w.grad, 0, a.width * k.ld * sizeof(C));
-    C *one = t.spare, *two = t.spare + round_up(a.value_width, 16);
     for (i64 i = 0; i < k.ld; ++i) {
         w.numbers[i] = w.sum[i] = w.of_bias[i] = w.of_prior[i] = w.delta[i] = 0;
         w.soft[i] = w.squared[i] = w.mass[i] = w.plain[i] = 0;
         bool real = i < k.n && !hidden[i];
         w.extra[i] = real && a.grad_extra ? ((const C*)a.grad_extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] : C(0);
         if (!real || a.normalizer == SIGMOID || a.normalizer == ENTMAX || is_hard(a.normalizer)) continue;
-        read_row<C>(one, at(a.output, k.b, k.h, k.query[i], 0), a.output.dtype, a.output.stride[3], a.value_width);
-        read_row<C>(two, at(a.grad_output, k.b, k.h, k.query[i], 0), a.grad_output.dtype, a.grad_output.stride[3], a.value_width);
-        C sum = 0;
-        for (i64 e = 0; e < a.value_width; ++e) sum += one[e] * two[e];
-        w.delta[i] = sum;
+        const C* output = row_of(t.spare, a.output, k, i, a.value_width);
+        const C* grad = row_of(t.spare + round_up(a.value_width, 16), a.grad_output, k, i, a.value_width);
+        Vec<C> sum = {};
+        for (i64 e = 0; e < a.value_width; e += WIDE<C>) {
+            i64 left = a.value_width - e;
+            sum = fma(load_part(output + e, left), load_part(grad + e, left), sum);
+        }
+        w.delta[i] = sum_lanes<C>(sum);
     }
 }
 

@@ -212,7 +212,8 @@ template <i64 DTYPE, class C> struct Decode {
             i64 within = e % (2 * W), place = DTYPE == BF16 ? e - within + within / 2 + (within & 1) * W : e;
             write<C>(const_cast<char*>(at(a.output, b, h, i, e)), a.output.dtype, none ? C(0) : o[place] * times);
         }
-        stat<C>(a, b, h, TOTAL)[i] = C(whole), stat<C>(a, b, h, SECOND)[i] = C(lse), stat<C>(a, b, h, POISON)[i] = 0;
+        stat<C>(a, b, h, TOTAL)[i] = C(whole), stat<C>(a, b, h, SECOND)[i] = C(lse);
+        stat<C>(a, b, h, THIRD)[i] = 0, stat<C>(a, b, h, POISON)[i] = 0;
     }
 
     static void all_of(const Args& a) {

@@ -339,6 +339,7 @@ template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {
         if (real) {
             stat<C>(a, k.b, k.h, TOTAL)[k.query[i]] = total;
             stat<C>(a, k.b, k.h, SECOND)[k.query[i]] = second;
+            if (!is_hard(a.normalizer)) stat<C>(a, k.b, k.h, THIRD)[k.query[i]] = 0;
             stat<C>(a, k.b, k.h, POISON)[k.query[i]] = k.poison[i];
         }
     }

@@ -175,6 +175,35 @@ void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* cont
     if (failed) throw std::bad_alloc();
 }
 
+namespace {
+// Whether an exponent is that of infinity and NaN; a loop that the compiler makes vectors of, as it does not of one that ends early.
+template <class U, U EXPONENT> bool finite_row(const char* from, i64 stride, i64 n) {
+    const U* x = (const U*)from;
+    U found = 0;
+    if (stride == 1) {
+        for (i64 e = 0; e < n; ++e) found |= (U)((x[e] & EXPONENT) == EXPONENT);
+    } else {
+        for (i64 e = 0; e < n; ++e) found |= (U)((x[e * stride] & EXPONENT) == EXPONENT);
+    }
+    return !found;
+}
+struct Finite {
+    const Extent& x;
+    i64 size;
+    bool (*row)(const char*, i64, i64);
+    std::atomic<bool> all{true};
+    static void run(void* context, i64 task, char*) {
+        Finite& f = *(Finite*)context;
+        const i64 *size = f.x.size, *stride = f.x.from.stride;
+        const char* at = f.x.from.at + (task / size[1] * stride[0] + task % size[1] * stride[1]) * f.size;
+        bool in_one = stride[3] == 1 && stride[2] == size[3];  // rows without a gap are one row
+        i64 rows = in_one ? 1 : size[2], width = in_one ? size[2] * size[3] : size[3], apart = stride[2] * f.size;
+        for (i64 r = 0; r < rows; ++r)
+            if (!f.row(at + r * apart, stride[3], width)) f.all = false;
+    }
+};
+}  // namespace
+
 extern "C" {
 __attribute__((visibility("default"))) long regard_args_size() { return sizeof(Args); }
 __attribute__((visibility("default"))) const char* regard_level(int index) {
@@ -185,5 +214,15 @@ __attribute__((visibility("default"))) const char* regard_level(int index) {
 __attribute__((visibility("default"))) const char* regard_forward(const void* args) { return guard(args, &Level::forward); }
 __attribute__((visibility("default"))) const char* regard_backward(const void* args) { return guard(args, &Level::backward); }
 __attribute__((visibility("default"))) const char* regard_look(const void* args) { return guard(args, &Level::look); }
+__attribute__((visibility("default"))) int regard_all_finite(const void* extent, i64 threads) {
+    const Extent& x = *(const Extent*)extent;
+    Finite f{x, 2, finite_row<uint16_t, 0x7F80>};
+    if (x.from.dtype == F16) f.row = finite_row<uint16_t, 0x7C00>;
+    if (x.from.dtype == F32) f.size = 4, f.row = finite_row<uint32_t, 0x7F800000u>;
+    if (x.from.dtype == F64) f.size = 8, f.row = finite_row<uint64_t, 0x7FF0000000000000ull>;
+    i64 heads = x.size[0] * x.size[1], bytes = heads * x.size[2] * x.size[3] * f.size;
+    parallel(heads, bytes > 65536 ? threads : 1, Finite::run, &f, 0);
+    return f.all;
+}
 __attribute__((visibility("default"))) double regard_peak(int index, i64 dtype, i64 times) { return level(index)->peak(dtype, times); }
 }

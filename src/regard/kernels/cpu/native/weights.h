@@ -2,7 +2,7 @@
 //   softmax, variational, top-k  TOTAL the log-sum-exp (with the sink), SECOND without it; top-k: the least score kept
 //   entmax                       TOTAL the largest score, SECOND the threshold, THIRD 1 / Σ of what is above it
 //   hard                         TOTAL and SECOND the log-sum-exp of s / T with and without noise, THIRD the key taken
-// and POISON is not a number where a query sees a key that is not finite.
+// and POISON is not a number where a query sees a key that is not finite; what is not named is 0.
 #pragma once
 
 template <class M> struct Known {
