@@ -298,6 +298,7 @@ def draw(path: Path) -> None:
     for axes, ticks in ((left, lengths), (right, long)):
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8)
         axes.minorticks_off()
+        axes.title.set_fontsize(10)
     figure.suptitle(f"{machine()}; level {library.level}", fontsize=9)
     figure.savefig(path, dpi=130)
 
