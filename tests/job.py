@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from regard.data.batching import batches
 from regard.data.padding import pad
 from regard.models.rnn import RNNTranslator
+from regard.models.transformer import TransformerTranslator
 from regard.train.config import TrainConfig
 from regard.train.distributed import world
 from regard.train.log import Log
@@ -23,12 +24,14 @@ VOCABULARY = 23
 class Reverse:
     """Write a row of numbers backwards; token 1 begins, token 2 ends."""
 
-    def __init__(self, *, dropout: float = 0.1, rows: int = 67):
+    def __init__(self, *, dropout: float = 0.1, rows: int = 67, kind: str = "gru"):
         random = torch.Generator().manual_seed(5)
         lengths = torch.randint(1, 8, (rows,), generator=random).tolist()
         self.rows = [torch.randint(3, VOCABULARY, (n,), generator=random).tolist() for n in lengths]
         torch.manual_seed(0)
         self.model: nn.Module = RNNTranslator(VOCABULARY, VOCABULARY, embedding=11, dim=14, dropout=dropout)
+        if kind == "transformer":
+            self.model = TransformerTranslator(VOCABULARY, VOCABULARY, dim=32, heads=2, hidden=64, dropout=dropout)
 
     def batches(self, epoch: int) -> list[list[int]]:
         return batches([(len(row), len(row) + 1) for row in self.rows], tokens=64, seed=3, epoch=epoch)
@@ -43,10 +46,12 @@ class Reverse:
         return {"loss": float(loss) / count}
 
 
-def run(folder: Path, *, resume: bool = False, dropout: float = 0.1, **settings: object) -> tuple[Progress, Reverse]:
+def run(
+    folder: Path, *, resume: bool = False, dropout: float = 0.1, kind: str = "gru", **settings: object
+) -> tuple[Progress, Reverse]:
     """Train in ``folder``."""
     config = TrainConfig(**{"epochs": 3, "tokens": 64, "warmup": 5, "save_every": 3, **settings})  # type: ignore[arg-type]
-    task = Reverse(dropout=dropout)
+    task = Reverse(dropout=dropout, kind=kind)
     with world() as here:
         log = Log(folder, shown=here.first)
         return fit(task, config, folder, here, log=log, resume=resume), task

@@ -69,9 +69,18 @@ def test_a_run_keeps_its_whole_configuration(run: Path, corpus: Path) -> None:
     config = read(run / "config.yaml", TranslateConfig)
     assert (config.model.dim, config.data.train, config.train.epochs) == (32, str(corpus), 60)
     assert sorted(path.name for path in run.iterdir()) == [
-        "best.json", "checkpoints", "config.yaml", "last.json", "lock", "metrics.jsonl", "run.json",
-        "source.tokenizer.json", "target.tokenizer.json",
+        "best.json", "checkpoints", "config.yaml", "curves.png", "last.json", "lock", "metrics.jsonl", "report.md",
+        "run.json", "source.tokenizer.json", "target.tokenizer.json",
     ]  # fmt: skip
+
+
+def test_a_run_ends_with_a_report(run: Path) -> None:
+    report = (run / "report.md").read_text()
+    assert "| step | epoch | loss | bleu | chrf | exact |" in report
+    assert "| a red cat | un chat rouge | un chat rouge |" in report
+    assert "tokens a second" in report
+    assert "dim: 32" in report
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_it_learnt_and_scores(run: Path, corpus: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
@@ -270,7 +279,7 @@ def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) ->
     path = _touch(tmp_path / "c.yaml", told.out)
     config = read(path, TranslateConfig)
     assert (config.model.dim, config.train.learning_rate) == (64, 3e-4)
-    assert "# Width of the decoder's state" in told.out
+    assert "# Width: of a gru's decoder" in told.out
 
 
 def test_backends_tells_who_runs_what(regard: Callable[..., Told]) -> None:

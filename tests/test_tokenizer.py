@@ -14,7 +14,7 @@ from regard.errors import UserError
 TEXTS = [f"On Monday, November {day}, the café near the river opens at {day}:30." for day in range(1, 29)] * 3
 
 
-@pytest.fixture(scope="module", params=["byte", "word"])
+@pytest.fixture(scope="module", params=["byte", "word", "char"])
 def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return Tokenizer.train(TEXTS, kind=request.param, size=400)
 
@@ -42,7 +42,7 @@ def test_spaces_come_back_about_digits_and_marks(text: str) -> None:
 
 def test_every_digit_is_a_piece_and_words_are_learnt(tokenizer: Tokenizer) -> None:
     pieces = tokenizer.pieces(tokenizer.encode("On Monday, 27"))
-    assert pieces[:2] == ["▁On", "▁Monday"] or pieces[:3] == ["▁On", "▁", "Monday"]
+    assert pieces[:2] == ["▁On", "▁Monday"] or pieces[:3] in (["▁On", "▁", "Monday"], ["O", "n", " "])
     assert pieces[-2:] == ["2", "7"]
 
 
@@ -88,5 +88,5 @@ def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="kind: expected byte or word, got 'char'"):
-        Tokenizer.train(TEXTS, kind="char")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="kind: expected byte, word, char, got 'syllable'"):
+        Tokenizer.train(TEXTS, kind="syllable")  # type: ignore[arg-type]

@@ -14,12 +14,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from job import run
 from regard.errors import UserError
 from regard.train import checkpoint
+from regard.train.config import TrainConfig
+from regard.train.distributed import World
 from regard.train.interrupt import Interrupted
 from regard.train.log import Log
+from regard.train.loop import Progress, fit
 from regard.train.schedule import rate
 
 JOB = Path(__file__).parent / "job.py"
@@ -72,12 +76,13 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path) -> None:
     assert strip[0] == strip[1]
 
 
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "accumulate": 2, "average": 2}], ids=["plain", "averages"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
-def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int) -> None:
+def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, options: dict[str, object]) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
-    run(whole, epochs=3)
+    run(whole, epochs=3, **options)
     seen = 0
 
     class Impatient(Log):
@@ -90,10 +95,14 @@ def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int) -> 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("job.Log", Impatient)
         with pytest.raises(Interrupted) as stop:
-            run(stopped, epochs=3, save_every=100)
+            run(stopped, epochs=3, save_every=100, **options)
     assert stop.value.step == seen == _step(stopped) == 7
-    run(stopped, epochs=3, resume=True)
+    run(stopped, epochs=3, resume=True, **options)
     _assert_same(whole, stopped)
+    if options:
+        assert all(
+            torch.equal(tensor, _final(stopped, "training")[name]) for name, tensor in _final(whole, "training").items()
+        )
 
 
 @pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
@@ -171,11 +180,108 @@ def test_resume_wants_as_many_processes(tmp_path: Path) -> None:
         run(tmp_path, epochs=2, resume=True)
 
 
+class Given:
+    """A model of one weight, whose validation loss is what a list says."""
+
+    def __init__(self, batches: list[list[int]], losses: list[float]):
+        self.model: nn.Module = nn.Linear(1, 1, bias=False)
+        nn.init.constant_(self.model.weight, 2.0)
+        self.given, self.losses = batches, losses
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        return self.given
+
+    def loss(self, model: nn.Module, rows: list[int]) -> tuple[torch.Tensor, int]:
+        x = torch.tensor(rows, dtype=torch.float32)[:, None]
+        return ((model(x) - 1) ** 2).sum(), len(rows)
+
+    def evaluate(self) -> dict[str, float]:
+        return {"loss": self.losses.pop(0)}
+
+
+def _fit(folder: Path, task: Given, **settings: object) -> Progress:
+    config = TrainConfig(**{"warmup": 0, "weight_decay": 0.0, "learning_rate": 0.1, **settings})  # type: ignore[arg-type]
+    folder.mkdir()
+    return fit(task, config, folder, World(0, 1, torch.device("cpu")), log=Log(None))
+
+
+def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
+    one = Given([[1, 2, 3, 4, 5], [6]], [0.0])
+    several = Given([[1], [2, 3], [4, 5], [6]], [0.0])
+    assert _fit(tmp_path / "one", one, epochs=1, schedule="constant").step == 2
+    assert _fit(tmp_path / "several", several, epochs=1, accumulate=3, schedule="constant").step == 2
+    torch.testing.assert_close(one.model.weight, several.model.weight)
+
+
+def test_the_moving_average_is_validated_and_kept(tmp_path: Path) -> None:
+    seen = []
+
+    class Watching(Given):
+        def evaluate(self) -> dict[str, float]:
+            seen.append(self.model.weight.item())
+            return super().evaluate()
+
+    task = Watching([[1], [2], [3]], [1.0])
+    trained = [2.0]
+
+    class Following(Log):
+        def step(self, *arguments: object, **figures: object) -> None:
+            trained.append(task.model.weight.item())
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config = TrainConfig(epochs=1, warmup=0, learning_rate=0.1, weight_decay=0.0, ema=0.25)
+    fit(task, config, folder, World(0, 1, torch.device("cpu")), log=Following(None))
+    mean = 2.0
+    for at, weight in enumerate(trained[1:], 1):
+        decay = min(0.25, (1 + at) / (10 + at))
+        mean = decay * mean + (1 - decay) * weight
+    assert seen == [pytest.approx(mean, abs=1e-6)]
+    assert _final(folder)["weight"].item() == seen[0]
+    assert _final(folder, "training")["weight"].item() == task.model.weight.item() == trained[-1]
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_the_mean_of_the_last_weights_is_kept_if_it_is_better(tmp_path: Path, better: bool) -> None:
+    task = Given([[1], [2]], [5.0, 4.0, 3.0, 1.0 if better else 3.5])
+    progress = _fit(tmp_path / "run", task, epochs=3, average=2)
+    best = json.loads((tmp_path / "run" / "best.json").read_text())["checkpoint"]
+    kept = {name: checkpoint.load_tensors(tmp_path / "run", name, "model")["weight"] for name in progress.recent}
+    assert list(kept) == ["step-0000004", "step-0000006"]
+    assert best == ("mean-0000006" if better else "step-0000006")
+    expected = sum(kept.values()) / 2 if better else kept["step-0000006"]
+    torch.testing.assert_close(checkpoint.load_tensors(tmp_path / "run", "best", "model")["weight"], expected)
+    assert torch.equal(task.model.weight, kept["step-0000006"])
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == sorted({*kept, best})
+
+
+def test_a_budget_of_minutes_ends_training(tmp_path: Path) -> None:
+    rates = []
+
+    class Watching(Log):
+        def step(self, *arguments: object, rate: float, **figures: object) -> None:
+            rates.append(rate)
+            time.sleep(0.001)
+
+    task = Given([[1], [2]], [1.0] * 10_000)
+    (tmp_path / "run").mkdir()
+    config = TrainConfig(epochs=100_000, minutes=0.005, warmup=0)
+    progress = fit(task, config, tmp_path / "run", World(0, 1, torch.device("cpu")), log=Watching(None))
+    assert progress.finished
+    assert 0.3 <= progress.spent < 5
+    assert rates[0] > rates[-1]
+    assert rates[-1] < 0.1 * rates[0]
+
+
 def test_schedule() -> None:
     assert rate(0, 0.0, highest=1.0, warmup=4) == 0.25
     assert rate(3, 0.0, highest=1.0, warmup=4) == 1.0
     assert rate(99, 0.5, highest=1.0, warmup=4) == pytest.approx(0.5)
     assert rate(99, 1.0, highest=1.0, warmup=0) == pytest.approx(0.0)
+    assert rate(99, 0.25, highest=2.0, warmup=4, schedule="linear") == pytest.approx(1.5)
+    assert rate(99, 0.25, highest=2.0, warmup=4, schedule="constant") == 2.0
+    assert rate(99, 0.25, highest=2.0, warmup=25, schedule="inverse-sqrt") == pytest.approx(1.0)
+    assert rate(24, 0.0, highest=2.0, warmup=25, schedule="inverse-sqrt") == 2.0
 
 
 def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:

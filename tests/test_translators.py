@@ -1,4 +1,4 @@
-"""The recurrent translator: padding, the step interface, learning, and its twin without attention."""
+"""The translators: padding, the step interface, learning; the recurrent one's twin without attention."""
 
 from __future__ import annotations
 
@@ -8,19 +8,34 @@ import torch
 from job import VOCABULARY, run
 from regard.data.padding import pad
 from regard.decode import greedy
+from regard.decode.step import select
 from regard.models.rnn import RNNTranslator
+from regard.models.transformer import TransformerTranslator
 
-KINDS = ["additive", "dot", "general", "concat", "none"]
+TRANSFORMERS = {
+    "transformer": {},
+    "post, learned": {"order": "post", "positions": "learned", "longest": 16},
+    "rotary": {"positions": "rotary", "encoder_layers": 1, "decoder_layers": 1},
+}
+KINDS = ["additive", "dot", "general", "concat", "none", *TRANSFORMERS]
 SOURCES = [[3, 4, 5, 6, 7], [8, 9], [10]]
 TARGETS = [[1, 11, 12], [1, 13, 14, 15, 16], [1]]
 
 
-def _model(kind: str, dtype: torch.dtype = torch.float64) -> RNNTranslator:
+Model = RNNTranslator | TransformerTranslator
+
+
+def _model(kind: str) -> Model:
     torch.manual_seed(0)
-    return RNNTranslator(VOCABULARY, VOCABULARY + 2, embedding=11, dim=14, attention=kind, dropout=0.2).to(dtype).eval()
+    sizes = VOCABULARY, VOCABULARY + 2
+    if kind in TRANSFORMERS:
+        options = {"encoder_layers": 2, "decoder_layers": 3, **TRANSFORMERS[kind]}
+        model = TransformerTranslator(*sizes, dim=12, heads=3, hidden=20, dropout=0.2, attention_dropout=0.1, **options)
+        return model.double().eval()
+    return RNNTranslator(*sizes, embedding=11, dim=14, attention=kind, dropout=0.2).double().eval()
 
 
-def _logits(model: RNNTranslator, sources: list[list[int]], targets: list[list[int]], extra: int = 0) -> torch.Tensor:
+def _logits(model: Model, sources: list[list[int]], targets: list[list[int]], extra: int = 0) -> torch.Tensor:
     source, lengths = pad(sources, 0)
     target, target_lengths = pad([[*target, 2] for target in targets], 0)
     source = torch.nn.functional.pad(source, (0, extra), value=5)
@@ -64,8 +79,9 @@ def test_steps_give_what_the_whole_pass_gives(kind: str) -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_that_of_the_logits(smoothing: float) -> None:
-    model = _model("additive")
+@pytest.mark.parametrize("kind", ["additive", "transformer"])
+def test_the_loss_is_that_of_the_logits(kind: str, smoothing: float) -> None:
+    model = _model(kind)
     source, target = pad(SOURCES, 0), pad([[*target, 2] for target in TARGETS], 0)
     loss = model(*source, *target, smoothing)
     wanted = torch.tensor([token for row in TARGETS for token in [*row[1:], 2]])
@@ -75,14 +91,32 @@ def test_the_loss_is_that_of_the_logits(smoothing: float) -> None:
     torch.testing.assert_close(loss, expected)
 
 
-def test_weights_of_padding_are_zero() -> None:
-    model = _model("additive")
+@pytest.mark.parametrize("kind", ["additive", *TRANSFORMERS])
+def test_weights_of_padding_are_zero(kind: str) -> None:
+    model = _model(kind)
     weights = model.step(torch.tensor([1, 1, 1]), model.start(*pad(SOURCES, 0))).weights
     assert torch.equal(weights > 0, torch.arange(5) < torch.tensor([[5], [2], [1]]))
 
 
-def test_it_learns_to_reverse(tmp_path) -> None:
-    progress, task = run(tmp_path, dropout=0.0, epochs=60, learning_rate=2e-2, save_every=1000, clip=5.0)
+@pytest.mark.parametrize("kind", TRANSFORMERS)
+def test_rows_of_a_state_go_on_as_if_alone(kind: str) -> None:
+    model, rows = _model(kind), torch.tensor([2, 0, 0])
+    state = model.step(torch.tensor([1, 1, 1]), model.start(*pad(SOURCES, 0))).state
+    picked = select(state, rows)
+    found = model.step(torch.tensor([11, 12, 13]), picked)
+    for at, row in enumerate(rows.tolist()):
+        own = model.start(*pad([SOURCES[row]], 0))
+        own = model.step(torch.tensor([1]), own).state
+        expected = model.step(torch.tensor([11 + at]), own)
+        torch.testing.assert_close(found.logits[at], expected.logits[0], atol=1e-12, rtol=0)
+    same = select(picked, torch.tensor([0, 2, 1]))
+    assert same.encoded is picked.encoded  # the same sentences: nothing is copied
+
+
+@pytest.mark.parametrize("kind", ["gru", "transformer"])
+def test_it_learns_to_reverse(tmp_path, kind: str) -> None:
+    rate = 2e-2 if kind == "gru" else 4e-3
+    progress, task = run(tmp_path, kind=kind, dropout=0.0, epochs=60, learning_rate=rate, save_every=1000, clip=5.0)
     assert progress.figures["loss"] < 0.1
     model = task.model.eval()
     source, lengths = pad(task.rows, 0)
@@ -98,3 +132,9 @@ def test_wrong_models_are_refused() -> None:
         RNNTranslator(5, 5, dim=7)
     with pytest.raises(ValueError, match="dropout: must be at least 0 and below 1, got 1"):
         RNNTranslator(5, 5, dropout=1)
+    with pytest.raises(ValueError, match="dim: must be a positive multiple of heads, 3, got 8"):
+        TransformerTranslator(5, 5, dim=8, heads=3)
+    with pytest.raises(ValueError, match="attention_dropout: must be at least 0 and below 1, got 1"):
+        TransformerTranslator(5, 5, attention_dropout=1)
+    with pytest.raises(ValueError, match="encoder_layers, decoder_layers: must be positive, got 0, 1"):
+        TransformerTranslator(5, 5, encoder_layers=0, decoder_layers=1)

@@ -18,7 +18,10 @@ SIGNS = ("<pad>", "<bos>", "<eos>", "<unk>")
 WORD = "▁"
 """In pieces made for reading, the mark before a piece that begins a word."""
 
-Kind = Literal["byte", "word"]
+Kind = Literal["byte", "word", "char"]
+
+_DECODERS: dict[str, Kind] = {"ByteLevel": "byte", "Metaspace": "word", "Fuse": "char"}
+"""The kind by the library's decoder."""
 
 
 class Tokenizer:
@@ -26,7 +29,7 @@ class Tokenizer:
 
     ``byte``: pieces of UTF-8 bytes, so nothing is unknown and every text comes back exactly. ``word``: pieces of
     characters within words; characters that training did not show become unknown, and white space is folded. In both,
-    every digit is a piece of its own.
+    every digit is a piece of its own. ``char``: single characters, however many; others are unknown.
     """
 
     def __init__(self, library: Any, kind: Kind):
@@ -41,10 +44,18 @@ class Tokenizer:
         There are more than ``size`` only where single bytes (256) or characters and the signs alone are more.
         Raises ValueError: an unknown ``kind``.
         """
-        if kind not in ("byte", "word"):
-            raise ValueError(f"kind: expected byte or word, got {kind!r}")
+        if kind not in _DECODERS.values():
+            raise ValueError(f"kind: expected {', '.join(_DECODERS.values())}, got {kind!r}")
         tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
         parts = tokenizers.pre_tokenizers
+        if kind == "char":
+            names = [*SIGNS, *sorted({character for text in texts for character in text})]
+            vocabulary = {name: number for number, name in enumerate(names)}
+            library = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=SIGNS[UNK]))
+            library.pre_tokenizer = parts.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+            library.decoder = tokenizers.decoders.Fuse()
+            library.add_special_tokens(list(SIGNS))
+            return cls(library, kind)
         digits = parts.Digits(individual_digits=True)
         options: dict[str, Any] = {}
         if kind == "byte":
@@ -76,7 +87,7 @@ class Tokenizer:
             raise UserError(f"{path}: not a tokenizer ({str(error).splitlines()[0]})") from error
         if [library.id_to_token(number) for number in range(len(SIGNS))] != list(SIGNS):
             raise UserError(f"{path}: a tokenizer, but not one of regard's: tokens 0 to 3 must be {', '.join(SIGNS)}")
-        return cls(library, "byte" if type(library.decoder).__name__ == "ByteLevel" else "word")
+        return cls(library, _DECODERS[type(library.decoder).__name__])
 
     def save(self, path: Path) -> None:
         """Write as JSON, under a temporary name first."""
@@ -104,7 +115,7 @@ class Tokenizer:
     def pieces(self, numbers: Sequence[int]) -> list[str]:
         """Each token made readable: ``▁`` begins a word; bytes that are no character of their own stand as ``⟨c3⟩``."""
         names = [self._library.id_to_token(number) for number in numbers]
-        if self.kind == "word":
+        if self.kind != "byte":
             return names
         found = [name if n < len(SIGNS) else _readable(name) for name, n in zip(names, numbers, strict=True)]
         if found and numbers[0] >= len(SIGNS) and not found[0].startswith(WORD):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,13 @@ from regard.nn.looked import attend_heads
 from regard.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
 
 _DOT = Dot()
+
+
+class Memory(NamedTuple):
+    """Projected keys ``(B, Hk, Lk, E)`` and values ``(B, Hk, Lk, Ev)``."""
+
+    key: Tensor
+    value: Tensor
 
 
 class MultiHeadAttention(nn.Module):
@@ -88,6 +97,7 @@ class MultiHeadAttention(nn.Module):
         key: Tensor | None = None,
         value: Tensor | None = None,
         *,
+        memory: Memory | None = None,
         mask: Mask | Tensor | None = None,
         cache: KVCache | None = None,
         look: Look | None = None,
@@ -98,6 +108,7 @@ class MultiHeadAttention(nn.Module):
             query: ``(B, Lq, width)``.
             key: ``(B, Lk, memory_width)``; None: the queries themselves (self-attention).
             value: ``(B, Lk, memory_width)``; None: ``key``.
+            memory: what `project` made of key and value, instead of them.
             mask: as in `regard.attention`.
             cache: of a causal self-attention that goes step by step: the new keys join those of the past, and ``query``
                 stands after them. ``mask`` then must be None or `Causal`, which it is anyway. No gradient goes to the
@@ -108,16 +119,20 @@ class MultiHeadAttention(nn.Module):
             The output ``(B, Lq, width)`` and the view, None without ``look``.
 
         Raises:
-            ValueError: a cache is given together with a key, or with a mask other than `Causal`.
+            ValueError: a cache is given together with a key or a memory, or with a mask other than `Causal`; a memory
+                together with a key.
         """
-        if cache is not None and (key is not None or value is not None):
-            raise ValueError("cache: is for self-attention; with key or value given, project the memory once instead")
+        if cache is not None and not (key is None and value is None and memory is None):
+            raise ValueError("cache: is for self-attention; project a memory once instead, with project(key, value)")
         if cache is not None and mask is not None and not (isinstance(mask, Causal) and mask.offset is None):
             raise ValueError(f"mask: with a cache it must be None or Causal(), got {mask!r}")
-        key = query if key is None else key
-        value = key if value is None else value
+        if memory is not None and not (key is None and value is None):
+            raise ValueError("memory: stands for key and value, which are given too")
         start = 0 if cache is None else cache.position
-        q, k, v = self._heads(self.query(query), self.heads), self._keys(key, start), self._values(value)
+        if memory is None:
+            memory = self.project(query if key is None else key, value, start)
+        k, v = memory
+        q = self._heads(self.query(query), self.heads)
         if self.position is not None:
             q = self.position(q, start)
         if cache is not None:
@@ -132,6 +147,19 @@ class MultiHeadAttention(nn.Module):
         output, view = attend_heads(q, k, v, look, **options)
         merged: Tensor = self.output(output.transpose(1, 2).flatten(2))
         return merged, view
+
+    def project(self, key: Tensor, value: Tensor | None = None, start: int = 0) -> Memory:
+        """Keys ``(B, Hk, Lk, E)`` and values ``(B, Hk, Lk, Ev)`` of the heads, for many calls with the same memory.
+
+        Args:
+            key: ``(B, Lk, memory_width)``.
+            value: the same; None: ``key``.
+            start: the position of the first key.
+        """
+        keys, values = self._heads(self.key(key), self.key_heads), self.value(key if value is None else value)
+        for position in (self.key_position, self.position):
+            keys = keys if position is None else position(keys, start)
+        return Memory(keys, self._heads(values, self.key_heads))
 
     def projections(self) -> Tensor:
         """The part of the output projection that each head's values pass through, ``(H, value_width, width)``.
@@ -172,15 +200,6 @@ class MultiHeadAttention(nn.Module):
                     own.bias.copy_(part)
                 made.output.bias.copy_(layer.out_proj.bias)
         return made
-
-    def _keys(self, memory: Tensor, start: int) -> Tensor:
-        keys = self._heads(self.key(memory), self.key_heads)
-        if self.key_position is not None:
-            keys = self.key_position(keys, start)
-        return keys if self.position is None else self.position(keys, start)
-
-    def _values(self, memory: Tensor) -> Tensor:
-        return self._heads(self.value(memory), self.key_heads)
 
     @staticmethod
     def _heads(features: Tensor, heads: int) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,48 +21,59 @@ from torch import Tensor
 from regard.errors import UserError
 
 Which = str
-"""``"last"`` or ``"best"``."""
+"""``"last"`` or ``"best"``, or a checkpoint's own name."""
+
+
+def name_of(step: int) -> str:
+    """The name of the checkpoint after ``step`` steps."""
+    return f"step-{step:07d}"
 
 
 def save(
-    run: Path, step: int, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any], which: list[Which]
+    run: Path,
+    name: str,
+    tensors: dict[str, dict[str, Tensor]],
+    state: dict[str, Any],
+    which: list[Which],
+    kept: Sequence[str] = (),
 ) -> None:
     """Write a checkpoint and point ``which`` at it; older ones that nothing points at are removed.
 
     Args:
         run: the run's folder.
-        step: names the checkpoint.
+        name: of the checkpoint; one of that name that is there already stays as it is.
         tensors: file name without ending → tensors by name.
         state: whatever JSON can hold.
         which: the pointers to move: ``"last"``, ``"best"``.
+        kept: names of older checkpoints that stay.
 
     Raises:
         UserError: the disk is full or not writable; what was there before still stands.
     """
-    folder = run / "checkpoints" / f"step-{step:07d}"
+    folder = run / "checkpoints" / name
     fresh = folder.with_name(folder.name + ".tmp")
     try:
         if not (folder / "state.json").exists():
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(parents=True)
-            for name, content in tensors.items():
+            for file, content in tensors.items():
                 save_file(
-                    {key: t.detach().cpu().contiguous() for key, t in content.items()}, fresh / f"{name}.safetensors"
+                    {key: t.detach().cpu().contiguous() for key, t in content.items()}, fresh / f"{file}.safetensors"
                 )
             (fresh / "state.json").write_text(json.dumps(state))
             for path in [*fresh.iterdir(), fresh]:
                 _flush(path)
             fresh.rename(folder)
             _flush(folder.parent)
-        for name in which:
-            write_json(run / f"{name}.json", {"checkpoint": folder.name, "step": step})
+        for pointer in which:
+            write_json(run / f"{pointer}.json", {"checkpoint": name, "step": state["progress"]["step"]})
     except (OSError, SafetensorError) as error:
         shutil.rmtree(fresh, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
         raise UserError(
             f"{folder}: cannot write the checkpoint: {reason}; the checkpoints before it are kept"
         ) from error
-    _prune(run)
+    _prune(run, kept)
 
 
 def load_state(run: Path, which: Which) -> dict[str, Any]:
@@ -107,6 +119,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _pointed(run: Path, which: Which) -> Path:
+    if (run / "checkpoints" / which / "state.json").exists():
+        return run / "checkpoints" / which
     if not exists(run, which):
         raise UserError(
             f"{run}: has no {which} checkpoint; the training has not come to its first one, or this is no run"
@@ -130,8 +144,10 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _prune(run: Path) -> None:
-    keep = {read_json(path).get("checkpoint") for path in (run / "last.json", run / "best.json") if path.exists()}
+def _prune(run: Path, kept: Sequence[str]) -> None:
+    keep = set(kept) | {
+        read_json(path).get("checkpoint") for path in (run / "last.json", run / "best.json") if path.exists()
+    }
     for folder in (run / "checkpoints").iterdir():
         if folder.name not in keep:
             shutil.rmtree(folder, ignore_errors=True)

@@ -11,19 +11,31 @@ class TrainConfig:
     """How to train."""
 
     epochs: int = 20
-    """Passes over the training data; the learning rate falls to zero over them."""
+    """Passes over the training data; the learning rate falls over them."""
+    minutes: float | None = None
+    """Stop after so many minutes, validations included, if the epochs are not over before; the learning rate falls by
+    the clock then, so that two runs are no longer equal to the bit."""
     tokens: int = 4096
     """Source and target tokens of one batch, padding included, over all processes."""
     learning_rate: float = 2e-3
     """Highest learning rate, reached after the warm-up."""
+    schedule: Literal["cosine", "linear", "constant", "inverse-sqrt"] = "cosine"
+    """How the learning rate goes on after the warm-up: a cosine or a line to zero; as it is; or with one over the root
+    of the step, as the Transformer's paper has it."""
     warmup: int = 200
     """Steps over which the learning rate rises from zero."""
+    accumulate: int = 1
+    """Batches whose gradients are added up for one step: a larger batch in the same memory."""
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay."""
     clip: float = 1.0
     """Largest norm of the gradient; larger ones are scaled down."""
     label_smoothing: float = 0.1
     """Share of the target's probability that is spread over all tokens."""
+    ema: float = 0.0
+    """Decay of a moving average of the weights, such as 0.999, which is then what is validated and used; 0: none."""
+    average: int = 0
+    """At the end, try the mean of the weights of the last so many validations, and keep it if it is better; 0: no."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: matrix products in half precision (autocast); on CPUs with AMX or BF16 instructions much faster."""
     metric: Literal["loss", "bleu", "chrf", "exact"] = "loss"
@@ -43,14 +55,18 @@ class TrainConfig:
 
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""
-        positive = ("epochs", "tokens", "learning_rate", "clip", "save_every", "evaluate_every", "patience")
+        positive = (
+            "epochs", "minutes", "tokens", "learning_rate", "accumulate", "clip", "save_every", "evaluate_every",
+            "patience",
+        )  # fmt: skip
         for name in positive:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 return f"train.{name}: must be above 0, got {value}"
-        for name in ("warmup", "weight_decay", "seed"):
+        for name in ("warmup", "weight_decay", "seed", "average"):
             if getattr(self, name) < 0:
                 return f"train.{name}: must not be below 0, got {getattr(self, name)}"
-        if not 0 <= self.label_smoothing < 1:
-            return f"train.label_smoothing: must be at least 0 and below 1, got {self.label_smoothing}"
+        for name in ("label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                return f"train.{name}: must be at least 0 and below 1, got {getattr(self, name)}"
         return None

@@ -24,11 +24,13 @@ class Log:
 
     Args:
         run: the run's folder, where figures are kept; None: nowhere.
+        unit: what the loss is a mean over, and speed is told in.
         shown: False in all processes but the first.
         tensorboard: also write TensorBoard's event files.
     """
 
-    def __init__(self, run: Path | None, *, shown: bool = True, tensorboard: bool = False):
+    def __init__(self, run: Path | None, *, unit: str = "tokens", shown: bool = True, tensorboard: bool = False):
+        self._unit = unit
         self.console = Console(quiet=not shown, stderr=True)
         self._path = run / "metrics.jsonl" if run is not None and shown else None
         self._writer: Any = None
@@ -68,11 +70,12 @@ class Log:
         *,
         loss: float,
         tokens: int,
+        samples: int,
         seconds: float,
         rate: float,
         norm: float,
     ) -> None:
-        """One step was taken."""
+        """One step was taken, over so many tokens in so many samples."""
         if self._last_line is None:
             self._began_progress, self._last_line = progress, time.monotonic()
         speed = tokens / max(seconds, 1e-9)
@@ -80,28 +83,38 @@ class Log:
         self._speed = speed if self._speed is None else _SMOOTH * self._speed + (1 - _SMOOTH) * speed
         done = progress - self._began_progress
         left = (time.monotonic() - self._began) / done * (1 - progress) if done > 0 else None
-        figures = f"loss {self._loss:.3f} · {self._speed:,.0f} tokens/s · {_clock(left)} left"
-        self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=figures)
+        shown = f"loss {self._loss:.3f} · {self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
+        self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=shown)
         if not self.console.is_terminal and time.monotonic() - self._last_line >= _LINE_SECONDS:
             self._last_line = time.monotonic()
             self.console.print(
-                f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {figures}", highlight=False, soft_wrap=True
+                f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {shown}", highlight=False, soft_wrap=True
             )
         if step % 10 == 0:
-            self._keep(
-                {"step": step, "epoch": epoch, "loss": loss, "rate": rate, "norm": norm, "tokens_per_second": speed}
-            )
+            figures = {"loss": loss, "rate": rate, "norm": norm, f"{self._unit}_per_second": speed}
+            self._keep({"step": step, "epoch": epoch, **figures, "samples_per_second": samples / max(seconds, 1e-9)})
 
-    def evaluation(self, step: int, epoch: int, figures: dict[str, float], *, better: bool, stopped: bool) -> None:
-        """The model was validated."""
+    def evaluation(
+        self,
+        step: int,
+        epoch: int,
+        figures: dict[str, float],
+        *,
+        better: bool,
+        stopped: bool = False,
+        what: str = "",
+    ) -> None:
+        """The model was validated; ``what``, if it was not the weights of this step."""
         text = " · ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
-        speed = f" · {self._speed:,.0f} tokens/s" if self._speed else ""
+        speed = f" · {self._speed:,.0f} {self._unit}/s" if self._speed else ""
         loss = f" · training loss {self._loss:.3f}" if self._loss is not None else ""
         note = " · best so far" if better else (" · no longer better: stopping early" if stopped else "")
+        whose = f" · {what}" if what else ""
         self.console.print(
-            f"epoch {epoch + 1} · step {step} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True
+            f"epoch {epoch + 1} · step {step}{whose} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True
         )
-        self._keep({"step": step, "epoch": epoch, **{f"valid_{name}": figure for name, figure in figures.items()}})
+        if not what:
+            self._keep({"step": step, "epoch": epoch, **{f"valid_{name}": figure for name, figure in figures.items()}})
 
     def resumed(self, step: int) -> None:
         """Training goes on after ``step`` steps: what was noted of later ones is taken back."""

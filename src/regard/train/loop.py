@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,13 +19,20 @@ from torch import Tensor, nn
 
 from regard.errors import UserError
 from regard.train import checkpoint
+from regard.train.average import MovingAverage, mean_of
 from regard.train.config import TrainConfig
 from regard.train.distributed import World, whole
 from regard.train.interrupt import Interrupt
 from regard.train.log import Log
 from regard.train.memory import keep_freed_memory
 from regard.train.schedule import rate
-from regard.train.state import gather_tensors, random_states, restore_random_states, restore_tensors
+from regard.train.state import (
+    gather_tensors,
+    random_states,
+    restore_random_states,
+    restore_tensors,
+    restore_weights,
+)
 
 
 class Trainable(Protocol):
@@ -50,7 +58,10 @@ class Trainable(Protocol):
 
 @dataclass
 class Progress:
-    """Where training stands; saved with each checkpoint."""
+    """Where training stands; saved with each checkpoint.
+
+    ``seconds`` are those of the steps, ``spent`` those of validations too; ``recent`` names the checkpoints to average.
+    """
 
     epoch: int = 0
     index: int = 0
@@ -58,9 +69,11 @@ class Progress:
     best: float | None = None
     waited: int = 0
     seconds: float = 0.0
+    spent: float = 0.0
     tokens: int = 0
     finished: bool = False
     figures: dict[str, float] = field(default_factory=dict)
+    recent: list[str] = field(default_factory=list)
 
 
 def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: Log, resume: bool = False) -> Progress:
@@ -96,6 +109,7 @@ class _Run:
             self.model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay,
             fused=not (config.fsdp and world.size > 1),
         )  # fmt: skip
+        self.average = MovingAverage(self.model, config.ema) if config.ema else None
         self.at = Progress()
         torch.manual_seed(config.seed + 1 + world.rank)
 
@@ -117,19 +131,56 @@ class _Run:
                         self._save(["last"])
                     if stop:
                         raise interrupt.interrupted(self.at.step)
-                self.at.epoch, self.at.index = self.at.epoch + 1, 0
+                if not self.at.finished:
+                    self.at.epoch, self.at.index = self.at.epoch + 1, 0
+            if self.config.average > 1 and len(self.at.recent) > 1:
+                self._try_mean()
         return self.at
+
+    def _progress(self, batches: int) -> float:
+        """The share of the training that lies behind, by epochs, or by the clock where that is further."""
+        by_epochs = (self.at.epoch + self.at.index / batches) / self.config.epochs
+        return max(by_epochs, self.at.spent / (60 * self.config.minutes)) if self.config.minutes else by_epochs
 
     def _train_step(self, batches: list[list[int]]) -> None:
         began, config, world = time.perf_counter(), self.config, self.world
-        rows = batches[self.at.index]
-        share = rows[world.rank :: world.size]
-        progress = (self.at.epoch + self.at.index / len(batches)) / config.epochs
+        taken = batches[self.at.index : self.at.index + config.accumulate]
+        progress = self._progress(len(batches))
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(self.at.step, progress, highest=config.learning_rate, warmup=config.warmup)
+            group["lr"] = rate(
+                self.at.step, progress, highest=config.learning_rate, warmup=config.warmup, schedule=config.schedule
+            )
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(world.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        total, tokens = 0.0, 0.0
+        for rows in taken:
+            loss, count = self._add_gradient(rows)
+            total, tokens = total + loss, tokens + count
+        # Gradients are averaged over the processes, the loss over all tokens.
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(world.size / tokens)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimizer.step()
+        self.at.index += len(taken)
+        self.at.step += 1
+        if self.average is not None:
+            self.average.update(self.at.step)
+        self.at.tokens += int(tokens)
+        seconds = time.perf_counter() - began
+        self.at.seconds += seconds
+        # All processes go by the first one's clock, or they would not stop at the same step.
+        self.at.spent += float(world.sum(seconds if world.first else 0.0)[0]) if config.minutes else seconds
+        self.log.step(
+            self.at.step, self.at.epoch, progress, loss=total / tokens, tokens=int(tokens),
+            samples=sum(len(rows) for rows in taken), seconds=seconds, rate=self.optimizer.param_groups[0]["lr"],
+            norm=_number(norm),
+        )  # fmt: skip
+
+    def _add_gradient(self, rows: list[int]) -> tuple[float, float]:
+        """Add the gradient of the summed loss of ``rows``; the loss and the tokens over all processes."""
+        world, share = self.world, rows[self.world.rank :: self.world.size]
+        with torch.autocast(world.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             # A process without a row of its own runs another's at weight zero: all must meet in backward.
             loss, count = self.task.loss(self.model, share or rows[:1])
         if not share:
@@ -140,25 +191,30 @@ class _Run:
                 f"training: the loss is {total} at step {self.at.step}; the last checkpoint is kept; "
                 "try a smaller --train.learning-rate"
             )
-        # Gradients are averaged over the processes, the loss over all tokens.
-        (loss * (world.size / tokens)).backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.optimizer.step()
-        self.at.index += 1
-        self.at.step += 1
-        self.at.tokens += int(tokens)
-        self.at.seconds += time.perf_counter() - began
-        self.log.step(
-            self.at.step, self.at.epoch, progress, loss=total / tokens, tokens=int(tokens),
-            seconds=time.perf_counter() - began, rate=self.optimizer.param_groups[0]["lr"], norm=_number(norm),
-        )  # fmt: skip
+        loss.backward()  # type: ignore[no-untyped-call]
+        return total, tokens
 
     def _evaluation_due(self, batches: int) -> bool:
-        every = self.config.evaluate_every
-        last = self.at.epoch + 1 == self.config.epochs and self.at.index == batches
-        return last or (self.at.index == batches if every is None else self.at.step % every == 0)
+        every, over = self.config.evaluate_every, self.at.index >= batches
+        last = (self.at.epoch + 1 == self.config.epochs and over) or self._progress(batches) >= 1
+        return last or (over if every is None else self.at.step % every == 0)
 
     def _evaluate(self) -> None:
+        began = time.perf_counter()
+        with self._used_weights():
+            figures, better = self._validated()
+        self.at.spent += float(self.world.sum(time.perf_counter() - began if self.world.first else 0.0)[0])
+        self.at.waited = 0 if better else self.at.waited + 1
+        waited = self.config.patience is not None and self.at.waited >= self.config.patience
+        self.at.finished = waited or (self.config.minutes is not None and self.at.spent >= 60 * self.config.minutes)
+        self.at.figures = figures
+        self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, stopped=waited)
+        if self.config.average > 1:
+            self.at.recent = [*self.at.recent, checkpoint.name_of(self.at.step)][-self.config.average :]
+        self._save(["last", "best"] if better else ["last"])
+
+    def _validated(self) -> tuple[dict[str, float], bool]:
+        """The figures of the weights as they are, and whether they are the best so far."""
         self.model.eval()
         with torch.no_grad(), whole(self.model):
             figures = self.task.evaluate()
@@ -169,16 +225,35 @@ class _Run:
         sign = -1.0 if metric == "loss" else 1.0
         better = self.at.best is None or sign * figure > sign * self.at.best
         self.at.best = figure if better else self.at.best
-        self.at.waited = 0 if better else self.at.waited + 1
-        self.at.finished = self.config.patience is not None and self.at.waited >= self.config.patience
-        self.at.figures = figures
-        self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, stopped=self.at.finished)
-        self._save(["last", "best"] if better else ["last"])
+        return figures, better
+
+    def _try_mean(self) -> None:
+        """The mean of the last validated weights, as the best checkpoint if it is better."""
+        states = [checkpoint.load_tensors(self.run, name, "model") for name in self.at.recent]
+        before = gather_tensors(self.model, self.optimizer)
+        restore_weights(self.model, mean_of(states))
+        figures, better = self._validated()
+        self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, what=f"mean of {len(states)}")
+        if better:
+            self.at.figures = figures
+            tensors = {"model": gather_tensors(self.model, self.optimizer)["model"]}
+            state = {"progress": asdict(self.at)}
+            self.world.first_does(
+                lambda: checkpoint.save(self.run, f"mean-{self.at.step:07d}", tensors, state, ["best"], self.at.recent)
+            )
+        restore_weights(self.model, before["model"])
+
+    def _used_weights(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.used()
 
     def _save(self, which: list[str]) -> None:
-        tensors = gather_tensors(self.model, self.optimizer)
+        with self._used_weights():
+            tensors = gather_tensors(self.model, self.optimizer)
+        if self.average is not None:
+            tensors["training"] = gather_tensors(self.model, self.optimizer)["model"]
         state = {"progress": asdict(self.at), "random": self.world.gather(random_states())}
-        self.world.first_does(lambda: checkpoint.save(self.run, self.at.step, tensors, state, which))
+        name, kept = checkpoint.name_of(self.at.step), self.at.recent
+        self.world.first_does(lambda: checkpoint.save(self.run, name, tensors, state, which, kept))
 
     def _restore(self) -> None:
         state = checkpoint.load_state(self.run, "last")
@@ -188,6 +263,9 @@ class _Run:
             )
         tensors = {name: checkpoint.load_tensors(self.run, "last", name) for name in ("model", "optimizer")}
         restore_tensors(self.model, self.optimizer, tensors)
+        if self.average is not None:
+            self.average.swap()  # what was loaded is the average
+            restore_weights(self.model, checkpoint.load_tensors(self.run, "last", "training"))
         restore_random_states(state["random"][self.world.rank])
         self.at = Progress(**state["progress"])
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+SHAPES: dict[str, Callable[[int, float, int], float]] = {
+    "cosine": lambda step, progress, warmup: 0.5 * (1.0 + math.cos(math.pi * progress)),
+    "linear": lambda step, progress, warmup: 1.0 - progress,
+    "constant": lambda step, progress, warmup: 1.0,
+    "inverse-sqrt": lambda step, progress, warmup: math.sqrt(max(1, warmup) / max(1, warmup, step + 1)),
+}
+"""The share of the highest rate after the warm-up: Loshchilov and Hutter 2017 (arXiv:1608.03983) for the cosine,
+Vaswani et al. 2017 (arXiv:1706.03762) for the inverse root."""
 
 
-def rate(step: int, progress: float, *, highest: float, warmup: int) -> float:
-    """A linear rise over ``warmup`` steps, times a cosine from 1 to 0 (Loshchilov and Hutter 2017, arXiv:1608.03983).
+def rate(step: int, progress: float, *, highest: float, warmup: int, schedule: str = "cosine") -> float:
+    """A linear rise over ``warmup`` steps, times one of `SHAPES`.
 
     Args:
         step: steps taken before this one.
         progress: share of the whole training that lies behind, 0 to 1.
         highest: the rate at the top.
         warmup: steps of the rise; 0 for none.
+        schedule: the name of the shape.
     """
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return highest * rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, progress))))
+    return highest * rise * SHAPES[schedule](step, min(1.0, max(0.0, progress)), warmup)

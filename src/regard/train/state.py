@@ -30,19 +30,25 @@ def gather_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
         f"{name}:{moment}": torch.as_tensor(value) for name, all_ in state.items() for moment, value in all_.items()
     }
     weights: Any = get_model_state_dict(model, options=_FULL)
-    return {"model": weights, "optimizer": moments}
+    # Copies: on a CPU these are the parameters themselves, which the next step changes.
+    return {"model": {name: tensor.clone() for name, tensor in weights.items()}, "optimizer": moments}
 
 
 def restore_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, dict[str, Tensor]]) -> None:
     """Put back what `gather_tensors` gave."""
-    weights: Any = tensors["model"]
-    set_model_state_dict(model, weights, options=_FULL)
+    restore_weights(model, tensors["model"])
     state: dict[str, Any] = {}
     for key, value in tensors["optimizer"].items():
         name, moment = key.rsplit(":", 1)
         state.setdefault(name, {})[moment] = value
     groups = get_optimizer_state_dict(model, optimizer, options=StateDictOptions(full_state_dict=True))["param_groups"]
     set_optimizer_state_dict(model, optimizer, {"state": state, "param_groups": groups}, options=_FULL)
+
+
+def restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Give the model these whole weights."""
+    found: Any = weights
+    set_model_state_dict(model, found, options=_FULL)
 
 
 def random_states() -> dict[str, Any]:

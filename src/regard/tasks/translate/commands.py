@@ -21,6 +21,7 @@ from regard.tasks.translate import data
 from regard.tasks.translate.config import DataConfig, ModelConfig, TokenizerConfig, TranslateConfig
 from regard.tasks.translate.model import Translation, Translator, load
 from regard.tasks.translate.task import TranslateTask, mean_loss, text_scores
+from regard.train import report
 from regard.train import run as runs
 from regard.train.config import TrainConfig
 from regard.train.distributed import World, world
@@ -63,7 +64,11 @@ def _fit(config: TranslateConfig, run: Path, text: data.Text, here: World, *, re
     tell(f"{len(task.train.source):,} pairs · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
     log = Log(run, shown=here.first, tensorboard=config.train.tensorboard)
     with runs.alone(run) if here.first else nullcontext():
-        return fit(task, config.train, run, here, log=log, resume=resume)
+        progress = fit(task, config.train, run, here, log=log, resume=resume)
+        if here.first:
+            samples = load(run, config).samples(text.valid)
+            report.write(run, TASK, progress, parameters=size, unit="tokens", samples=samples)
+    return progress
 
 
 def translate(

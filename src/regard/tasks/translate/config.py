@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from regard.train.config import TrainConfig
@@ -43,16 +43,39 @@ class TokenizerConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The translator: a GRU encoder, and a GRU decoder with attention and input feeding."""
+    """The translator: recurrent, a GRU encoder and a GRU decoder with attention; or a Transformer."""
 
+    kind: Literal["gru", "transformer"] = "gru"
+    """gru: recurrent, with one attention; transformer: attention throughout (its settings are under transformer)."""
     attention: Literal["additive", "dot", "general", "concat", "none"] = "additive"
-    """Score of the attention: Bahdanau's additive, or Luong's dot, general, concat; none: one fixed context."""
+    """Of a gru, the score of its attention: Bahdanau's additive, or Luong's dot, general, concat; none: one fixed
+    context."""
     embedding: int = 256
-    """Width of the embeddings."""
+    """Of a gru, the width of the embeddings."""
     dim: int = 512
-    """Width of the decoder's state and of the encoder's memory (half of it from each direction)."""
+    """Width: of a gru's decoder and of its memory (half of it from each direction); of a transformer's features."""
     dropout: float = 0.3
-    """Dropout on embeddings, memory and output."""
+    """Dropout on embeddings, memory and output; in a transformer on embeddings and on what each part adds."""
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Settings of a transformer (--model.kind transformer), beside model.dim and model.dropout."""
+
+    encoder_layers: int = 3
+    """Layers that read the source."""
+    decoder_layers: int = 3
+    """Layers that write the target."""
+    heads: int = 4
+    """Heads of each attention; model.dim must be a multiple of them."""
+    hidden: int = 1024
+    """Width within the feed-forward parts."""
+    order: Literal["pre", "post"] = "pre"
+    """Normalization before each part, which trains more easily, or after it, as in the paper."""
+    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
+    """How positions are told: added waves, added learnt vectors, or turned queries and keys."""
+    attention_dropout: float = 0.0
+    """Dropout on attention weights and within the feed-forward parts."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,7 @@ class TranslateConfig:
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def problem(self) -> str | None:
@@ -77,6 +101,25 @@ class TranslateConfig:
             return (
                 f"model.dim: must be even, since each direction of the encoder gives half of it, got {self.model.dim}"
             )
-        if not 0 <= self.model.dropout < 1:
-            return f"model.dropout: must be at least 0 and below 1, got {self.model.dropout}"
+        for name, share in (("model.dropout", self.model.dropout),
+                            ("transformer.attention_dropout", self.transformer.attention_dropout)):  # fmt: skip
+            if not 0 <= share < 1:
+                return f"{name}: must be at least 0 and below 1, got {share}"
+        return self._transformer_problem() or self.train.problem()
+
+    def _transformer_problem(self) -> str | None:
+        chosen, dim = self.transformer, self.model.dim
+        if self.model.kind != "transformer":
+            changed = [f.name for f in fields(chosen) if getattr(chosen, f.name) != f.default]
+            return f"transformer.{changed[0]}: needs --model.kind transformer" if changed else None
+        for name in ("attention", "embedding"):
+            if getattr(self.model, name) != getattr(ModelConfig(), name):
+                return f"model.{name}: is a gru's; a transformer's settings are under transformer"
+        for name in ("encoder_layers", "decoder_layers", "heads", "hidden"):
+            if getattr(chosen, name) < 1:
+                return f"transformer.{name}: must be above 0, got {getattr(chosen, name)}"
+        if dim % chosen.heads or (chosen.positions == "rotary" and dim // chosen.heads % 2):
+            even = "an even multiple" if chosen.positions == "rotary" else "a multiple"
+            return f"model.dim: must be {even} of transformer.heads, {chosen.heads}, got {dim}"
+        return None
         return self.train.problem()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +17,17 @@ from regard.decode import Hypothesis, beam_search, greedy
 from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.models.rnn import RNNTranslator
-from regard.tasks.translate.config import ModelConfig, TranslateConfig
+from regard.models.transformer import TransformerTranslator
+from regard.tasks.translate.config import TranslateConfig
 from regard.train import checkpoint
 
 _BATCH_TOKENS = 8192
 """Source tokens, times beams, of one batch of decoding."""
+
+_MORE = 10
+"""A translation has at most so many tokens more than twice its source."""
+
+Model = RNNTranslator | TransformerTranslator
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Translation:
 class Translator:
     """A trained model with its tokenizers."""
 
-    model: RNNTranslator
+    model: Model
     source: Tokenizer
     target: Tokenizer
 
@@ -62,13 +69,13 @@ class Translator:
 
     def align(self, text: str, target: str) -> Alignment:
         """What the model attends to while it is made to write ``target``. Raises UserError: it has no attention."""
-        if self.model.attend is None:
+        if isinstance(self.model, RNNTranslator) and self.model.attend is None:
             raise UserError("look: this run has no attention to look at (it was trained with --model.attention none)")
         source, written = self.source.encode(text.strip()) + [EOS], self.target.encode(target.strip()) + [EOS]
         device = self.model.output_bias.device
         with torch.inference_mode():
             self.model.eval()
-            state = self.model.start(*pad([source], PAD, device))
+            state: Any = self.model.start(*pad([source], PAD, device))
             weights = []
             for token in [BOS, *written[:-1]]:
                 step = self.model.step(torch.tensor([token], device=device), state)
@@ -77,9 +84,24 @@ class Translator:
                 weights.append(step.weights[0].cpu())
         return self._alignment(source, written, torch.stack(weights).numpy())
 
+    def samples(self, pairs: Sequence[tuple[str, str]], count: int = 5) -> list[str]:
+        """Some pairs with their translations by beam 5, as a table in Markdown."""
+        chosen = pairs[:: max(1, len(pairs) // count)][:count]
+        found = self.translate([source for source, _ in chosen])
+        rows = [("source", "translation", "reference"), ("---",) * 3]
+        rows += [(one.source, one.text, target) for one, (_, target) in zip(found, chosen, strict=True)]
+        return [f"| {' | '.join(cell.replace('|', '¦') for cell in row)} |" for row in rows]
+
     def _decode(self, rows: list[list[int]], beam: int, length_penalty: float) -> list[Hypothesis]:
         device = self.model.output_bias.device
-        longest = 2 * max(len(row) for row in rows) + 10
+        longest = 2 * max(len(row) for row in rows) + _MORE
+        if isinstance(self.model, TransformerTranslator) and self.model.longest is not None:
+            if max(len(row) for row in rows) > self.model.longest:
+                raise UserError(
+                    f"text: {max(len(row) for row in rows):,} tokens long, and this run learned the positions of "
+                    f"{self.model.longest:,} (--data.max-length)"
+                )
+            longest = min(longest, self.model.longest)
         with torch.inference_mode():
             self.model.eval()
             state = self.model.start(*pad(rows, PAD, device))
@@ -104,11 +126,19 @@ class Translator:
         return Alignment(tuple(self.source.pieces(source)), tuple(self.target.pieces(target)), weights)
 
 
-def build(config: ModelConfig, source: Tokenizer, target: Tokenizer) -> RNNTranslator:
+def build(config: TranslateConfig, source: Tokenizer, target: Tokenizer) -> Model:
     """A fresh model for these tokenizers."""
-    return RNNTranslator(
-        len(source), len(target), embedding=config.embedding, dim=config.dim, attention=config.attention,
-        dropout=config.dropout,
+    model, layers = config.model, config.transformer
+    if model.kind == "gru":
+        return RNNTranslator(
+            len(source), len(target), embedding=model.embedding, dim=model.dim, attention=model.attention,
+            dropout=model.dropout,
+        )  # fmt: skip
+    return TransformerTranslator(
+        len(source), len(target), dim=model.dim, heads=layers.heads, encoder_layers=layers.encoder_layers,
+        decoder_layers=layers.decoder_layers, hidden=layers.hidden, order=layers.order, positions=layers.positions,
+        longest=2 * (config.data.max_length + 1) + _MORE, dropout=model.dropout,
+        attention_dropout=layers.attention_dropout,
     )  # fmt: skip
 
 
@@ -120,7 +150,7 @@ def load(run: Path, config: TranslateConfig, which: str = "best") -> Translator:
             configuration.
     """
     source, target = (Tokenizer.load(run / f"{side}.tokenizer.json") for side in ("source", "target"))
-    model = build(config.model, source, target)
+    model = build(config, source, target)
     weights = checkpoint.load_tensors(run, which, "model")
     try:
         model.load_state_dict(weights)

@@ -27,7 +27,7 @@ class TranslateTask:
     def __init__(self, config: TranslateConfig, source: Tokenizer, target: Tokenizer, train: Rows, valid: Pairs):
         torch.manual_seed(config.train.seed)
         self.config, self.train, self.valid = config, train, valid
-        self.model = build(config.model, source, target)
+        self.model = build(config, source, target)
         self.source, self.target = source, target
         self._valid_rows = encode(valid, source, target)
         self._lengths = train.lengths

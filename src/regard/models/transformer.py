@@ -1,0 +1,222 @@
+"""The Transformer of Vaswani et al. 2017 (arXiv:1706.03762) as a translator: it reads whole sentences at once, and
+writes token by token, each layer attending to what is written and to what was read.
+
+Normalization before each part (Xiong et al. 2020, arXiv:2002.04745) or after it, as in the paper; sinusoidal, learned
+or rotary positions; the output layer's weights are the target's embeddings (Press and Wolf 2017, arXiv:1608.05859).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.attend import Causal, Lengths, Look
+from regard.decode import Step, select
+from regard.models.layers import NormOrder, TransformerLayer
+from regard.nn import (
+    FeedForward,
+    KVCache,
+    LearnedPositions,
+    MultiHeadAttention,
+    Rotary,
+    SinusoidalPositions,
+    linear_cross_entropy,
+    multihead,
+)
+
+PositionKind = Literal["sinusoidal", "learned", "rotary"]
+
+_ROOM = 32
+"""Steps that a cache has room for at first; it grows by doubling."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What the decoder attends to: each layer's keys and values, and the length of each source, int64 ``(rows,)``.
+
+    Attributes:
+        layers: one `regard.nn.multihead.Memory` a decoder layer.
+        lengths: of the sources.
+        source: int64 ``(rows,)``: which of the encoded sentences a row belongs to.
+    """
+
+    layers: Sequence[multihead.Memory]
+    lengths: Tensor
+    source: Tensor
+
+    def select(self, rows: Tensor) -> Encoded:
+        """Rows of it; itself, if every row stays with its sentence, as most steps of a beam search want it."""
+        source = self.source.index_select(0, rows)
+        if torch.equal(source, self.source):
+            return self
+        return Encoded(select(list(self.layers), rows), self.lengths.index_select(0, rows), source)
+
+
+class DecoderState(NamedTuple):
+    """What the decoder carries from step to step: the memory, and each layer's cache of what was written."""
+
+    encoded: Encoded
+    caches: list[KVCache]
+
+
+class TransformerTranslator(nn.Module):
+    """Encoder and decoder.
+
+    Args:
+        source_size: number of source tokens.
+        target_size: number of target tokens.
+        dim: width of the features.
+        heads: of every attention; ``dim`` must be a multiple of them.
+        encoder_layers: layers that read.
+        decoder_layers: layers that write.
+        hidden: width within the feed-forward parts.
+        order: ``"pre"`` or ``"post"``: where the normalization stands.
+        positions: how positions are told.
+        longest: how many positions there are, if they are learned.
+        dropout: on embeddings and on what each part adds.
+        attention_dropout: on attention weights and hidden features.
+
+    Raises:
+        ValueError: the sizes do not fit each other, or a probability is not in [0, 1).
+    """
+
+    def __init__(
+        self,
+        source_size: int,
+        target_size: int,
+        *,
+        dim: int = 256,
+        heads: int = 4,
+        encoder_layers: int = 3,
+        decoder_layers: int = 3,
+        hidden: int = 1024,
+        order: NormOrder = "pre",
+        positions: PositionKind = "sinusoidal",
+        longest: int = 1024,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+    ):
+        super().__init__()
+        if min(encoder_layers, decoder_layers) < 1:
+            raise ValueError(
+                f"encoder_layers, decoder_layers: must be positive, got {encoder_layers}, {decoder_layers}"
+            )
+        if min(dim, heads) < 1 or dim % heads:
+            raise ValueError(f"dim: must be a positive multiple of heads, {heads}, got {dim}")
+        for name, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
+            if not 0 <= share < 1:
+                raise ValueError(f"{name}: must be at least 0 and below 1, got {share}")
+        self.source_embedding, self.target_embedding = nn.Embedding(source_size, dim), nn.Embedding(target_size, dim)
+        for embedding in (self.source_embedding, self.target_embedding):
+            nn.init.normal_(embedding.weight, std=dim**-0.5)
+        self.source_position, self.target_position = (_positions(positions, dim, longest) for _ in range(2))
+        self.longest = longest if positions == "learned" else None
+        turn = Rotary(dim // heads) if positions == "rotary" else None
+
+        def attention(position: Rotary | None) -> MultiHeadAttention:
+            return MultiHeadAttention(dim, heads, position=position, dropout=attention_dropout)
+
+        def layer(cross: bool) -> TransformerLayer:
+            feed = FeedForward(dim, hidden, dropout=attention_dropout)
+            return TransformerLayer(
+                attention(turn), feed, lambda: nn.LayerNorm(dim), cross=attention(None) if cross else None, order=order,
+                dropout=dropout,
+            )  # fmt: skip
+
+        self.encoder = nn.ModuleList(layer(False) for _ in range(encoder_layers))
+        self.decoder = nn.ModuleList(layer(True) for _ in range(decoder_layers))
+        last = nn.LayerNorm if order == "pre" else nn.Identity
+        self.encoder_norm, self.decoder_norm = last(dim), last(dim)
+        self.output_bias = nn.Parameter(torch.zeros(target_size))
+        self.dropout = nn.Dropout(dropout)
+        self.scale = dim**0.5
+
+    def encode(self, source: Tensor, lengths: Tensor) -> Encoded:
+        """Encode a padded batch: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
+        x = self.dropout(self.source_position(self.source_embedding(source) * self.scale))
+        for layer in self.encoder:
+            x, _ = layer(x, Lengths(lengths))
+        read = self.encoder_norm(x)
+        memory = [_cross(layer).project(read) for layer in self.decoder]
+        return Encoded(memory, lengths, torch.arange(len(source), device=source.device))
+
+    def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
+        """The decoder's state before the first token; arguments as in `encode`."""
+        return DecoderState(self.encode(source, lengths), [KVCache(_ROOM) for _ in self.decoder])
+
+    def step(self, tokens: Tensor, state: DecoderState) -> Step:
+        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)`` → logits of the next.
+
+        The weights are those of the last layer but one, averaged over its heads: of all layers' they are nearest to a
+        word alignment (Garg et al. 2019, arXiv:1909.02074).
+        """
+        features, weights = self._write(tokens[:, None], state.encoded, state.caches)
+        logits = F.linear(features[:, 0], self.target_embedding.weight, self.output_bias)
+        return Step(logits, state, weights)
+
+    def forward(
+        self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor, smoothing: float = 0.0
+    ) -> Tensor:
+        """The summed cross-entropy of the target tokens, each given all before it (teacher forcing).
+
+        Args:
+            source: int64 ``(B, Ls)``, padded.
+            lengths: int64 ``(B,)``.
+            target: int64 ``(B, Lt + 1)``, the start sign, the tokens and the end sign, padded.
+            target_lengths: int64 ``(B,)``, the start sign counted in.
+            smoothing: label smoothing.
+        """
+        features, wanted = self._teach(source, lengths, target, target_lengths)
+        return linear_cross_entropy(features, self.target_embedding.weight, self.output_bias, wanted, smoothing)
+
+    def logits(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> Tensor:
+        """Logits of each target token given all before it, row by row, padding left out; arguments as in `forward`."""
+        features, _ = self._teach(source, lengths, target, target_lengths)
+        return F.linear(features, self.target_embedding.weight, self.output_bias)
+
+    def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the output layer reads, and the tokens that it is to predict, both without padding."""
+        given, wanted = target[:, :-1], target[:, 1:]
+        real = torch.arange(given.shape[1], device=target.device) < target_lengths[:, None] - 1
+        features, _ = self._write(given, self.encode(source, lengths), None)
+        return features[real], wanted[real]
+
+    def _write(self, tokens: Tensor, encoded: Encoded, caches: list[KVCache] | None) -> tuple[Tensor, Tensor | None]:
+        """The decoder over ``tokens`` ``(B, Lt)``; with caches, after what is in them, and with its weights."""
+        start = caches[0].position if caches is not None else 0
+        x = self.dropout(self.target_position(self.target_embedding(tokens) * self.scale, start))
+        chosen, weights = max(0, len(self.decoder) - 2), None
+        for at, layer in enumerate(self.decoder):
+            look = Look(rows=slice(None)) if caches is not None and at == chosen else None
+            # What follows a row's last token is hidden from it by the causal mask, padding too.
+            x, view = layer(
+                x, Causal(), memory=encoded.layers[at], memory_mask=Lengths(encoded.lengths), look=look,
+                cache=None if caches is None else caches[at],
+            )  # fmt: skip
+            if view is not None:
+                weights = view.rows[:, :, 0].mean(1)
+        return self.decoder_norm(x), weights
+
+
+class _NoPositions(nn.Module):
+    """Where the attention itself tells positions."""
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        return x
+
+
+def _positions(kind: PositionKind, width: int, longest: int) -> nn.Module:
+    if kind == "sinusoidal":
+        return SinusoidalPositions(width)
+    return LearnedPositions(longest, width) if kind == "learned" else _NoPositions()
+
+
+def _cross(layer: nn.Module) -> MultiHeadAttention:
+    assert isinstance(layer, TransformerLayer)
+    assert layer.cross is not None
+    return layer.cross

@@ -1,0 +1,51 @@
+"""What stands beside attention in a Transformer's layer: two or three matrices on each position by itself."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FeedForward(nn.Module):
+    """``W₂ relu(W₁ x)`` (Vaswani et al. 2017, arXiv:1706.03762), or gated, ``W₂ (silu(W₁ x) ⊙ W₃ x)``.
+
+    The gated form is SwiGLU (Shazeer 2020, arXiv:2002.05202).
+
+    Args:
+        width: of input and output.
+        hidden: between the matrices; gated, the same width costs half as much again.
+        gated: whether a third matrix gates the hidden features.
+        bias: whether the matrices have one.
+        dropout: the probability that a hidden feature is dropped in training.
+        activation: in place of relu in the plain form: ``"relu"`` or ``"gelu"``.
+
+    Raises:
+        ValueError: a size is not positive, or ``activation`` is neither.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        *,
+        gated: bool = False,
+        bias: bool = True,
+        dropout: float = 0.0,
+        activation: str = "relu",
+    ):
+        super().__init__()
+        if min(width, hidden) < 1:
+            raise ValueError(f"width and hidden must be positive, got {width}, {hidden}")
+        if activation not in ("relu", "gelu"):
+            raise ValueError(f"activation: expected relu or gelu, got {activation!r}")
+        self.inner = nn.Linear(width, hidden, bias=bias)
+        self.gate = nn.Linear(width, hidden, bias=bias) if gated else None
+        self.outer = nn.Linear(hidden, width, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+        self.activation = F.relu if activation == "relu" else F.gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(…, width)`` to the same."""
+        hidden = self.activation(self.inner(x)) if self.gate is None else F.silu(self.inner(x)) * self.gate(x)
+        output: Tensor = self.outer(self.dropout(hidden))
+        return output

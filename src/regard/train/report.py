@@ -1,0 +1,105 @@
+"""The report of a run, ``report.md``: what was trained and how well, with the curves as a picture."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regard import __version__
+from regard.train.loop import Progress
+
+_SMOOTH = 0.9
+
+
+def write(run: Path, task: str, progress: Progress, *, parameters: int, unit: str, samples: Sequence[str]) -> Path:
+    """Write ``report.md``, and ``curves.png`` where matplotlib is installed, into a run's folder.
+
+    Args:
+        run: the folder, with ``config.yaml`` and ``metrics.jsonl``.
+        task: its name.
+        progress: where training ended.
+        parameters: how many the model has.
+        unit: what the loss is a mean over.
+        samples: lines of Markdown that show what the model does.
+    """
+    figures = _figures(run / "metrics.jsonl")
+    validations = [line for line in figures if any(name.startswith("valid_") for name in line)]
+    parts = [f"# {task}: {run.name}", _summary(progress, parameters, unit)]
+    if find_spec("matplotlib") is not None and figures:
+        _draw(figures, validations, run / "curves.png")
+        parts.append("![Loss, validation and learning rate](curves.png)")
+    parts += ["## Validation", _table(validations), "## Samples", "\n".join(samples) or "None."]
+    parts += ["## Settings", f"```yaml\n{(run / 'config.yaml').read_text(encoding='utf-8')}```"]
+    path = run / "report.md"
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return path
+
+
+def _summary(progress: Progress, parameters: int, unit: str) -> str:
+    speed = progress.tokens / max(progress.seconds, 1e-9)
+    lines = [
+        f"- {parameters:,} parameters, {progress.step:,} steps over {progress.tokens:,} {unit}",
+        f"- {progress.seconds / 60:.1f} minutes of training steps, {progress.spent / 60:.1f} with validation; "
+        f"{speed:,.0f} {unit} a second",
+        "- last validation: " + (", ".join(f"{name} {figure:.4g}" for name, figure in progress.figures.items()) or "–"),
+        f"- regard {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
+        f"{torch.get_num_threads()} threads, {platform.machine()}",
+    ]
+    return "\n".join(lines)
+
+
+def _figures(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text().splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue  # cut short by a kill
+    return found
+
+
+def _table(validations: list[dict[str, Any]]) -> str:
+    if not validations:
+        return "None."
+    names = [name for name in validations[-1] if name.startswith("valid_")]
+    rows = [["step", "epoch", *(name.removeprefix("valid_") for name in names)], ["---:"] * (2 + len(names))]
+    rows += [
+        [f"{line['step']:,}", str(line["epoch"] + 1), *(f"{line.get(name, float('nan')):.4g}" for name in names)]
+        for line in validations
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _draw(figures: list[dict[str, Any]], validations: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    steps = [line["step"] for line in figures if "loss" in line]
+    losses, smooth = [line["loss"] for line in figures if "loss" in line], list[float]()
+    for loss in losses:
+        smooth.append(loss if not smooth else _SMOOTH * smooth[-1] + (1 - _SMOOTH) * loss)
+    left.plot(steps, losses, color="#c6dbef", linewidth=0.8)
+    left.plot(steps, smooth, color="#2171b5", label="training loss")
+    at = [line["step"] for line in validations]
+    left.plot(
+        at, [line.get("valid_loss") for line in validations], color="#d94801", marker=".", label="validation loss"
+    )
+    left.set(xlabel="step", ylabel="loss")
+    left.legend(fontsize=8)
+    others = [n for n in (validations[-1] if validations else ()) if n.startswith("valid_") and n != "valid_loss"]
+    for name in others:
+        right.plot(at, [line.get(name) for line in validations], marker=".", label=name.removeprefix("valid_"))
+    if not others:
+        right.plot(steps, [line["rate"] for line in figures if "loss" in line], color="#238b45", label="learning rate")
+    right.set(xlabel="step")
+    right.legend(fontsize=8)
+    figure.savefig(path)
