@@ -2,8 +2,35 @@
 
 import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 # The tests' tensors are tiny: a second thread only waits, and on a busy machine spins. Child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@dataclass
+class Told:
+    """What a command printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def regard(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+    """Runs a command line in this process."""
+    from regard.cli.main import main
+
+    def call(*arguments: object) -> Told:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        told = capsys.readouterr()
+        return Told(int(end.value.code or 0), told.out, told.err)
+
+    return call

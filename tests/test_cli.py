@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Told
 from regard.cli.config import read
 from regard.cli.main import main
 from regard.data.cldr import examples
@@ -28,24 +29,6 @@ SMALL = [
     "--model.dim", "32", "--model.embedding", "16", "--model.dropout", "0", "--tokenizer.source-size", "300",
     "--tokenizer.target-size", "300", "--train.learning-rate", "0.02", "--train.warmup", "10", "--train.tokens", "300",
 ]  # fmt: skip
-
-
-class Told:
-    """What a command printed, and its exit status."""
-
-    def __init__(self, status: int, out: str, err: str):
-        self.status, self.out, self.err = status, out, err
-
-
-@pytest.fixture
-def regard(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
-    def call(*arguments: object) -> Told:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return Told(int(end.value.code or 0), told.out, told.err)
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -77,10 +77,11 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Bad]]:
 
 
 def _jsonl(path: Path, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
-    return _from_records(path, _json_lines(path), source, target)
+    return _from_records(path, json_lines(path), source, target)
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any] | Bad]:
+def json_lines(path: Path) -> Iterator[dict[str, Any] | Bad]:
+    """The objects of a JSONL file, line by line."""
     for line in read_lines(path):
         if line is None:
             yield Bad("not UTF-8", "")
@@ -94,10 +95,11 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any] | Bad]:
 
 
 def _parquet(path: Path, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
-    return _from_records(path, _parquet_rows(path), source, target)
+    return _from_records(path, parquet_rows(path), source, target)
 
 
-def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+def parquet_rows(path: Path) -> Iterator[dict[str, Any] | Bad]:
+    """The rows of a Parquet file. Raises UserError: it is none."""
     parquet: Any = require("pyarrow.parquet", "parquet", "reading Parquet")
     arrow: Any = require("pyarrow", "parquet", "reading Parquet")
     try:
@@ -108,17 +110,21 @@ def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def hub(name: str, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
-    """A Hugging Face dataset, ``NAME[:CONFIG][#SPLIT]``. Raises UserError: it cannot be had."""
+    """The two sides of each record of a Hugging Face dataset; see `hub_records`."""
+    return _from_records(f"hf:{name}", hub_records(name), source, target)
+
+
+def hub_records(name: str) -> Iterator[dict[str, Any] | Bad]:
+    """The records of a Hugging Face dataset, ``NAME[:CONFIG][#SPLIT]``. Raises UserError: it cannot be had."""
     datasets: Any = require("datasets", "hub", "reading a Hugging Face dataset")
     name, _, split = name.partition("#")
     name, _, config = name.partition(":")
     try:
-        records = datasets.load_dataset(name, config or None, split=split or "train")
+        return iter(datasets.load_dataset(name, config or None, split=split or "train"))
     except Exception as error:  # the library raises whatever its many readers raise
         raise UserError(
             f"hf:{name}: cannot be loaded ({str(error).splitlines()[0] if str(error) else error!r})"
         ) from error
-    return _from_records(f"hf:{name}", records, source, target)
 
 
 BY_SUFFIX: dict[str, Reader] = {

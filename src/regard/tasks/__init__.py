@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-TASKS = {"translate": "regard.tasks.translate.commands"}
-"""Task → the module with its commands: ``train``, ``evaluate``, ``look``, ``demo`` and its own."""
+TASKS = {"translate": "regard.tasks.translate.commands", "generate": "regard.tasks.generate.commands"}
+"""Task → the module with its commands: ``train``, ``resume``, ``evaluate``, ``look``, ``demo`` and its own."""
 
 
 def commands(task: str) -> Any:

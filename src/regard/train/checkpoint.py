@@ -16,7 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from regard.errors import UserError
 
@@ -90,6 +90,16 @@ def load_tensors(run: Path, which: Which, name: str) -> dict[str, Tensor]:
         raise UserError(f"{path}: no such file; the checkpoint is not complete") from error
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: not a readable safetensors file ({error}); {_other(run, which)}") from error
+
+
+def fill(model: nn.Module, run: Path, which: Which) -> None:
+    """Give ``model`` the weights of a checkpoint. Raises UserError: there is none, or it is of another model."""
+    weights = load_tensors(run, which, "model")
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(f"{run}: the {which} checkpoint does not fit config.yaml: {reason}") from error
 
 
 def exists(run: Path, which: Which = "last") -> bool:

@@ -16,7 +16,7 @@ class TrainConfig:
     """Stop after so many minutes, validations included, if the epochs are not over before; the learning rate falls by
     the clock then, so that two runs are no longer equal to the bit."""
     tokens: int = 4096
-    """Source and target tokens of one batch, padding included, over all processes."""
+    """Tokens of one batch, padding included, over all processes."""
     learning_rate: float = 2e-3
     """Highest learning rate, reached after the warm-up."""
     schedule: Literal["cosine", "linear", "constant", "inverse-sqrt"] = "cosine"
@@ -30,7 +30,7 @@ class TrainConfig:
     """AdamW's decoupled weight decay."""
     clip: float = 1.0
     """Largest norm of the gradient; larger ones are scaled down."""
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.0
     """Share of the target's probability that is spread over all tokens."""
     ema: float = 0.0
     """Decay of a moving average of the weights, such as 0.999, which is then what is validated and used; 0: none."""
@@ -38,7 +38,7 @@ class TrainConfig:
     """At the end, try the mean of the weights of the last so many validations, and keep it if it is better; 0: no."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: matrix products in half precision (autocast); on CPUs with AMX or BF16 instructions much faster."""
-    metric: Literal["loss", "bleu", "chrf", "exact"] = "loss"
+    metric: str = "loss"
     """Validation figure that decides which checkpoint is the best, and when to stop early."""
     evaluate_every: int | None = None
     """Steps between validations; without it, once an epoch."""

@@ -70,8 +70,8 @@ def alone(run: Path) -> Iterator[None]:
         yield
 
 
-def check(run: Path, task: str) -> None:
-    """Make sure that ``run`` is a folder of a run of ``task``. Raises UserError: it is not, and what it is."""
+def check(run: Path, task: str | None = None) -> None:
+    """Make sure that ``run`` is a run's folder, of ``task`` if given. Raises UserError: it is not, and what it is."""
     if not run.exists():
         near = (
             sorted(path.name for path in run.parent.glob("*/") if (path / _MARK).exists())
@@ -83,7 +83,7 @@ def check(run: Path, task: str) -> None:
     if not (run / _MARK).exists():
         raise UserError(f"{run}: not a folder of a run (it has no {_MARK})")
     found = kind(run)
-    if found != task:
+    if task is not None and found != task:
         raise UserError(f"{run}: is a run of the task {found!r}, not of {task!r}")
 
 

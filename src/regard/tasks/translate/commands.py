@@ -18,17 +18,26 @@ from regard.explain.draw import save_picture
 from regard.explain.files import write_whole
 from regard.explain.page import save_page
 from regard.tasks.translate import data
-from regard.tasks.translate.config import DataConfig, ModelConfig, TokenizerConfig, TranslateConfig
+from regard.tasks.translate.config import (
+    DataConfig,
+    ModelConfig,
+    TokenizerConfig,
+    TranslateConfig,
+    TranslateTrainConfig,
+)
 from regard.tasks.translate.model import Translation, Translator, load
 from regard.tasks.translate.task import TranslateTask, mean_loss, text_scores
 from regard.train import report
 from regard.train import run as runs
-from regard.train.config import TrainConfig
 from regard.train.distributed import World, world
 from regard.train.log import Log
 from regard.train.loop import Progress, fit
 
 TASK = "translate"
+
+EVALUATE_OPTIONS = frozenset({"beam", "on_bad_line", "output"})
+LOOK_OPTIONS = frozenset({"target", "beam"})
+"""Which of the command line's options `evaluate` and `look` have a meaning for."""
 
 Settings = Callable[[Path], TranslateConfig]
 """Reads the configuration of a run's folder."""
@@ -78,7 +87,9 @@ def translate(
     return _load(run, settings, checkpoint).translate(texts, beam=beam)
 
 
-def look(run: Path, settings: Settings, text: str, *, target: str | None, beam: int, checkpoint: str) -> Translation:
+def look(
+    run: Path, settings: Settings, text: str, *, checkpoint: str, target: str | None = None, beam: int = 5
+) -> Translation:
     """Translate ``text``, or be made to write ``target``, and keep what was attended to."""
     translator = _load(run, settings, checkpoint)
     if target is not None:
@@ -90,8 +101,16 @@ def look(run: Path, settings: Settings, text: str, *, target: str | None, beam: 
     return found
 
 
-def evaluate(run: Path, settings: Settings, path: str | None, *, beam: int, checkpoint: str, on_bad_line: str | None,
-             output: Path | None) -> dict[str, tuple[float, str]]:  # fmt: skip
+def evaluate(
+    run: Path,
+    settings: Settings,
+    path: str | None,
+    *,
+    checkpoint: str,
+    beam: int = 5,
+    on_bad_line: str | None = None,
+    output: Path | None = None,
+) -> dict[str, tuple[float, str]]:
     """Scores on a file of parallel text, or on the built-in corpus's test split, each with how it was computed."""
     config = settings(run)
     translator = _load(run, settings, checkpoint)
@@ -142,7 +161,7 @@ def demo_config() -> TranslateConfig:
         data=DataConfig(builtin_pairs=30_000),
         tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
         model=ModelConfig(embedding=128, dim=256, dropout=0.3),
-        train=TrainConfig(epochs=5, tokens=2048, learning_rate=3e-3, warmup=200, label_smoothing=0.05),
+        train=TranslateTrainConfig(epochs=5, tokens=2048, learning_rate=3e-3, warmup=200, label_smoothing=0.05),
     )
 
 
@@ -162,6 +181,16 @@ def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
     draw(max(found, key=_crossings), run / "alignment.png")
     save_page([one.alignment for one in found if one.alignment is not None], run / "alignment.html", title="regard")
     return scores
+
+
+def use_line(run: Path) -> str:
+    """How to go on with a trained run."""
+    return f'regard translate {run} "your text"'
+
+
+def drawn_line(run: Path) -> str:
+    """What the demo drew."""
+    return f"alignment  {run / 'alignment.png'}   (page to point at: {run / 'alignment.html'})"
 
 
 def show_scores(scores: dict[str, tuple[float, str]], console: Console) -> None:

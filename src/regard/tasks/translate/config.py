@@ -79,6 +79,18 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
+class TranslateTrainConfig(TrainConfig):
+    """How to train."""
+
+    tokens: int = 4096
+    """Source and target tokens of one batch, padding included, over all processes."""
+    label_smoothing: float = 0.1
+    """Share of the target's probability that is spread over all tokens."""
+    metric: Literal["loss", "bleu", "chrf", "exact"] = "loss"
+    """Validation figure that decides which checkpoint is the best, and when to stop early."""
+
+
+@dataclass(frozen=True)
 class TranslateConfig:
     """Train a translator on parallel text."""
 
@@ -86,7 +98,7 @@ class TranslateConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    train: TranslateTrainConfig = field(default_factory=TranslateTrainConfig)
 
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""

@@ -151,14 +151,6 @@ def load(run: Path, config: TranslateConfig, which: str = "best") -> Translator:
     """
     source, target = (Tokenizer.load(run / f"{side}.tokenizer.json") for side in ("source", "target"))
     model = build(config, source, target)
-    weights = checkpoint.load_tensors(run, which, "model")
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{run}: the {which} checkpoint does not fit config.yaml: {_reason(error)}") from error
+    checkpoint.fill(model, run, which)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     return Translator(model.eval(), source, target)
-
-
-def _reason(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[-1].strip()

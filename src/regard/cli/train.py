@@ -1,0 +1,113 @@
+"""``regard train`` and ``regard demo``: the same two commands for each task."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from regard.cli.app import KINDS, demo_app, settings_of, train_app, training
+from regard.cli.config import file_settings, to_yaml
+from regard.errors import UserError
+from regard.tasks import commands
+
+
+def add_training(task: str, summary: str) -> None:
+    """Add ``regard train TASK``."""
+    kind = KINDS[task]
+
+    def train(
+        run: Path | None = None,
+        /,
+        *,
+        resume: bool = False,
+        config: Path | None = None,
+        print_config: bool = False,
+        settings: Any = None,
+    ) -> None:
+        _train(task, run, resume=resume, config=config, print_config=print_config, settings=settings)
+
+    train.__annotations__["settings"] = Annotated[kind | None, Parameter(name="*")]
+    train.__doc__ = f"""{summary}; Ctrl-C saves, and --resume goes on exactly.
+
+    Args:
+        run: Folder for the run, new or empty; by default one under runs, named after the time.
+        resume: Go on with the run in the folder, from its last checkpoint; its own settings hold.
+        config: YAML file of settings; flags go before it.
+        print_config: Print all settings as YAML, and stop.
+    """
+    train_app.command(name=task, config=file_settings(kind))(train)
+
+
+def _train(
+    task: str, run: Path | None, *, resume: bool, config: Path | None, print_config: bool, settings: Any
+) -> None:
+    from regard.train.run import fresh_name
+
+    chosen = settings or KINDS[task]()
+    problem = chosen.problem()
+    if problem is not None:
+        raise UserError(problem)
+    if print_config:
+        print(to_yaml(chosen), end="")
+        return
+    module, folder = commands(task), run or fresh_name(task)
+    if run is None and (resume or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+        whose = "of the run to go on with" if resume else "that all processes share"
+        raise UserError(f"run: name the folder {whose}")
+    if resume:
+        if config is not None or chosen != KINDS[task]():
+            raise UserError("--resume: the run's own settings hold; leave out --config and all settings")
+        progress = training(task, folder, lambda: module.resume(folder, settings_of(task)))
+    else:
+        progress = training(task, folder, lambda: module.train(chosen, folder, to_yaml(chosen)))
+    if os.environ.get("RANK", "0") != "0":
+        return
+    minutes = progress.seconds / 60
+    print(f"trained {progress.step:,} steps in {minutes:.1f} minutes; best and last checkpoint in {folder}")
+    print(f"report:  {folder / 'report.md'}")
+    print(f"use it:  {module.use_line(folder)}")
+
+
+def add_demo(task: str, folder: str, summary: str, now_you: str) -> None:
+    """Add ``regard demo TASK``, whose run is in ``folder`` unless told otherwise."""
+
+    def demo(run: Path = Path(folder), /) -> None:
+        import shutil
+        import time
+
+        module = commands(task)
+        written = to_yaml(module.demo_config())
+        if (run / "config.yaml").exists() and (run / "config.yaml").read_text(encoding="utf-8") == written:
+            shutil.rmtree(run)
+        began = time.monotonic()
+        training(task, run, lambda: module.demo(run, written))
+        print(module.drawn_line(run))
+        print(f"run        {run}")
+        print(f"took       {time.monotonic() - began:.0f} s")
+        print(f"now you:   {now_you.format(run=run)}")
+
+    demo.__doc__ = f"""{summary}
+
+    Args:
+        run: Folder for the run; an earlier demo there is replaced.
+    """
+    demo_app.command(name=task)(demo)
+
+
+add_training("translate", "Train a translator with attention on parallel text")
+add_training("generate", "Train a language model on running text")
+add_demo(
+    "translate",
+    "runs/demo",
+    "Train English to French on dates, numbers, units and names from the Unicode CLDR, and look.",
+    'regard look {run} "Tuesday, March 3, 2026"',
+)
+add_demo(
+    "generate",
+    "runs/demo-generate",
+    "Train a language model on Python's own reference, write a text, and look at one head.",
+    'regard generate {run} "A class definition"',
+)

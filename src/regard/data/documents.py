@@ -1,0 +1,85 @@
+"""Running text from a user's files: documents as strings, from text files, folders, JSONL, Parquet or the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from regard.data.formats import Bad, hub_records, json_lines, parquet_rows
+from regard.data.lines import bare_suffix, check_file, read_lines
+from regard.errors import UserError
+
+_RECORDS = {".jsonl": json_lines, ".ndjson": json_lines, ".parquet": parquet_rows}
+_TEXTS = (".txt", ".md", ".rst", ".text", "")
+_ARTICLE = re.compile(r"^<doc [^\n]*>\n(.*?)\n</doc>$", re.DOTALL | re.MULTILINE)
+
+
+def read_documents(path: str, *, column: str = "text") -> list[str]:
+    """Read the documents that ``path`` names, those of white space alone left out.
+
+    Args:
+        path: a text file, one document (`.txt`, `.md`, `.rst`, also with `.gz` or `.xz`); JSONL or Parquet, one
+            document a record; an extract of a Wikipedia dump (WikiExtractor's, in either form); a folder, all files in
+            and below it that are any of these, by name; or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset.
+        column: where a record has its text.
+
+    Raises:
+        UserError: the file is missing, empty, not UTF-8 or of unknown format; a record has no text; there is none.
+    """
+    if path.startswith("hf:"):
+        found = list(_texts(hub_records(path.removeprefix("hf:")), path, column))
+    elif Path(path).is_dir():
+        files = [file for file in sorted(Path(path).rglob("*")) if file.is_file() and _known(file)]
+        if not files:
+            raise UserError(
+                f"{path}: no text file in it; expected {', '.join(filter(None, _TEXTS))}, .jsonl or .parquet"
+            )
+        found = [document for file in files for document in _read(file, column)]
+    else:
+        check_file(Path(path))
+        if not _known(Path(path)):
+            endings = ", ".join(ending for ending in (*_TEXTS, *_RECORDS) if ending)
+            raise UserError(f"{path}: unknown ending {bare_suffix(Path(path))}; expected {endings}, or a folder")
+        found = list(_read(Path(path), column))
+    kept = [document for document in found if document.strip()]
+    if not kept:
+        raise UserError(f"{path}: no text in it")
+    return kept
+
+
+def _known(path: Path) -> bool:
+    suffix = bare_suffix(path)
+    return suffix in _RECORDS or suffix in _TEXTS
+
+
+def _read(path: Path, column: str) -> Iterator[str]:
+    suffix = bare_suffix(path)
+    if suffix in _RECORDS:
+        yield from _texts(_RECORDS[suffix](path), path, column)
+        return
+    if not path.stat().st_size:
+        return  # in a folder an empty file is no mistake
+    lines = list(read_lines(path))
+    if None in lines:
+        raise UserError(f"{path}: line {lines.index(None) + 1:,} is not UTF-8")
+    text = "\n".join(line for line in lines if line is not None)
+    if suffix == "" and text.startswith("{"):  # WikiExtractor's --json, files such as wiki_00
+        yield from _texts(json_lines(path), path, column)
+    elif text.startswith("<doc "):  # and its other form
+        yield from (found.strip() for found in _ARTICLE.findall(text))
+    else:
+        yield text
+
+
+def _texts(records: Iterator[dict[str, Any] | Bad], origin: object, column: str) -> Iterator[str]:
+    for number, record in enumerate(records, 1):
+        if isinstance(record, Bad):
+            raise UserError(f"{origin}: record {number:,}: {record.reason}")
+        text = record.get(column)
+        if not isinstance(text, str):
+            raise UserError(
+                f"{origin}: record {number:,} has no text in {column!r}; it has {', '.join(record)} (--data.column)"
+            )
+        yield text

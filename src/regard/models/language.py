@@ -1,0 +1,232 @@
+"""Language models: the next token, given those before it. A Transformer's decoder alone, and, to stand beside it, a
+recurrent model that attends to its own past states.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.attend import Causal, Documents, Dot, Look, Mask, View, Window
+from regard.decode import Step
+from regard.models.layers import TransformerLayer
+from regard.nn import FeedForward, KVCache, LearnedPositions, MultiHeadAttention, Rotary, linear_cross_entropy
+from regard.nn.looked import attend
+
+PositionKind = Literal["rotary", "learned"]
+
+
+class TransformerLM(nn.Module):
+    """A decoder of a Transformer without an encoder: pre-normalization by RMSNorm (Zhang and Sennrich 2019,
+    arXiv:1910.07467), gated or plain feed-forward parts, rotary or learned positions, grouped heads.
+
+    Args:
+        size: number of tokens.
+        dim: width of the features.
+        layers: how many.
+        heads: of each attention.
+        key_heads: heads of keys and values; None: as many.
+        hidden: width within the feed-forward parts.
+        gated: SwiGLU in place of GELU; see `regard.nn.FeedForward`.
+        positions: how positions are told.
+        context: how many positions there are, if they are learned.
+        dropout: on embeddings, on what each part adds, on weights and hidden features.
+
+    Raises:
+        ValueError: the sizes do not fit each other, or ``dropout`` is not in [0, 1).
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        dim: int = 256,
+        layers: int = 6,
+        heads: int = 4,
+        key_heads: int | None = None,
+        hidden: int = 1024,
+        gated: bool = False,
+        positions: PositionKind = "rotary",
+        context: int = 256,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        if layers < 1:
+            raise ValueError(f"layers: must be positive, got {layers}")
+        self.embedding = nn.Embedding(size, dim)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.position = LearnedPositions(context, dim) if positions == "learned" else None
+        turn = Rotary(dim // heads) if positions == "rotary" else None
+
+        def layer() -> TransformerLayer:
+            attention = MultiHeadAttention(
+                dim, heads, key_heads=key_heads, bias=False, position=turn, dropout=dropout
+            )  # fmt: skip
+            feed = FeedForward(dim, hidden, gated=gated, bias=False, dropout=dropout, activation="gelu")
+            for part in (attention.output, feed.outer):  # what is added grows with the depth (Radford et al. 2019)
+                nn.init.normal_(part.weight, std=0.02 * (2 * layers) ** -0.5)
+            return TransformerLayer(attention, feed, lambda: nn.RMSNorm(dim), dropout=dropout)
+
+        self.layers = nn.ModuleList(layer() for _ in range(layers))
+        self.norm = nn.RMSNorm(dim)
+        self.output_bias = nn.Parameter(torch.zeros(size))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, tokens: Tensor, wanted: Tensor, documents: Tensor | None = None, smoothing: float = 0.0
+    ) -> Tensor:
+        """The summed cross-entropy of the ``wanted`` tokens, with label smoothing; shapes as in `logits`."""
+        features = self._read(tokens, documents, None).flatten(0, 1)
+        return linear_cross_entropy(features, self.embedding.weight, self.output_bias, wanted.flatten(), smoothing)
+
+    def logits(self, tokens: Tensor, documents: Tensor | None = None) -> Tensor:
+        """Logits of the token after each, ``(B, L, size)``.
+
+        Args:
+            tokens: int64 ``(B, L)``.
+            documents: int64 ``(B, L)``: a token sees those of its own document alone; None: one document.
+        """
+        return F.linear(self._read(tokens, documents, None), self.embedding.weight, self.output_bias)
+
+    def start(self, rows: int, *, length: int = 256, window: int | None = None) -> list[KVCache]:
+        """The state before the first token of ``rows`` sequences, with room for ``length`` tokens."""
+        return [KVCache(length, window=window) for _ in self.layers]
+
+    def step(self, tokens: Tensor, state: list[KVCache]) -> Step:
+        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``, or ``(B, n)`` at once."""
+        tokens = tokens if tokens.dim() == 2 else tokens[:, None]
+        features = self._read(tokens, None, state)[:, -1]
+        return Step(F.linear(features, self.embedding.weight, self.output_bias), state)
+
+    def look(self, tokens: Tensor, layer: int, look: Look) -> View:
+        """What layer number ``layer`` attends to over ``tokens`` ``(B, L)``."""
+        seen: list[View | None] = []
+        self._read(tokens, None, None, {layer % len(self.layers): look}, seen)
+        assert seen[0] is not None
+        return seen[0]
+
+    def _read(
+        self,
+        tokens: Tensor,
+        documents: Tensor | None,
+        caches: list[KVCache] | None,
+        looks: dict[int, Look] | None = None,
+        seen: list[View | None] | None = None,
+    ) -> Tensor:
+        x = self.embedding(tokens)
+        if self.position is not None:
+            x = self.position(x, caches[0].position if caches else 0)
+        x, mask = self.dropout(x), _mask(documents)
+        for at, layer in enumerate(self.layers):
+            look = (looks or {}).get(at)
+            x, view = layer(x, mask, cache=caches[at] if caches else None, look=look)
+            if look is not None and seen is not None:
+                seen.append(view)
+        features: Tensor = self.norm(x)
+        return features
+
+
+class RecurrentState(NamedTuple):
+    """Of `RecurrentLM`: the LSTM's ``hidden`` and ``cell``, each ``(B, layers, dim)``, and the cache of past states."""
+
+    hidden: Tensor
+    cell: Tensor
+    past: KVCache
+
+
+class RecurrentLM(nn.Module):
+    """An LSTM that looks back: ``softmax(E tanh(W [h_t; c_t]))``, c_t what state h_t finds among h_1 … h_{t−1}.
+
+    Attention over a language model's own past states: Tran, Bisazza and Monz 2016 (arXiv:1601.01272); Daniluk et al.
+    2017 (arXiv:1702.04521). Without attention it is the plain LSTM.
+
+    Args:
+        size: number of tokens.
+        dim: width of embeddings and states.
+        layers: of the LSTM.
+        attention: whether it looks back.
+        dropout: between the layers, and on embeddings and output.
+
+    Raises:
+        ValueError: a size is not positive, or ``dropout`` is not in [0, 1).
+    """
+
+    def __init__(self, size: int, *, dim: int = 512, layers: int = 2, attention: bool = True, dropout: float = 0.0):
+        super().__init__()
+        if layers < 1 or dim < 1:
+            raise ValueError(f"dim and layers must be positive, got {dim}, {layers}")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout: must be at least 0 and below 1, got {dropout}")
+        self.embedding = nn.Embedding(size, dim)
+        nn.init.normal_(self.embedding.weight, std=dim**-0.5)
+        self.lstm = nn.LSTM(dim, dim, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.query = nn.Linear(dim, dim, bias=False) if attention else None
+        self.combine = nn.Linear(2 * dim, dim) if attention else None
+        self.output_bias = nn.Parameter(torch.zeros(size))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, tokens: Tensor, wanted: Tensor, documents: Tensor | None = None, smoothing: float = 0.0
+    ) -> Tensor:
+        """As `TransformerLM.forward`; the LSTM reads on over the documents' borders, the attention does not."""
+        features = self._read(tokens, documents, None, None)[0].flatten(0, 1)
+        return linear_cross_entropy(features, self.embedding.weight, self.output_bias, wanted.flatten(), smoothing)
+
+    def logits(self, tokens: Tensor, documents: Tensor | None = None) -> Tensor:
+        """As `TransformerLM.logits`."""
+        return F.linear(self._read(tokens, documents, None, None)[0], self.embedding.weight, self.output_bias)
+
+    def start(self, rows: int, *, length: int = 256, window: int | None = None) -> RecurrentState:
+        """As `TransformerLM.start`."""
+        zeros = self.output_bias.new_zeros(rows, self.lstm.num_layers, self.lstm.hidden_size)
+        return RecurrentState(zeros, zeros, KVCache(length, window=window))
+
+    def step(self, tokens: Tensor, state: RecurrentState) -> Step:
+        """As `TransformerLM.step`."""
+        tokens = tokens if tokens.dim() == 2 else tokens[:, None]
+        features, after = self._read(tokens, None, state, None)
+        assert after is not None
+        return Step(F.linear(features[:, -1], self.embedding.weight, self.output_bias), after)
+
+    def look(self, tokens: Tensor, layer: int, look: Look) -> View:
+        """What its one attention attends to over ``tokens`` ``(B, L)``."""
+        seen: list[View | None] = []
+        self._read(tokens, None, None, look, seen)
+        assert seen[0] is not None
+        return seen[0]
+
+    def _read(
+        self,
+        tokens: Tensor,
+        documents: Tensor | None,
+        state: RecurrentState | None,
+        look: Look | None,
+        seen: list[View | None] | None = None,
+    ) -> tuple[Tensor, RecurrentState | None]:
+        x = self.dropout(self.embedding(tokens))
+        before = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state[:2])
+        states, (hidden, cell) = self.lstm(x, before)
+        features, past = states, None if state is None else state.past
+        if self.query is not None and self.combine is not None:
+            keys, offset = states, -1  # a state does not look at itself
+            if past is not None:
+                keys = past.append(states[:, None], states[:, None]).key[:, 0]
+                offset += keys.shape[1] - states.shape[1]
+            mask = _mask(documents, offset, None if past is None else past.window)
+            found, view = attend(self.query(states), keys, keys, Dot(), mask, look)
+            if seen is not None:
+                seen.append(view)
+            features = torch.tanh(self.combine(torch.cat([states, found.to(states.dtype)], -1)))
+        after = None if past is None else RecurrentState(hidden.transpose(0, 1), cell.transpose(0, 1), past)
+        return self.dropout(features), after
+
+
+LanguageModel = TransformerLM | RecurrentLM
+
+
+def _mask(documents: Tensor | None, offset: int | None = None, window: int | None = None) -> Mask:
+    causal: Mask = Causal(offset) if window is None else Window(window - 1, 0, offset)
+    return causal if documents is None else causal & Documents(documents)

@@ -1,0 +1,174 @@
+"""What the command line does for text generation."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from rich.console import Console
+
+from regard.data.documents import read_documents
+from regard.data.tokenizer import Tokenizer
+from regard.explain import terminal
+from regard.explain.alignment import Alignment
+from regard.explain.draw import save_picture
+from regard.explain.page import save_page
+from regard.tasks.generate import data
+from regard.tasks.generate.config import GenerateConfig, GenerateTrainConfig, ModelConfig, TokenizerConfig
+from regard.tasks.generate.data import Stream
+from regard.tasks.generate.model import Sampling, Writer, load
+from regard.tasks.generate.task import GenerateTask, scores
+from regard.train import report
+from regard.train import run as runs
+from regard.train.distributed import World, world
+from regard.train.log import Log
+from regard.train.loop import Progress, fit
+
+TASK = "generate"
+EVALUATE_OPTIONS: frozenset[str] = frozenset()
+LOOK_OPTIONS = frozenset({"layer", "head"})
+"""Which of the command line's options `evaluate` and `look` have a meaning for."""
+
+PROMPT = "The value of the expression"
+"""What the demo and reports go on with, if the text is the built-in one."""
+
+Settings = Callable[[Path], GenerateConfig]
+"""Reads the configuration of a run's folder."""
+
+
+def train(config: GenerateConfig, run: Path, written: str) -> Progress:
+    """Train in a new folder; ``written`` is the configuration as it is saved there."""
+    with world() as here:
+        here.first_does(lambda: runs.check_free(run))
+        text = data.read(config.data, _teller(here))
+
+        def fill(folder: Path) -> None:
+            tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=config.tokenizer.size)
+            tokenizer.save(folder / "tokenizer.json")
+            (folder / "config.yaml").write_text(written, encoding="utf-8")
+
+        here.first_does(lambda: runs.create(run, TASK, fill))
+        return _fit(config, run, text, here, resume=False)
+
+
+def resume(run: Path, settings: Settings) -> Progress:
+    """Go on with a run from its last checkpoint."""
+    runs.check(run, TASK)
+    config = settings(run)
+    with world() as here:
+        return _fit(config, run, data.read(config.data, _teller(here)), here, resume=True)
+
+
+def _fit(config: GenerateConfig, run: Path, text: data.Text, here: World, *, resume: bool) -> Progress:
+    task = GenerateTask.of_run(run, config, text)
+    size = sum(parameter.numel() for parameter in task.model.parameters())
+    _teller(here)(
+        f"{len(task.train.tokens):,} tokens · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}"
+    )
+    log = Log(run, shown=here.first, tensorboard=config.train.tensorboard)
+    with runs.alone(run) if here.first else nullcontext():
+        progress = fit(task, config.train, run, here, log=log, resume=resume)
+        if here.first:
+            prompt = PROMPT if config.data.train is None else " ".join(text.valid[0].split(" ")[:5])
+            samples = [f"> {line}" for line in _continued(load(run, config), prompt).splitlines()]
+            report.write(run, TASK, progress, parameters=size, unit="tokens", samples=samples)
+    return progress
+
+
+def generate(
+    run: Path, settings: Settings, prompt: str, how: Sampling, *, tokens: int, stop: Sequence[str], checkpoint: str
+) -> Iterator[str]:
+    """Go on with ``prompt``, piece by piece."""
+    runs.check(run, TASK)
+    return load(run, settings(run), checkpoint).write(prompt, how, tokens=tokens, stop=stop)
+
+
+def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str) -> dict[str, tuple[float, str]]:
+    """Scores on a text, or on the run's own validation text, each with how it was computed."""
+    runs.check(run, TASK)
+    config = settings(run)
+    writer = load(run, config, checkpoint)
+    given = path is not None
+    texts = read_documents(path, column=config.data.column) if path else data.read(config.data, _say).valid
+    stream = Stream.of(texts, writer.tokenizer)
+    found = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
+    how = f"{len(stream.tokens):,} tokens, each once, in windows of {writer.context} that begin without a past"
+    return {
+        "loss": (found["loss"], f"nats a token{'' if given else ', on the validation text'}; {how}"),
+        "perplexity": (math.exp(found["loss"]), "exp(loss), a token"),
+        "bits_per_byte": (found["bits_per_byte"], f"over the text's {stream.size:,} bytes of UTF-8"),
+    }
+
+
+def look(
+    run: Path, settings: Settings, text: str, *, checkpoint: str, layer: int = -1, head: int | None = None
+) -> Alignment:
+    """What each token of ``text`` attends to, in one layer's head or the mean of its heads."""
+    runs.check(run, TASK)
+    return load(run, settings(run), checkpoint).attended(text, layer, head)
+
+
+def draw(found: Alignment, path: Path) -> None:
+    """Draw what was attended to: a page where the ending is .html, else a picture."""
+    if path.suffix.lower() in (".html", ".htm"):
+        save_page([found], path, title="regard")
+    else:
+        save_picture(found, path)
+
+
+def show(found: Alignment, console: Console) -> None:
+    """Print what was attended to."""
+    console.print(terminal.render(found, console.width))
+
+
+def show_scores(found: dict[str, tuple[float, str]], console: Console) -> None:
+    """Print scores, one a line."""
+    for name, (score, how) in found.items():
+        console.print(f"  {name:14}{score:>9.4f}  [dim]{how}[/dim]", highlight=False, soft_wrap=True)
+
+
+def demo_config() -> GenerateConfig:
+    """Small enough to be trained in two minutes on two cores."""
+    return GenerateConfig(
+        tokenizer=TokenizerConfig(size=2000),
+        model=ModelConfig(context=128, dim=192, layers=4, heads=4, key_heads=2, dropout=0.1),
+        train=GenerateTrainConfig(epochs=12, tokens=2048, learning_rate=2e-3, warmup=100),
+    )
+
+
+def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
+    """Train on Python's reference, score its validation part, write, draw one head."""
+    config, console = demo_config(), Console()
+    train(config, run, written)
+    console.print("\n[bold]On the validation part[/bold] (no topic of it was trained on)")
+    found = evaluate(run, lambda folder: config, None, checkpoint="best")
+    show_scores(found, console)
+    writer = load(run, config)
+    console.print(f"\n{_continued(writer, PROMPT)}\n", highlight=False, markup=False)
+    draw(writer.attended(f"{PROMPT} is the value of the", 1, 0), run / "head.png")
+    return found
+
+
+def use_line(run: Path) -> str:
+    """How to go on with a trained run."""
+    return f'regard generate {run} "{PROMPT}"'
+
+
+def drawn_line(run: Path) -> str:
+    """What the demo drew."""
+    return f"one head   {run / 'head.png'}"
+
+
+def _continued(writer: Writer, prompt: str) -> str:
+    return prompt + "".join(writer.write(prompt, Sampling(temperature=0.7, top_k=50, seed=0), tokens=120))
+
+
+def _teller(here: World) -> Callable[[str], None]:
+    return _say if here.first else lambda line: None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,110 @@
+"""From documents to one long stream of tokens, and windows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.data.documents import read_documents
+from regard.data.tokenizer import EOS, Tokenizer
+from regard.errors import UserError
+from regard.tasks.generate.config import DataConfig
+
+_SET_ASIDE = 0.1
+
+
+@dataclass(frozen=True)
+class Text:
+    """Training and validation documents."""
+
+    train: list[str]
+    valid: list[str]
+
+
+def read(config: DataConfig, tell: Callable[[str], None]) -> Text:
+    """The text that a configuration names. Raises UserError: it cannot be used."""
+    if config.train is None:
+        if config.valid is not None:
+            raise UserError("data.valid: needs --data.train, since the built-in text brings its own validation part")
+        return set_aside(reference(), lambda line: None)
+    train = read_documents(config.train, column=config.column)
+    if config.valid is not None:
+        return Text(train, read_documents(config.valid, column=config.column))
+    return set_aside(train, tell)
+
+
+def reference() -> list[str]:
+    """The language reference of Python, a document a topic, as Python itself carries it for ``help()``."""
+    from pydoc_data.topics import topics
+
+    return [topics[name] for name in sorted(topics)]
+
+
+def set_aside(documents: list[str], tell: Callable[[str], None]) -> Text:
+    """The last tenth for validation: of ten documents or more, else of the text of the last one.
+
+    Raises:
+        UserError: it is too short to be cut.
+    """
+    if len(documents) >= 10:
+        count = max(1, round(_SET_ASIDE * len(documents)))
+        tell(f"set aside the last {count:,} of {len(documents):,} documents for validation (or name --data.valid)")
+        return Text(documents[:-count], documents[-count:])
+    last = documents[-1]
+    cut = round((1 - _SET_ASIDE) * len(last))
+    if not 0 < cut < len(last):
+        raise UserError("data.train: too little text to set a part aside; name --data.valid")
+    tell(f"set aside the last {len(last) - cut:,} characters for validation (or name --data.valid)")
+    return Text([*documents[:-1], last[:cut]], [last[cut:]])
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Documents as one stream of tokens, each closed by the end sign.
+
+    Attributes:
+        tokens: int64 ``(n,)``.
+        documents: int64 ``(n,)``, the number of the document that each token is of; None: there is only one.
+        size: the bytes of the text in UTF-8.
+    """
+
+    tokens: np.ndarray
+    documents: np.ndarray | None
+    size: int
+
+    @classmethod
+    def of(cls, texts: Sequence[str], tokenizer: Tokenizer) -> Stream:
+        """The stream of ``texts``."""
+        rows = [[*row, EOS] for row in tokenizer.encode_batch(texts)]
+        numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows]) if len(rows) > 1 else None
+        tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+        return cls(tokens, numbers, sum(len(text.encode()) for text in texts))
+
+    def windows(self, starts: Sequence[int], length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Tokens, the token after each, and documents, each ``(len(starts), length)``; ``documents`` may be None."""
+        at = np.asarray(starts)[:, None] + np.arange(length)
+        parts = (self.tokens[at], self.tokens[at + 1], None if self.documents is None else self.documents[at])
+        tokens, wanted, documents = (None if part is None else torch.from_numpy(part).to(device) for part in parts)
+        assert tokens is not None
+        assert wanted is not None
+        return tokens, wanted, documents
+
+
+def batches(stream: Stream, *, context: int, tokens: int, seed: int, epoch: int) -> list[list[int]]:
+    """Where the windows of each batch begin: a pass over the stream, from another place each epoch, shuffled.
+
+    A document's first token has no past, and is predicted from the end sign before it, which is of another document:
+    the windows overlap by one token.
+    """
+    random = np.random.default_rng([seed, epoch])
+    room = len(stream.tokens) - 1 - context
+    if room < 0:
+        return []
+    first = int(random.integers(0, min(context, room + 1)))
+    starts = random.permutation(np.arange(first, room + 1, context))
+    rows = max(1, tokens // context)
+    return [starts[at : at + rows].tolist() for at in range(0, len(starts), rows)]

@@ -1,0 +1,74 @@
+"""Training and evaluating a language model."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from regard.data.tokenizer import Tokenizer
+from regard.errors import UserError
+from regard.models.language import LanguageModel
+from regard.tasks.generate.config import GenerateConfig
+from regard.tasks.generate.data import Stream, Text, batches
+from regard.tasks.generate.model import build
+
+_ROWS = 32
+"""Windows of one batch of validation."""
+
+
+class GenerateTask:
+    """What the training loop asks of text generation: see `regard.train.loop.Trainable`."""
+
+    def __init__(self, config: GenerateConfig, tokenizer: Tokenizer, text: Text):
+        torch.manual_seed(config.train.seed)
+        self.config, self.tokenizer = config, tokenizer
+        self.train, self.valid = Stream.of(text.train, tokenizer), Stream.of(text.valid, tokenizer)
+        context = config.model.context
+        for name, stream in (("train", self.train), ("valid", self.valid)):
+            if len(stream.tokens) <= context:
+                raise UserError(
+                    f"model.context: must be below the {len(stream.tokens):,} tokens of the {name} text, got {context}"
+                )
+        self.model: LanguageModel = build(config, tokenizer)
+
+    @classmethod
+    def of_run(cls, run: Path, config: GenerateConfig, text: Text) -> GenerateTask:
+        """The task of a run's folder, over ``text``. Raises UserError: its tokenizer cannot be read."""
+        return cls(config, Tokenizer.load(run / "tokenizer.json"), text)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """See `regard.train.loop.Trainable`; a row is where a window of the stream begins."""
+        settings = self.config.train
+        return batches(
+            self.train, context=self.config.model.context, tokens=settings.tokens, seed=settings.seed, epoch=epoch
+        )
+
+    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
+        """See `regard.train.loop.Trainable`."""
+        context = self.config.model.context
+        tokens, wanted, documents = self.train.windows(rows, context, self.model.output_bias.device)
+        return model(tokens, wanted, documents, self.config.train.label_smoothing), wanted.numel()
+
+    def evaluate(self) -> dict[str, float]:
+        """See `regard.train.loop.Trainable`."""
+        return scores(self.model, self.valid, self.config.model.context)
+
+
+def scores(model: LanguageModel, stream: Stream, context: int) -> dict[str, float]:
+    """``loss`` in nats a token, ``bits_per_byte`` of the text: each token once, in windows side by side.
+
+    The first token of the stream has nothing before it, and is not scored; a window begins without a past.
+    """
+    total, count = 0.0, len(stream.tokens) - 1
+    device = model.output_bias.device
+    starts = list(range(0, count - context + 1, context))
+    with torch.no_grad():
+        for at in range(0, len(starts), _ROWS):
+            total += float(model(*stream.windows(starts[at : at + _ROWS], context, device)))
+        rest = len(starts) * context
+        if rest < count:
+            total += float(model(*stream.windows([rest], count - rest, device)))
+    return {"loss": total / count, "bits_per_byte": total / math.log(2) / stream.size}

@@ -1,0 +1,121 @@
+"""Running text from files, and the stream of tokens made of it."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from regard.data.documents import read_documents
+from regard.data.tokenizer import EOS, Tokenizer
+from regard.errors import UserError
+from regard.tasks.generate.data import Stream, batches, reference, set_aside
+
+
+def test_one_text_file_is_one_document(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\ntwo\n")
+    assert read_documents(str(tmp_path / "a.txt")) == ["one\ntwo"]
+    with gzip.open(tmp_path / "b.txt.gz", "wt") as file:
+        file.write("three")
+    assert read_documents(str(tmp_path / "b.txt.gz")) == ["three"]
+
+
+def test_a_folder_is_all_its_texts_by_name(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.md").write_text("second")
+    (tmp_path / "a.txt").write_text("first")
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    (tmp_path / "z.jsonl").write_text('{"text": "third"}\n{"text": " "}\n{"text": "fourth"}\n')
+    assert read_documents(str(tmp_path)) == ["first", "second", "third", "fourth"]
+
+
+def test_records_of_parquet_and_json(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"story": ["one", "two"]}), tmp_path / "a.parquet")
+    assert read_documents(str(tmp_path / "a.parquet"), column="story") == ["one", "two"]
+
+
+def test_extracts_of_a_wikipedia_dump(tmp_path: Path) -> None:
+    folder = tmp_path / "AA"
+    folder.mkdir()
+    (folder / "wiki_00").write_text(
+        '<doc id="1" title="Cat">\nCat\n\nA cat is.\n</doc>\n<doc id="2" title="Dog">\nDog\n</doc>\n'
+    )
+    (folder / "wiki_01").write_text(json.dumps({"id": "3", "title": "Owl", "text": "Owls fly."}) + "\n")
+    assert read_documents(str(tmp_path)) == ["Cat\n\nA cat is.", "Dog", "Owls fly."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.txt", b"caf\xe9\n", "line 1 is not UTF-8"),
+        ("a.jsonl", b'{"body": "x"}\n', r"record 1 has no text in 'text'; it has body \(--data.column\)"),
+        ("a.jsonl", b"nonsense\n", "record 1: not JSON"),
+        ("a.pdf", b"%PDF", "unknown ending .pdf"),
+        ("a.txt", b" \n", "no text in it"),
+        ("a.txt", b"", "the file is empty"),
+    ],
+)
+def test_what_cannot_be_used_is_told(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=told):
+        read_documents(str(tmp_path / name))
+
+
+def test_missing_files_and_empty_folders(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_documents(str(tmp_path / "a.txt"))
+    with pytest.raises(UserError, match="no text file in it"):
+        read_documents(str(tmp_path))
+
+
+def test_a_tenth_is_set_aside() -> None:
+    text = set_aside([str(i) for i in range(40)], lambda line: None)
+    assert (len(text.train), text.valid) == (36, ["36", "37", "38", "39"])
+    text = set_aside(["first", "0123456789"], lambda line: None)
+    assert (text.train, text.valid) == (["first", "012345678"], ["9"])
+    with pytest.raises(UserError, match="too little text"):
+        set_aside(["x"], lambda line: None)
+
+
+def test_the_built_in_text_is_english() -> None:
+    texts = reference()
+    assert len(texts) > 50
+    assert sum(map(len, texts)) > 300_000
+    assert any("expression" in text for text in texts)
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    texts = ["abcab" * 9, "cab" * 11, "b"]
+    return Stream.of(texts, Tokenizer.train(texts, kind="char"))
+
+
+def test_a_stream_closes_each_document(stream: Stream) -> None:
+    assert np.flatnonzero(stream.tokens == EOS).tolist() == [45, 79, 81]
+    assert stream.documents is not None
+    assert np.bincount(stream.documents).tolist() == [46, 34, 2]
+    assert stream.size == 79
+    tokens, wanted, documents = stream.windows([40, 44], 6, torch.device("cpu"))
+    assert torch.equal(tokens[:, 1:], wanted[:, :-1])
+    assert documents is not None
+    assert documents.tolist() == [[0] * 6, [0, 0, 1, 1, 1, 1]]
+
+
+def test_an_epoch_is_every_window_once_and_another_each_time(stream: Stream) -> None:
+    orders = [batches(stream, context=7, tokens=21, seed=3, epoch=epoch) for epoch in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    for order in orders:
+        starts = sorted(start for batch in order for start in batch)
+        assert all(b - a == 7 for a, b in itertools.pairwise(starts))
+        assert starts[0] < 7
+        assert 82 - 1 - 7 >= starts[-1] > 82 - 1 - 14
+        assert {len(batch) for batch in order[:-1]} == {3}

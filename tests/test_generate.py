@@ -1,0 +1,184 @@
+"""`regard train generate` and what one does with its runs, as a new user meets them."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import Told
+from regard.cli.config import read
+from regard.cli.main import main
+from regard.tasks.generate.commands import demo_config
+from regard.tasks.generate.config import GenerateConfig
+from regard.tasks.generate.model import Sampling, load
+from regard.train.log import Log
+
+TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
+SMALL = [
+    "--tokenizer.kind", "char", "--model.context", 24, "--model.dim", 32, "--model.layers", 2, "--model.heads", 2,
+    "--train.tokens", 240, "--train.learning-rate", 0.01, "--train.warmup", 5,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "fox.txt"
+    path.write_text(TEXT)
+    return path
+
+
+def _train(folder: Path, text: Path, *settings: object) -> Path:
+    with pytest.raises(SystemExit) as end, redirect_stdout(io.StringIO()):
+        main([str(a) for a in ("train", "generate", folder, "--data.train", text, *SMALL, *settings)])
+    assert not end.value.code
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _train(tmp_path_factory.mktemp("runs") / "fox", text, "--model.dropout", 0, "--train.epochs", 20)
+
+
+def test_it_learnt_and_goes_on(run: Path, regard: Callable[..., Told]) -> None:
+    assert regard("generate", run, "the quick", "--temperature", 0, "--tokens", 35).out == TEXT[:44] + "\n"
+    first, second = (regard("generate", run, "the lazy", "--seed", 5).out for _ in range(2))
+    assert first == second
+    assert first.startswith("the lazy dog.")
+
+
+def test_a_stop_text_ends_the_writing(run: Path, regard: Callable[..., Told]) -> None:
+    options = ["--temperature", 0, "--stop", "jumps", "--stop", "over the"]
+    assert regard("generate", run, "the quick", *options).out == "the quick brown fox \n"
+
+
+def test_a_text_longer_than_the_context(text: Path, run: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+    whole = regard("generate", run, TEXT[:44], "--temperature", 0, "--tokens", 90).out
+    assert whole == TEXT[:134] + "\n"
+    learned = _train(
+        tmp_path / "learned", text, "--model.dropout", 0, "--train.epochs", 20, "--model.positions", "learned"
+    )
+    assert regard("generate", learned, TEXT[:44], "--temperature", 0, "--tokens", 90).out == TEXT[:134] + "\n"
+
+
+def test_scores(run: Path, text: Path, regard: Callable[..., Told]) -> None:
+    scores = json.loads(regard("eval", run, "--json").out)
+    assert scores["loss"]["score"] < 0.5
+    assert scores["perplexity"]["score"] == pytest.approx(2.718281828 ** scores["loss"]["score"])
+    given = json.loads(regard("eval", run, "--data", text, "--json").out)
+    tokens = len(TEXT)  # the line's end at the end of the file is none of the text; the end sign is a token
+    assert given["bits_per_byte"]["score"] == pytest.approx(
+        given["loss"]["score"] * (tokens - 1) / 0.6931471805599453 / (tokens - 1), rel=1e-6
+    )
+    assert "bits_per_byte" in regard("eval", run).out
+
+
+def test_looking(run: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+    told = regard(
+        "look", run, "the fox", "--layer", 0, "--head", 1, "--out", tmp_path / "h.png", "--html", tmp_path / "h.html"
+    )
+    assert told.status == 0
+    assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
+    assert "<html" in (tmp_path / "h.html").read_text()
+
+
+def test_a_run_is_kept_and_reported(run: Path) -> None:
+    assert read(run / "config.yaml", GenerateConfig).model.dim == 32
+    report = (run / "report.md").read_text()
+    assert "bits_per_byte" in report
+    assert "> the quick brown" in report or "> " in report
+
+
+@pytest.mark.parametrize("options", [["--model.kind", "lstm"], ["--model.kind", "lstm", "--model.no-attention"]])
+def test_the_recurrent_model(options: list[str], text: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+    folder = _train(tmp_path / "lstm", text, "--model.dropout", 0, "--train.epochs", 12, *options)
+    assert (
+        regard("generate", folder, "the quick", "--temperature", 0, "--tokens", 20).out
+        == "the quick brown fox jumps ove\n"
+    )
+    told = regard("look", folder, "the fox", "--out", tmp_path / "h.png")
+    assert ("no attention to look at" in told.err) == (len(options) == 3)
+
+
+def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+    class Impatient(Log):
+        def step(self, step: int, *arguments: object, **figures: object) -> None:
+            if step == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    settings = ["--train.epochs", 3, "--train.save-every", 4]
+    whole, cut = _train(tmp_path / "whole", text, *settings), tmp_path / "cut"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("regard.tasks.generate.commands.Log", Impatient)
+        told = regard("train", "generate", cut, "--data.train", text, *SMALL, *settings)
+    assert (told.status, "stopped after step 7" in told.err) == (130, True)
+    assert f"regard train generate {cut} --resume" in told.err
+    assert regard("train", "generate", cut, "--resume").status == 0
+    for name in ("model", "optimizer"):
+        one, other = (_weights(folder, name) for folder in (whole, cut))
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def _weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    pointed = json.loads((folder / "last.json").read_text())["checkpoint"]
+    return load_file(folder / "checkpoints" / pointed / f"{name}.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["generate", "{run}", "x", "--tokens", 0], "--tokens: must be at least 1, got 0"),
+        (["generate", "{run}", "x", "--temperature", -1], "--temperature: must be at least 0, got -1"),
+        (["generate", "{run}", "x", "--top-p", 0], "--top-p: must be above 0 and at most 1, got 0"),
+        (["generate", "{run}", "x", "--top-k", 0], "--top-k: must be at least 1, got 0"),
+        (["generate", "{run}", "x", "--penalty", 0], "--penalty: must be above 0, got 0"),
+        (["generate", "{run}", "x", "--stop", ""], "--stop: got an empty text"),
+        (["translate", "{run}", "x"], "is a run of the task 'generate', not of 'translate'"),
+        (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'generate'"),
+        (["look", "{run}", "the", "--target", "x"], "--target: has no meaning for a run of the task 'generate'"),
+        (["look", "{run}", "the", "--layer", 2], "--layer: this model has layers 0 to 1, got 2"),
+        (["look", "{run}", "the", "--head", 2], "--head: this model has heads 0 to 1, got 2"),
+        (["look", "{run}", "the fox " * 9], "expected 1 to 24 tokens (model.context), got 72"),
+        (["train", "generate", "--model.dim", 33, "--model.heads", 2], "model.dim: must be an even multiple"),
+        (["train", "generate", "--model.key-heads", 3], "model.key_heads: must divide model.heads, 4, got 3"),
+        (["train", "generate", "--train.tokens", 100], "train.tokens: must be at least model.context, 256, got 100"),
+        (["train", "generate", "--tokenizer.size", 100], "tokenizer.size: must be at least 300"),
+        (["train", "generate", "--model.dropout", 1], "model.dropout: must be at least 0 and below 1, got 1"),
+        (["train", "generate", "--model.layers", 0], "model.layers: must be above 0, got 0"),
+        (["train", "generate", "{new}", "--data.valid", "x.txt"], "data.valid: needs --data.train"),
+        (["train", "generate", "{new}", "--data.train", "nowhere.txt"], "nowhere.txt: no such file"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_in_a_line(
+    arguments: list[object], told: str, run: Path, tmp_path: Path, regard: Callable[..., Told]
+) -> None:
+    names = {"run": run, "new": tmp_path / "new"}
+    found = regard(*(str(argument).format(**names) for argument in arguments))
+    assert found.status == 2
+    assert told in found.err
+    assert found.err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_penalties_and_filters(run: Path) -> None:
+    writer = load(run, read(run / "config.yaml", GenerateConfig))
+    shy = "".join(writer.write("the quick", Sampling(temperature=0, penalty=50.0), tokens=15))
+    assert len(set(shy)) > len(set("".join(writer.write("the quick", Sampling(temperature=0), tokens=15)))) or len(
+        set(shy)
+    ) == len(shy)
+    narrow = [
+        "".join(writer.write("the quick", Sampling(temperature=5.0, top_k=1, seed=seed), tokens=15)) for seed in (1, 2)
+    ]
+    assert narrow[0] == narrow[1]
+
+
+def test_the_demo_is_a_valid_configuration() -> None:
+    assert demo_config().problem() is None
