@@ -50,7 +50,7 @@ def run(
     folder: Path, *, resume: bool = False, dropout: float = 0.1, kind: str = "gru", **settings: object
 ) -> tuple[Progress, Reverse]:
     """Train in ``folder``."""
-    config = TrainConfig(**{"epochs": 3, "tokens": 64, "warmup": 5, "save_every": 3, **settings})  # type: ignore[arg-type]
+    config = TrainConfig(**{"epochs": 3, "warmup": 5, "save_every": 3, **settings})  # type: ignore[arg-type]
     task = Reverse(dropout=dropout, kind=kind)
     with world() as here:
         log = Log(folder, shown=here.first)

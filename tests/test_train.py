@@ -273,6 +273,11 @@ def test_a_budget_of_minutes_ends_training(tmp_path: Path) -> None:
     assert rates[-1] < 0.1 * rates[0]
 
 
+def test_a_number_of_steps_ends_training(tmp_path: Path) -> None:
+    progress = _fit(tmp_path / "run", Given([[1], [2], [3]], [1.0] * 9), epochs=9, steps=7)
+    assert (progress.step, progress.epoch, progress.index, progress.finished) == (7, 2, 1, True)
+
+
 def test_schedule() -> None:
     assert rate(0, 0.0, highest=1.0, warmup=4) == 0.25
     assert rate(3, 0.0, highest=1.0, warmup=4) == 1.0

@@ -13,6 +13,7 @@ from regard import __version__
 from regard.cli.config import read, sections
 from regard.errors import UserError
 from regard.tasks.generate.config import GenerateConfig
+from regard.tasks.image.config import ImageConfig
 from regard.tasks.translate.config import TranslateConfig
 
 app = App(
@@ -30,7 +31,7 @@ app.command(demo_app)
 
 Checkpoint = Literal["best", "last"]
 
-KINDS: dict[str, Any] = {"translate": TranslateConfig, "generate": GenerateConfig}
+KINDS: dict[str, Any] = {"translate": TranslateConfig, "generate": GenerateConfig, "image": ImageConfig}
 """Task → its configuration."""
 for _kind in KINDS.values():
     sections(_kind)

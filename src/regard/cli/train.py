@@ -99,6 +99,7 @@ def add_demo(task: str, folder: str, summary: str, now_you: str) -> None:
 
 add_training("translate", "Train a translator with attention on parallel text")
 add_training("generate", "Train a language model on running text")
+add_training("image", "Train a classifier of pictures, with or without attention")
 add_demo(
     "translate",
     "runs/demo",
@@ -110,4 +111,10 @@ add_demo(
     "runs/demo-generate",
     "Train a language model on Python's own reference, write a text, and look at one head.",
     'regard generate {run} "A class definition"',
+)
+add_demo(
+    "image",
+    "runs/demo-image",
+    "Train a small network with attention on handwritten digits, and see where it looked.",
+    "regard classify {run} {run}/digit.png --look where.png",
 )

@@ -100,6 +100,37 @@ def generate(
     print()
 
 
+@app.command
+def classify(
+    run: Path,
+    pictures: Annotated[tuple[Path, ...], Parameter(negative=())],
+    /,
+    *,
+    top: int = 3,
+    checkpoint: Checkpoint = "best",
+    look: Path | None = None,
+) -> None:
+    """Name what is in each picture, with probabilities.
+
+    Args:
+        run: Folder of a trained classifier.
+        pictures: Picture files, of any size; grey ones and ones with alpha too.
+        top: How many classes to tell of each.
+        checkpoint: Which checkpoint to use.
+        look: Also draw where the model looked at the (one) picture: a .png or .svg file.
+    """
+    at_least("top", top, 1)
+    if look is not None and len(pictures) != 1:
+        raise UserError(f"--look: draws one picture, got {len(pictures)}")
+    task = commands("image")
+    for found in task.classify(run, settings_of("image"), pictures, checkpoint=checkpoint):
+        told = "\t".join(f"{name} {chance:.4f}" for name, chance in found.classes[:top])
+        print(f"{found.path}\t{told}", flush=True)
+        if look is not None:
+            task.draw(found, look)
+            print(f"drawn in {look}", file=sys.stderr)
+
+
 @app.command(name="eval")
 def evaluate(
     run: Path,
@@ -115,7 +146,7 @@ def evaluate(
     json: bool = False,
 ) -> None:
     """Score a run: a translator by sacreBLEU and chrF with signatures, exact match and loss, a language model by
-    perplexity and bits per byte.
+    perplexity and bits per byte, a classifier by accuracy.
 
     Args:
         run: Folder of a trained run.
@@ -159,12 +190,12 @@ def look(
     head: int | None = None,
     checkpoint: Checkpoint = "best",
 ) -> None:
-    """Show what each word of a translation attended to, or each token of a text in a language model: in the terminal,
-    and as a picture or a page.
+    """Show what each word of a translation attended to, or each token of a text in a language model, or where a
+    classifier looked: in the terminal, and as a picture or a page.
 
     Args:
         run: Folder of a trained run.
-        text: The source text, or the text that a language model reads.
+        text: The source text, the text that a language model reads, or a classifier's picture file.
         target: Of a translator: a translation to look at instead of the model's own.
         out: Picture to draw, .png or .svg; alignment.png unless given here or as a page.
         html: Page to write, self-contained, to point at.

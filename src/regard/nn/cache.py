@@ -17,12 +17,12 @@ class Step:
     Attributes:
         key: ``(B, Hk, n, E)``: the keys kept, the new ones last.
         value: ``(B, Hk, n, Ev)``.
-        mask: who of the new queries sees which of them.
+        mask: who of the new queries sees which of them; None: a single one sees all.
     """
 
     key: Tensor
     value: Tensor
-    mask: Mask
+    mask: Mask | None
 
 
 class KVCache:
@@ -92,7 +92,9 @@ class KVCache:
         self._value[:, :, self._end : end].copy_(value.detach())
         self._end, self._seen = end, self._seen + steps
         kept = slice(self._first, end)
-        mask = Causal() if self.window is None else Window(self.window - 1, 0)
+        mask: Mask | None = Causal() if self.window is None else Window(self.window - 1, 0)
+        if steps == 1 and (self.window is None or len(self) <= self.window):
+            mask = None
         return Step(self._key[:, :, kept], self._value[:, :, kept], mask)
 
     def select(self, rows: Tensor) -> KVCache:

@@ -101,6 +101,7 @@ class Rotary(nn.Module):
         if self.turned > width:
             raise ValueError(f"turned: must be at most width, {width}, got {turned}")
         self.scaling = scaling
+        self._kept: tuple[object, tuple[Tensor, Tensor]] | None = None
 
     def forward(self, x: Tensor, start: int = 0, *, positions: Tensor | None = None) -> Tensor:
         """Turn queries or keys.
@@ -118,15 +119,17 @@ class Rotary(nn.Module):
         """
         if x.shape[-1] != self.width:
             raise ValueError(f"x: expected width {self.width}, got shape {tuple(x.shape)}")
+        precise = torch.promote_types(x.dtype, torch.float32)
         if positions is None:
-            positions = torch.arange(start, start + x.shape[-2], device=x.device)
-        if positions.shape[-1] != x.shape[-2] or positions.dim() not in (1, 2):
+            cos, sin = self._from(start, x.shape[-2], precise, x.device)
+        elif positions.shape[-1] != x.shape[-2] or positions.dim() not in (1, 2):
             raise ValueError(
                 f"positions: expected ({x.shape[-2]},) or (B, {x.shape[-2]}), got {tuple(positions.shape)}"
             )
-        cos, sin = self._angles(positions, torch.promote_types(x.dtype, torch.float32))
-        if positions.dim() == 2:
-            cos, sin = cos[:, None], sin[:, None]
+        else:
+            cos, sin = self._angles(positions, precise)
+            if positions.dim() == 2:
+                cos, sin = cos[:, None], sin[:, None]
         head, rest = x[..., : self.turned].to(cos.dtype), x[..., self.turned :]
         if self.interleaved:
             one, two = head.unflatten(-1, (-1, 2)).unbind(-1)
@@ -134,7 +137,19 @@ class Rotary(nn.Module):
         else:
             one, two = head.chunk(2, -1)
             turned = torch.cat([one * cos - two * sin, two * cos + one * sin], -1)
-        return torch.cat([turned.to(x.dtype), rest], -1)
+        turned = turned.to(x.dtype)
+        return turned if self.turned == self.width else torch.cat([turned, rest], -1)
+
+    def _from(self, start: int, length: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of the positions from ``start`` on. The last are kept: queries and keys of all layers that
+        share the module ask for the same, and a step of decoding would take longer to make them than to attend."""
+        asked = (start, length, dtype, device, torch.is_inference_mode_enabled())
+        if self._kept is None or self._kept[0] != asked or torch.compiler.is_compiling():
+            found = self._angles(torch.arange(start, start + length, device=device), dtype)
+            if torch.compiler.is_compiling() or type(found[0]) is not Tensor:
+                return found  # of a graph, or of one that is being made
+            self._kept = asked, found
+        return self._kept[1]
 
     def _angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosines and sines, each ``(…, turned / 2)``."""

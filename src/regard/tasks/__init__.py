@@ -5,7 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-TASKS = {"translate": "regard.tasks.translate.commands", "generate": "regard.tasks.generate.commands"}
+TASKS = {
+    "translate": "regard.tasks.translate.commands",
+    "generate": "regard.tasks.generate.commands",
+    "image": "regard.tasks.image.commands",
+}
 """Task → the module with its commands: ``train``, ``resume``, ``evaluate``, ``look``, ``demo`` and its own."""
 
 

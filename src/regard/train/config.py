@@ -12,11 +12,11 @@ class TrainConfig:
 
     epochs: int = 20
     """Passes over the training data; the learning rate falls over them."""
+    steps: int | None = None
+    """Stop after so many steps, if the epochs are not over before; the learning rate falls over them."""
     minutes: float | None = None
     """Stop after so many minutes, validations included, if the epochs are not over before; the learning rate falls by
     the clock then, so that two runs are no longer equal to the bit."""
-    tokens: int = 4096
-    """Tokens of one batch, padding included, over all processes."""
     learning_rate: float = 2e-3
     """Highest learning rate, reached after the warm-up."""
     schedule: Literal["cosine", "linear", "constant", "inverse-sqrt"] = "cosine"
@@ -56,11 +56,11 @@ class TrainConfig:
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""
         positive = (
-            "epochs", "minutes", "tokens", "learning_rate", "accumulate", "clip", "save_every", "evaluate_every",
-            "patience",
+            "epochs", "steps", "minutes", "tokens", "batch", "learning_rate", "accumulate", "clip", "save_every",
+            "evaluate_every", "patience",
         )  # fmt: skip
         for name in positive:
-            value = getattr(self, name)
+            value = getattr(self, name, None)  # each task has its own measure of a batch
             if value is not None and not value > 0:
                 return f"train.{name}: must be above 0, got {value}"
         for name in ("warmup", "weight_decay", "seed", "average"):

@@ -138,9 +138,13 @@ class _Run:
         return self.at
 
     def _progress(self, batches: int) -> float:
-        """The share of the training that lies behind, by epochs, or by the clock where that is further."""
-        by_epochs = (self.at.epoch + self.at.index / batches) / self.config.epochs
-        return max(by_epochs, self.at.spent / (60 * self.config.minutes)) if self.config.minutes else by_epochs
+        """The share of the training that lies behind, by epochs, steps or the clock, whichever is furthest."""
+        return max(self._budget(), (self.at.epoch + self.at.index / batches) / self.config.epochs)
+
+    def _budget(self) -> float:
+        """The share of the steps or minutes that is spent; 0 where neither is set."""
+        steps, minutes = self.config.steps, self.config.minutes
+        return max(self.at.step / steps if steps else 0.0, self.at.spent / (60 * minutes) if minutes else 0.0)
 
     def _train_step(self, batches: list[list[int]]) -> None:
         began, config, world = time.perf_counter(), self.config, self.world
@@ -195,9 +199,9 @@ class _Run:
         return total, tokens
 
     def _evaluation_due(self, batches: int) -> bool:
-        every, over = self.config.evaluate_every, self.at.index >= batches
-        last = (self.at.epoch + 1 == self.config.epochs and over) or self._progress(batches) >= 1
-        return last or (over if every is None else self.at.step % every == 0)
+        every = self.config.evaluate_every
+        due = self.at.index >= batches if every is None else self.at.step % every == 0
+        return due or self._progress(batches) >= 1
 
     def _evaluate(self) -> None:
         began = time.perf_counter()
@@ -206,7 +210,7 @@ class _Run:
         self.at.spent += float(self.world.sum(time.perf_counter() - began if self.world.first else 0.0)[0])
         self.at.waited = 0 if better else self.at.waited + 1
         waited = self.config.patience is not None and self.at.waited >= self.config.patience
-        self.at.finished = waited or (self.config.minutes is not None and self.at.spent >= 60 * self.config.minutes)
+        self.at.finished = waited or self._budget() >= 1
         self.at.figures = figures
         self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, stopped=waited)
         if self.config.average > 1:

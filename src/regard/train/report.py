@@ -14,7 +14,7 @@ import torch
 from regard import __version__
 from regard.train.loop import Progress
 
-_SMOOTH = 0.9
+_SMOOTH = 0.7
 
 
 def write(run: Path, task: str, progress: Progress, *, parameters: int, unit: str, samples: Sequence[str]) -> Path:

@@ -131,7 +131,7 @@ def show_scores(found: dict[str, tuple[float, str]], console: Console) -> None:
 
 
 def demo_config() -> GenerateConfig:
-    """Small enough to be trained in two minutes on two cores."""
+    """Small enough to be trained in a few minutes on two cores."""
     return GenerateConfig(
         tokenizer=TokenizerConfig(size=2000),
         model=ModelConfig(context=128, dim=192, layers=4, heads=4, key_heads=2, dropout=0.1),
@@ -154,7 +154,7 @@ def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
 
 def use_line(run: Path) -> str:
     """How to go on with a trained run."""
-    return f'regard generate {run} "{PROMPT}"'
+    return f'regard generate {run} "how your text begins"'
 
 
 def drawn_line(run: Path) -> str:

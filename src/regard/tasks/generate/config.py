@@ -66,6 +66,8 @@ class GenerateTrainConfig(TrainConfig):
 
     epochs: int = 10
     """Passes over the training data; the learning rate falls over them."""
+    tokens: int = 4096
+    """Tokens of one batch, over all processes."""
     learning_rate: float = 1e-3
     """Highest learning rate, reached after the warm-up."""
     weight_decay: float = 0.1

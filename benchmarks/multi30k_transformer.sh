@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Multi30k, the Transformer: thirty minutes of training for a pair of languages, then scores.
+#   benchmarks/multi30k_transformer.sh FOLDER_WITH_MULTI30K [SOURCE] [TARGET] [RUNS_FOLDER]
+# The folder holds train, val, test_2016_flickr and test_2017_flickr of each language, as .gz; en and fr unless named.
+set -euo pipefail
+data=$1 from=${2:-en} to=${3:-fr} runs=${4:-runs/multi30k}
+run="$runs/transformer-$from-$to"
+regard train translate "$run" --config "$(dirname "$0")/multi30k_transformer.yaml" \
+  --data.train "$data/train.$from.gz,$data/train.$to.gz" --data.valid "$data/val.$from.gz,$data/val.$to.gz"
+for test in test_2016_flickr test_2017_flickr; do
+  echo "$from to $to, $test"
+  regard eval "$run" --data "$data/$test.$from.gz,$data/$test.$to.gz" --beam 5
+done

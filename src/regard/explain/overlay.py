@@ -1,0 +1,41 @@
+"""Where a model looked, laid over the picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from regard.errors import UserError, require
+from regard.explain.files import write_whole
+
+
+def save_overlay(picture: np.ndarray, places: np.ndarray, path: Path, *, title: str) -> None:
+    """Draw the picture, and beside it the same with the places that counted more shown warmer.
+
+    Args:
+        picture: uint8 ``(3, H, W)``.
+        places: ``(h, w)``, how much each part of it counted; drawn from its smallest to its largest number.
+        path: a ``.png`` or ``.svg`` file.
+        title: a line above.
+
+    Raises:
+        UserError: another ending, the file cannot be written, or matplotlib is not installed.
+    """
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"{path}: pictures end in .png or .svg")
+    require("matplotlib", "plot", "drawing a picture")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 3.9), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    shown = picture.transpose(1, 2, 0)
+    extent = (0, shown.shape[1], shown.shape[0], 0)
+    left.imshow(shown, extent=extent)
+    right.imshow(shown.mean(2), extent=extent, cmap="gray", vmin=0, vmax=255)
+    drawn = right.imshow(places, extent=extent, cmap="inferno", alpha=0.6, interpolation="bilinear")
+    figure.colorbar(drawn, ax=right, fraction=0.046).ax.tick_params(labelsize=7)
+    for axes in (left, right):
+        axes.set_axis_off()
+    figure.suptitle(title, fontsize=11, parse_math=False)
+    write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))

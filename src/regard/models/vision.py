@@ -1,0 +1,157 @@
+"""Models of pictures: a small residual network, with and without attention, and a compact Transformer."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.attend import Dot, Look
+from regard.models.layers import TransformerLayer
+from regard.nn import CBAM, AttentionPooling, FeedForward, MultiHeadAttention, SelfAttention2d, SqueezeExcitation
+from regard.nn.looked import attend
+
+AttentionKind = Literal["none", "se", "cbam", "self", "query"]
+
+
+class Seen(NamedTuple):
+    """Logits ``(B, classes)``, and how much each place counted, ``(B, h, w)``; None: nothing of the kind."""
+
+    logits: Tensor
+    places: Tensor | None
+
+
+class _Block(nn.Module):
+    """Two convolutions around a residual path (He et al. 2016, arXiv:1512.03385), a gate before they join."""
+
+    def __init__(self, inner: int, outer: int, stride: int, attention: AttentionKind):
+        super().__init__()
+        self.first = nn.Conv2d(inner, outer, 3, stride, 1, bias=False)
+        self.second = nn.Conv2d(outer, outer, 3, 1, 1, bias=False)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(outer) for _ in range(2))
+        self.path = nn.Sequential()
+        if stride != 1 or inner != outer:
+            self.path = nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
+        gates = {"se": SqueezeExcitation, "cbam": CBAM}
+        self.gate = gates[attention](outer, reduction=8) if attention in gates else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``(B, C, H, W)`` to the next, and what the gate let through of each place."""
+        y, places = self.norms[1](self.second(F.relu(self.norms[0](self.first(x))))), None
+        if self.gate is not None:
+            y, (_, places) = self.gate(y)
+        return F.relu(y + self.path(x)), places
+
+
+class ResNet(nn.Module):
+    """Three stages of residual blocks, each half as large as the one before and twice as wide.
+
+    Args:
+        classes: how many.
+        width: channels of the first stage.
+        blocks: of each stage.
+        attention: ``"se"`` and ``"cbam"``: a gate in every block; ``"self"``: the places of the last stage attend to
+            each other; ``"query"``: a query made of the mean of the last features attends over their places, as a
+            decoder attends over an encoder's memory; ``"none"``.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+
+    def __init__(self, classes: int, *, width: int = 32, blocks: int = 2, attention: AttentionKind = "none"):
+        super().__init__()
+        if min(classes, width, blocks) < 1:
+            raise ValueError(f"classes, width and blocks must be positive, got {classes}, {width}, {blocks}")
+        widths = [width, 2 * width, 4 * width]
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        sizes = [
+            (widths[max(0, s - (b == 0))], widths[s], 2 if s and b == 0 else 1) for s in range(3) for b in range(blocks)
+        ]
+        self.blocks = nn.ModuleList(_Block(*size, attention) for size in sizes)
+        self.among = SelfAttention2d(widths[-1], heads=4, key_channels=widths[-1] // 2) if attention == "self" else None
+        self.query = nn.Linear(widths[-1], widths[-1]) if attention == "query" else None
+        self.output = nn.Linear(widths[-1] * (2 if attention == "query" else 1), classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of pictures ``(B, 3, H, W)``."""
+        return self.look(x, None).logits
+
+    def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
+        """The same, and how much each place counted; ``look`` None: not asked."""
+        x, places = self.stem(x), None
+        for block in self.blocks:
+            x, places = block(x)
+        if self.among is not None:
+            x, view = self.among(x, look=look)
+            # How much each place was attended to, by all places and heads.
+            places = None if view is None else view.rows.mean((1, 2)).unflatten(-1, x.shape[2:])
+        features = x.mean((2, 3))
+        if self.query is not None:
+            memory = x.flatten(2).transpose(1, 2)
+            found, view = attend(self.query(features)[:, None], memory, memory, Dot(), None, look)
+            places = None if view is None else view.rows[:, 0, 0].unflatten(-1, x.shape[2:])
+            features = torch.cat([features, found[:, 0].to(features.dtype)], -1)
+        return Seen(self.output(features), places)
+
+
+class ViT(nn.Module):
+    """A compact Transformer for small pictures: convolutions make the patches, attention pools them.
+
+    Dosovitskiy et al. 2021 (arXiv:2010.11929) for the Transformer; Hassani et al. 2021 (arXiv:2104.05704) for the
+    convolutions in front and the pooling behind, without which few pictures are too few.
+
+    Args:
+        classes: how many.
+        size: of the sides of a picture, in pixels; a multiple of 4.
+        width: of the features; a multiple of ``heads``.
+        layers: how many.
+        heads: of each attention.
+        dropout: on what each part adds, and on attention weights.
+
+    Raises:
+        ValueError: the sizes do not fit each other.
+    """
+
+    def __init__(
+        self, classes: int, *, size: int = 32, width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1
+    ):
+        super().__init__()
+        if min(classes, layers) < 1 or size < 4 or size % 4:
+            raise ValueError(
+                f"classes, layers, size: must be positive, size a multiple of 4; got {classes}, {layers}, {size}"
+            )
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width // 2, 3, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+            nn.Conv2d(width // 2, width, 3, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+        )  # fmt: skip
+        self.position = nn.Parameter(torch.randn(1, (size // 4) ** 2, width) * 0.02)
+
+        def layer() -> TransformerLayer:
+            attention = MultiHeadAttention(width, heads, dropout=dropout)
+            feed = FeedForward(width, 2 * width, dropout=dropout, activation="gelu")
+            return TransformerLayer(attention, feed, lambda: nn.LayerNorm(width), dropout=dropout)
+
+        self.layers = nn.ModuleList(layer() for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.pool = AttentionPooling(width)
+        self.output = nn.Linear(width, classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` of pictures ``(B, 3, size, size)``."""
+        return self.look(x, None).logits
+
+    def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
+        """The same, and how much each place counted; ``look`` None: not asked."""
+        patches = self.stem(x)
+        y = self.dropout(patches.flatten(2).transpose(1, 2) + self.position)
+        for layer in self.layers:
+            y, _ = layer(y)
+        pooled, view = self.pool(self.norm(y), look=look)
+        places = None if view is None else view.rows[:, 0, 0].unflatten(-1, patches.shape[2:])
+        return Seen(self.output(pooled[:, 0]), places)
+
+
+Classifier = ResNet | ViT

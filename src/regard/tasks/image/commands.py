@@ -1,0 +1,197 @@
+"""What the command line does for image classification."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from regard.data.pictures import Pictures, read_pictures
+from regard.errors import UserError
+from regard.explain.overlay import save_overlay
+from regard.tasks.image import data
+from regard.tasks.image.config import AugmentConfig, DataConfig, ImageConfig, ImageTrainConfig, ModelConfig
+from regard.tasks.image.data import Scale
+from regard.tasks.image.model import Classified, load, save_classes
+from regard.tasks.image.task import ImageTask, scores
+from regard.train import report
+from regard.train import run as runs
+from regard.train.distributed import World, world
+from regard.train.log import Log
+from regard.train.loop import Progress, fit
+
+TASK = "image"
+EVALUATE_OPTIONS = frozenset[str]()
+LOOK_OPTIONS = frozenset[str]()
+"""Which of the command line's options `evaluate` and `look` have a meaning for."""
+
+_CONFUSED = 5
+"""How many pairs of classes that are taken for each other are told."""
+
+Settings = Callable[[Path], ImageConfig]
+"""Reads the configuration of a run's folder."""
+
+
+def train(config: ImageConfig, run: Path, written: str) -> Progress:
+    """Train in a new folder; ``written`` is the configuration as it is saved there."""
+    with world() as here:
+        here.first_does(lambda: runs.check_free(run))
+        sets = data.read(config.data, config.train.seed, _teller(here))
+
+        def fill(folder: Path) -> None:
+            save_classes(folder, sets.train.names, Scale.of(sets.train.pixels))
+            (folder / "config.yaml").write_text(written, encoding="utf-8")
+
+        here.first_does(lambda: runs.create(run, TASK, fill))
+        return _fit(config, run, sets, here, resume=False)
+
+
+def resume(run: Path, settings: Settings) -> Progress:
+    """Go on with a run from its last checkpoint."""
+    runs.check(run, TASK)
+    config = settings(run)
+    with world() as here:
+        sets = data.read(config.data, config.train.seed, _teller(here))
+        return _fit(config, run, sets, here, resume=True)
+
+
+def _fit(config: ImageConfig, run: Path, sets: data.Sets, here: World, *, resume: bool) -> Progress:
+    task = ImageTask.of_run(run, config, sets)
+    size = sum(parameter.numel() for parameter in task.model.parameters())
+    known = f"{len(sets.train.labels):,} pictures of {len(task.names)} classes"
+    _teller(here)(f"{known} · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
+    log = Log(run, unit="pictures", shown=here.first, tensorboard=config.train.tensorboard)
+    with runs.alone(run) if here.first else nullcontext():
+        progress = fit(task, config.train, run, here, log=log, resume=resume)
+        if here.first:
+            labeller = load(run, config)
+            found, counts = scores(labeller.model, sets.valid, labeller.scale)
+            samples = [
+                f"Accuracy {found['accuracy']:.2f} % of {len(sets.valid.labels):,}.",
+                "",
+                *_confused(counts, task.names),
+            ]
+            report.write(run, TASK, progress, parameters=size, unit="pictures", samples=samples)
+    return progress
+
+
+def classify(run: Path, settings: Settings, paths: Sequence[Path], *, checkpoint: str) -> Iterator[Classified]:
+    """Name what is in each picture."""
+    runs.check(run, TASK)
+    labeller = load(run, settings(run), checkpoint)
+    return (labeller.classify(path) for path in paths)
+
+
+def look(run: Path, settings: Settings, text: str, *, checkpoint: str) -> Classified:
+    """What is in the picture ``text`` names, and where the model looked."""
+    return next(classify(run, settings, [Path(text)], checkpoint=checkpoint))
+
+
+def draw(found: Classified, path: Path) -> None:
+    """Draw where the model looked over the picture."""
+    if found.places is None:
+        raise UserError(
+            "look: this run tells nothing of places "
+            "(train with --model.attention cbam, self or query, or --model.kind vit)"
+        )
+    name, chance = found.classes[0]
+    save_overlay(found.picture, found.places, path, title=f"{name}, {chance:.0%}")
+
+
+def show(found: Classified, console: Console) -> None:
+    """Print what a picture was taken for."""
+    told = ", ".join(f"{name} {chance:.1%}" for name, chance in found.classes[:3])
+    console.print(f"{found.path}: {told}", highlight=False, markup=False, soft_wrap=True)
+
+
+def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str) -> dict[str, tuple[float, str]]:
+    """Scores on pictures, or on the run's own validation set, each with how it was computed."""
+    runs.check(run, TASK)
+    config = settings(run)
+    labeller = load(run, config, checkpoint)
+    pictures = _given(path, config, labeller.names) if path else data.read(config.data, config.train.seed, _say).valid
+    found, counts = scores(labeller.model, pictures, labeller.scale)
+    each = counts.diagonal() / np.maximum(1, counts.sum(1))
+    worst = int(each[counts.sum(1) > 0].argmin())
+    name = [one for one, count in zip(labeller.names, counts.sum(1), strict=True) if count][worst]
+    return {
+        "accuracy": (found["accuracy"], f"per cent of {len(pictures.labels):,} pictures"),
+        "loss": (found["loss"], "cross-entropy in nats a picture"),
+        "worst": (100 * float(each[counts.sum(1) > 0].min()), f"per cent of the class {name!r}"),
+    }
+
+
+def _given(path: str, config: ImageConfig, names: tuple[str, ...]) -> Pictures:
+    return read_pictures(path, config.data.size, names=names, on_bad=config.data.on_bad)
+
+
+def show_scores(found: dict[str, tuple[float, str]], console: Console) -> None:
+    """Print scores, one a line."""
+    for name, (score, how) in found.items():
+        text = f"{score:.4f}" if name == "loss" else f"{score:.2f}"
+        console.print(f"  {name:10}{text:>9}  [dim]{how}[/dim]", highlight=False, soft_wrap=True)
+
+
+def demo_config() -> ImageConfig:
+    """Small enough to be trained in a minute or two on two cores."""
+    return ImageConfig(
+        data=DataConfig(size=16),
+        augment=AugmentConfig(crop=2, flip=False, cutout=4),
+        model=ModelConfig(attention="query", width=16, blocks=1),
+        train=ImageTrainConfig(epochs=20, batch=64),
+    )
+
+
+def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
+    """Train on handwritten digits, score those set aside, draw where it looked at one of them."""
+    config, console = demo_config(), Console()
+    train(config, run, written)
+    console.print("\n[bold]On the digits set aside[/bold]")
+    found = evaluate(run, lambda folder: config, None, checkpoint="best")
+    show_scores(found, console)
+    labeller = load(run, config)
+    pictures = data.read(config.data, config.train.seed, _say).valid
+    path = run / "digit.png"
+    _save(pictures.pixels[0], path)
+    seen = labeller.classify(path)
+    show(seen, console)
+    draw(seen, run / "overlay.png")
+    return found
+
+
+def use_line(run: Path) -> str:
+    """How to go on with a trained run."""
+    return f"regard classify {run} photo.jpg --look overlay.png"
+
+
+def drawn_line(run: Path) -> str:
+    """What the demo drew."""
+    return f"overlay    {run / 'overlay.png'}"
+
+
+def _save(pixels: np.ndarray, path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(pixels.transpose(1, 2, 0)).resize((128, 128), Image.Resampling.NEAREST).save(path)
+
+
+def _confused(counts: np.ndarray, names: tuple[str, ...]) -> list[str]:
+    """The classes that are most often taken for another, as a table in Markdown."""
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(wrong, axis=None)[::-1][:_CONFUSED]
+    pairs = [(int(at) // len(names), int(at) % len(names)) for at in order if wrong.flat[at]]
+    rows = [f"| {names[true]} | {names[given]} | {wrong[true, given]} |" for true, given in pairs]
+    return ["| is | taken for | times |", "| --- | --- | ---: |", *rows] if rows else []
+
+
+def _teller(here: World) -> Callable[[str], None]:
+    return _say if here.first else lambda line: None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,107 @@
+"""What can be set about training an image classifier; free of torch, so that the command line can show it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from regard.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What to tell apart."""
+
+    train: str | None = None
+    """Pictures to train on: a folder with a folder a class, a tar or zip of that, CIFAR-10's binary files, Parquet, or
+    a Hugging Face dataset as "hf:NAME". Without it, the handwritten digits of scikit-learn."""
+    valid: str | None = None
+    """Pictures to validate on; without it, a tenth of each class is set aside."""
+    size: int = 32
+    """Sides of a picture in pixels: others are cut to a square and scaled."""
+    on_bad: Literal["error", "skip"] = "error"
+    """What to do with files that are no pictures: say which and stop, or say which and leave them out."""
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How a picture of training is changed each time it is shown."""
+
+    crop: int = 4
+    """It is moved by up to so many pixels each way; 0: not."""
+    flip: bool = True
+    """It is mirrored half of the time."""
+    cutout: int = 8
+    """A square of so many pixels is blanked (DeVries and Taylor 2017); 0: none."""
+    mixup: float = 0.0
+    """Two pictures and their classes are mixed by a share drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0: not."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The classifier: a residual network with or without attention, or a compact Transformer."""
+
+    kind: Literal["resnet", "vit"] = "resnet"
+    """resnet: convolutions; vit: a Transformer over patches."""
+    attention: Literal["none", "se", "cbam", "self", "query"] = "none"
+    """Of a resnet: a gate in every block (se: channels; cbam: channels and places), places that attend to each other
+    (self), or a query of the mean features that attends over the last ones, as a decoder over an encoder (query)."""
+    width: int = 32
+    """Channels of the resnet's first stage; of a vit, a quarter of the width of its features."""
+    blocks: int = 2
+    """Of a resnet: blocks of each of three stages; of a vit: half its layers."""
+    heads: int = 4
+    """Of a vit: heads of each attention."""
+    dropout: float = 0.1
+    """Of a vit: dropout on what each part adds and on attention weights."""
+
+
+@dataclass(frozen=True)
+class ImageTrainConfig(TrainConfig):
+    """How to train."""
+
+    epochs: int = 30
+    """Passes over the training data; the learning rate falls over them."""
+    batch: int = 128
+    """Pictures of one batch, over all processes."""
+    learning_rate: float = 3e-3
+    """Highest learning rate, reached after the warm-up."""
+    weight_decay: float = 0.05
+    """AdamW's decoupled weight decay."""
+    label_smoothing: float = 0.1
+    """Share of the class's probability that is spread over all classes."""
+    metric: Literal["loss", "accuracy"] = "accuracy"
+    """Validation figure that decides which checkpoint is the best, and when to stop early."""
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """Train a classifier of pictures."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: ImageTrainConfig = field(default_factory=ImageTrainConfig)
+
+    def problem(self) -> str | None:
+        """The first setting that is out of range, as a sentence; None if all are well."""
+        data, augment, model = self.data, self.augment, self.model
+        if data.size < 8 or data.size % 4:
+            return f"data.size: must be a multiple of 4, at least 8, got {data.size}"
+        for name in ("crop", "cutout", "mixup"):
+            if getattr(augment, name) < 0:
+                return f"augment.{name}: must not be below 0, got {getattr(augment, name)}"
+        if augment.crop >= data.size:
+            return f"augment.crop: must be below data.size, {data.size}, got {augment.crop}"
+        for name in ("width", "blocks", "heads"):
+            if getattr(model, name) < 1:
+                return f"model.{name}: must be above 0, got {getattr(model, name)}"
+        if model.kind == "vit" and 4 * model.width % model.heads:
+            return f"model.heads: must divide 4 · model.width, {4 * model.width}, got {model.heads}"
+        if model.kind == "vit" and model.attention != "none":
+            return "model.attention: is a resnet's; a vit is attention throughout"
+        if model.attention == "self" and model.width % 2:
+            return f"model.width: must be even for the attention 'self', got {model.width}"
+        if not 0 <= model.dropout < 1:
+            return f"model.dropout: must be at least 0 and below 1, got {model.dropout}"
+        return self.train.problem()

@@ -1,0 +1,105 @@
+"""The classifier of a run: a model with its classes, which names what is in a picture and shows where it looked."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from regard.data.pictures import open_picture, squared
+from regard.errors import UserError
+from regard.models.vision import Classifier, ResNet, ViT
+from regard.tasks.image.config import ImageConfig
+from regard.tasks.image.data import Scale
+from regard.train import checkpoint
+
+_CLASSES = "classes.json"
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What was seen in a picture.
+
+    Attributes:
+        path: of the picture.
+        picture: its middle square, uint8 ``(3, side, side)``.
+        classes: names and probabilities, the likeliest first.
+        places: how much each place counted, ``(h, w)``; None: the model tells nothing of the kind.
+    """
+
+    path: Path
+    picture: np.ndarray
+    classes: tuple[tuple[str, float], ...]
+    places: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A trained classifier with its classes and the scale of its pixels."""
+
+    model: Classifier
+    names: tuple[str, ...]
+    scale: Scale
+    size: int
+
+    def classify(self, path: Path) -> Classified:
+        """Name what is in a picture file. Raises UserError: it cannot be read, or is no picture."""
+        try:
+            whole = open_picture(path.read_bytes())
+        except OSError as error:
+            reason = error.strerror or "not a picture that can be read"
+            raise UserError(f"{path}: {reason}") from error
+        except UserError:
+            raise
+        except Exception as error:  # Pillow raises whatever its many readers raise
+            raise UserError(f"{path}: not a picture ({error})") from error
+        given = self.scale(squared(whole, self.size)[None], self.model.output.weight.device)
+        with torch.inference_mode():
+            seen = self.model.eval().look(given)
+        chances = seen.logits[0].float().softmax(-1)
+        order = chances.argsort(descending=True).tolist()
+        places = None if seen.places is None else seen.places[0].float().cpu().numpy()
+        side = min(whole.shape[1:])
+        classes = tuple((self.names[number], float(chances[number])) for number in order)
+        return Classified(path, squared(whole, side), classes, places)
+
+
+def build(config: ImageConfig, classes: int) -> Classifier:
+    """A fresh model."""
+    model = config.model
+    if model.kind == "vit":
+        return ViT(
+            classes, size=config.data.size, width=4 * model.width, layers=2 * model.blocks, heads=model.heads,
+            dropout=model.dropout,
+        )  # fmt: skip
+    return ResNet(classes, width=model.width, blocks=model.blocks, attention=model.attention)
+
+
+def save_classes(folder: Path, names: tuple[str, ...], scale: Scale) -> None:
+    """Write both into a run's folder, where `load` finds them."""
+    checkpoint.write_json(folder / _CLASSES, {"names": names, **asdict(scale)})
+
+
+def load_classes(run: Path) -> tuple[tuple[str, ...], Scale]:
+    """What `save_classes` wrote. Raises UserError: it is missing or something else."""
+    found: dict[str, Any] = checkpoint.read_json(run / _CLASSES)
+    try:
+        return tuple(found["names"]), Scale(tuple(found["mean"]), tuple(found["deviation"]))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{run / _CLASSES}: lacks {error}") from error
+
+
+def load(run: Path, config: ImageConfig, which: str = "best") -> Labeller:
+    """The classifier of a run's folder.
+
+    Raises:
+        UserError: the run has no such checkpoint, a file is missing or unreadable, or the weights do not fit.
+    """
+    names, scale = load_classes(run)
+    model = build(config, len(names))
+    checkpoint.fill(model, run, which)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return Labeller(model.eval(), names, scale, config.data.size)

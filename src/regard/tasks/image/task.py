@@ -1,0 +1,75 @@
+"""Training and evaluating an image classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.data.pictures import Pictures
+from regard.models.vision import Classifier
+from regard.tasks.image.config import ImageConfig
+from regard.tasks.image.data import Scale, Sets, augment
+from regard.tasks.image.model import build, load_classes
+
+_ROWS = 256
+"""Pictures of one batch of validation."""
+
+
+class ImageTask:
+    """What the training loop asks of image classification: see `regard.train.loop.Trainable`.
+
+    The normalization of the convolutions goes by the pictures that one process sees, so that several processes do not
+    give the loss of one to the last digit.
+    """
+
+    def __init__(self, config: ImageConfig, names: tuple[str, ...], scale: Scale, sets: Sets):
+        torch.manual_seed(config.train.seed)
+        self.config, self.names, self.scale, self.sets = config, names, scale, sets
+        self.model: Classifier = build(config, len(names))
+
+    @classmethod
+    def of_run(cls, run: Path, config: ImageConfig, sets: Sets) -> ImageTask:
+        """The task of a run's folder, over ``sets``. Raises UserError: its classes cannot be read."""
+        return cls(config, *load_classes(run), sets)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """See `regard.train.loop.Trainable`."""
+        order = np.random.default_rng([self.config.train.seed, epoch]).permutation(len(self.sets.train.labels))
+        size = self.config.train.batch
+        found = [order[at : at + size].tolist() for at in range(0, len(order), size)]
+        # A last batch of a picture or two would teach the normalization nothing.
+        return found[:-1] if len(found) > 1 and len(found[-1]) < size // 2 else found
+
+    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
+        """See `regard.train.loop.Trainable`; a picture counts as a token."""
+        device, how = self.model.output.weight.device, self.config.augment
+        x = augment(self.scale(self.sets.train.pixels[rows], device), how)
+        labels = torch.from_numpy(self.sets.train.labels[rows]).to(device)
+        wanted = F.one_hot(labels, len(self.names)).to(x.dtype)
+        if how.mixup:
+            share = torch.distributions.Beta(how.mixup, how.mixup).sample().item()
+            x, wanted = share * x + (1 - share) * x.flip(0), share * wanted + (1 - share) * wanted.flip(0)
+        smoothing = self.config.train.label_smoothing
+        return F.cross_entropy(model(x).float(), wanted, reduction="sum", label_smoothing=smoothing), len(rows)
+
+    def evaluate(self) -> dict[str, float]:
+        """See `regard.train.loop.Trainable`."""
+        return scores(self.model, self.sets.valid, self.scale)[0]
+
+
+def scores(model: Classifier, pictures: Pictures, scale: Scale) -> tuple[dict[str, float], np.ndarray]:
+    """``loss`` in nats and ``accuracy`` in per cent; and counts by true and by given class, ``(classes, classes)``."""
+    device, total = model.output.weight.device, 0.0
+    counts = np.zeros((len(pictures.names),) * 2, dtype=np.int64)
+    with torch.no_grad():
+        for at in range(0, len(pictures.labels), _ROWS):
+            labels = torch.from_numpy(pictures.labels[at : at + _ROWS]).to(device)
+            logits = model(scale(pictures.pixels[at : at + _ROWS], device)).float()
+            total += float(F.cross_entropy(logits, labels, reduction="sum"))
+            np.add.at(counts, (labels.cpu().numpy(), logits.argmax(-1).cpu().numpy()), 1)
+    count = len(pictures.labels)
+    return {"loss": total / count, "accuracy": 100 * float(np.trace(counts)) / count}, counts

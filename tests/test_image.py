@@ -1,0 +1,194 @@
+"""The models of pictures, and `regard train image` with what one does with its runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from conftest import Told
+from regard.cli.main import main
+from regard.models.vision import Classifier, ResNet, ViT
+from regard.tasks.image.commands import demo_config
+from regard.train.log import Log
+
+MODELS: dict[str, dict[str, object]] = {
+    **{name: {"attention": name, "width": 8, "blocks": 1} for name in ("none", "se", "cbam", "self", "query")},
+    "vit": {"size": 16, "width": 16, "layers": 2, "heads": 2},
+}
+SMALL = ["--data.size", 16, "--model.width", 8, "--model.blocks", 1, "--augment.flip", "--train.batch", 16]
+
+
+def _model(name: str) -> Classifier:
+    torch.manual_seed(0)
+    return (ViT if name == "vit" else ResNet)(5, **MODELS[name]).eval()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_and_places(name: str) -> None:
+    model, x = _model(name), torch.randn(3, 3, 16, 16)
+    seen = model.look(x)
+    assert seen.logits.shape == (3, 5)
+    torch.testing.assert_close(model(x), seen.logits)
+    if name in ("none", "se"):
+        assert seen.places is None
+    else:
+        assert seen.places is not None
+        assert seen.places.shape == (3, 4, 4)
+        if name != "cbam":  # gates do not sum to one
+            torch.testing.assert_close(seen.places.sum((1, 2)), torch.ones(3))
+    model.train()(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["query", "vit"])
+def test_a_picture_stands_by_itself(name: str) -> None:
+    model, x = _model(name), torch.randn(3, 3, 16, 16)
+    torch.testing.assert_close(model(x)[1:2], model(x[1:2]), atol=1e-5, rtol=1e-4)
+
+
+def test_wrong_models_are_refused() -> None:
+    with pytest.raises(ValueError, match="classes, width and blocks must be positive, got 5, 0, 1"):
+        ResNet(5, width=0, blocks=1)
+    with pytest.raises(ValueError, match="size a multiple of 4; got 5, 4, 18"):
+        ViT(5, size=18)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of upright and level bars, of several sizes and modes."""
+    folder, random = tmp_path_factory.mktemp("shapes"), np.random.default_rng(0)
+    for name in ("level", "upright"):
+        (folder / name).mkdir()
+        for number in range(40):
+            pixels = random.integers(0, 60, (20, 24), dtype=np.uint8)
+            at = int(random.integers(4, 16))
+            if name == "level":
+                pixels[at : at + 3] = 220
+            else:
+                pixels[:, at + 2 : at + 5] = 220
+            image = Image.fromarray(pixels)
+            image = image if number % 2 else image.convert("RGBA")
+            image.save(folder / name / f"{number}.png")
+    return folder
+
+
+def _train(run: Path, shapes: Path, *settings: object) -> Path:
+    with pytest.raises(SystemExit) as end, redirect_stdout(StringIO()):
+        main([str(a) for a in ("train", "image", run, "--data.train", shapes, *SMALL, *settings)])
+    assert not end.value.code
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "bars"
+    return _train(folder, shapes, "--model.attention", "query", "--train.epochs", 12, "--train.warmup", 10)
+
+
+def test_it_learnt_and_names(run: Path, shapes: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+    scores = json.loads(regard("eval", run, "--json").out)
+    assert scores["accuracy"]["score"] == 100.0
+    assert json.loads(regard("eval", run, "--data", shapes, "--json").out)["accuracy"]["score"] > 95
+    told = regard("classify", run, shapes / "level" / "0.png", shapes / "upright" / "0.png", "--top", 1)
+    assert [line.split("\t")[1].split()[0] for line in told.out.splitlines()] == ["level", "upright"]
+    assert regard("classify", run, shapes / "level" / "0.png", "--look", tmp_path / "o.png").status == 0
+    assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
+    told = regard("look", run, shapes / "upright" / "1.png", "--out", tmp_path / "p.svg")
+    assert ("upright" in told.out, "<svg" in (tmp_path / "p.svg").read_text()) == (True, True)
+
+
+def test_a_run_is_kept_and_reported(run: Path) -> None:
+    assert json.loads((run / "classes.json").read_text())["names"] == ["level", "upright"]
+    report = (run / "report.md").read_text()
+    assert "| step | epoch | loss | accuracy |" in report
+    assert "Accuracy 100.00 % of 8." in report
+    assert "pictures a second" in report
+
+
+@pytest.mark.parametrize("options", [["--model.kind", "vit"], ["--augment.mixup", 0.4, "--train.ema", 0.9]])
+def test_other_ways_to_train(options: list[object], shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+    folder = _train(tmp_path / "run", shapes, "--train.epochs", 1, *options)
+    assert 0 <= json.loads(regard("eval", folder, "--json").out)["accuracy"]["score"] <= 100
+
+
+def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+    class Impatient(Log):
+        def step(self, step: int, *arguments: object, **figures: object) -> None:
+            if step == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    whole, cut = _train(tmp_path / "whole", shapes, "--train.epochs", 3), tmp_path / "cut"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("regard.tasks.image.commands.Log", Impatient)
+        assert regard("train", "image", cut, "--data.train", shapes, *SMALL, "--train.epochs", 3).status == 130
+    assert regard("train", "image", cut, "--resume").status == 0
+    for name in ("model", "optimizer"):
+        one, other = (_weights(folder, name) for folder in (whole, cut))
+        assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def _weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    pointed = json.loads((folder / "last.json").read_text())["checkpoint"]
+    return load_file(folder / "checkpoints" / pointed / f"{name}.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["classify", "{run}", "nowhere.png"], "nowhere.png: No such file or directory"),
+        (["classify", "{run}", __file__], "test_image.py: not a picture"),
+        (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws one picture, got 2"),
+        (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
+        (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'image'"),
+        (["train", "image", "--data.size", 18], "data.size: must be a multiple of 4, at least 8, got 18"),
+        (["train", "image", "--augment.crop", 32], "augment.crop: must be below data.size, 32, got 32"),
+        (["train", "image", "--augment.cutout", -1], "augment.cutout: must not be below 0, got -1"),
+        (["train", "image", "--model.width", 0], "model.width: must be above 0, got 0"),
+        (["train", "image", "--model.kind", "vit", "--model.heads", 3], "model.heads: must divide 4 · model.width"),
+        (["train", "image", "--model.kind", "vit", "--model.attention", "se"], "model.attention: is a resnet's"),
+        (["train", "image", "--train.batch", 0], "train.batch: must be above 0, got 0"),
+        (["train", "image", "--model.dropout", 1], "model.dropout: must be at least 0 and below 1, got 1"),
+        (["train", "image", "{new}", "--data.valid", "x"], "data.valid: needs --data.train"),
+        (["train", "image", "{new}", "--data.train", "nowhere"], "nowhere: no such file or folder"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_in_a_line(
+    arguments: list[object], told: str, run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]
+) -> None:
+    names = {"run": run, "new": tmp_path / "new", "shapes": shapes}
+    found = regard(*(str(argument).format(**names) for argument in arguments))
+    assert found.status == 2
+    assert told in found.err
+    assert found.err.count("\n") == 1
+
+
+def test_one_class_or_one_picture_is_too_little(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "set" / "a" / "1.png")
+    told = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
+    assert "has one class, 'a'; needs at least two" in told.err
+    (tmp_path / "set" / "b").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "set" / "b" / "1.png")
+    told = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
+    assert "the class 'a' has one picture" in told.err
+
+
+def test_a_model_without_places_says_so(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+    folder = _train(tmp_path / "run", shapes, "--train.epochs", 1)
+    told = regard("classify", folder, shapes / "level" / "0.png", "--look", tmp_path / "o.png")
+    assert "tells nothing of places" in told.err
+
+
+def test_the_demo_is_a_valid_configuration() -> None:
+    assert demo_config().problem() is None
