@@ -47,7 +47,19 @@ def test_floors_import_downwards_only(path: Path) -> None:
     assert not {name for name in above if (floor, name) not in BESIDE}
 
 
-LATE = ("matplotlib", "tokenizers", "sacrebleu", "babel", "pyarrow", "datasets", "tensorboard", "pandas")
+LATE = (
+    "matplotlib",
+    "PIL",
+    "sklearn",
+    "scipy",
+    "tokenizers",
+    "sacrebleu",
+    "babel",
+    "pyarrow",
+    "datasets",
+    "tensorboard",
+    "pandas",
+)
 
 
 def _loaded(statement: str) -> set[str]:

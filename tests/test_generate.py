@@ -117,7 +117,7 @@ def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Tol
     settings = ["--train.epochs", 3, "--train.save-every", 4]
     whole, cut = _train(tmp_path / "whole", text, *settings), tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("regard.tasks.generate.commands.Log", Impatient)
+        patch.setattr("regard.tasks.running.Log", Impatient)
         told = regard("train", "generate", cut, "--data.train", text, *SMALL, *settings)
     assert (told.status, "stopped after step 7" in told.err) == (130, True)
     assert f"regard train generate {cut} --resume" in told.err

@@ -130,7 +130,7 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
 
     whole, cut = _train(tmp_path / "whole", shapes, "--train.epochs", 3), tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("regard.tasks.image.commands.Log", Impatient)
+        patch.setattr("regard.tasks.running.Log", Impatient)
         assert regard("train", "image", cut, "--data.train", shapes, *SMALL, "--train.epochs", 3).status == 130
     assert regard("train", "image", cut, "--resume").status == 0
     for name in ("model", "optimizer"):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -21,11 +19,10 @@ from regard.tasks.generate.config import GenerateConfig, GenerateTrainConfig, Mo
 from regard.tasks.generate.data import Stream
 from regard.tasks.generate.model import Sampling, Writer, load
 from regard.tasks.generate.task import GenerateTask, scores
-from regard.train import report
+from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
 from regard.train import run as runs
-from regard.train.distributed import World, world
-from regard.train.log import Log
-from regard.train.loop import Progress, fit
+from regard.train.distributed import World
+from regard.train.loop import Progress
 
 TASK = "generate"
 EVALUATE_OPTIONS: frozenset[str] = frozenset()
@@ -41,41 +38,36 @@ Settings = Callable[[Path], GenerateConfig]
 
 def train(config: GenerateConfig, run: Path, written: str) -> Progress:
     """Train in a new folder; ``written`` is the configuration as it is saved there."""
-    with world() as here:
-        here.first_does(lambda: runs.check_free(run))
-        text = data.read(config.data, _teller(here))
 
-        def fill(folder: Path) -> None:
-            tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=config.tokenizer.size)
-            tokenizer.save(folder / "tokenizer.json")
-            (folder / "config.yaml").write_text(written, encoding="utf-8")
+    def fill(text: data.Text, folder: Path) -> None:
+        tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=config.tokenizer.size)
+        tokenizer.save(folder / "tokenizer.json")
+        (folder / "config.yaml").write_text(written, encoding="utf-8")
 
-        here.first_does(lambda: runs.create(run, TASK, fill))
-        return _fit(config, run, text, here, resume=False)
+    return train_new(TASK, run, _reader(config), fill, _trainer(config, run))
 
 
 def resume(run: Path, settings: Settings) -> Progress:
     """Go on with a run from its last checkpoint."""
     runs.check(run, TASK)
     config = settings(run)
-    with world() as here:
-        return _fit(config, run, data.read(config.data, _teller(here)), here, resume=True)
+    return go_on(TASK, run, _reader(config), _trainer(config, run))
 
 
-def _fit(config: GenerateConfig, run: Path, text: data.Text, here: World, *, resume: bool) -> Progress:
-    task = GenerateTask.of_run(run, config, text)
-    size = sum(parameter.numel() for parameter in task.model.parameters())
-    _teller(here)(
-        f"{len(task.train.tokens):,} tokens · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}"
-    )
-    log = Log(run, shown=here.first, tensorboard=config.train.tensorboard)
-    with runs.alone(run) if here.first else nullcontext():
-        progress = fit(task, config.train, run, here, log=log, resume=resume)
-        if here.first:
-            prompt = PROMPT if config.data.train is None else " ".join(text.valid[0].split(" ")[:5])
-            samples = [f"> {line}" for line in _continued(load(run, config), prompt).splitlines()]
-            report.write(run, TASK, progress, parameters=size, unit="tokens", samples=samples)
-    return progress
+def _reader(config: GenerateConfig) -> Read[data.Text]:
+    return lambda tell: data.read(config.data, tell)
+
+
+def _trainer(config: GenerateConfig, run: Path) -> Go[data.Text]:
+    def go(text: data.Text, here: World, resume: bool) -> Progress:
+        task = GenerateTask.of_run(run, config, text)
+        prompt = PROMPT if config.data.train is None else " ".join(text.valid[0].split(" ")[:5])
+        return fit_and_report(
+            TASK, run, task, config.train, here, resume=resume, described=f"{len(task.train.tokens):,} tokens",
+            unit="tokens", samples=lambda: [f"> {line}" for line in _continued(load(run, config), prompt).splitlines()],
+        )  # fmt: skip
+
+    return go
 
 
 def generate(
@@ -92,7 +84,7 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     config = settings(run)
     writer = load(run, config, checkpoint)
     given = path is not None
-    texts = read_documents(path, column=config.data.column) if path else data.read(config.data, _say).valid
+    texts = read_documents(path, column=config.data.column) if path else data.read(config.data, say).valid
     stream = Stream.of(texts, writer.tokenizer)
     found = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
     how = f"{len(stream.tokens):,} tokens, each once, in windows of {writer.context} that begin without a past"
@@ -164,11 +156,3 @@ def drawn_line(run: Path) -> str:
 
 def _continued(writer: Writer, prompt: str) -> str:
     return prompt + "".join(writer.write(prompt, Sampling(temperature=0.7, top_k=50, seed=0), tokens=120))
-
-
-def _teller(here: World) -> Callable[[str], None]:
-    return _say if here.first else lambda line: None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +16,10 @@ from regard.tasks.image.config import AugmentConfig, DataConfig, ImageConfig, Im
 from regard.tasks.image.data import Scale
 from regard.tasks.image.model import Classified, load, save_classes
 from regard.tasks.image.task import ImageTask, scores
-from regard.train import report
+from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
 from regard.train import run as runs
-from regard.train.distributed import World, world
-from regard.train.log import Log
-from regard.train.loop import Progress, fit
+from regard.train.distributed import World
+from regard.train.loop import Progress
 
 TASK = "image"
 EVALUATE_OPTIONS = frozenset[str]()
@@ -38,45 +35,41 @@ Settings = Callable[[Path], ImageConfig]
 
 def train(config: ImageConfig, run: Path, written: str) -> Progress:
     """Train in a new folder; ``written`` is the configuration as it is saved there."""
-    with world() as here:
-        here.first_does(lambda: runs.check_free(run))
-        sets = data.read(config.data, config.train.seed, _teller(here))
 
-        def fill(folder: Path) -> None:
-            save_classes(folder, sets.train.names, Scale.of(sets.train.pixels))
-            (folder / "config.yaml").write_text(written, encoding="utf-8")
+    def fill(sets: data.Sets, folder: Path) -> None:
+        save_classes(folder, sets.train.names, Scale.of(sets.train.pixels))
+        (folder / "config.yaml").write_text(written, encoding="utf-8")
 
-        here.first_does(lambda: runs.create(run, TASK, fill))
-        return _fit(config, run, sets, here, resume=False)
+    return train_new(TASK, run, _reader(config), fill, _trainer(config, run))
 
 
 def resume(run: Path, settings: Settings) -> Progress:
     """Go on with a run from its last checkpoint."""
     runs.check(run, TASK)
     config = settings(run)
-    with world() as here:
-        sets = data.read(config.data, config.train.seed, _teller(here))
-        return _fit(config, run, sets, here, resume=True)
+    return go_on(TASK, run, _reader(config), _trainer(config, run))
 
 
-def _fit(config: ImageConfig, run: Path, sets: data.Sets, here: World, *, resume: bool) -> Progress:
-    task = ImageTask.of_run(run, config, sets)
-    size = sum(parameter.numel() for parameter in task.model.parameters())
-    known = f"{len(sets.train.labels):,} pictures of {len(task.names)} classes"
-    _teller(here)(f"{known} · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
-    log = Log(run, unit="pictures", shown=here.first, tensorboard=config.train.tensorboard)
-    with runs.alone(run) if here.first else nullcontext():
-        progress = fit(task, config.train, run, here, log=log, resume=resume)
-        if here.first:
+def _reader(config: ImageConfig) -> Read[data.Sets]:
+    return lambda tell: data.read(config.data, config.train.seed, tell)
+
+
+def _trainer(config: ImageConfig, run: Path) -> Go[data.Sets]:
+    def go(sets: data.Sets, here: World, resume: bool) -> Progress:
+        task = ImageTask.of_run(run, config, sets)
+
+        def samples() -> list[str]:
             labeller = load(run, config)
             found, counts = scores(labeller.model, sets.valid, labeller.scale)
-            samples = [
-                f"Accuracy {found['accuracy']:.2f} % of {len(sets.valid.labels):,}.",
-                "",
-                *_confused(counts, task.names),
-            ]
-            report.write(run, TASK, progress, parameters=size, unit="pictures", samples=samples)
-    return progress
+            told = f"Accuracy {found['accuracy']:.2f} % of {len(sets.valid.labels):,}."
+            return [told, "", *_confused(counts, task.names)]
+
+        described = f"{len(sets.train.labels):,} pictures of {len(task.names)} classes"
+        return fit_and_report(
+            TASK, run, task, config.train, here, resume=resume, described=described, unit="pictures", samples=samples
+        )
+
+    return go
 
 
 def classify(run: Path, settings: Settings, paths: Sequence[Path], *, checkpoint: str) -> Iterator[Classified]:
@@ -113,7 +106,7 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     runs.check(run, TASK)
     config = settings(run)
     labeller = load(run, config, checkpoint)
-    pictures = _given(path, config, labeller.names) if path else data.read(config.data, config.train.seed, _say).valid
+    pictures = _given(path, config, labeller.names) if path else data.read(config.data, config.train.seed, say).valid
     found, counts = scores(labeller.model, pictures, labeller.scale)
     each = counts.diagonal() / np.maximum(1, counts.sum(1))
     worst = int(each[counts.sum(1) > 0].argmin())
@@ -154,7 +147,7 @@ def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
     found = evaluate(run, lambda folder: config, None, checkpoint="best")
     show_scores(found, console)
     labeller = load(run, config)
-    pictures = data.read(config.data, config.train.seed, _say).valid
+    pictures = data.read(config.data, config.train.seed, say).valid
     path = run / "digit.png"
     _save(pictures.pixels[0], path)
     seen = labeller.classify(path)
@@ -187,11 +180,3 @@ def _confused(counts: np.ndarray, names: tuple[str, ...]) -> list[str]:
     pairs = [(int(at) // len(names), int(at) % len(names)) for at in order if wrong.flat[at]]
     rows = [f"| {names[true]} | {names[given]} | {wrong[true, given]} |" for true, given in pairs]
     return ["| is | taken for | times |", "| --- | --- | ---: |", *rows] if rows else []
-
-
-def _teller(here: World) -> Callable[[str], None]:
-    return _say if here.first else lambda line: None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from regard.explain import terminal
 from regard.explain.draw import save_picture
 from regard.explain.files import write_whole
 from regard.explain.page import save_page
+from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
 from regard.tasks.translate import data
 from regard.tasks.translate.config import (
     DataConfig,
@@ -27,11 +26,9 @@ from regard.tasks.translate.config import (
 )
 from regard.tasks.translate.model import Translation, Translator, load
 from regard.tasks.translate.task import TranslateTask, mean_loss, text_scores
-from regard.train import report
 from regard.train import run as runs
-from regard.train.distributed import World, world
-from regard.train.log import Log
-from regard.train.loop import Progress, fit
+from regard.train.distributed import World
+from regard.train.loop import Progress
 
 TASK = "translate"
 
@@ -45,39 +42,34 @@ Settings = Callable[[Path], TranslateConfig]
 
 def train(config: TranslateConfig, run: Path, written: str) -> Progress:
     """Train in a new folder; ``written`` is the configuration as it is saved there."""
-    with world() as here:
-        here.first_does(lambda: runs.check_free(run))
-        text = data.read(config.data, config.train.seed, _teller(here))
 
-        def fill(folder: Path) -> None:
-            data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
-            (folder / "config.yaml").write_text(written, encoding="utf-8")
+    def fill(text: data.Text, folder: Path) -> None:
+        data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
+        (folder / "config.yaml").write_text(written, encoding="utf-8")
 
-        here.first_does(lambda: runs.create(run, TASK, fill))
-        return _fit(config, run, text, here, resume=False)
+    return train_new(TASK, run, _reader(config), fill, _trainer(config, run))
 
 
 def resume(run: Path, settings: Settings) -> Progress:
     """Go on with a run from its last checkpoint."""
     runs.check(run, TASK)
     config = settings(run)
-    with world() as here:
-        text = data.read(config.data, config.train.seed, _teller(here))
-        return _fit(config, run, text, here, resume=True)
+    return go_on(TASK, run, _reader(config), _trainer(config, run))
 
 
-def _fit(config: TranslateConfig, run: Path, text: data.Text, here: World, *, resume: bool) -> Progress:
-    tell = _teller(here)
-    task = TranslateTask.of_run(run, config, text, tell)
-    size = sum(parameter.numel() for parameter in task.model.parameters())
-    tell(f"{len(task.train.source):,} pairs · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
-    log = Log(run, shown=here.first, tensorboard=config.train.tensorboard)
-    with runs.alone(run) if here.first else nullcontext():
-        progress = fit(task, config.train, run, here, log=log, resume=resume)
-        if here.first:
-            samples = load(run, config).samples(text.valid)
-            report.write(run, TASK, progress, parameters=size, unit="tokens", samples=samples)
-    return progress
+def _reader(config: TranslateConfig) -> Read[data.Text]:
+    return lambda tell: data.read(config.data, config.train.seed, tell)
+
+
+def _trainer(config: TranslateConfig, run: Path) -> Go[data.Text]:
+    def go(text: data.Text, here: World, resume: bool) -> Progress:
+        task = TranslateTask.of_run(run, config, text, say if here.first else lambda line: None)
+        return fit_and_report(
+            TASK, run, task, config.train, here, resume=resume, described=f"{len(task.train.source):,} pairs",
+            unit="tokens", samples=lambda: load(run, config).samples(text.valid),
+        )  # fmt: skip
+
+    return go
 
 
 def translate(
@@ -116,7 +108,7 @@ def evaluate(
     translator = _load(run, settings, checkpoint)
     if path is not None:
         reading = config.data if on_bad_line is None else replace(config.data, on_bad_line=on_bad_line)  # type: ignore[arg-type]
-        pairs = data.read_pairs(path, reading, _say)
+        pairs = data.read_pairs(path, reading, say)
     elif config.data.train is None:
         pairs = cldr.corpus(1000, seed=config.train.seed, split="test")
     else:
@@ -207,14 +199,6 @@ def _crossings(found: Translation) -> int:
 def _load(run: Path, settings: Settings, checkpoint: str) -> Translator:
     runs.check(run, TASK)
     return load(run, settings(run), checkpoint)
-
-
-def _teller(here: World) -> Callable[[str], None]:
-    return _say if here.first else lambda line: None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def _plain(text: str) -> str:
