@@ -28,6 +28,7 @@ from machine import machine
 from torch import Tensor
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from torch.nn.functional import scaled_dot_product_attention as sdpa
+from x_transformers.attend import Attend
 
 from regard import (
     Additive,
@@ -38,6 +39,7 @@ from regard import (
     Look,
     Softcap,
     Sparsemax,
+    TopK,
     Window,
     attention,
 )
@@ -195,6 +197,21 @@ def other_rows(quick: bool) -> Iterator[Row]:
             )  # fmt: skip
 
 
+def other_library_rows(quick: bool) -> Iterator[Row]:
+    """What x-transformers has of the mechanisms, over the whole matrix of weights."""
+    for dtype in (F32, BF16):
+        q, k, v = (normal(1, 8, 2048, 64, dtype=dtype) for _ in range(3))
+        for name, theirs, options in (
+            ("softcap", Attend(softclamp_logits=True, logit_softclamp_value=20.0), {"score": Softcap(Dot(), 20.0)}),
+            ("top-k of 32", Attend(sparse_topk=32), {"normalizer": TopK(32)}),
+        ):
+            yield Row(
+                f"{name} forward, 8 × 64, L 2048", "x-tf", dtype,
+                lambda q=q, k=k, v=v, o=options: attention(q, k, v, **o),
+                lambda q=q, k=k, v=v, a=theirs: a(q, k, v), 0.0,
+            )  # fmt: skip
+
+
 def timed(row: Row, seconds: float) -> tuple[float, float, float]:
     """The medians of ours and theirs in milliseconds, in turn, and the spread of ours, (p90 − p10) / median."""
     for call in (row.ours, row.theirs):
@@ -326,7 +343,7 @@ def main() -> None:
         f"{'work':<62} {'peer':<7} {'dtype':<9} {'ours ms':>9} {'peer ms':>9} {'ratio':>6} {'target':>6}  spread  share"
     )
     table = []
-    for rows in (softmax_rows, flex_rows, other_rows):
+    for rows in (softmax_rows, flex_rows, other_rows, other_library_rows):
         for row in rows(arguments.quick):
             ours, theirs, spread = timed(row, arguments.seconds)
             dtype = str(row.dtype)[6:]
