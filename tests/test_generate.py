@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from conftest import Told
 from regard.cli.config import read
@@ -20,7 +17,7 @@ from regard.cli.main import main
 from regard.tasks.generate.commands import demo_config
 from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.generate.model import Sampling, load
-from regard.train.log import Log
+from stopping import assert_same, interrupting
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
 SMALL = [
@@ -109,27 +106,15 @@ def test_the_recurrent_model(options: list[str], text: Path, tmp_path: Path, reg
 
 
 def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
-    class Impatient(Log):
-        def step(self, step: int, *arguments: object, **figures: object) -> None:
-            if step == 7:
-                os.kill(os.getpid(), signal.SIGINT)
-
     settings = ["--train.epochs", 3, "--train.save-every", 4]
     whole, cut = _train(tmp_path / "whole", text, *settings), tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("regard.tasks.running.Log", Impatient)
+        patch.setattr("regard.tasks.running.Log", interrupting(7, signal.SIGINT))
         told = regard("train", "generate", cut, "--data.train", text, *SMALL, *settings)
     assert (told.status, "stopped after step 7" in told.err) == (130, True)
     assert f"regard train generate {cut} --resume" in told.err
     assert regard("train", "generate", cut, "--resume").status == 0
-    for name in ("model", "optimizer"):
-        one, other = (_weights(folder, name) for folder in (whole, cut))
-        assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-def _weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    pointed = json.loads((folder / "last.json").read_text())["checkpoint"]
-    return load_file(folder / "checkpoints" / pointed / f"{name}.safetensors")
+    assert_same(whole, cut)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -14,13 +13,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from conftest import Told
 from regard.cli.main import main
 from regard.models.vision import Classifier, ResNet, ViT
 from regard.tasks.image.commands import demo_config
-from regard.train.log import Log
+from stopping import assert_same, interrupting
 
 MODELS: dict[str, dict[str, object]] = {
     **{name: {"attention": name, "width": 8, "blocks": 1} for name in ("none", "se", "cbam", "self", "query")},
@@ -123,24 +121,12 @@ def test_other_ways_to_train(options: list[object], shapes: Path, tmp_path: Path
 
 
 def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
-    class Impatient(Log):
-        def step(self, step: int, *arguments: object, **figures: object) -> None:
-            if step == 7:
-                os.kill(os.getpid(), signal.SIGINT)
-
     whole, cut = _train(tmp_path / "whole", shapes, "--train.epochs", 3), tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("regard.tasks.running.Log", Impatient)
+        patch.setattr("regard.tasks.running.Log", interrupting(7, signal.SIGINT))
         assert regard("train", "image", cut, "--data.train", shapes, *SMALL, "--train.epochs", 3).status == 130
     assert regard("train", "image", cut, "--resume").status == 0
-    for name in ("model", "optimizer"):
-        one, other = (_weights(folder, name) for folder in (whole, cut))
-        assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-def _weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    pointed = json.loads((folder / "last.json").read_text())["checkpoint"]
-    return load_file(folder / "checkpoints" / pointed / f"{name}.safetensors")
+    assert_same(whole, cut)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from job import run
@@ -25,20 +23,9 @@ from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, fit
 from regard.train.schedule import rate
+from stopping import assert_same, interrupting, tensors
 
 JOB = Path(__file__).parent / "job.py"
-
-
-def _final(folder: Path, name: str = "model", which: str = "last") -> dict[str, torch.Tensor]:
-    pointed = json.loads((folder / f"{which}.json").read_text())["checkpoint"]
-    return load_file(folder / "checkpoints" / pointed / f"{name}.safetensors")
-
-
-def _assert_same(one: Path, other: Path) -> None:
-    for name in ("model", "optimizer"):
-        first, second = _final(one, name), _final(other, name)
-        assert first.keys() == second.keys()
-        assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 def _start(folder: Path, settings: dict[str, object], **options: object) -> subprocess.Popen[bytes]:
@@ -69,7 +56,7 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path) -> None:
         process.wait()
     assert 0 < _step(killed) < _step(whole)
     assert _start(killed, settings).wait() == 0
-    _assert_same(whole, killed)
+    assert_same(whole, killed)
     strip = [
         [line for line in (f / "metrics.jsonl").read_text().splitlines() if "valid" in line] for f in (whole, killed)
     ]
@@ -83,25 +70,17 @@ def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, opt
     whole.mkdir()
     stopped.mkdir()
     run(whole, epochs=3, **options)
-    seen = 0
-
-    class Impatient(Log):
-        def step(self, step: int, *arguments: object, **figures: object) -> None:
-            nonlocal seen
-            seen = step
-            if step == 7:
-                os.kill(os.getpid(), number)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("job.Log", Impatient)
+        patch.setattr("job.Log", interrupting(7, number))
         with pytest.raises(Interrupted) as stop:
             run(stopped, epochs=3, save_every=100, **options)
-    assert stop.value.step == seen == _step(stopped) == 7
+    assert stop.value.step == _step(stopped) == 7
     run(stopped, epochs=3, resume=True, **options)
-    _assert_same(whole, stopped)
+    assert_same(whole, stopped)
     if options:
         assert all(
-            torch.equal(tensor, _final(stopped, "training")[name]) for name, tensor in _final(whole, "training").items()
+            torch.equal(tensor, tensors(stopped, "training")[name])
+            for name, tensor in tensors(whole, "training").items()
         )
 
 
@@ -123,7 +102,7 @@ def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool) -> None:
 
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, epochs=1)
-    before = _final(tmp_path)
+    before = tensors(tmp_path)
 
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
@@ -131,7 +110,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(UserError, match=r"cannot write the checkpoint: No space left on device.*are kept"):
         run(tmp_path, epochs=2, resume=True)
-    after = _final(tmp_path)
+    after = tensors(tmp_path)
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -237,8 +216,8 @@ def test_the_moving_average_is_validated_and_kept(tmp_path: Path) -> None:
         decay = min(0.25, (1 + at) / (10 + at))
         mean = decay * mean + (1 - decay) * weight
     assert seen == [pytest.approx(mean, abs=1e-6)]
-    assert _final(folder)["weight"].item() == seen[0]
-    assert _final(folder, "training")["weight"].item() == task.model.weight.item() == trained[-1]
+    assert tensors(folder)["weight"].item() == seen[0]
+    assert tensors(folder, "training")["weight"].item() == task.model.weight.item() == trained[-1]
 
 
 @pytest.mark.parametrize("better", [True, False])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 import zipfile
@@ -60,8 +61,7 @@ def read_pictures(
     pixels, labels, bad = [], [], []
     for origin, label, content in _source(path):
         try:
-            pixels.append(content if isinstance(content, np.ndarray) else open_picture(content))
-            pixels[-1] = squared(pixels[-1], size)
+            pixels.append(squared(content if isinstance(content, np.ndarray) else open_picture(content), size))
         except Exception as error:  # Pillow raises whatever its many readers raise
             bad.append(f"{origin} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
             if on_bad == "error":
@@ -186,12 +186,7 @@ def _parquet(path: Path) -> Iterator[Picture]:
     kept = (parquet.read_schema(path).metadata or {}).get(b"huggingface")
     features = json.loads(kept).get("info", {}).get("features", {}) if kept else {}
     names = features.get("label", {}).get("names")
-    yield from _records(_chained(first, rows), str(path), names)
-
-
-def _chained(first: dict[str, Any] | Bad, rest: Iterator[dict[str, Any] | Bad]) -> Iterator[dict[str, Any] | Bad]:
-    yield first
-    yield from rest
+    yield from _records(itertools.chain([first], rows), str(path), names)
 
 
 def _records(records: Iterator[dict[str, Any] | Bad], origin: str, names: list[str] | None) -> Iterator[Picture]:

@@ -79,7 +79,7 @@ class TransformerLM(nn.Module):
         self, tokens: Tensor, wanted: Tensor, documents: Tensor | None = None, smoothing: float = 0.0
     ) -> Tensor:
         """The summed cross-entropy of the ``wanted`` tokens, with label smoothing; shapes as in `logits`."""
-        features = self._read(tokens, documents, None).flatten(0, 1)
+        features = self._read(tokens, documents)[0].flatten(0, 1)
         return linear_cross_entropy(features, self.embedding.weight, self.output_bias, wanted.flatten(), smoothing)
 
     def logits(self, tokens: Tensor, documents: Tensor | None = None) -> Tensor:
@@ -89,7 +89,7 @@ class TransformerLM(nn.Module):
             tokens: int64 ``(B, L)``.
             documents: int64 ``(B, L)``: a token sees those of its own document alone; None: one document.
         """
-        return F.linear(self._read(tokens, documents, None), self.embedding.weight, self.output_bias)
+        return F.linear(self._read(tokens, documents)[0], self.embedding.weight, self.output_bias)
 
     def start(self, rows: int, *, length: int = 256, window: int | None = None) -> list[KVCache]:
         """The state before the first token of ``rows`` sequences, with room for ``length`` tokens."""
@@ -98,35 +98,32 @@ class TransformerLM(nn.Module):
     def step(self, tokens: Tensor, state: list[KVCache]) -> Step:
         """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``, or ``(B, n)`` at once."""
         tokens = tokens if tokens.dim() == 2 else tokens[:, None]
-        features = self._read(tokens, None, state)[:, -1]
-        return Step(F.linear(features, self.embedding.weight, self.output_bias), state)
+        features, _ = self._read(tokens, None, state)
+        return Step(F.linear(features[:, -1], self.embedding.weight, self.output_bias), state)
 
     def look(self, tokens: Tensor, layer: int, look: Look) -> View:
         """What layer number ``layer`` attends to over ``tokens`` ``(B, L)``."""
-        seen: list[View | None] = []
-        self._read(tokens, None, None, {layer % len(self.layers): look}, seen)
-        assert seen[0] is not None
-        return seen[0]
+        _, view = self._read(tokens, None, None, (layer % len(self.layers), look))
+        assert view is not None
+        return view
 
     def _read(
         self,
         tokens: Tensor,
         documents: Tensor | None,
-        caches: list[KVCache] | None,
-        looks: dict[int, Look] | None = None,
-        seen: list[View | None] | None = None,
-    ) -> Tensor:
+        caches: list[KVCache] | None = None,
+        look: tuple[int, Look] | None = None,
+    ) -> tuple[Tensor, View | None]:
+        """Features, and what the layer with the number in ``look`` attends to."""
         x = self.embedding(tokens)
         if self.position is not None:
             x = self.position(x, caches[0].position if caches else 0)
-        x, mask = self.dropout(x), _mask(documents)
+        x, mask, seen = self.dropout(x), _mask(documents), None
         for at, layer in enumerate(self.layers):
-            look = (looks or {}).get(at)
-            x, view = layer(x, mask, cache=caches[at] if caches else None, look=look)
-            if look is not None and seen is not None:
-                seen.append(view)
-        features: Tensor = self.norm(x)
-        return features
+            asked = look[1] if look is not None and look[0] == at else None
+            x, view = layer(x, mask, cache=caches[at] if caches else None, look=asked)
+            seen = view if asked is not None else seen
+        return self.norm(x), seen
 
 
 class RecurrentState(NamedTuple):
@@ -172,12 +169,12 @@ class RecurrentLM(nn.Module):
         self, tokens: Tensor, wanted: Tensor, documents: Tensor | None = None, smoothing: float = 0.0
     ) -> Tensor:
         """As `TransformerLM.forward`; the LSTM reads on over the documents' borders, the attention does not."""
-        features = self._read(tokens, documents, None, None)[0].flatten(0, 1)
+        features = self._read(tokens, documents)[0].flatten(0, 1)
         return linear_cross_entropy(features, self.embedding.weight, self.output_bias, wanted.flatten(), smoothing)
 
     def logits(self, tokens: Tensor, documents: Tensor | None = None) -> Tensor:
         """As `TransformerLM.logits`."""
-        return F.linear(self._read(tokens, documents, None, None)[0], self.embedding.weight, self.output_bias)
+        return F.linear(self._read(tokens, documents)[0], self.embedding.weight, self.output_bias)
 
     def start(self, rows: int, *, length: int = 256, window: int | None = None) -> RecurrentState:
         """As `TransformerLM.start`."""
@@ -187,29 +184,27 @@ class RecurrentLM(nn.Module):
     def step(self, tokens: Tensor, state: RecurrentState) -> Step:
         """As `TransformerLM.step`."""
         tokens = tokens if tokens.dim() == 2 else tokens[:, None]
-        features, after = self._read(tokens, None, state, None)
+        features, after, _ = self._read(tokens, None, state)
         assert after is not None
         return Step(F.linear(features[:, -1], self.embedding.weight, self.output_bias), after)
 
     def look(self, tokens: Tensor, layer: int, look: Look) -> View:
         """What its one attention attends to over ``tokens`` ``(B, L)``."""
-        seen: list[View | None] = []
-        self._read(tokens, None, None, look, seen)
-        assert seen[0] is not None
-        return seen[0]
+        _, _, view = self._read(tokens, None, None, look)
+        assert view is not None
+        return view
 
     def _read(
         self,
         tokens: Tensor,
         documents: Tensor | None,
-        state: RecurrentState | None,
-        look: Look | None,
-        seen: list[View | None] | None = None,
-    ) -> tuple[Tensor, RecurrentState | None]:
+        state: RecurrentState | None = None,
+        look: Look | None = None,
+    ) -> tuple[Tensor, RecurrentState | None, View | None]:
         x = self.dropout(self.embedding(tokens))
         before = None if state is None else tuple(part.transpose(0, 1).contiguous() for part in state[:2])
         states, (hidden, cell) = self.lstm(x, before)
-        features, past = states, None if state is None else state.past
+        features, view, past = states, None, None if state is None else state.past
         if self.query is not None and self.combine is not None:
             keys, offset = states, -1  # a state does not look at itself
             if past is not None:
@@ -217,11 +212,9 @@ class RecurrentLM(nn.Module):
                 offset += keys.shape[1] - states.shape[1]
             mask = _mask(documents, offset, None if past is None else past.window)
             found, view = attend(self.query(states), keys, keys, Dot(), mask, look)
-            if seen is not None:
-                seen.append(view)
             features = torch.tanh(self.combine(torch.cat([states, found.to(states.dtype)], -1)))
         after = None if past is None else RecurrentState(hidden.transpose(0, 1), cell.transpose(0, 1), past)
-        return self.dropout(features), after
+        return self.dropout(features), after, view
 
 
 LanguageModel = TransformerLM | RecurrentLM

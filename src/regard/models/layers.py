@@ -22,12 +22,15 @@ class Residual(nn.Module):
         super().__init__()
         self.norm, self.order, self.dropout = norm, order, nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
-        """``part`` around the path ``x`` ``(…, width)``."""
-        if self.order == "pre":
-            added: Tensor = x + self.dropout(part(self.norm(x)))
-            return added
-        normed: Tensor = self.norm(x + self.dropout(part(x)))
+    def enter(self, x: Tensor) -> Tensor:
+        """What f reads of the path ``x`` ``(…, width)``."""
+        read: Tensor = self.norm(x) if self.order == "pre" else x
+        return read
+
+    def leave(self, x: Tensor, y: Tensor) -> Tensor:
+        """The path after f gave ``y``."""
+        added: Tensor = x + self.dropout(y)
+        normed: Tensor = added if self.order == "pre" else self.norm(added)
         return normed
 
 
@@ -82,22 +85,10 @@ class TransformerLayer(nn.Module):
         Returns:
             The path ``(B, L, width)``, and the view, None without ``look``.
         """
-        seen: list[View | None] = [None]
-
-        def attend(y: Tensor) -> Tensor:
-            found: tuple[Tensor, View | None]
-            found = self.attend(y, mask=mask, cache=cache, look=look if self.cross is None else None)
-            seen[0] = found[1]
-            return found[0]
-
-        x = self.around_attend(x, attend)
+        own = look if self.cross is None else None
+        y, view = self.attend(self.around_attend.enter(x), mask=mask, cache=cache, look=own)
+        x = self.around_attend.leave(x, y)
         if self.cross is not None and self.around_cross is not None:
-            layer = self.cross
-
-            def cross(y: Tensor) -> Tensor:
-                found: tuple[Tensor, View | None] = layer(y, memory=memory, mask=memory_mask, look=look)
-                seen[0] = found[1]
-                return found[0]
-
-            x = self.around_cross(x, cross)
-        return self.around_feed(x, self.feed), seen[0]
+            y, view = self.cross(self.around_cross.enter(x), memory=memory, mask=memory_mask, look=look)
+            x = self.around_cross.leave(x, y)
+        return self.around_feed.leave(x, self.feed(self.around_feed.enter(x))), view

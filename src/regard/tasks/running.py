@@ -16,6 +16,7 @@ from regard.train.log import Log
 from regard.train.loop import Progress, Trainable, fit
 
 Data = TypeVar("Data")
+Config = TypeVar("Config")
 Tell = Callable[[str], None]
 
 Read = Callable[[Tell], Data]
@@ -25,8 +26,10 @@ Go = Callable[[Data, World, bool], Progress]
 """Trains on it: ``go(data, here, resume)``."""
 
 
-def train_new(name: str, run: Path, read: Read[Data], fill: Callable[[Data, Path], None], go: Go[Data]) -> Progress:
-    """Train in a new folder, which ``fill`` fills before it appears.
+def train_new(
+    name: str, run: Path, written: str, read: Read[Data], fill: Callable[[Data, Path], None], go: Go[Data]
+) -> Progress:
+    """Train in a new folder, which ``fill`` fills before it appears; ``written`` is its configuration.
 
     Raises:
         UserError: the folder is taken, or the data cannot be used.
@@ -34,15 +37,27 @@ def train_new(name: str, run: Path, read: Read[Data], fill: Callable[[Data, Path
     with world() as here:
         here.first_does(lambda: runs.check_free(run))
         found = read(_teller(here))
-        here.first_does(lambda: runs.create(run, name, lambda folder: fill(found, folder)))
+
+        def whole(folder: Path) -> None:
+            fill(found, folder)
+            (folder / "config.yaml").write_text(written, encoding="utf-8")
+
+        here.first_does(lambda: runs.create(run, name, whole))
         return go(found, here, False)
 
 
-def go_on(name: str, run: Path, read: Read[Data], go: Go[Data]) -> Progress:
+def go_on(
+    name: str,
+    run: Path,
+    settings: Callable[[Path], Config],
+    reader: Callable[[Config], Read[Data]],
+    trainer: Callable[[Config, Path], Go[Data]],
+) -> Progress:
     """Go on with a run from its last checkpoint. Raises UserError: it is no run of the task ``name``."""
     runs.check(run, name)
+    config = settings(run)
     with world() as here:
-        return go(read(_teller(here)), here, True)
+        return trainer(config, run)(reader(config)(_teller(here)), here, True)
 
 
 def fit_and_report(

@@ -28,6 +28,7 @@ from regard.train.memory import keep_freed_memory
 from regard.train.schedule import rate
 from regard.train.state import (
     gather_tensors,
+    gather_weights,
     random_states,
     restore_random_states,
     restore_tensors,
@@ -234,18 +235,17 @@ class _Run:
     def _try_mean(self) -> None:
         """The mean of the last validated weights, as the best checkpoint if it is better."""
         states = [checkpoint.load_tensors(self.run, name, "model") for name in self.at.recent]
-        before = gather_tensors(self.model, self.optimizer)
-        restore_weights(self.model, mean_of(states))
+        before, mean = gather_weights(self.model), mean_of(states)
+        restore_weights(self.model, mean)
         figures, better = self._validated()
         self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, what=f"mean of {len(states)}")
         if better:
             self.at.figures = figures
-            tensors = {"model": gather_tensors(self.model, self.optimizer)["model"]}
-            state = {"progress": asdict(self.at)}
+            name, state = f"mean-{self.at.step:07d}", {"progress": asdict(self.at)}
             self.world.first_does(
-                lambda: checkpoint.save(self.run, f"mean-{self.at.step:07d}", tensors, state, ["best"], self.at.recent)
+                lambda: checkpoint.save(self.run, name, {"model": mean}, state, ["best"], self.at.recent)
             )
-        restore_weights(self.model, before["model"])
+        restore_weights(self.model, before)
 
     def _used_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.used()
@@ -254,7 +254,7 @@ class _Run:
         with self._used_weights():
             tensors = gather_tensors(self.model, self.optimizer)
         if self.average is not None:
-            tensors["training"] = gather_tensors(self.model, self.optimizer)["model"]
+            tensors["training"] = gather_weights(self.model)
         state = {"progress": asdict(self.at), "random": self.world.gather(random_states())}
         name, kept = checkpoint.name_of(self.at.step), self.at.recent
         self.world.first_does(lambda: checkpoint.save(self.run, name, tensors, state, which, kept))

@@ -29,9 +29,14 @@ def gather_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[s
     moments = {
         f"{name}:{moment}": torch.as_tensor(value) for name, all_ in state.items() for moment, value in all_.items()
     }
+    return {"model": gather_weights(model), "optimizer": moments}
+
+
+def gather_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Whole weights alone, called as `gather_tensors` is."""
     weights: Any = get_model_state_dict(model, options=_FULL)
     # Copies: on a CPU these are the parameters themselves, which the next step changes.
-    return {"model": {name: tensor.clone() for name, tensor in weights.items()}, "optimizer": moments}
+    return {name: tensor.clone() for name, tensor in weights.items()}
 
 
 def restore_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, dict[str, Tensor]]) -> None:

@@ -56,8 +56,7 @@ def run_plain(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tenso
         output, stats, aside = _Attention.apply(plan, bad, has_extra, *inputs)  # type: ignore[no-untyped-call]
     else:
         output, stats, aside = forward(plan, bad, has_extra)
-    if bad is not None:
-        output, aside = _spoilt(output, stats, aside, bad)
+    output, aside = _spoilt(output, stats, aside, bad)
     return output, sums(plan, stats) if lse else _NOTHING, _NOTHING if aside is None else aside
 
 

@@ -42,16 +42,13 @@ def train(config: GenerateConfig, run: Path, written: str) -> Progress:
     def fill(text: data.Text, folder: Path) -> None:
         tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=config.tokenizer.size)
         tokenizer.save(folder / "tokenizer.json")
-        (folder / "config.yaml").write_text(written, encoding="utf-8")
 
-    return train_new(TASK, run, _reader(config), fill, _trainer(config, run))
+    return train_new(TASK, run, written, _reader(config), fill, _trainer(config, run))
 
 
 def resume(run: Path, settings: Settings) -> Progress:
     """Go on with a run from its last checkpoint."""
-    runs.check(run, TASK)
-    config = settings(run)
-    return go_on(TASK, run, _reader(config), _trainer(config, run))
+    return go_on(TASK, run, settings, _reader, _trainer)
 
 
 def _reader(config: GenerateConfig) -> Read[data.Text]:

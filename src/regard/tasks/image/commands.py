@@ -38,16 +38,13 @@ def train(config: ImageConfig, run: Path, written: str) -> Progress:
 
     def fill(sets: data.Sets, folder: Path) -> None:
         save_classes(folder, sets.train.names, Scale.of(sets.train.pixels))
-        (folder / "config.yaml").write_text(written, encoding="utf-8")
 
-    return train_new(TASK, run, _reader(config), fill, _trainer(config, run))
+    return train_new(TASK, run, written, _reader(config), fill, _trainer(config, run))
 
 
 def resume(run: Path, settings: Settings) -> Progress:
     """Go on with a run from its last checkpoint."""
-    runs.check(run, TASK)
-    config = settings(run)
-    return go_on(TASK, run, _reader(config), _trainer(config, run))
+    return go_on(TASK, run, settings, _reader, _trainer)
 
 
 def _reader(config: ImageConfig) -> Read[data.Sets]:
@@ -108,13 +105,16 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     labeller = load(run, config, checkpoint)
     pictures = _given(path, config, labeller.names) if path else data.read(config.data, config.train.seed, say).valid
     found, counts = scores(labeller.model, pictures, labeller.scale)
-    each = counts.diagonal() / np.maximum(1, counts.sum(1))
-    worst = int(each[counts.sum(1) > 0].argmin())
-    name = [one for one, count in zip(labeller.names, counts.sum(1), strict=True) if count][worst]
+    each = {
+        name: 100 * row[at] / row.sum()
+        for at, (name, row) in enumerate(zip(labeller.names, counts, strict=True))
+        if row.any()
+    }
+    worst = min(each, key=lambda name: each[name])
     return {
         "accuracy": (found["accuracy"], f"per cent of {len(pictures.labels):,} pictures"),
         "loss": (found["loss"], "cross-entropy in nats a picture"),
-        "worst": (100 * float(each[counts.sum(1) > 0].min()), f"per cent of the class {name!r}"),
+        "worst": (float(each[worst]), f"per cent of the class {worst!r}"),
     }
 
 

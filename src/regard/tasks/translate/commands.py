@@ -45,16 +45,13 @@ def train(config: TranslateConfig, run: Path, written: str) -> Progress:
 
     def fill(text: data.Text, folder: Path) -> None:
         data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
-        (folder / "config.yaml").write_text(written, encoding="utf-8")
 
-    return train_new(TASK, run, _reader(config), fill, _trainer(config, run))
+    return train_new(TASK, run, written, _reader(config), fill, _trainer(config, run))
 
 
 def resume(run: Path, settings: Settings) -> Progress:
     """Go on with a run from its last checkpoint."""
-    runs.check(run, TASK)
-    config = settings(run)
-    return go_on(TASK, run, _reader(config), _trainer(config, run))
+    return go_on(TASK, run, settings, _reader, _trainer)
 
 
 def _reader(config: TranslateConfig) -> Read[data.Text]:
