@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Multi30k, the Transformer: thirty minutes of training for a pair of languages, then scores.
+# Multi30k, the Transformer: forty minutes of training for a pair of languages, then scores.
 #   benchmarks/multi30k_transformer.sh FOLDER_WITH_MULTI30K [SOURCE] [TARGET] [RUNS_FOLDER]
 # The folder holds train, val, test_2016_flickr and test_2017_flickr of each language, as .gz; en and fr unless named.
 set -euo pipefail

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regard import Lengths, Look
-from regard.nn import GRU, AdditiveAttention, LuongAttention, SequenceDropout, StepLinear, linear_cross_entropy
+from regard.nn import GRU, AdditiveAttention, Dropout, LuongAttention, SequenceDropout, StepLinear, linear_cross_entropy
 
 B, LQ, LK, DQ, DM, WIDTH = 2, 3, 5, 7, 11, 13
 
@@ -134,6 +134,25 @@ def test_sequence_dropout_drops_a_unit_at_every_step() -> None:
     assert torch.equal(layer.eval()(ones), ones)
     with pytest.raises(ValueError, match="dropout: must be at least 0 and below 1, got 1"):
         SequenceDropout(1)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (501, 7, 41)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_drops_units_by_themselves(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer, ones = Dropout(0.25), torch.ones(shape, dtype=dtype, requires_grad=True)
+    dropped = layer(ones)
+    (grad,) = torch.autograd.grad(dropped.sum(), ones)
+    assert (dropped.dtype, dropped.shape) == (dtype, ones.shape)
+    assert torch.equal(grad, dropped)
+    assert set(dropped.flatten().tolist()) <= {0.0, torch.tensor(4 / 3, dtype=dtype).item()}
+    assert layer.eval()(ones) is ones
+    if dropped.numel() > 1000:
+        away = (dropped == 0).float()
+        for means in (away.mean(), away.flatten()[::4].mean(), away.flatten()[3::4].mean()):
+            assert abs(means - 0.25) < 0.005  # twice the standard deviation of a fourth of 143,787
+        neighbours = torch.corrcoef(torch.stack([away.flatten()[:-1], away.flatten()[1:]]))[0, 1]
+        assert abs(neighbours) < 0.01
 
 
 @pytest.mark.parametrize("bias", [True, False])

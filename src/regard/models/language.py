@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from regard.attend import Causal, Documents, Dot, Look, Mask, View, Window
 from regard.decode import Step
 from regard.models.layers import TransformerLayer
-from regard.nn import FeedForward, KVCache, LearnedPositions, MultiHeadAttention, Rotary, linear_cross_entropy
+from regard.nn import Dropout, FeedForward, KVCache, LearnedPositions, MultiHeadAttention, Rotary, linear_cross_entropy
 from regard.nn.looked import attend
 
 PositionKind = Literal["rotary", "learned"]
@@ -73,7 +73,7 @@ class TransformerLM(nn.Module):
         self.layers = nn.ModuleList(layer() for _ in range(layers))
         self.norm = nn.RMSNorm(dim)
         self.output_bias = nn.Parameter(torch.zeros(size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, tokens: Tensor, wanted: Tensor, documents: Tensor | None = None, smoothing: float = 0.0
@@ -163,7 +163,7 @@ class RecurrentLM(nn.Module):
         self.query = nn.Linear(dim, dim, bias=False) if attention else None
         self.combine = nn.Linear(2 * dim, dim) if attention else None
         self.output_bias = nn.Parameter(torch.zeros(size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, tokens: Tensor, wanted: Tensor, documents: Tensor | None = None, smoothing: float = 0.0

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from regard.attend import Look, Mask, View
-from regard.nn import FeedForward, KVCache, MultiHeadAttention
+from regard.nn import Dropout, FeedForward, KVCache, MultiHeadAttention
 from regard.nn.multihead import Memory
 
 NormOrder = Literal["pre", "post"]
@@ -20,7 +20,7 @@ class Residual(nn.Module):
 
     def __init__(self, norm: nn.Module, order: NormOrder, dropout: float):
         super().__init__()
-        self.norm, self.order, self.dropout = norm, order, nn.Dropout(dropout)
+        self.norm, self.order, self.dropout = norm, order, Dropout(dropout)
 
     def enter(self, x: Tensor) -> Tensor:
         """What f reads of the path ``x`` ``(…, width)``."""

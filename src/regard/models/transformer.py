@@ -19,6 +19,7 @@ from regard.attend import Causal, Lengths, Look
 from regard.decode import Step, select
 from regard.models.layers import NormOrder, TransformerLayer
 from regard.nn import (
+    Dropout,
     FeedForward,
     KVCache,
     LearnedPositions,
@@ -133,7 +134,7 @@ class TransformerTranslator(nn.Module):
         last = nn.LayerNorm if order == "pre" else nn.Identity
         self.encoder_norm, self.decoder_norm = last(dim), last(dim)
         self.output_bias = nn.Parameter(torch.zeros(target_size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.scale = dim**0.5
 
     def encode(self, source: Tensor, lengths: Tensor) -> Encoded:

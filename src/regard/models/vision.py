@@ -10,7 +10,15 @@ from torch.nn import functional as F
 
 from regard.attend import Dot, Look
 from regard.models.layers import TransformerLayer
-from regard.nn import CBAM, AttentionPooling, FeedForward, MultiHeadAttention, SelfAttention2d, SqueezeExcitation
+from regard.nn import (
+    CBAM,
+    AttentionPooling,
+    Dropout,
+    FeedForward,
+    MultiHeadAttention,
+    SelfAttention2d,
+    SqueezeExcitation,
+)
 from regard.nn.looked import attend
 
 AttentionKind = Literal["none", "se", "cbam", "self", "query"]
@@ -137,7 +145,7 @@ class ViT(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.pool = AttentionPooling(width)
         self.output = nn.Linear(width, classes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of pictures ``(B, 3, size, size)``."""

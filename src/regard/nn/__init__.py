@@ -3,7 +3,7 @@
 from regard.nn.additive import AdditiveAttention
 from regard.nn.cache import KVCache
 from regard.nn.cross_entropy import linear_cross_entropy
-from regard.nn.dropout import SequenceDropout
+from regard.nn.dropout import Dropout, SequenceDropout
 from regard.nn.feedforward import FeedForward
 from regard.nn.gru import GRU
 from regard.nn.image import CBAM, Gates, SelfAttention2d, SqueezeExcitation
@@ -22,6 +22,7 @@ __all__ = [
     "GRU",
     "AdditiveAttention",
     "AttentionPooling",
+    "Dropout",
     "FeedForward",
     "Gates",
     "HardAttention",

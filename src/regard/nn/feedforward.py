@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.nn.dropout import Dropout
+
 
 class FeedForward(nn.Module):
     """``W₂ relu(W₁ x)`` (Vaswani et al. 2017, arXiv:1706.03762), or gated, ``W₂ (silu(W₁ x) ⊙ W₃ x)``.
@@ -41,7 +43,7 @@ class FeedForward(nn.Module):
         self.inner = nn.Linear(width, hidden, bias=bias)
         self.gate = nn.Linear(width, hidden, bias=bias) if gated else None
         self.outer = nn.Linear(hidden, width, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.activation = F.relu if activation == "relu" else F.gelu
 
     def forward(self, x: Tensor) -> Tensor:

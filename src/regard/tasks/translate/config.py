@@ -134,4 +134,3 @@ class TranslateConfig:
             even = "an even multiple" if chosen.positions == "rotary" else "a multiple"
             return f"model.dim: must be {even} of transformer.heads, {chosen.heads}, got {dim}"
         return None
-        return self.train.problem()
