@@ -7,8 +7,9 @@ from typing import NoReturn
 
 from cyclopts import CycloptsError
 
+import regard.cli.export
 import regard.cli.train
-import regard.cli.use  # noqa: F401 - both add their commands
+import regard.cli.use  # noqa: F401 - all add their commands
 from regard.cli.app import app
 from regard.errors import UserError
 

@@ -144,7 +144,7 @@ class TransformerTranslator(nn.Module):
             x, _ = layer(x, Lengths(lengths))
         read = self.encoder_norm(x)
         memory = [_cross(layer).project(read) for layer in self.decoder]
-        return Encoded(memory, lengths, torch.arange(len(source), device=source.device))
+        return Encoded(memory, lengths, torch.arange(source.shape[0], device=source.device))
 
     def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
         """The decoder's state before the first token; arguments as in `encode`."""
@@ -178,6 +178,12 @@ class TransformerTranslator(nn.Module):
     def logits(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> Tensor:
         """Logits of each target token given all before it, row by row, padding left out; arguments as in `forward`."""
         features, _ = self._teach(source, lengths, target, target_lengths)
+        return F.linear(features, self.target_embedding.weight, self.output_bias)
+
+    def following(self, source: Tensor, lengths: Tensor, written: Tensor) -> Tensor:
+        """Logits ``(B, Lt, target_size)`` of what follows each token of ``written`` int64 ``(B, Lt)``, the start sign
+        first; the others as in `encode`. Decoding without a state: the last position's are those of the next token."""
+        features, _ = self._write(written, self.encode(source, lengths), None)
         return F.linear(features, self.target_embedding.weight, self.output_bias)
 
     def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -87,7 +87,7 @@ class LocationAwareAttention(nn.Module):
             keys = keys + self.location(self.filters(previous[:, None]).transpose(1, 2))
         # Beside the memory stands a one for each place: what comes out of these columns is the weights themselves. With
         # a single query this is no more than the memory is anyway.
-        places = torch.eye(memory.shape[1], dtype=memory.dtype, device=memory.device).expand(len(memory), -1, -1)
+        places = torch.eye(memory.shape[1], dtype=memory.dtype, device=memory.device).expand(memory.shape[0], -1, -1)
         output, view = attend(
             self.query(query)[:, None], keys, torch.cat([memory, places], -1), Additive(self.v), mask, look,
             normalizer=row_of(self.normalizer, 0.0, self.training),

@@ -56,5 +56,7 @@ class AttentionPooling(nn.Module):
         Returns:
             ``(B, seeds, width)`` and the view, None without ``look``.
         """
-        pooled: tuple[Tensor, View | None] = self.attention(self.seeds.expand(len(x), -1, -1), x, mask=mask, look=look)
+        pooled: tuple[Tensor, View | None] = self.attention(
+            self.seeds.expand(x.shape[0], -1, -1), x, mask=mask, look=look
+        )
         return pooled

@@ -143,11 +143,13 @@ class Rotary(nn.Module):
     def _from(self, start: int, length: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the positions from ``start`` on. The last are kept: queries and keys of all layers that
         share the module ask for the same, and a step of decoding would take longer to make them than to attend."""
+        if torch.compiler.is_compiling():
+            return self._angles(torch.arange(start, start + length, device=device), dtype)
         asked = (start, length, dtype, device, torch.is_inference_mode_enabled())
-        if self._kept is None or self._kept[0] != asked or torch.compiler.is_compiling():
+        if self._kept is None or self._kept[0] != asked:
             found = self._angles(torch.arange(start, start + length, device=device), dtype)
-            if torch.compiler.is_compiling() or type(found[0]) is not Tensor:
-                return found  # of a graph, or of one that is being made
+            if type(found[0]) is not Tensor:
+                return found  # of a graph
             self._kept = asked, found
         return self._kept[1]
 

@@ -14,9 +14,11 @@ from regard.explain import terminal
 from regard.explain.alignment import Alignment
 from regard.explain.draw import save_picture
 from regard.explain.page import save_page
+from regard.tasks.exporting import Exportable
 from regard.tasks.generate import data
 from regard.tasks.generate.config import GenerateConfig, GenerateTrainConfig, ModelConfig, TokenizerConfig
 from regard.tasks.generate.data import Stream
+from regard.tasks.generate.export import exportable
 from regard.tasks.generate.model import Sampling, Writer, load
 from regard.tasks.generate.task import GenerateTask, scores
 from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
@@ -98,6 +100,12 @@ def look(
     """What each token of ``text`` attends to, in one layer's head or the mean of its heads."""
     runs.check(run, TASK)
     return load(run, settings(run), checkpoint).attended(text, layer, head)
+
+
+def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
+    """What `regard export` writes into a file."""
+    runs.check(run, TASK)
+    return exportable(load(run, settings(run), checkpoint))
 
 
 def draw(found: Alignment, path: Path) -> None:

@@ -11,9 +11,11 @@ from rich.console import Console
 from regard.data.pictures import Pictures, read_pictures
 from regard.errors import UserError
 from regard.explain.overlay import save_overlay
+from regard.tasks.exporting import Exportable
 from regard.tasks.image import data
 from regard.tasks.image.config import AugmentConfig, DataConfig, ImageConfig, ImageTrainConfig, ModelConfig
 from regard.tasks.image.data import Scale
+from regard.tasks.image.export import exportable
 from regard.tasks.image.model import Classified, load, save_classes
 from regard.tasks.image.task import ImageTask, scores
 from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
@@ -79,6 +81,12 @@ def classify(run: Path, settings: Settings, paths: Sequence[Path], *, checkpoint
 def look(run: Path, settings: Settings, text: str, *, checkpoint: str) -> Classified:
     """What is in the picture ``text`` names, and where the model looked."""
     return next(classify(run, settings, [Path(text)], checkpoint=checkpoint))
+
+
+def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
+    """What `regard export` writes into a file."""
+    runs.check(run, TASK)
+    return exportable(load(run, settings(run), checkpoint))
 
 
 def draw(found: Classified, path: Path) -> None:

@@ -15,6 +15,7 @@ from regard.explain import terminal
 from regard.explain.draw import save_picture
 from regard.explain.files import write_whole
 from regard.explain.page import save_page
+from regard.tasks.exporting import Exportable
 from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
 from regard.tasks.translate import data
 from regard.tasks.translate.config import (
@@ -24,6 +25,7 @@ from regard.tasks.translate.config import (
     TranslateConfig,
     TranslateTrainConfig,
 )
+from regard.tasks.translate.export import exportable
 from regard.tasks.translate.model import Translation, Translator, load
 from regard.tasks.translate.task import TranslateTask, mean_loss, text_scores
 from regard.train import run as runs
@@ -125,6 +127,11 @@ def _scores(translator: Translator, pairs: data.Pairs, beam: int, output: Path |
     scores["loss"] = (loss, "cross-entropy in nats a target token, the end sign included")
     scores["sentences"] = (float(len(pairs)), f"beam {beam}, {len(pairs) / seconds:,.0f} sentences a second")
     return scores
+
+
+def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
+    """What `regard export` writes into a file."""
+    return exportable(_load(run, settings, checkpoint))
 
 
 def draw(found: Translation, path: Path) -> None:

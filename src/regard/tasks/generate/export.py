@@ -1,0 +1,40 @@
+"""The language model as a file that other programs run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from regard.data.tokenizer import EOS
+from regard.errors import UserError
+from regard.models.language import TransformerLM
+from regard.tasks.exporting import RECURRENT, Exportable
+from regard.tasks.generate.model import Writer
+
+
+class _Logits(nn.Module):
+    def __init__(self, model: TransformerLM):
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.model.logits(tokens)
+
+
+def exportable(writer: Writer) -> Exportable:
+    """Logits of what follows each token. Raises UserError: the model is recurrent."""
+    model = writer.model
+    if not isinstance(model, TransformerLM):
+        raise UserError(RECURRENT)
+
+    def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
+        return (torch.randint(len(writer.tokenizer), (sizes["batch"], sizes["length"])),)
+
+    most = {} if model.position is None else {"length": writer.context}
+    notes = {
+        "task": "generate", "end": EOS, "context": writer.context, "tokenizer": "tokenizer.json",
+        "use": "a new document begins with the end sign; logits of each next token",
+    }  # fmt: skip
+    return Exportable(_Logits(model), {"tokens": ("batch", "length")}, sample, most, notes)

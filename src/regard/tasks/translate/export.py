@@ -1,0 +1,50 @@
+"""The translator as a file that other programs run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from regard.data.tokenizer import BOS, EOS, PAD
+from regard.errors import UserError
+from regard.models.transformer import TransformerTranslator
+from regard.tasks.exporting import RECURRENT, Exportable
+from regard.tasks.translate.model import Translator
+
+
+class _Following(nn.Module):
+    def __init__(self, model: TransformerTranslator):
+        super().__init__()
+        self.model = model
+
+    def forward(self, source: Tensor, source_lengths: Tensor, target: Tensor) -> Tensor:
+        return self.model.following(source, source_lengths, target)
+
+
+def exportable(translator: Translator) -> Exportable:
+    """What follows each token of a target, given a source. Raises UserError: the model is recurrent."""
+    model = translator.model
+    if not isinstance(model, TransformerTranslator):
+        raise UserError(RECURRENT)
+
+    def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
+        batch, read, written = sizes["batch"], sizes["source_length"], sizes["target_length"]
+        lengths = torch.full((batch,), read)
+        lengths[1:] = (read + 1) // 2
+        source = torch.randint(4, len(translator.source), (batch, read))
+        return source, lengths, torch.randint(4, len(translator.target), (batch, written))
+
+    most = {} if model.longest is None else {"source_length": model.longest, "target_length": model.longest}
+    notes = {
+        "task": "translate", "pad": PAD, "start": BOS, "end": EOS,
+        "tokenizers": ["source.tokenizer.json", "target.tokenizer.json"],
+        "use": "a source ends with the end sign, a target begins with the start sign; logits of each next token",
+    }  # fmt: skip
+    inputs = {
+        "source": ("batch", "source_length"),
+        "source_lengths": ("batch",),
+        "target": ("batch", "target_length"),
+    }
+    return Exportable(_Following(model), inputs, sample, most, notes)

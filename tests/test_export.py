@@ -1,0 +1,147 @@
+"""``regard export``: one file for other programs, for every task's models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from conftest import Told
+from regard.data.tokenizer import Tokenizer
+from regard.errors import UserError
+from regard.models.language import RecurrentLM, TransformerLM
+from regard.models.rnn import RNNTranslator
+from regard.models.transformer import TransformerTranslator
+from regard.models.vision import ResNet, ViT
+from regard.tasks.exporting import SUFFIXES, Exportable, export
+from regard.tasks.generate import export as generate
+from regard.tasks.generate.model import Writer
+from regard.tasks.image import export as image
+from regard.tasks.image.data import Scale
+from regard.tasks.image.model import Labeller
+from regard.tasks.translate import export as translate
+from regard.tasks.translate.model import Translator
+
+TEXT = ["the quick brown fox jumps over the lazy dog", "le vif renard brun saute par-dessus le chien paresseux"] * 5
+
+
+def _tokenizer() -> Tokenizer:
+    return Tokenizer.train(TEXT, kind="byte", size=300)
+
+
+def _writer(**options: object) -> Exportable:
+    tokenizer = _tokenizer()
+    model = TransformerLM(len(tokenizer), dim=16, layers=1, heads=4, hidden=24, context=20, **options)
+    return generate.exportable(Writer(model, tokenizer, 20))
+
+
+def _translator(**options: object) -> Exportable:
+    tokenizer = _tokenizer()
+    sizes = {"dim": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "hidden": 24}
+    model = TransformerTranslator(len(tokenizer), len(tokenizer), **sizes, **options)
+    return translate.exportable(Translator(model, tokenizer, tokenizer))
+
+
+def _labeller(model: nn.Module) -> Exportable:
+    return image.exportable(Labeller(model, ("cat", "dog", "owl"), Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16))
+
+
+MODELS: dict[str, Callable[[], Exportable]] = {
+    "translator": lambda: _translator(),
+    "translator, learned positions": lambda: _translator(positions="learned", longest=40),
+    "translator, rotary, post-norm": lambda: _translator(positions="rotary", order="post"),
+    "language model": lambda: _writer(key_heads=2),
+    "language model, learned positions": lambda: _writer(positions="learned", gated=False),
+    "vit": lambda: _labeller(ViT(3, size=16, width=16, layers=1)),
+    **{
+        f"resnet, {kind}": lambda kind=kind: _labeller(ResNet(3, width=8, blocks=1, attention=kind))
+        for kind in ("none", "se", "cbam", "self", "query")
+    },
+}
+
+
+FILES = [(name, "onnx") for name in MODELS]  # what makes an ONNX file makes the other on its way
+FILES += [(name, "torch-export") for name in ("translator", "language model", "resnet, self")]
+
+
+@pytest.mark.parametrize(("name", "form"), FILES)
+def test_the_file_gives_what_the_model_gives(name: str, form: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    what = MODELS[name]()
+    path = tmp_path / f"model{SUFFIXES[form]}"
+    told = export(what, path, form)
+    assert (told.path, list(tmp_path.iterdir())) == (path, [path])
+    assert told.difference < 1e-5
+    inputs = what.tried((2, 11, 8))
+    with torch.no_grad():
+        wanted = what.module(*inputs)
+    torch.testing.assert_close(_run(path, what, inputs), wanted, rtol=1e-4, atol=1e-5)
+    assert _notes(path) == json.loads(json.dumps(dict(what.notes)))
+
+
+def _run(path: Path, what: Exportable, inputs: tuple[Tensor, ...]) -> Tensor:
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()(*inputs)
+    session = onnxruntime.InferenceSession(path)
+    named = {name: one.numpy() for name, one in zip(what.inputs, inputs, strict=True)}
+    return torch.from_numpy(session.run(["logits"], named)[0])
+
+
+def _notes(path: Path) -> object:
+    if path.suffix == ".pt2":
+        found = {"regard.json": ""}
+        torch.export.load(path, extra_files=found)
+        return json.loads(found["regard.json"])
+    return json.loads({one.key: one.value for one in onnx.load(path).metadata_props}["regard"])
+
+
+def test_a_file_that_gives_something_else_is_not_kept(tmp_path: Path) -> None:
+    class Fickle(nn.Module):
+        """Gives something else once it is recorded."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x if torch.compiler.is_compiling() else x + 1
+
+    what = Exportable(Fickle(), {"x": ("batch", 2)}, lambda sizes: (torch.ones(sizes["batch"], 2),))
+    with pytest.raises(UserError, match=r"differ from the model's by 1 at sizes \{'batch': 1\}; it was not kept"):
+        export(what, tmp_path / "a.pt2", "torch-export")
+    assert not list(tmp_path.iterdir())
+
+
+def test_recurrent_models_are_refused() -> None:
+    tokenizer = _tokenizer()
+    translator = Translator(RNNTranslator(300, 300, embedding=8, dim=8), tokenizer, tokenizer)
+    with pytest.raises(UserError, match="export: a recurrent model's loop"):
+        translate.exportable(translator)
+    with pytest.raises(UserError, match="export: a recurrent model's loop"):
+        generate.exportable(Writer(RecurrentLM(300, dim=8, layers=1), tokenizer, 20))
+
+
+def test_the_command(tmp_path: Path, regard: Callable[..., Told]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 6, 16, 16, 3), dtype=np.uint8)
+    from PIL import Image
+
+    for label, pictures in zip(("cat", "dog"), pixels, strict=True):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / "data" / label / f"{number}.png")
+    run = tmp_path / "run"
+    small = ["--data.size", 16, "--model.width", 4, "--model.blocks", 1, "--train.epochs", 1, "--train.batch", 4]
+    assert regard("train", "image", run, "--data.train", tmp_path / "data", *small).status == 0
+    told = regard("export", run, "--format", "torch-export")
+    assert (told.status, told.err) == (0, "")
+    assert "model.pt2" in told.out
+    assert "pictures        (batch, 3, 16, 16)" in told.out
+    for arguments, text in (
+        (["--format", "onnx", tmp_path / "a.pt2"], "the format onnx has files that end in .onnx"),
+        ([tmp_path / "no" / "a.onnx"], "there is no folder"),
+    ):
+        told = regard("export", run, *arguments)
+        assert (told.status, text in told.err) == (2, True), told.err
