@@ -1,0 +1,64 @@
+"""Each task trained by two processes has the losses of one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+COMMON = ["--train.epochs", "5", "--train.warmup", "2", "--train.seed", "3"]
+
+TASKS = {
+    "translate": [
+        "--model.kind", "transformer", "--model.dim", "16", "--model.dropout", "0", "--transformer.hidden", "24",
+        "--transformer.heads", "2", "--transformer.encoder-layers", "1", "--transformer.decoder-layers", "1",
+        "--tokenizer.source-size", "300", "--tokenizer.target-size", "300", "--train.tokens", "400",
+    ],
+    "generate": [
+        "--tokenizer.kind", "char", "--model.context", "24", "--model.dim", "16", "--model.layers", "1",
+        "--model.heads", "2", "--model.dropout", "0", "--train.tokens", "240",
+    ],
+    "image": [
+        "--model.kind", "vit", "--model.width", "4", "--model.blocks", "1", "--model.dropout", "0", "--data.size", "16",
+        "--augment.crop", "0", "--augment.no-flip", "--augment.cutout", "0", "--train.batch", "5",
+    ],
+}  # fmt: skip
+"""Settings under which nothing is left to chance: what is drawn differs from process to process."""
+
+
+def _data(task: str, folder: Path) -> Path:
+    random = np.random.default_rng(0)
+    words = ["red", "green", "blue", "cat", "dog", "owl", "runs", "sleeps"]
+    lines = [" ".join(random.choice(words, 4)) for _ in range(80)]
+    if task == "image":
+        for number in range(24):
+            path = folder / "pictures" / words[number % 3] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
+        return folder / "pictures"
+    path = folder / ("text.tsv" if task == "translate" else "text.txt")
+    path.write_text("".join(f"{line}\t{line.upper()}\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_processes_get_the_loss_of_one(task: str, tmp_path: Path) -> None:
+    data, told = _data(task, tmp_path), []
+    for count in (1, 2):
+        run = tmp_path / f"run{count}"
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
+        command += ["regard", "train", task, str(run), "--data.train", str(data), *COMMON, *TASKS[task]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        told.append([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()])
+    one, two = told
+    assert len(one) == len(two) > 5
+    for first, second in zip(one, two, strict=True):
+        assert first.keys() == second.keys()
+        for name in {"loss", "valid_loss", "norm"} & first.keys():
+            assert second[name] == pytest.approx(first[name], rel=2e-3)
