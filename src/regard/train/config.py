@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
+
+from regard.train.ranges import not_negative, positive, share
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train."""
+    """How to train; each task adds how large a batch is."""
+
+    batch_measure: ClassVar[str]
+    """The name of that setting."""
 
     epochs: int = 20
     """Passes over the training data; the learning rate falls over them."""
@@ -55,18 +60,11 @@ class TrainConfig:
 
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""
-        positive = (
-            "epochs", "steps", "minutes", "tokens", "batch", "learning_rate", "accumulate", "clip", "save_every",
-            "evaluate_every", "patience",
+        return (
+            positive(
+                "train", self, "epochs", "steps", "minutes", self.batch_measure, "learning_rate", "accumulate", "clip",
+                "save_every", "evaluate_every", "patience",
+            )
+            or not_negative("train", self, "warmup", "weight_decay", "seed", "average")
+            or share("train", self, "label_smoothing", "ema")
         )  # fmt: skip
-        for name in positive:
-            value = getattr(self, name, None)  # each task has its own measure of a batch
-            if value is not None and not value > 0:
-                return f"train.{name}: must be above 0, got {value}"
-        for name in ("warmup", "weight_decay", "seed", "average"):
-            if getattr(self, name) < 0:
-                return f"train.{name}: must not be below 0, got {getattr(self, name)}"
-        for name in ("label_smoothing", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                return f"train.{name}: must be at least 0 and below 1, got {getattr(self, name)}"
-        return None

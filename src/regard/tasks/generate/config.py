@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regard.train.config import TrainConfig
+from regard.train.ranges import positive, share
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class GenerateTrainConfig(TrainConfig):
 
     epochs: int = 10
     """Passes over the training data; the learning rate falls over them."""
+    batch_measure = "tokens"
     tokens: int = 4096
     """Tokens of one batch, over all processes."""
     learning_rate: float = 1e-3
@@ -90,10 +92,10 @@ class GenerateConfig:
         model = self.model
         if self.tokenizer.size < 300:
             return f"tokenizer.size: must be at least 300 (bytes and signs alone are 260), got {self.tokenizer.size}"
-        for name in ("context", "dim", "layers", "heads", "key_heads", "hidden"):
-            value = getattr(model, name)
-            if value is not None and value < 1:
-                return f"model.{name}: must be above 0, got {value}"
+        wrong = positive("model", model, "context", "dim", "layers", "heads", "key_heads", "hidden")
+        wrong = wrong or share("model", model, "dropout")
+        if wrong is not None:
+            return wrong
         if model.kind == "transformer":
             even = model.positions == "rotary"
             if model.dim % model.heads or (even and model.dim // model.heads % 2):
@@ -101,8 +103,6 @@ class GenerateConfig:
                 return f"model.dim: must be {kind} multiple of model.heads, {model.heads}, got {model.dim}"
             if model.key_heads is not None and model.heads % model.key_heads:
                 return f"model.key_heads: must divide model.heads, {model.heads}, got {model.key_heads}"
-        if not 0 <= model.dropout < 1:
-            return f"model.dropout: must be at least 0 and below 1, got {model.dropout}"
         if self.train.tokens < model.context:
             return f"train.tokens: must be at least model.context, {model.context}, got {self.train.tokens}"
         return self.train.problem()

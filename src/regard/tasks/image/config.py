@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regard.train.config import TrainConfig
+from regard.train.ranges import not_negative, positive, share
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class ImageTrainConfig(TrainConfig):
 
     epochs: int = 30
     """Passes over the training data; the learning rate falls over them."""
+    batch_measure = "batch"
     batch: int = 128
     """Pictures of one batch, over all processes."""
     learning_rate: float = 3e-3
@@ -88,20 +90,19 @@ class ImageConfig:
         data, augment, model = self.data, self.augment, self.model
         if data.size < 8 or data.size % 4:
             return f"data.size: must be a multiple of 4, at least 8, got {data.size}"
-        for name in ("crop", "cutout", "mixup"):
-            if getattr(augment, name) < 0:
-                return f"augment.{name}: must not be below 0, got {getattr(augment, name)}"
+        wrong = (
+            not_negative("augment", augment, "crop", "cutout", "mixup")
+            or positive("model", model, "width", "blocks", "heads")
+            or share("model", model, "dropout")
+        )
+        if wrong is not None:
+            return wrong
         if augment.crop >= data.size:
             return f"augment.crop: must be below data.size, {data.size}, got {augment.crop}"
-        for name in ("width", "blocks", "heads"):
-            if getattr(model, name) < 1:
-                return f"model.{name}: must be above 0, got {getattr(model, name)}"
         if model.kind == "vit" and 4 * model.width % model.heads:
             return f"model.heads: must divide 4 · model.width, {4 * model.width}, got {model.heads}"
         if model.kind == "vit" and model.attention != "none":
             return "model.attention: is a resnet's; a vit is attention throughout"
         if model.attention == "self" and model.width % 2:
             return f"model.width: must be even for the attention 'self', got {model.width}"
-        if not 0 <= model.dropout < 1:
-            return f"model.dropout: must be at least 0 and below 1, got {model.dropout}"
         return self.train.problem()

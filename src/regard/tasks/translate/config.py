@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from regard.train.config import TrainConfig
+from regard.train.ranges import positive, share
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class TransformerConfig:
 class TranslateTrainConfig(TrainConfig):
     """How to train."""
 
+    batch_measure = "tokens"
     tokens: int = 4096
     """Source and target tokens of one batch, padding included, over all processes."""
     label_smoothing: float = 0.1
@@ -102,10 +104,6 @@ class TranslateConfig:
 
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""
-        for name, value in (("data.builtin_pairs", self.data.builtin_pairs), ("data.max_length", self.data.max_length),
-                            ("model.embedding", self.model.embedding)):  # fmt: skip
-            if value < 1:
-                return f"{name}: must be above 0, got {value}"
         for name, size in (("source_size", self.tokenizer.source_size), ("target_size", self.tokenizer.target_size)):
             if size < 300:
                 return f"tokenizer.{name}: must be at least 300 (bytes and signs alone are 260), got {size}"
@@ -113,11 +111,14 @@ class TranslateConfig:
             return (
                 f"model.dim: must be even, since each direction of the encoder gives half of it, got {self.model.dim}"
             )
-        for name, share in (("model.dropout", self.model.dropout),
-                            ("transformer.attention_dropout", self.transformer.attention_dropout)):  # fmt: skip
-            if not 0 <= share < 1:
-                return f"{name}: must be at least 0 and below 1, got {share}"
-        return self._transformer_problem() or self.train.problem()
+        return (
+            positive("data", self.data, "builtin_pairs", "max_length")
+            or positive("model", self.model, "embedding")
+            or share("model", self.model, "dropout")
+            or share("transformer", self.transformer, "attention_dropout")
+            or self._transformer_problem()
+            or self.train.problem()
+        )
 
     def _transformer_problem(self) -> str | None:
         chosen, dim = self.transformer, self.model.dim
@@ -127,9 +128,9 @@ class TranslateConfig:
         for name in ("attention", "embedding"):
             if getattr(self.model, name) != getattr(ModelConfig(), name):
                 return f"model.{name}: is a gru's; a transformer's settings are under transformer"
-        for name in ("encoder_layers", "decoder_layers", "heads", "hidden"):
-            if getattr(chosen, name) < 1:
-                return f"transformer.{name}: must be above 0, got {getattr(chosen, name)}"
+        small = positive("transformer", chosen, "encoder_layers", "decoder_layers", "heads", "hidden")
+        if small is not None:
+            return small
         if dim % chosen.heads or (chosen.positions == "rotary" and dim // chosen.heads % 2):
             even = "an even multiple" if chosen.positions == "rotary" else "a multiple"
             return f"model.dim: must be {even} of transformer.heads, {chosen.heads}, got {dim}"
