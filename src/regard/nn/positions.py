@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,20 @@ class LearnedPositions(nn.Module):
         return x + self.weight[start:end]
 
 
+_TABLE = 256
+"""Positions whose factors are made at once."""
+
+
+class _Table(NamedTuple):
+    """Factors of the positions from ``start`` to ``end``, and what they were made for."""
+
+    asked: object
+    start: int
+    end: int
+    own: Tensor
+    other: Tensor
+
+
 class Rotary(nn.Module):
     """Queries and keys turned by an angle that grows with the position, so that their product goes by the distance.
 
@@ -101,7 +116,7 @@ class Rotary(nn.Module):
         if self.turned > width:
             raise ValueError(f"turned: must be at most width, {width}, got {turned}")
         self.scaling = scaling
-        self._kept: tuple[object, tuple[Tensor, Tensor]] | None = None
+        self._kept: _Table | None = None
 
     def forward(self, x: Tensor, start: int = 0, *, positions: Tensor | None = None) -> Tensor:
         """Turn queries or keys.
@@ -121,40 +136,43 @@ class Rotary(nn.Module):
             raise ValueError(f"x: expected width {self.width}, got shape {tuple(x.shape)}")
         precise = torch.promote_types(x.dtype, torch.float32)
         if positions is None:
-            cos, sin = self._from(start, x.shape[-2], precise, x.device)
+            own, other = self._from(start, x.shape[-2], precise, x.device)
         elif positions.shape[-1] != x.shape[-2] or positions.dim() not in (1, 2):
             raise ValueError(
                 f"positions: expected ({x.shape[-2]},) or (B, {x.shape[-2]}), got {tuple(positions.shape)}"
             )
         else:
-            cos, sin = self._angles(positions, precise)
+            own, other = self._factors(positions, precise)
             if positions.dim() == 2:
-                cos, sin = cos[:, None], sin[:, None]
-        head, rest = x[..., : self.turned].to(cos.dtype), x[..., self.turned :]
+                own, other = own[:, None], other[:, None]
+        head = x if self.turned == self.width else x[..., : self.turned]
         if self.interleaved:
-            one, two = head.unflatten(-1, (-1, 2)).unbind(-1)
-            turned = torch.stack([one * cos - two * sin, two * cos + one * sin], -1).flatten(-2)
+            partner = head.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
         else:
-            one, two = head.chunk(2, -1)
-            turned = torch.cat([one * cos - two * sin, two * cos + one * sin], -1)
-        turned = turned.to(x.dtype)
-        return turned if self.turned == self.width else torch.cat([turned, rest], -1)
+            partner = torch.cat(head.chunk(2, -1)[::-1], -1)
+        turned = (head.to(precise) * own + partner.to(precise) * other).to(x.dtype)
+        return turned if self.turned == self.width else torch.cat([turned, x[..., self.turned :]], -1)
 
     def _from(self, start: int, length: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the positions from ``start`` on. The last are kept: queries and keys of all layers that
-        share the module ask for the same, and a step of decoding would take longer to make them than to attend."""
-        if torch.compiler.is_compiling():
-            return self._angles(torch.arange(start, start + length, device=device), dtype)
-        asked = (start, length, dtype, device, torch.is_inference_mode_enabled())
-        if self._kept is None or self._kept[0] != asked:
-            found = self._angles(torch.arange(start, start + length, device=device), dtype)
-            if type(found[0]) is not Tensor:
-                return found  # of a graph
-            self._kept = asked, found
-        return self._kept[1]
+        """The factors of the positions from ``start`` on.
 
-    def _angles(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Cosines and sines, each ``(…, turned / 2)``."""
+        A table of those about the last ones asked for is kept: queries and keys of all layers that share the module ask
+        for the same, steps of decoding for the next, and making them would take longer than attending.
+        """
+        end, known = start + length, self.scaling is None or not self.scaling.needs_length
+        if torch.compiler.is_compiling() or not known:
+            return self._factors(torch.arange(start, end, device=device), dtype)
+        asked, kept = (dtype, device, torch.is_inference_mode_enabled()), self._kept
+        if kept is None or kept.asked != asked or start < kept.start or end > kept.end:
+            many = max(length, _TABLE)
+            own, other = self._factors(torch.arange(start, start + many, device=device), dtype)
+            kept = _Table(asked, start, start + many, own, other)
+            if type(own) is Tensor:  # else of a graph
+                self._kept = kept
+        return kept.own[start - kept.start : end - kept.start], kept.other[start - kept.start : end - kept.start]
+
+    def _factors(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """What a feature and what its partner in the pair is multiplied by, each ``(…, turned)``."""
         steps = torch.arange(0, self.turned, 2, device=positions.device, dtype=dtype)
         rates = self.base ** (-steps / self.turned)
         factor = 1.0
@@ -162,11 +180,10 @@ class Rotary(nn.Module):
             longest = int(positions.max()) + 1 if self.scaling.needs_length and positions.numel() else 0
             rates, factor = self.scaling.apply(rates, self.base, self.turned, longest)
         angles = positions[..., None].to(dtype) * rates
-        return angles.cos() * factor, angles.sin() * factor
-
-    def extra_repr(self) -> str:
-        """What the module prints."""
-        return f"{self.width}, base={self.base:g}, turned={self.turned}, interleaved={self.interleaved}"
+        cos, sin = angles.cos() * factor, angles.sin() * factor
+        if self.interleaved:
+            return torch.stack([cos, cos], -1).flatten(-2), torch.stack([-sin, sin], -1).flatten(-2)
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 def _even(name: str, number: int) -> int:
