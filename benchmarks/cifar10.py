@@ -1,0 +1,111 @@
+"""CIFAR-10: a residual network without attention and with each kind of it, and the compact ViT, by seeds.
+
+    python benchmarks/cifar10.py FOLDER [--models none se …] [--seeds 0 1 2]
+
+FOLDER holds ``train.tar.xz`` and ``test.tar.xz``, a folder a class in each. One run after the other, by the command
+``regard train image`` with the settings of ``cifar10.yaml``; a tenth of the training pictures is set aside and chooses
+the checkpoint, which is then scored on the test pictures once. Each run's figures are added to ``results/cifar10.csv``,
+and runs that stand there are not run again; ``results/cifar10.txt`` is the table of all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from machine import machine
+
+from regard.cli.app import settings_of
+from regard.tasks.image.model import load
+from regard.train import checkpoint
+
+HERE = Path(__file__).parent
+KEPT = HERE / "results" / "cifar10.csv"
+MODELS = {
+    **{name: ["--model.attention", name] for name in ("none", "se", "cbam", "self", "query")},
+    "vit": ["--model.kind", "vit"],
+}
+COLUMNS = ("model", "seed", "accuracy", "parameters", "epochs", "train_minutes", "machine")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--runs", type=Path, default=Path("runs/cifar10"))
+    options = parser.parse_args()
+    for seed in options.seeds:
+        for model in options.models:
+            if not any((row["model"], row["seed"]) == (model, str(seed)) for row in rows()):
+                add(run(options.folder, options.runs / f"{model}-{seed}", model, seed))
+            print(table(), flush=True)
+    KEPT.with_suffix(".txt").write_text(table() + "\n")
+
+
+def run(data: Path, folder: Path, model: str, seed: int) -> dict[str, object]:
+    """Train one model, or go on with it, and score it."""
+    regard = [sys.executable, "-m", "regard"]
+    settings = ["--config", str(HERE / "cifar10.yaml"), "--data.train", str(data / "train.tar.xz"), *MODELS[model]]
+    settings += ["--train.seed", str(seed)]
+    subprocess.run(
+        [*regard, "train", "image", str(folder), *(["--resume"] if folder.exists() else settings)], check=True
+    )
+    test = [*regard, "eval", str(folder), "--data", str(data / "test.tar.xz"), "--json"]
+    told = json.loads(subprocess.run(test, check=True, capture_output=True, text=True).stdout)
+    trained = load(folder, settings_of("image")(folder)).model
+    progress = checkpoint.load_state(folder, "last")["progress"]
+    found = (
+        model, seed, f"{told['accuracy']['score']:.2f}", sum(p.numel() for p in trained.parameters()),
+        progress["epoch"], f"{progress['seconds'] / 60:.1f}", machine(),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, found, strict=True))
+
+
+def rows() -> list[dict[str, str]]:
+    """What is kept of earlier runs."""
+    if not KEPT.exists():
+        return []
+    with KEPT.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def add(row: dict[str, object]) -> None:
+    """Keep a run's figures."""
+    new = not KEPT.exists()
+    with KEPT.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def table() -> str:
+    """The mean over seeds of each model, its spread, and the difference to the one without attention."""
+    kept = rows()
+    found = {name: [float(row["accuracy"]) for row in kept if row["model"] == name] for name in MODELS}
+    plain = found["none"]
+    lines = ["CIFAR-10, a lossy copy (JPEG): accuracy on the 10,000 test pictures, in per cent"]
+    lines += sorted({row["machine"] for row in kept})
+    lines.append(
+        f"{'':8}{'seeds':>6}{'mean':>8}{'lowest':>8}{'highest':>8}{'– none':>8}{'parameters':>12}{'minutes':>9}"
+    )
+    for name, scores in found.items():
+        if scores:
+            own = [row for row in kept if row["model"] == name]
+            minutes = statistics.mean(float(row["train_minutes"]) for row in own)
+            more = statistics.mean(scores) - statistics.mean(plain) if plain else float("nan")
+            lines.append(
+                f"{name:8}{len(scores):6}{statistics.mean(scores):8.2f}{min(scores):8.2f}{max(scores):8.2f}{more:+8.2f}"
+                f"{int(own[0]['parameters']):12,}{minutes:9.1f}"
+            )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
