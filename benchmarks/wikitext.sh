@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # WikiText-2, of which only valid and test could be had: trained on valid.txt (its last tenth chooses the checkpoint), scored
-# on test.txt. A Transformer, an LSTM that attends to its past states, and the same LSTM without: ten minutes each.
+# on test.txt. A Transformer, an LSTM that attends to its past states, and the same LSTM without: five minutes each.
 #   benchmarks/wikitext.sh FOLDER [RUNS_FOLDER]
 set -euo pipefail
 data=$1 runs=${2:-runs/wikitext}
