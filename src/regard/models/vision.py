@@ -88,7 +88,7 @@ class ResNet(nn.Module):
 
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
         """The same, and how much each place counted; ``look`` None: not asked."""
-        x, places = self.stem(_by_places(x)), None
+        x, places = self.stem(x), None
         for block in self.blocks:
             x, places = block(x)
         if self.among is not None:
@@ -153,18 +153,13 @@ class ViT(nn.Module):
 
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
         """The same, and how much each place counted; ``look`` None: not asked."""
-        patches = self.stem(_by_places(x))
+        patches = self.stem(x)
         y = self.dropout(patches.flatten(2).transpose(1, 2) + self.position)
         for layer in self.layers:
             y, _ = layer(y)
         pooled, view = self.pool(self.norm(y), look=look)
         places = None if view is None else view.rows[:, 0, 0].unflatten(-1, patches.shape[2:])
         return Seen(self.output(pooled[:, 0]), places)
-
-
-def _by_places(x: Tensor) -> Tensor:
-    """With the colours of a place side by side in memory, as convolutions read them fastest; their results stay so."""
-    return x.contiguous(memory_format=torch.channels_last)
 
 
 Classifier = ResNet | ViT
