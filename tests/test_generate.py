@@ -113,7 +113,10 @@ def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Tol
         told = regard("train", "generate", cut, "--data.train", text, *SMALL, *settings)
     assert (told.status, "stopped after step 7" in told.err) == (130, True)
     assert f"regard train generate {cut} --resume" in told.err
+    report = (cut / "report.md").read_text()
+    assert ("7 steps over" in report, "Not yet: training was stopped" in report) == (True, True)
     assert regard("train", "generate", cut, "--resume").status == 0
+    assert "Not yet" not in (cut / "report.md").read_text()
     assert_same(whole, cut)
 
 

@@ -37,12 +37,10 @@ def export(
 
     check(run)
     name = kind(run)
-    found = write(
-        commands(name).export(run, settings_of(name), checkpoint=checkpoint),
-        out or run / f"model{SUFFIXES[form]}",
-        form,
-    )
-    print(f"{found.path}  {found.path.stat().st_size / 1e6:,.1f} MB")
-    for given, shape in found.inputs.items():
+    what = commands(name).export(run, settings_of(name), checkpoint=checkpoint)
+    path = out or run / f"model{SUFFIXES[form]}"
+    difference = write(what, path, form)
+    print(f"{path}  {path.stat().st_size / 1e6:,.1f} MB")
+    for given, shape in what.inputs.items():
         print(f"  {given:16}({', '.join(str(size) for size in shape)})")
-    print(f"checked at other sizes: logits differ by {found.difference:.1e} at most")
+    print(f"checked at other sizes: logits differ by {difference:.1e} at most")

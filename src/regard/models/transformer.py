@@ -157,8 +157,7 @@ class TransformerTranslator(nn.Module):
         word alignment (Garg et al. 2019, arXiv:1909.02074).
         """
         features, weights = self._write(tokens[:, None], state.encoded, state.caches)
-        logits = F.linear(features[:, 0], self.target_embedding.weight, self.output_bias)
-        return Step(logits, state, weights)
+        return Step(self._logits(features[:, 0]), state, weights)
 
     def forward(
         self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor, smoothing: float = 0.0
@@ -178,12 +177,15 @@ class TransformerTranslator(nn.Module):
     def logits(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> Tensor:
         """Logits of each target token given all before it, row by row, padding left out; arguments as in `forward`."""
         features, _ = self._teach(source, lengths, target, target_lengths)
-        return F.linear(features, self.target_embedding.weight, self.output_bias)
+        return self._logits(features)
 
     def following(self, source: Tensor, lengths: Tensor, written: Tensor) -> Tensor:
         """Logits ``(B, Lt, target_size)`` of what follows each token of ``written`` int64 ``(B, Lt)``, the start sign
         first; the others as in `encode`. Decoding without a state: the last position's are those of the next token."""
         features, _ = self._write(written, self.encode(source, lengths), None)
+        return self._logits(features)
+
+    def _logits(self, features: Tensor) -> Tensor:
         return F.linear(features, self.target_embedding.weight, self.output_bias)
 
     def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,11 @@ class Dropout(nn.Module):
 
     def mask(self, like: Tensor) -> Tensor | None:
         """What to multiply ``like`` by; None in evaluation."""
-        return unit_mask(like.shape, self.p, like) if self.training and self.p > 0 else None
+        return unit_mask(self.shape(like), self.p, like) if self.training and self.p > 0 else None
+
+    def shape(self, like: Tensor) -> torch.Size | tuple[int, ...]:
+        """The mask's, which broadcasts to that of ``like``."""
+        return like.shape
 
     def forward(self, tensor: Tensor) -> Tensor:
         """Drop units of ``tensor``, of any shape."""
@@ -55,9 +59,6 @@ class SequenceDropout(Dropout):
     Args and errors as of `Dropout`; tensors are ``(B, L, width)``, or ``(B, width)``.
     """
 
-    def mask(self, like: Tensor) -> Tensor | None:
-        """What to multiply each step of ``like`` by; None in evaluation."""
-        if not self.training or self.p == 0:
-            return None
-        shape = (like.shape[0], 1, like.shape[-1]) if like.dim() == 3 else like.shape
-        return unit_mask(shape, self.p, like)
+    def shape(self, like: Tensor) -> torch.Size | tuple[int, ...]:
+        """See `Dropout.shape`; one mask for all steps."""
+        return (like.shape[0], 1, like.shape[-1]) if like.dim() == 3 else like.shape

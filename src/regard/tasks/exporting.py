@@ -65,23 +65,11 @@ class Exportable:
         return list(dict.fromkeys(size for shape in self.inputs.values() for size in shape if isinstance(size, str)))
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A file that was written.
-
-    Attributes:
-        path: of the file.
-        inputs: see `Exportable`.
-        difference: largest difference to the model's own logits, over the sizes that were tried.
-    """
-
-    path: Path
-    inputs: Mapping[str, tuple[str | int, ...]]
-    difference: float
-
-
-def export(what: Exportable, path: Path, form: Format) -> Exported:
+def export(what: Exportable, path: Path, form: Format) -> float:
     """Write ``what`` to ``path``, all or nothing.
+
+    Returns:
+        The largest difference to the model's own logits, over the sizes that were tried.
 
     Raises:
         UserError: the path has another ending or its folder is missing, a package is missing, or the file does not give
@@ -101,7 +89,7 @@ def export(what: Exportable, path: Path, form: Format) -> Exported:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-    return Exported(path, what.inputs, difference)
+    return difference
 
 
 def _recorded(what: Exportable) -> torch.export.ExportedProgram:
@@ -155,8 +143,8 @@ def _check(what: Exportable, run: Callable[..., Tensor]) -> float:
         difference = float((wanted - found).abs().max()) if wanted.shape == found.shape else float("inf")
         if not difference <= _TOLERANCE * max(1.0, float(wanted.abs().max())):
             raise UserError(
-                f"export: the file's logits differ from the model's by {difference:.2g} at sizes "
-                f"{dict(zip(what.open, sizes, strict=False))}; it was not kept"
+                f"export: the file's logits differ from the model's by {difference:.2g} for inputs of shape "
+                f"{', '.join(str(tuple(one.shape)) for one in inputs)}; it was not kept"
             )
         largest = max(largest, difference)
     return largest

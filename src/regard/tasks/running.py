@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
-from regard.train import report
+from regard.train import checkpoint, report
 from regard.train import run as runs
 from regard.train.config import TrainConfig
 from regard.train.distributed import World, world
+from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, Trainable, fit
 
@@ -72,7 +73,7 @@ def fit_and_report(
     unit: str,
     samples: Callable[[], Sequence[str]],
 ) -> Progress:
-    """Train, and write the run's report.
+    """Train, and write the run's report, if training is stopped too.
 
     Args:
         name: of the task.
@@ -83,15 +84,24 @@ def fit_and_report(
         resume: from the last checkpoint.
         described: the data, in a few words.
         unit: what the loss is a mean over.
-        samples: lines of Markdown that show what the trained model does; called at the end.
+        samples: lines of Markdown that show what the trained model does; called at the end, by the first process.
     """
     size = sum(parameter.numel() for parameter in task.model.parameters())
     _teller(here)(f"{described} · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
     log = Log(run, unit=unit, shown=here.first, tensorboard=config.tensorboard)
-    with runs.alone(run) if here.first else nullcontext():
-        progress = fit(task, config, run, here, log=log, resume=resume)
+
+    def tell(progress: Progress, samples: Sequence[str]) -> None:
         if here.first:
-            report.write(run, name, progress, parameters=size, unit=unit, samples=samples())
+            report.write(run, name, progress, parameters=size, unit=unit, samples=samples)
+
+    with runs.alone(run) if here.first else nullcontext():
+        try:
+            progress = fit(task, config, run, here, log=log, resume=resume)
+        except Interrupted:
+            reached = Progress(**checkpoint.load_state(run, "last")["progress"])
+            tell(reached, ["Not yet: training was stopped, and goes on with `--resume`."])
+            raise
+        tell(progress, samples() if here.first else [])
     return progress
 
 
