@@ -1,11 +1,12 @@
 """CIFAR-10: a residual network without attention and with each kind of it, and the compact ViT, by seeds.
 
-    python benchmarks/cifar10.py FOLDER [--models none se …] [--seeds 0 1 2]
+    python benchmarks/cifar10.py FOLDER [--models none se …] [--seeds 0 1 2] [--together 2]
 
-FOLDER holds ``train.tar.xz`` and ``test.tar.xz``, a folder a class in each. One run after the other, by the command
-``regard train image`` with the settings of ``cifar10.yaml``; a tenth of the training pictures is set aside and chooses
-the checkpoint, which is then scored on the test pictures once. Each run's figures are added to ``results/cifar10.csv``,
-and runs that stand there are not run again; ``results/cifar10.txt`` is the table of all of them.
+FOLDER holds ``train.tar.xz`` and ``test.tar.xz``, a folder a class in each. Each run is the command ``regard train
+image`` with the settings of ``cifar10.yaml``; a tenth of the training pictures is set aside and chooses the checkpoint,
+which is then scored on the test pictures once. As many runs as there are cores go side by side, a thread each: small
+convolutions share a core's work badly. Each run's figures are added to ``results/cifar10.csv``, and runs that stand
+there are not run again; ``results/cifar10.txt`` is the table of all of them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from machine import machine
@@ -30,7 +33,8 @@ MODELS = {
     **{name: ["--model.attention", name] for name in ("none", "se", "cbam", "self", "query")},
     "vit": ["--model.kind", "vit"],
 }
-COLUMNS = ("model", "seed", "accuracy", "parameters", "epochs", "train_minutes", "machine")
+COLUMNS = ("model", "seed", "accuracy", "parameters", "epochs", "train_minutes", "threads", "machine")
+CORES = len(os.sched_getaffinity(0))
 
 
 def main() -> None:
@@ -39,30 +43,42 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/cifar10"))
+    parser.add_argument("--together", type=int, default=CORES, help="runs side by side")
     options = parser.parse_args()
-    for seed in options.seeds:
-        for model in options.models:
-            if not any((row["model"], row["seed"]) == (model, str(seed)) for row in rows()):
-                add(run(options.folder, options.runs / f"{model}-{seed}", model, seed))
-            print(table(), flush=True)
+    done = {(row["model"], int(row["seed"])) for row in rows()}
+    left = [(model, seed) for seed in options.seeds for model in options.models if (model, seed) not in done]
+    threads = max(1, CORES // options.together)
+
+    def one(what: tuple[str, int]) -> dict[str, object]:
+        return run(options.folder, options.runs / "{}-{}".format(*what), *what, threads)
+
+    with ThreadPoolExecutor(options.together) as pool:
+        try:
+            for future in as_completed([pool.submit(one, what) for what in left]):
+                add(future.result())
+                print(table(), flush=True)
+        finally:
+            pool.shutdown(cancel_futures=True)  # those that have not begun
     KEPT.with_suffix(".txt").write_text(table() + "\n")
 
 
-def run(data: Path, folder: Path, model: str, seed: int) -> dict[str, object]:
+def run(data: Path, folder: Path, model: str, seed: int, threads: int) -> dict[str, object]:
     """Train one model, or go on with it, and score it."""
+    surroundings = os.environ | {"OMP_NUM_THREADS": str(threads)}
     regard = [sys.executable, "-m", "regard"]
     settings = ["--config", str(HERE / "cifar10.yaml"), "--data.train", str(data / "train.tar.xz"), *MODELS[model]]
     settings += ["--train.seed", str(seed)]
     subprocess.run(
-        [*regard, "train", "image", str(folder), *(["--resume"] if folder.exists() else settings)], check=True
-    )
+        [*regard, "train", "image", str(folder), *(["--resume"] if folder.exists() else settings)],
+        check=True, env=surroundings,
+    )  # fmt: skip
     test = [*regard, "eval", str(folder), "--data", str(data / "test.tar.xz"), "--json"]
-    told = json.loads(subprocess.run(test, check=True, capture_output=True, text=True).stdout)
+    told = json.loads(subprocess.run(test, check=True, capture_output=True, text=True, env=surroundings).stdout)
     trained = load(folder, settings_of("image")(folder)).model
     progress = checkpoint.load_state(folder, "last")["progress"]
     found = (
         model, seed, f"{told['accuracy']['score']:.2f}", sum(p.numel() for p in trained.parameters()),
-        progress["epoch"], f"{progress['seconds'] / 60:.1f}", machine(),
+        progress["epoch"], f"{progress['seconds'] / 60:.1f}", threads, machine(),
     )  # fmt: skip
     return dict(zip(COLUMNS, found, strict=True))
 

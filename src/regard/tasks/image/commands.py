@@ -140,9 +140,9 @@ def show_scores(found: dict[str, tuple[float, str]], console: Console) -> None:
 def demo_config() -> ImageConfig:
     """Small enough to be trained in a minute or two on two cores."""
     return ImageConfig(
-        data=DataConfig(size=16),
-        augment=AugmentConfig(crop=2, flip=False, cutout=4),
-        model=ModelConfig(attention="query", width=16, blocks=1),
+        data=DataConfig(size=32),
+        augment=AugmentConfig(crop=4, flip=False, cutout=8),
+        model=ModelConfig(attention="query", width=8, blocks=1),
         train=ImageTrainConfig(epochs=20, batch=64),
     )
 

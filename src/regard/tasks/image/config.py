@@ -45,12 +45,13 @@ class ModelConfig:
     kind: Literal["resnet", "vit"] = "resnet"
     """resnet: convolutions; vit: a Transformer over patches."""
     attention: Literal["none", "se", "cbam", "self", "query"] = "none"
-    """Of a resnet: a gate in every block (se: channels; cbam: channels and places), places that attend to each other
-    (self), or a query of the mean features that attends over the last ones, as a decoder over an encoder (query)."""
+    """Of a resnet: a gate in every block (se: channels; cbam: channels and places), places of the second stage that
+    attend to each other (self), or a query of the mean features that attends over the last ones, as a decoder over an
+    encoder (query)."""
     width: int = 32
-    """Channels of the resnet's first stage; of a vit, a quarter of the width of its features."""
+    """Channels of the resnet's first stage, a quarter of the others'; of a vit, a quarter of its features' width."""
     blocks: int = 2
-    """Of a resnet: blocks of each of three stages; of a vit: half its layers."""
+    """Of a resnet: residual convolutions of each of three stages; of a vit: half its layers."""
     heads: int = 4
     """Of a vit: heads of each attention."""
     dropout: float = 0.1
@@ -88,8 +89,8 @@ class ImageConfig:
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""
         data, augment, model = self.data, self.augment, self.model
-        if data.size < 8 or data.size % 4:
-            return f"data.size: must be a multiple of 4, at least 8, got {data.size}"
+        if data.size < 16 or data.size % 4:
+            return f"data.size: must be a multiple of 4, at least 16, got {data.size}"
         wrong = (
             not_negative("augment", augment, "crop", "cutout", "mixup")
             or positive("model", model, "width", "blocks", "heads")
