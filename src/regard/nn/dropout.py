@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-_HALF = 1 << 15
-"""A unit is kept or not by 16 random bits, so that its probability is a multiple of 1 / 65,536."""
+from regard.kernels.cpu import units
 
 
 def unit_mask(shape: torch.Size | tuple[int, ...], p: float, like: Tensor) -> Tensor:
     """What to multiply units by: 0 with probability ``p``, else one over the share that is kept.
 
-    PyTorch draws one number per unit on a CPU, one after the other. Four units to a draw is five times as fast, and
-    nothing but its rounding of ``p`` can be told from it.
+    On a CPU PyTorch draws the units' numbers one after the other, on one core; our kernels hash their places.
     """
-    if like.device.type != "cpu":
-        return torch.empty(shape, device=like.device, dtype=like.dtype).bernoulli_(1 - p).div_(1 - p)
-    count = torch.Size(shape).numel()
-    bits = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:count]
-    kept = max(1, round(2 * _HALF * (1 - p)))
-    return (bits.view(shape) < kept - _HALF).to(like.dtype).mul_(2 * _HALF / kept)
+    if units.can(like):
+        return units.factors(shape, p, like.dtype)
+    return F.dropout(torch.ones(shape, device=like.device, dtype=like.dtype), p)
 
 
 class Dropout(nn.Module):

@@ -16,7 +16,9 @@ DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 
 """As ``native/args.h`` numbers them; of whole numbers only their size counts."""
 
 _SCORES = {ScoreKind.DOT: 0, ScoreKind.ADDITIVE: 1, ScoreKind.DISTANCE: 2}
-_LEVELS = {name: place for place, name in enumerate(library.NAMES)}
+LEVELS = {name: place for place, name in enumerate(library.NAMES)}
+"""As the library numbers them."""
+
 _NORMALIZERS = {kind: place for place, kind in enumerate(NormalizerKind)}
 
 TOTAL, SECOND, POISON, STATS = 0, 1, 3, 4
@@ -92,7 +94,7 @@ class Call:
         self.head = _HEAD.pack(
             batch, heads, key.shape[1], queries, key.shape[2], width, value.shape[3], DTYPES[query.dtype],
             _SCORES[plan.score], _NORMALIZERS[plan.normalizer], torch.get_num_threads(),
-            _LEVELS[library.level], plan.scale,
+            LEVELS[library.level], plan.scale,
             *_rows(query), *_rows(key), *_rows(value), *_rows(output), stats.data_ptr(),
         )  # fmt: skip
         self.options = _NO_OPTIONS if _is_plain(plan, extra, bad) else self._options(plan, extra, bad)
@@ -120,7 +122,7 @@ class Call:
     def forward(self) -> None:
         """The output, the statistics and the extra."""
         assert library.library is not None
-        _run(library.library.regard_forward, self.head + self.options + _FORWARD)
+        run(library.library.regard_forward, self.head + self.options + _FORWARD)
 
     def backward(self, **g: Any) -> None:
         """The gradients: see ``Args`` in ``native/args.h`` for each."""
@@ -130,13 +132,13 @@ class Call:
             *strided(g["bias"]), *strided(g["prior_mean"]), g["bias_kind"], g["prior_kind"],
         )  # fmt: skip
         assert library.library is not None
-        _run(library.library.regard_backward, self.head + self.options + packed + _NO_LOOK)
+        run(library.library.regard_backward, self.head + self.options + packed + _NO_LOOK)
 
     def look(self, splits: int, *fields: int) -> None:
         """Weights, or what comes of them: ``fields`` are the last fifteen of ``Args``."""
         packed = _BACKWARD.pack(*_NONE * 4, 0, splits, 0, 0, 0, *_NONE * 2, 0, 0)
         assert library.library is not None
-        _run(library.library.regard_look, self.head + self.options + packed + _LOOK.pack(*fields))
+        run(library.library.regard_look, self.head + self.options + packed + _LOOK.pack(*fields))
 
 
 def _is_plain(plan: Plan, extra: Tensor | None, bad: Tensor | None) -> bool:
@@ -150,7 +152,8 @@ def _is_plain(plan: Plan, extra: Tensor | None, bad: Tensor | None) -> bool:
     )
 
 
-def _run(function: Callable[[bytes], bytes | None], packed: bytes) -> None:
+def run(function: Callable[[bytes], bytes | None], packed: bytes) -> None:
+    """Call the library. Raises MemoryError: it had too little."""
     # ctypes lets go of the interpreter's lock while the library runs.
     failed = function(packed)
     if failed is not None:

@@ -31,7 +31,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             found.regard_peak.restype = ctypes.c_double
             found.regard_peak.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
             found.regard_all_finite.argtypes = [ctypes.c_char_p, ctypes.c_int64]
-            for function in (found.regard_forward, found.regard_backward, found.regard_look):
+            for function in (found.regard_forward, found.regard_backward, found.regard_look, found.regard_drop):
                 function.restype = ctypes.c_char_p
                 function.argtypes = [ctypes.c_char_p]
             return found, ""

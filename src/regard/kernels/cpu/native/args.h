@@ -65,6 +65,14 @@ struct Args {
     i64 chosen_query_count, chosen_key_count;
 };
 
+// Factors of dropout for `count` numbers that stand beside each other, each of `size` bytes: the bits of `kept`, or 0.
+struct Units {
+    char* to;
+    i64 count, size, seed;
+    i64 least_kept;  // random bits, signed, that are at least this keep a unit
+    i64 kept, threads, level;
+};
+
 // The rows of `stats`. What they hold hangs on the normalizer: see `weights.h`.
 enum Stat { TOTAL = 0, SECOND = 1, THIRD = 2, POISON = 3, STATS = 4 };
 
@@ -74,5 +82,6 @@ struct Level {
     void (*forward)(const Args&);
     void (*backward)(const Args&);
     void (*look)(const Args&);
+    void (*drop)(const Units&);
     double (*peak)(i64 dtype, i64 times);  // how many operations that many rounds are
 };

@@ -9,7 +9,7 @@ INLINE uint32_t mixed(uint32_t x) {  // lowbias32, as in random.py
     return x ^ (x >> 16);
 }
 constexpr uint32_t GOLDEN = 0x9E3779B9u;
-enum Stream : uint32_t { DROPPING = 1, NOISE = 2 };
+enum Stream : uint32_t { DROPPING = 1, NOISE = 2, UNITS = 3 };
 
 INLINE uint32_t row_hash(i64 seed, uint32_t stream, i64 b, i64 h, i64 query) {
     uint32_t x = mixed((uint32_t)seed);

@@ -24,6 +24,7 @@ namespace REGARD_LEVEL {
 #include "backward.h"
 #include "look.h"
 #include "decode.h"
+#include "drop.h"
 
 // Blocks of one head; a task takes a few that stand beside each other.
 template <class M> struct Cut {
@@ -367,4 +368,4 @@ static double peak(i64 dtype, i64 times) {
 #define JOIN(a, b) JOIN2(a, b)
 extern const Level JOIN(level_, REGARD_LEVEL);
 const Level JOIN(level_, REGARD_LEVEL) = {NAME(REGARD_LEVEL), REGARD_LEVEL::forward, REGARD_LEVEL::backward, REGARD_LEVEL::look,
-                                          REGARD_LEVEL::peak};
+                                          REGARD_LEVEL::drop, REGARD_LEVEL::peak};

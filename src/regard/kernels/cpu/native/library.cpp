@@ -118,8 +118,8 @@ const Level* level(int index) {
 #endif
 }
 
-const char* guard(const void* packed, void (*Level::*what)(const Args&)) {
-    const Args& a = *(const Args*)packed;
+template <class A> const char* guard(const void* packed, void (*Level::*what)(const A&)) {
+    const A& a = *(const A*)packed;
     const Level* found = level((int)a.level);
     if (!found) return "this machine does not have that level";
     try {
@@ -214,6 +214,7 @@ __attribute__((visibility("default"))) const char* regard_level(int index) {
 __attribute__((visibility("default"))) const char* regard_forward(const void* args) { return guard(args, &Level::forward); }
 __attribute__((visibility("default"))) const char* regard_backward(const void* args) { return guard(args, &Level::backward); }
 __attribute__((visibility("default"))) const char* regard_look(const void* args) { return guard(args, &Level::look); }
+__attribute__((visibility("default"))) const char* regard_drop(const void* units) { return guard(units, &Level::drop); }
 __attribute__((visibility("default"))) int regard_all_finite(const void* extent, i64 threads) {
     const Extent& x = *(const Extent*)extent;
     Finite f{x, 2, finite_row<uint16_t, 0x7F80>};

@@ -1,0 +1,49 @@
+"""Dropout's factors for units, drawn by the C++ kernels."""
+
+from __future__ import annotations
+
+from functools import cache
+from struct import Struct
+
+import torch
+from torch import Tensor
+
+from regard.kernels.cpu import library
+from regard.kernels.cpu.backend import is_plain
+from regard.kernels.cpu.call import LEVELS, run
+
+_UNITS = Struct("8q")
+_WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def can(like: Tensor) -> bool:
+    """Whether factors for ``like`` can be drawn here."""
+    return (
+        library.level is not None
+        and like.device.type == "cpu"
+        and is_plain(like)
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def factors(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -> Tensor:
+    """0 with probability ``p``, else ``1 / (1 - p)``; a function of a seed that PyTorch's generator draws.
+
+    The bits are those of `regard.kernels.random`, the number of a unit in place of a query's and a key's.
+    """
+    found = torch.empty(shape, dtype=dtype)
+    seed = torch.empty((), dtype=torch.int64).random_(-(2**63), None).item()
+    least_kept = min(round(p * 2**32) - 2**31, 2**31 - 1)
+    assert library.library is not None
+    assert library.level is not None
+    packed = _UNITS.pack(
+        found.data_ptr(), found.numel(), dtype.itemsize, seed, least_kept, _bits(1 / (1 - p), dtype),
+        torch.get_num_threads(), LEVELS[library.level],
+    )  # fmt: skip
+    run(library.library.regard_drop, packed)
+    return found
+
+
+@cache
+def _bits(number: float, dtype: torch.dtype) -> int:
+    return int(torch.tensor(number, dtype=dtype).view(_WHOLE[dtype.itemsize]).item())
