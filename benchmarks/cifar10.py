@@ -4,8 +4,8 @@
 
 FOLDER holds ``train.tar.xz`` and ``test.tar.xz``, a folder a class in each. Each run is the command ``regard train
 image`` with the settings of ``cifar10.yaml``; a tenth of the training pictures is set aside and chooses the checkpoint,
-which is then scored on the test pictures once. As many runs as there are cores go side by side, a thread each: small
-convolutions share a core's work badly. Each run's figures are added to ``results/cifar10.csv``, and runs that stand
+which is then scored on the test pictures once. As many runs as there are cores go side by side, a thread each, for
+threads share small convolutions badly. Each run's figures are added to ``results/cifar10.csv``, and runs that stand
 there are not run again; ``results/cifar10.txt`` is the table of all of them.
 """
 
