@@ -55,9 +55,13 @@ class Exportable:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def tried(self, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
-        """Inputs of these sizes, in the order in which their names first come."""
+        """Inputs of these sizes."""
+        return self.sample(self.named(sizes))
+
+    def named(self, sizes: tuple[int, ...]) -> dict[str, int]:
+        """Sizes by name, in the order in which names first come, and none above its largest."""
         named = zip(self.open, sizes, strict=False)  # there are more sizes than names
-        return self.sample({name: min(size, self.most.get(name, size)) for name, size in named})
+        return {name: min(size, self.most.get(name, size)) for name, size in named}
 
     @property
     def open(self) -> list[str]:
@@ -143,8 +147,8 @@ def _check(what: Exportable, run: Callable[..., Tensor]) -> float:
         difference = float((wanted - found).abs().max()) if wanted.shape == found.shape else float("inf")
         if not difference <= _TOLERANCE * max(1.0, float(wanted.abs().max())):
             raise UserError(
-                f"export: the file's logits differ from the model's by {difference:.2g} for inputs of shape "
-                f"{', '.join(str(tuple(one.shape)) for one in inputs)}; it was not kept"
+                f"export: the file's logits differ from the model's by {difference:.2g} at sizes {what.named(sizes)}; "
+                "it was not kept"
             )
         largest = max(largest, difference)
     return largest
