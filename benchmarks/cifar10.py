@@ -34,6 +34,7 @@ MODELS = {
     "vit": ["--model.kind", "vit"],
 }
 COLUMNS = ("model", "seed", "accuracy", "parameters", "epochs", "train_minutes", "threads", "machine")
+WIDE = (6, 8, 8, 8, 8, 12, 8, 9)
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -78,7 +79,7 @@ def run(data: Path, folder: Path, model: str, seed: int, threads: int) -> dict[s
     progress = checkpoint.load_state(folder, "last")["progress"]
     found = (
         model, seed, f"{told['accuracy']['score']:.2f}", sum(p.numel() for p in trained.parameters()),
-        progress["epoch"], f"{progress['seconds'] / 60:.1f}", threads, machine(),
+        progress["epoch"] + 1, f"{progress['seconds'] / 60:.1f}", threads, machine(),
     )  # fmt: skip
     return dict(zip(COLUMNS, found, strict=True))
 
@@ -108,9 +109,8 @@ def table() -> str:
     plain = found["none"]
     lines = ["CIFAR-10, a lossy copy (JPEG): accuracy on the 10,000 test pictures, in per cent"]
     lines += sorted({row["machine"] for row in kept})
-    lines.append(
-        f"{'':8}{'seeds':>6}{'mean':>8}{'lowest':>8}{'highest':>8}{'– none':>8}{'parameters':>12}{'minutes':>9}"
-    )
+    names = ("seeds", "mean", "lowest", "highest", "– none", "parameters", "passes", "minutes")
+    lines.append(" " * 8 + "".join(f"{name:>{width}}" for name, width in zip(names, WIDE, strict=True)))
     for name, scores in found.items():
         if scores:
             own = [row for row in kept if row["model"] == name]
@@ -118,7 +118,7 @@ def table() -> str:
             more = statistics.mean(scores) - statistics.mean(plain) if plain else float("nan")
             lines.append(
                 f"{name:8}{len(scores):6}{statistics.mean(scores):8.2f}{min(scores):8.2f}{max(scores):8.2f}{more:+8.2f}"
-                f"{int(own[0]['parameters']):12,}{minutes:9.1f}"
+                f"{int(own[0]['parameters']):12,}{own[0]['epochs']:>8}{minutes:9.1f}"
             )
     return "\n".join(lines)
 
