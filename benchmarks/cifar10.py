@@ -35,6 +35,7 @@ MODELS = {
 }
 COLUMNS = ("model", "seed", "accuracy", "parameters", "epochs", "train_minutes", "threads", "machine")
 WIDE = (6, 8, 8, 8, 8, 12, 8, 9)
+"""Of the table's columns, but for the first."""
 CORES = len(os.sched_getaffinity(0))
 
 
