@@ -6,13 +6,14 @@ FOLDER holds ``train.tar.xz`` and ``test.tar.xz``, a folder a class in each. Eac
 image`` with the settings of ``cifar10.yaml``; a tenth of the training pictures is set aside and chooses the checkpoint,
 which is then scored on the test pictures once. As many runs as there are cores go side by side, a thread each, for
 threads share small convolutions badly. Each run's figures are added to ``results/cifar10.csv``, and runs that stand
-there are not run again; ``results/cifar10.txt`` is the table of all of them.
+there with these settings are not run again; ``results/cifar10.txt`` is the table of all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import statistics
@@ -28,12 +29,13 @@ from regard.tasks.image.model import load
 from regard.train import checkpoint
 
 HERE = Path(__file__).parent
+SETTINGS = HERE / "cifar10.yaml"
 KEPT = HERE / "results" / "cifar10.csv"
 MODELS = {
     **{name: ["--model.attention", name] for name in ("none", "se", "cbam", "self", "query")},
     "vit": ["--model.kind", "vit"],
 }
-COLUMNS = ("model", "seed", "accuracy", "parameters", "epochs", "train_minutes", "threads", "machine")
+COLUMNS = ("settings", "model", "seed", "accuracy", "parameters", "epochs", "train_minutes", "threads", "machine")
 WIDE = (6, 8, 8, 8, 8, 12, 8, 9)
 """Of the table's columns, but for the first."""
 CORES = len(os.sched_getaffinity(0))
@@ -68,7 +70,7 @@ def run(data: Path, folder: Path, model: str, seed: int, threads: int) -> dict[s
     """Train one model, or go on with it, and score it."""
     surroundings = os.environ | {"OMP_NUM_THREADS": str(threads)}
     regard = [sys.executable, "-m", "regard"]
-    settings = ["--config", str(HERE / "cifar10.yaml"), "--data.train", str(data / "train.tar.xz"), *MODELS[model]]
+    settings = ["--config", str(SETTINGS), "--data.train", str(data / "train.tar.xz"), *MODELS[model]]
     settings += ["--train.seed", str(seed)]
     subprocess.run(
         [*regard, "train", "image", str(folder), *(["--resume"] if folder.exists() else settings)],
@@ -79,18 +81,23 @@ def run(data: Path, folder: Path, model: str, seed: int, threads: int) -> dict[s
     trained = load(folder, settings_of("image")(folder)).model
     progress = checkpoint.load_state(folder, "last")["progress"]
     found = (
-        model, seed, f"{told['accuracy']['score']:.2f}", sum(p.numel() for p in trained.parameters()),
+        digest(), model, seed, f"{told['accuracy']['score']:.2f}", sum(p.numel() for p in trained.parameters()),
         progress["epoch"] + 1, f"{progress['seconds'] / 60:.1f}", threads, machine(),
     )  # fmt: skip
     return dict(zip(COLUMNS, found, strict=True))
 
 
+def digest() -> str:
+    """What the settings are known by."""
+    return hashlib.sha256(SETTINGS.read_bytes()).hexdigest()[:8]
+
+
 def rows() -> list[dict[str, str]]:
-    """What is kept of earlier runs."""
+    """What is kept of earlier runs with these settings."""
     if not KEPT.exists():
         return []
     with KEPT.open(newline="") as file:
-        return list(csv.DictReader(file))
+        return [row for row in csv.DictReader(file) if row["settings"] == digest()]
 
 
 def add(row: dict[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,15 @@ import pytest
 # The tests' tensors are tiny: a second thread only waits, and on a busy machine spins. Child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+from regard.kernels.cpu import library
+
+
+@pytest.fixture(params=library.levels)
+def level(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set of this machine that the C++ kernels are built for, in use."""
+    with library.use_level(request.param):
+        yield request.param
 
 
 @dataclass

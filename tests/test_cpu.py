@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -43,12 +42,6 @@ pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 3e-3, torch.bfloat16: 2e-2}
 """Of the largest number there is in the result."""
-
-
-@pytest.fixture(params=library.levels)
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    with library.use_level(request.param):
-        yield request.param
 
 
 def rand(*shape: int, seed: int) -> Tensor:

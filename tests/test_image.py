@@ -138,6 +138,8 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
         (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
         (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'image'"),
         (["train", "image", "--data.size", 18], "data.size: must be a multiple of 4, at least 16, got 18"),
+        (["train", "image", "--data.size", 12], "data.size: must be a multiple of 4, at least 16, got 12"),
+        (["train", "image", "--model.kind", "vit", "--data.size", 4], "multiple of 4, at least 8, got 4"),
         (["train", "image", "--augment.crop", 32], "augment.crop: must be below data.size, 32, got 32"),
         (["train", "image", "--augment.cutout", -1], "augment.cutout: must not be below 0, got -1"),
         (["train", "image", "--model.width", 0], "model.width: must be above 0, got 0"),

@@ -63,7 +63,11 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path) -> None:
     assert strip[0] == strip[1]
 
 
-@pytest.mark.parametrize("options", [{}, {"ema": 0.9, "accumulate": 2, "average": 2}], ids=["plain", "averages"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"ema": 0.9, "accumulate": 2, "average": 2}, {"optimizer": "muon", "kind": "transformer"}],
+    ids=["plain", "averages", "muon"],
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
 def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, options: dict[str, object]) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
@@ -77,7 +81,7 @@ def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, opt
     assert stop.value.step == _step(stopped) == 7
     run(stopped, epochs=3, resume=True, **options)
     assert_same(whole, stopped)
-    if options:
+    if "ema" in options:
         assert all(
             torch.equal(tensor, tensors(stopped, "training")[name])
             for name, tensor in tensors(whole, "training").items()
@@ -85,9 +89,10 @@ def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, opt
 
 
 @pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
-def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool) -> None:
+@pytest.mark.parametrize("options", [{}, {"optimizer": "muon", "kind": "transformer"}], ids=["adamw", "muon"])
+def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool, options: dict[str, object]) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
-    settings = json.dumps({"dropout": 0.0, "epochs": 2, "fsdp": shard})
+    settings = json.dumps({"dropout": 0.0, "epochs": 2, "fsdp": shard, **options})
     for folder, count in zip(folders, (1, 2), strict=True):
         folder.mkdir()
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", str(JOB)]
@@ -232,6 +237,16 @@ def test_the_mean_of_the_last_weights_is_kept_if_it_is_better(tmp_path: Path, be
     torch.testing.assert_close(checkpoint.load_tensors(tmp_path / "run", "best", "model")["weight"], expected)
     assert torch.equal(task.model.weight, kept["step-0000006"])
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == sorted({*kept, best})
+
+
+def test_of_equal_figures_the_surer_is_the_best(tmp_path: Path) -> None:
+    class Sure(Given):
+        def evaluate(self) -> dict[str, float]:
+            return {"accuracy": 90.0, **super().evaluate()}
+
+    progress = _fit(tmp_path / "run", Sure([[1], [2]], [3.0, 1.0, 2.0]), epochs=3, metric="accuracy")
+    assert (progress.best, progress.best_loss) == (90.0, 1.0)
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["step"] == 4
 
 
 def test_a_budget_of_minutes_ends_training(tmp_path: Path) -> None:

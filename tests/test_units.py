@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor
@@ -17,12 +15,6 @@ kernels = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
 RUN, STREAM = 1 << 14, 3
 """Units that share a row of bits, and what these bits are for."""
-
-
-@pytest.fixture(params=library.levels)
-def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    with library.use_level(request.param):
-        yield request.param
 
 
 def _drawn(shape: tuple[int, ...], p: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

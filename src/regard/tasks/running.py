@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from regard.train import checkpoint, report
 from regard.train import run as runs
@@ -16,93 +17,95 @@ from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, Trainable, fit
 
-Data = TypeVar("Data")
-Config = TypeVar("Config")
 Tell = Callable[[str], None]
 
-Read = Callable[[Tell], Data]
-"""Reads the data, and tells what is worth a line."""
 
-Go = Callable[[Data, World, bool], Progress]
-"""Trains on it: ``go(data, here, resume)``."""
+class Configuration(Protocol):
+    """A task's settings; those of training are among them."""
 
-
-def train_new(
-    name: str, run: Path, written: str, read: Read[Data], fill: Callable[[Data, Path], None], go: Go[Data]
-) -> Progress:
-    """Train in a new folder, which ``fill`` fills before it appears; ``written`` is its configuration.
-
-    Raises:
-        UserError: the folder is taken, or the data cannot be used.
-    """
-    with world() as here:
-        here.first_does(lambda: runs.check_free(run))
-        found = read(_teller(here))
-
-        def whole(folder: Path) -> None:
-            fill(found, folder)
-            (folder / "config.yaml").write_text(written, encoding="utf-8")
-
-        here.first_does(lambda: runs.create(run, name, whole))
-        return go(found, here, False)
+    @property
+    def train(self) -> TrainConfig:
+        """How to train."""
+        ...
 
 
-def go_on(
-    name: str,
-    run: Path,
-    settings: Callable[[Path], Config],
-    reader: Callable[[Config], Read[Data]],
-    trainer: Callable[[Config, Path], Go[Data]],
-) -> Progress:
-    """Go on with a run from its last checkpoint. Raises UserError: it is no run of the task ``name``."""
-    runs.check(run, name)
-    config = settings(run)
-    with world() as here:
-        return trainer(config, run)(reader(config)(_teller(here)), here, True)
+class Task(Trainable, Protocol):
+    """What is trained, and can say on what."""
+
+    @property
+    def described(self) -> str:
+        """The data, in a few words."""
+        ...
 
 
-def fit_and_report(
-    name: str,
-    run: Path,
-    task: Trainable,
-    config: TrainConfig,
-    here: World,
-    *,
-    resume: bool,
-    described: str,
-    unit: str,
-    samples: Callable[[], Sequence[str]],
-) -> Progress:
-    """Train, and write the run's report, if training is stopped too.
+Config = TypeVar("Config", bound=Configuration)
+Data = TypeVar("Data")
+
+
+@dataclass(frozen=True)
+class Training(Generic[Config, Data]):
+    """How a task is trained, from its configuration to its report.
 
     Args:
         name: of the task.
-        run: the folder.
-        task: what is trained.
-        config: how.
-        here: this process among all.
-        resume: from the last checkpoint.
-        described: the data, in a few words.
         unit: what the loss is a mean over.
-        samples: lines of Markdown that show what the trained model does; called at the end, by the first process.
+        read: reads the data, and tells what is worth a line.
+        fill: writes into the folder of a new run what the model needs beside its weights.
+        task: what is trained, by what ``fill`` wrote.
+        samples: lines of Markdown that show what the trained model does.
     """
-    size = sum(parameter.numel() for parameter in task.model.parameters())
-    _teller(here)(f"{described} · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
-    log = Log(run, unit=unit, shown=here.first, tensorboard=config.tensorboard)
 
-    def tell(progress: Progress, samples: Sequence[str]) -> None:
-        if here.first:
-            report.write(run, name, progress, parameters=size, unit=unit, samples=samples)
+    name: str
+    unit: str
+    read: Callable[[Config, Tell], Data]
+    fill: Callable[[Config, Data, Path], None]
+    task: Callable[[Config, Path, Data, Tell], Task]
+    samples: Callable[[Config, Path, Data], Sequence[str]]
 
-    with runs.alone(run) if here.first else nullcontext():
-        try:
-            progress = fit(task, config, run, here, log=log, resume=resume)
-        except Interrupted:
-            reached = Progress(**checkpoint.load_state(run, "last")["progress"])
-            tell(reached, ["Not yet: training was stopped, and goes on with `--resume`."])
-            raise
-        tell(progress, samples() if here.first else [])
-    return progress
+    def train(self, config: Config, run: Path, written: str) -> Progress:
+        """Train in a new folder; ``written`` is the configuration as it is saved there.
+
+        Raises:
+            UserError: the folder is taken, or the data cannot be used.
+        """
+        with world() as here:
+            here.first_does(lambda: runs.check_free(run))
+            data = self.read(config, _teller(here))
+
+            def whole(folder: Path) -> None:
+                self.fill(config, data, folder)
+                (folder / "config.yaml").write_text(written, encoding="utf-8")
+
+            here.first_does(lambda: runs.create(run, self.name, whole))
+            return self._go(config, run, data, here, resume=False)
+
+    def resume(self, run: Path, settings: Callable[[Path], Config]) -> Progress:
+        """Go on with a run from its last checkpoint. Raises UserError: it is no run of this task."""
+        runs.check(run, self.name)
+        config = settings(run)
+        with world() as here:
+            return self._go(config, run, self.read(config, _teller(here)), here, resume=True)
+
+    def _go(self, config: Config, run: Path, data: Data, here: World, *, resume: bool) -> Progress:
+        """Train, and write the run's report, if training is stopped too."""
+        tell = _teller(here)
+        task = self.task(config, run, data, tell)
+        size = sum(parameter.numel() for parameter in task.model.parameters())
+        tell(f"{task.described} · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
+        log = Log(run, unit=self.unit, shown=here.first, tensorboard=config.train.tensorboard)
+        with runs.alone(run) if here.first else nullcontext():
+            try:
+                progress = fit(task, config.train, run, here, log=log, resume=resume)
+            except Interrupted:
+                if here.first:
+                    reached = Progress(**checkpoint.load_state(run, "last")["progress"])
+                    stopped = "Not yet: training was stopped, and goes on with `--resume`."
+                    report.write(run, self.name, reached, parameters=size, unit=self.unit, samples=[stopped])
+                raise
+            if here.first:
+                samples = self.samples(config, run, data)
+                report.write(run, self.name, progress, parameters=size, unit=self.unit, samples=samples)
+        return progress
 
 
 def say(line: str) -> None:

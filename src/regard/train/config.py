@@ -22,6 +22,9 @@ class TrainConfig:
     minutes: float | None = None
     """Stop after so many minutes, validations included, if the epochs are not over before; the learning rate falls by
     the clock then, so that two runs are no longer equal to the bit."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: steps of the hidden layers' matrices are made orthogonal, which takes more time a step and fewer passes
+    (Jordan et al. 2024); the other weights by AdamW."""
     learning_rate: float = 2e-3
     """Highest learning rate, reached after the warm-up."""
     schedule: Literal["cosine", "linear", "constant", "inverse-sqrt"] = "cosine"
@@ -32,7 +35,7 @@ class TrainConfig:
     accumulate: int = 1
     """Batches whose gradients are added up for one step: a larger batch in the same memory."""
     weight_decay: float = 0.01
-    """AdamW's decoupled weight decay."""
+    """Decoupled weight decay, in learning rates."""
     clip: float = 1.0
     """Largest norm of the gradient; larger ones are scaled down."""
     label_smoothing: float = 0.0

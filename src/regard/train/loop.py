@@ -25,6 +25,7 @@ from regard.train.distributed import World, whole
 from regard.train.interrupt import Interrupt
 from regard.train.log import Log
 from regard.train.memory import keep_freed_memory
+from regard.train.optimizer import optimizers
 from regard.train.schedule import rate
 from regard.train.state import (
     gather_tensors,
@@ -61,13 +62,15 @@ class Trainable(Protocol):
 class Progress:
     """Where training stands; saved with each checkpoint.
 
-    ``seconds`` are those of the steps, ``spent`` those of validations too; ``recent`` names the checkpoints to average.
+    ``best`` is the deciding figure of the best validation, ``best_loss`` its loss. ``seconds`` are those of the steps,
+    ``spent`` those of validations too; ``recent`` names the checkpoints to average.
     """
 
     epoch: int = 0
     index: int = 0
     step: int = 0
     best: float | None = None
+    best_loss: float = 0.0
     waited: int = 0
     seconds: float = 0.0
     spent: float = 0.0
@@ -106,10 +109,7 @@ class _Run:
         self.task, self.config, self.run, self.world, self.log = task, config, run, world, log
         task.model.to(world.device)
         self.model = world.wrap(task.model, config.fsdp)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay,
-            fused=not (config.fsdp and world.size > 1),
-        )  # fmt: skip
+        self.optimizers = optimizers(self.model, config, fused=not (config.fsdp and world.size > 1))
         self.average = MovingAverage(self.model, config.ema) if config.ema else None
         self.at = Progress()
         torch.manual_seed(config.seed + 1 + world.rank)
@@ -151,12 +151,11 @@ class _Run:
         began, config, world = time.perf_counter(), self.config, self.world
         taken = batches[self.at.index : self.at.index + config.accumulate]
         progress = self._progress(len(batches))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate(
-                self.at.step, progress, highest=config.learning_rate, warmup=config.warmup, schedule=config.schedule
-            )
+        learning_rate = rate(
+            self.at.step, progress, highest=config.learning_rate, warmup=config.warmup, schedule=config.schedule
+        )
         self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         total, tokens = 0.0, 0.0
         for rows in taken:
             loss, count = self._add_gradient(rows)
@@ -166,7 +165,10 @@ class _Run:
             if parameter.grad is not None:
                 parameter.grad.mul_(world.size / tokens)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
         self.at.index += len(taken)
         self.at.step += 1
         if self.average is not None:
@@ -178,8 +180,7 @@ class _Run:
         self.at.spent += float(world.sum(seconds if world.first else 0.0)[0]) if config.minutes else seconds
         self.log.step(
             self.at.step, self.at.epoch, progress, loss=total / tokens, tokens=int(tokens),
-            samples=sum(len(rows) for rows in taken), seconds=seconds, rate=self.optimizer.param_groups[0]["lr"],
-            norm=_number(norm),
+            samples=sum(len(rows) for rows in taken), seconds=seconds, rate=learning_rate, norm=_number(norm),
         )  # fmt: skip
 
     def _add_gradient(self, rows: list[int]) -> tuple[float, float]:
@@ -228,8 +229,11 @@ class _Run:
             raise UserError(f"train.metric: this task gives {', '.join(figures)}, not {metric}")
         figure = figures[metric]
         sign = -1.0 if metric == "loss" else 1.0
-        better = self.at.best is None or sign * figure > sign * self.at.best
-        self.at.best = figure if better else self.at.best
+        loss = figures["loss"]
+        # Of equal figures the surer is the better.
+        better = self.at.best is None or (sign * figure, -loss) > (sign * self.at.best, -self.at.best_loss)
+        if better:
+            self.at.best, self.at.best_loss = figure, loss
         return figures, better
 
     def _try_mean(self) -> None:
@@ -252,7 +256,7 @@ class _Run:
 
     def _save(self, which: list[str]) -> None:
         with self._used_weights():
-            tensors = gather_tensors(self.model, self.optimizer)
+            tensors = gather_tensors(self.model, self.optimizers)
         if self.average is not None:
             tensors["training"] = gather_weights(self.model)
         state = {"progress": asdict(self.at), "random": self.world.gather(random_states())}
@@ -266,7 +270,7 @@ class _Run:
                 f"resume: {self.run} was trained by {len(state['random'])} processes, got {self.world.size}"
             )
         tensors = {name: checkpoint.load_tensors(self.run, "last", name) for name in ("model", "optimizer")}
-        restore_tensors(self.model, self.optimizer, tensors)
+        restore_tensors(self.model, self.optimizers, tensors)
         if self.average is not None:
             self.average.swap()  # what was loaded is the average
             restore_weights(self.model, checkpoint.load_tensors(self.run, "last", "training"))

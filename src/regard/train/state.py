@@ -20,12 +20,12 @@ from torch.distributed.checkpoint.state_dict import (
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-def gather_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Tensor]]:
-    """Whole weights, and the optimizer's state as ``"weight's name:moment"``.
+def gather_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, dict[str, Tensor]]:
+    """Whole weights, and the optimizers' state as ``"weight's name:moment"``.
 
     Every process must call it; under several, only the first is given anything.
     """
-    state: Any = get_optimizer_state_dict(model, optimizer, options=_FULL).get("state", {})
+    state: Any = get_optimizer_state_dict(model, optimizers, options=_FULL).get("state", {})
     moments = {
         f"{name}:{moment}": torch.as_tensor(value) for name, all_ in state.items() for moment, value in all_.items()
     }
@@ -39,15 +39,17 @@ def gather_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in weights.items()}
 
 
-def restore_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, dict[str, Tensor]]) -> None:
+def restore_tensors(
+    model: nn.Module, optimizers: list[torch.optim.Optimizer], tensors: dict[str, dict[str, Tensor]]
+) -> None:
     """Put back what `gather_tensors` gave."""
     restore_weights(model, tensors["model"])
     state: dict[str, Any] = {}
     for key, value in tensors["optimizer"].items():
         name, moment = key.rsplit(":", 1)
         state.setdefault(name, {})[moment] = value
-    groups = get_optimizer_state_dict(model, optimizer, options=StateDictOptions(full_state_dict=True))["param_groups"]
-    set_optimizer_state_dict(model, optimizer, {"state": state, "param_groups": groups}, options=_FULL)
+    groups = get_optimizer_state_dict(model, optimizers, options=StateDictOptions(full_state_dict=True))["param_groups"]
+    set_optimizer_state_dict(model, optimizers, {"state": state, "param_groups": groups}, options=_FULL)
 
 
 def restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:

@@ -21,10 +21,8 @@ from regard.tasks.generate.data import Stream
 from regard.tasks.generate.export import exportable
 from regard.tasks.generate.model import Sampling, Writer, load
 from regard.tasks.generate.task import GenerateTask, scores
-from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
+from regard.tasks.running import Training, say
 from regard.train import run as runs
-from regard.train.distributed import World
-from regard.train.loop import Progress
 
 TASK = "generate"
 EVALUATE_OPTIONS: frozenset[str] = frozenset()
@@ -38,35 +36,25 @@ Settings = Callable[[Path], GenerateConfig]
 """Reads the configuration of a run's folder."""
 
 
-def train(config: GenerateConfig, run: Path, written: str) -> Progress:
-    """Train in a new folder; ``written`` is the configuration as it is saved there."""
-
-    def fill(text: data.Text, folder: Path) -> None:
-        tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=config.tokenizer.size)
-        tokenizer.save(folder / "tokenizer.json")
-
-    return train_new(TASK, run, written, _reader(config), fill, _trainer(config, run))
+def _fill(config: GenerateConfig, text: data.Text, folder: Path) -> None:
+    tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=config.tokenizer.size)
+    tokenizer.save(folder / "tokenizer.json")
 
 
-def resume(run: Path, settings: Settings) -> Progress:
-    """Go on with a run from its last checkpoint."""
-    return go_on(TASK, run, settings, _reader, _trainer)
+def _samples(config: GenerateConfig, run: Path, text: data.Text) -> list[str]:
+    prompt = PROMPT if config.data.train is None else " ".join(text.valid[0].split(" ")[:5])
+    return [f"> {line}" for line in _continued(load(run, config), prompt).splitlines()]
 
 
-def _reader(config: GenerateConfig) -> Read[data.Text]:
-    return lambda tell: data.read(config.data, tell)
-
-
-def _trainer(config: GenerateConfig, run: Path) -> Go[data.Text]:
-    def go(text: data.Text, here: World, resume: bool) -> Progress:
-        task = GenerateTask.of_run(run, config, text)
-        prompt = PROMPT if config.data.train is None else " ".join(text.valid[0].split(" ")[:5])
-        return fit_and_report(
-            TASK, run, task, config.train, here, resume=resume, described=f"{len(task.train.tokens):,} tokens",
-            unit="tokens", samples=lambda: [f"> {line}" for line in _continued(load(run, config), prompt).splitlines()],
-        )  # fmt: skip
-
-    return go
+_TRAINING = Training(
+    name=TASK,
+    unit="tokens",
+    read=lambda config, tell: data.read(config.data, tell),
+    fill=_fill,
+    task=lambda config, run, text, tell: GenerateTask.of_run(run, config, text),
+    samples=_samples,
+)
+train, resume = _TRAINING.train, _TRAINING.resume
 
 
 def generate(

@@ -73,7 +73,7 @@ class GenerateTrainConfig(TrainConfig):
     learning_rate: float = 1e-3
     """Highest learning rate, reached after the warm-up."""
     weight_decay: float = 0.1
-    """AdamW's decoupled weight decay."""
+    """Decoupled weight decay, in learning rates."""
     metric: Literal["loss", "bits_per_byte"] = "loss"
     """Validation figure that decides which checkpoint is the best, and when to stop early."""
 

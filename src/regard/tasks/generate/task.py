@@ -39,6 +39,11 @@ class GenerateTask:
         """The task of a run's folder, over ``text``. Raises UserError: its tokenizer cannot be read."""
         return cls(config, Tokenizer.load(run / "tokenizer.json"), text)
 
+    @property
+    def described(self) -> str:
+        """See `regard.tasks.running.Task`."""
+        return f"{len(self.train.tokens):,} tokens"
+
     def batches(self, epoch: int) -> list[list[int]]:
         """See `regard.train.loop.Trainable`; a row is where a window of the stream begins."""
         settings = self.config.train

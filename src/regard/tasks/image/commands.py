@@ -18,10 +18,8 @@ from regard.tasks.image.data import Scale
 from regard.tasks.image.export import exportable
 from regard.tasks.image.model import Classified, load, save_classes
 from regard.tasks.image.task import ImageTask, scores
-from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
+from regard.tasks.running import Training, say
 from regard.train import run as runs
-from regard.train.distributed import World
-from regard.train.loop import Progress
 
 TASK = "image"
 EVALUATE_OPTIONS = frozenset[str]()
@@ -35,40 +33,22 @@ Settings = Callable[[Path], ImageConfig]
 """Reads the configuration of a run's folder."""
 
 
-def train(config: ImageConfig, run: Path, written: str) -> Progress:
-    """Train in a new folder; ``written`` is the configuration as it is saved there."""
-
-    def fill(sets: data.Sets, folder: Path) -> None:
-        save_classes(folder, sets.train.names, Scale.of(sets.train.pixels))
-
-    return train_new(TASK, run, written, _reader(config), fill, _trainer(config, run))
+def _samples(config: ImageConfig, run: Path, sets: data.Sets) -> list[str]:
+    labeller = load(run, config)
+    found, counts = scores(labeller.model, sets.valid, labeller.scale)
+    told = f"Accuracy {found['accuracy']:.2f} % of {len(sets.valid.labels):,}."
+    return [told, "", *_confused(counts, labeller.names)]
 
 
-def resume(run: Path, settings: Settings) -> Progress:
-    """Go on with a run from its last checkpoint."""
-    return go_on(TASK, run, settings, _reader, _trainer)
-
-
-def _reader(config: ImageConfig) -> Read[data.Sets]:
-    return lambda tell: data.read(config.data, config.train.seed, tell)
-
-
-def _trainer(config: ImageConfig, run: Path) -> Go[data.Sets]:
-    def go(sets: data.Sets, here: World, resume: bool) -> Progress:
-        task = ImageTask.of_run(run, config, sets)
-
-        def samples() -> list[str]:
-            labeller = load(run, config)
-            found, counts = scores(labeller.model, sets.valid, labeller.scale)
-            told = f"Accuracy {found['accuracy']:.2f} % of {len(sets.valid.labels):,}."
-            return [told, "", *_confused(counts, task.names)]
-
-        described = f"{len(sets.train.labels):,} pictures of {len(task.names)} classes"
-        return fit_and_report(
-            TASK, run, task, config.train, here, resume=resume, described=described, unit="pictures", samples=samples
-        )
-
-    return go
+_TRAINING = Training(
+    name=TASK,
+    unit="pictures",
+    read=lambda config, tell: data.read(config.data, config.train.seed, tell),
+    fill=lambda config, sets, folder: save_classes(folder, sets.train.names, Scale.of(sets.train.pixels)),
+    task=lambda config, run, sets, tell: ImageTask.of_run(run, config, sets),
+    samples=_samples,
+)
+train, resume = _TRAINING.train, _TRAINING.resume
 
 
 def classify(run: Path, settings: Settings, paths: Sequence[Path], *, checkpoint: str) -> Iterator[Classified]:

@@ -70,7 +70,7 @@ class ImageTrainConfig(TrainConfig):
     learning_rate: float = 3e-3
     """Highest learning rate, reached after the warm-up."""
     weight_decay: float = 0.05
-    """AdamW's decoupled weight decay."""
+    """Decoupled weight decay, in learning rates."""
     label_smoothing: float = 0.1
     """Share of the class's probability that is spread over all classes."""
     metric: Literal["loss", "accuracy"] = "accuracy"
@@ -89,8 +89,9 @@ class ImageConfig:
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""
         data, augment, model = self.data, self.augment, self.model
-        if data.size < 16 or data.size % 4:
-            return f"data.size: must be a multiple of 4, at least 16, got {data.size}"
+        smallest = 16 if model.kind == "resnet" else 8  # a resnet's last stage halves it three times
+        if data.size < smallest or data.size % 4:
+            return f"data.size: must be a multiple of 4, at least {smallest}, got {data.size}"
         wrong = (
             not_negative("augment", augment, "crop", "cutout", "mixup")
             or positive("model", model, "width", "blocks", "heads")

@@ -36,6 +36,11 @@ class ImageTask:
         """The task of a run's folder, over ``sets``. Raises UserError: its classes cannot be read."""
         return cls(config, *load_classes(run), sets)
 
+    @property
+    def described(self) -> str:
+        """See `regard.tasks.running.Task`."""
+        return f"{len(self.sets.train.labels):,} pictures of {len(self.names)} classes"
+
     def batches(self, epoch: int) -> list[list[int]]:
         """See `regard.train.loop.Trainable`."""
         order = np.random.default_rng([self.config.train.seed, epoch]).permutation(len(self.sets.train.labels))

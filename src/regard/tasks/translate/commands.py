@@ -16,7 +16,7 @@ from regard.explain.draw import save_picture
 from regard.explain.files import write_whole
 from regard.explain.page import save_page
 from regard.tasks.exporting import Exportable
-from regard.tasks.running import Go, Read, fit_and_report, go_on, say, train_new
+from regard.tasks.running import Training, say
 from regard.tasks.translate import data
 from regard.tasks.translate.config import (
     DataConfig,
@@ -29,8 +29,6 @@ from regard.tasks.translate.export import exportable
 from regard.tasks.translate.model import Translation, Translator, load
 from regard.tasks.translate.task import TranslateTask, mean_loss, text_scores
 from regard.train import run as runs
-from regard.train.distributed import World
-from regard.train.loop import Progress
 
 TASK = "translate"
 
@@ -42,33 +40,19 @@ Settings = Callable[[Path], TranslateConfig]
 """Reads the configuration of a run's folder."""
 
 
-def train(config: TranslateConfig, run: Path, written: str) -> Progress:
-    """Train in a new folder; ``written`` is the configuration as it is saved there."""
-
-    def fill(text: data.Text, folder: Path) -> None:
-        data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
-
-    return train_new(TASK, run, written, _reader(config), fill, _trainer(config, run))
+def _fill(config: TranslateConfig, text: data.Text, folder: Path) -> None:
+    data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
 
 
-def resume(run: Path, settings: Settings) -> Progress:
-    """Go on with a run from its last checkpoint."""
-    return go_on(TASK, run, settings, _reader, _trainer)
-
-
-def _reader(config: TranslateConfig) -> Read[data.Text]:
-    return lambda tell: data.read(config.data, config.train.seed, tell)
-
-
-def _trainer(config: TranslateConfig, run: Path) -> Go[data.Text]:
-    def go(text: data.Text, here: World, resume: bool) -> Progress:
-        task = TranslateTask.of_run(run, config, text, say if here.first else lambda line: None)
-        return fit_and_report(
-            TASK, run, task, config.train, here, resume=resume, described=f"{len(task.train.source):,} pairs",
-            unit="tokens", samples=lambda: load(run, config).samples(text.valid),
-        )  # fmt: skip
-
-    return go
+_TRAINING = Training(
+    name=TASK,
+    unit="tokens",
+    read=lambda config, tell: data.read(config.data, config.train.seed, tell),
+    fill=_fill,
+    task=lambda config, run, text, tell: TranslateTask.of_run(run, config, text, tell),
+    samples=lambda config, run, text: load(run, config).samples(text.valid),
+)
+train, resume = _TRAINING.train, _TRAINING.resume
 
 
 def translate(

@@ -39,6 +39,11 @@ class TranslateTask:
         rows = drop_long(encode(text.train, source, target), config.data.max_length, tell)
         return cls(config, source, target, rows, text.valid)
 
+    @property
+    def described(self) -> str:
+        """See `regard.tasks.running.Task`."""
+        return f"{len(self.train.source):,} pairs"
+
     def batches(self, epoch: int) -> list[list[int]]:
         """See `regard.train.loop.Trainable`."""
         return batches(self._lengths, tokens=self.config.train.tokens, seed=self.config.train.seed, epoch=epoch)

@@ -1,0 +1,73 @@
+"""Muon: which weights it changes, and how."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from regard.models.language import TransformerLM
+from regard.models.vision import ResNet, ViT
+from regard.train.config import TrainConfig
+from regard.train.optimizer import Muon, hidden_weights, optimizers, orthogonal
+
+
+@pytest.mark.parametrize("shape", [(30, 30), (12, 70), (70, 12), (1, 9)])
+def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    u, s, v = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
+    found = orthogonal(u @ torch.diag(s.clamp(min=0.02 * float(s.norm()))) @ v)
+    values = torch.linalg.svdvals(found)
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    # The directions stay: what is left is u times a diagonal times v.
+    turned = u.mT @ found @ v.mT
+    torch.testing.assert_close(turned, torch.diag(turned.diagonal()), rtol=0, atol=1e-10)
+    assert not orthogonal(torch.zeros(shape)).any()
+
+
+def test_a_step_is_as_large_as_adamws() -> None:
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(64, 8, 3, 3))
+    before = weight.detach().clone()
+    optimizer = Muon([weight], lr=0.5, weight_decay=0.1)
+    weight.grad = 1e-3 * torch.randn_like(weight)
+    optimizer.step()
+    change = weight.detach() - (1 - 0.5 * 0.1) * before
+    assert change.square().mean().sqrt().item() == pytest.approx(0.2 * 0.5, rel=0.15)
+    assert (change * weight.grad).sum() < 0
+
+
+def test_momentum_is_nesterovs() -> None:
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.zeros(5, 7, dtype=torch.float64))
+    first, second = torch.randn(2, 5, 7, dtype=torch.float64)
+    optimizer, expected = Muon([weight], lr=1.0, momentum=0.5), torch.zeros(5, 7, dtype=torch.float64)
+    for gradient, direction in ((first, 1.5 * first), (second, second + 0.5 * (second + 0.5 * first))):
+        weight.grad = gradient.clone()
+        optimizer.step()
+        expected -= 0.2 * 7**0.5 * orthogonal(direction)
+    torch.testing.assert_close(weight.detach(), expected)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [ResNet(5, width=8, attention="self"), ViT(5, size=16, width=16), TransformerLM(50, dim=16, layers=1, heads=2)],
+    ids=["resnet", "vit", "language"],
+)
+def test_each_weight_has_one_optimizer(model: nn.Module) -> None:
+    config = TrainConfig(optimizer="muon")
+    muon, adamw = optimizers(model, config, fused=True)
+    groups = [{id(weight) for weight in one.param_groups[0]["params"]} for one in (muon, adamw)]
+    assert not groups[0] & groups[1]
+    assert groups[0] | groups[1] == {id(weight) for weight in model.parameters()}
+    names = {id(weight): name for name, weight in model.named_parameters()}
+    by_muon = {names[weight] for weight in groups[0]}
+    assert {name for name in by_muon if "embedding" in name or name.startswith("output")} == set()
+    assert all(weight.ndim > 1 for weight in hidden_weights(model))
+    assert len(optimizers(model, TrainConfig(), fused=True)) == 1
+
+
+def test_a_model_without_hidden_layers_is_adamws() -> None:
+    (only,) = optimizers(nn.Embedding(3, 4), TrainConfig(optimizer="muon"), fused=True)
+    assert isinstance(only, torch.optim.AdamW)
