@@ -11,6 +11,7 @@ from torch import Tensor
 from regard.attend.biases import Bias
 from regard.attend.biases import lower as lower_bias
 from regard.attend.look import Look, View, check, see
+from regard.attend.masks import Causal
 from regard.attend.normalizers import Normalizer, Softmax
 from regard.attend.scores import Additive, Bilinear, Dot, Score, Softcap
 from regard.attend.visible import Mask, Visible, as_mask
@@ -79,6 +80,10 @@ def attention(
         TypeError: an argument has the wrong type, or query, key and value differ in dtype outside autocast.
         ValueError: an argument has the wrong shape, device or value; no backend can run the call.
     """
+    if look is None and bias is None and backend is None:
+        quick = _quick(query, key, value, score, mask, normalizer)
+        if quick is not None:
+            return quick
     plan, rank = lower(query, key, value, score=score, bias=bias, mask=mask, normalizer=normalizer)
     if look is not None and not isinstance(look, Look):
         raise TypeError(f"look: expected a Look, such as Look(entropy=True), got {look!r}")
@@ -136,6 +141,21 @@ def lower(
         layout=visible.layout, block=visible.block, causal=visible.causal, **row,
     )  # fmt: skip
     return plan, rank
+
+
+def _quick(
+    query: Tensor, key: Tensor, value: Tensor, score: Score, mask: Mask | Tensor | None, normalizer: Normalizer
+) -> Tensor | None:
+    """The output of softmax attention without options, unless it must take the long way."""
+    if type(score) is not Dot or type(normalizer) is not Softmax or normalizer.sink is not None:
+        return None
+    if mask is None:
+        causal = backends.NO_MASK
+    elif type(mask) is Causal and (mask.offset is None or type(mask.offset) is int):
+        causal = backends.LAST_SEES_ALL if mask.offset is None else mask.offset
+    else:
+        return None
+    return backends.quick(query, key, value, score.scale, causal)
 
 
 def _names(union: UnionType) -> str:

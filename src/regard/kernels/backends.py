@@ -14,6 +14,7 @@ from torch import Tensor
 from regard.kernels import reference, sdpa
 from regard.kernels.cpu import backend as cpu
 from regard.kernels.cpu import looking
+from regard.kernels.cpu import quick as cpu_quick
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 from regard.kernels.statistics import Asked, statistics, tile
 
@@ -111,6 +112,15 @@ def run(plan: Plan, backend: Backend, *, lse: bool, extra: bool) -> tuple[Tensor
     arguments = [getattr(plan, name) for name in _FIELDS]
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.attention(*arguments, lse, extra, backend.name)
     return found
+
+
+NO_MASK, LAST_SEES_ALL = cpu_quick.NO_MASK, cpu_quick.LAST_SEES_ALL
+"""What `quick` takes for no mask, and for a causal one whose last query sees the last key."""
+
+
+def quick(query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int) -> Tensor | None:
+    """Softmax attention without options by the preferred backend, if it has a short way: see `cpu.quick.attention`."""
+    return None if pinned() is not None else cpu_quick.attention(query, key, value, scale, causal)
 
 
 _FIELDS = tuple(field.name for field in fields(Plan))

@@ -19,7 +19,7 @@ from regard.kernels.visibility import nonfinite
 _FIELDS = tuple(field.name for field in fields(Plan))
 _fields, _differentiable = attrgetter(*_FIELDS), attrgetter(*DIFFERENTIABLE)
 
-_NOTHING = torch.empty(0)
+_NOTHING = torch.empty(0, device="cpu")
 """What nobody asked for; only where there is no graph that it could be found in."""
 
 
@@ -108,9 +108,9 @@ def forward(plan: Plan, bad: Tensor | None, extra: bool) -> tuple[Tensor, Tensor
     """Output ``(B, H, Lq, Ev)``, statistics ``(B, H, 4, Lq)``, extra ``(B, H, Lq)`` or None."""
     batch, heads, queries, _ = plan.query.shape
     precise = computed_in(plan.query.dtype)
-    output = torch.empty((batch, heads, queries, plan.value.shape[3]), dtype=plan.query.dtype)
-    stats = torch.empty((batch, heads, STATS, queries), dtype=precise)
-    aside = torch.empty((batch, heads, queries), dtype=precise) if extra else None
+    output = torch.empty((batch, heads, queries, plan.value.shape[3]), dtype=plan.query.dtype, device="cpu")
+    stats = torch.empty((batch, heads, STATS, queries), dtype=precise, device="cpu")
+    aside = torch.empty((batch, heads, queries), dtype=precise, device="cpu") if extra else None
     Call(plan, output, stats, aside, bad).forward()
     return output, stats, aside
 

@@ -43,12 +43,12 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
         grad_extra = grad_extra.to(precise).contiguous()
 
     def zeros(*shape: int) -> Tensor:
-        return torch.zeros(shape, dtype=precise)
+        return torch.zeros(shape, dtype=precise, device="cpu")
 
     found = {
-        "query": torch.empty(plan.query.shape, dtype=plan.query.dtype),
-        "key": torch.empty(plan.key.shape, dtype=plan.key.dtype),
-        "value": torch.empty(plan.value.shape, dtype=plan.value.dtype),
+        "query": torch.empty(plan.query.shape, dtype=plan.query.dtype, device="cpu"),
+        "key": torch.empty(plan.key.shape, dtype=plan.key.dtype, device="cpu"),
+        "value": torch.empty(plan.value.shape, dtype=plan.value.dtype, device="cpu"),
     }
     extent = {"vector": (width,), "relative": () if plan.relative is None else plan.relative.shape[1:]}
     parts = {n: zeros(batch, heads, splits, *extent[n]) if n in wanted else None for n in extent}
@@ -85,13 +85,13 @@ def _dense(tensor: Tensor, plan: Plan, splits: int, precise: torch.dtype) -> tup
     batch, heads, queries, _ = plan.query.shape
     keys = plan.key.shape[2]
     if tensor.shape[3] == 1:
-        return OF_QUERIES, torch.zeros((batch, heads, queries, 1), dtype=precise)
+        return OF_QUERIES, torch.zeros((batch, heads, queries, 1), dtype=precise, device="cpu")
     if tensor.shape[2] == 1:
-        return OF_KEYS, torch.zeros((batch, heads, splits, keys), dtype=precise)
+        return OF_KEYS, torch.zeros((batch, heads, splits, keys), dtype=precise, device="cpu")
     if tensor.shape[:2] == (batch, heads):
         # Tiles that no query sees are not written.
-        return WHOLE, (torch.zeros if plan.masked else torch.empty)(tensor.shape, dtype=tensor.dtype)
-    return SHARED, torch.zeros(tensor.shape, dtype=precise)
+        return WHOLE, (torch.zeros if plan.masked else torch.empty)(tensor.shape, dtype=tensor.dtype, device="cpu")
+    return SHARED, torch.zeros(tensor.shape, dtype=precise, device="cpu")
 
 
 def _gathered(name: str, part: Tensor, like: Tensor, kind: int) -> Tensor:

@@ -28,7 +28,7 @@ def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor
     splits = max(1, min(-(-queries // 64), -(-_TASKS_PER_THREAD * torch.get_num_threads() // max(1, batch * heads))))
 
     def new(*shape: int) -> Tensor:
-        return torch.zeros((batch, heads, *shape), dtype=precise)
+        return torch.zeros((batch, heads, *shape), dtype=precise, device="cpu")
 
     found: dict[str, Tensor] = {n: new(queries) for n in ("entropy", "reach") if n in asked.names}
     received = new(splits, keys) if "received" in asked.names or asked.norms is not None else None
@@ -49,7 +49,7 @@ def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor
     if pooled[0] is not None and pooled[1] is not None:
         found |= {"map_mean": pooled[0].sum(2) / plain.cells(queries, keys, size), "map_max": pooled[1].amax(2)}
     if asked.rows is not None:
-        found["rows"] = _weights(call, plan, asked.rows, torch.arange(keys))
+        found["rows"] = _weights(call, plan, asked.rows, torch.arange(keys, device="cpu"))
     return found
 
 
@@ -64,7 +64,7 @@ def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None) -> Tenso
 def _call(plan: Plan, lse: Tensor | None, bad: Tensor | None) -> tuple[Call, Tensor]:
     """A call with the statistics that looking needs; from the forward anew where its log-sum-exp does not say all."""
     batch, heads, queries, _ = plan.query.shape
-    stats = torch.zeros((batch, heads, STATS, queries), dtype=computed_in(plan.query.dtype))
+    stats = torch.zeros((batch, heads, STATS, queries), dtype=computed_in(plan.query.dtype), device="cpu")
     known = lse is not None and lse.numel() and plan.normalizer in _BY_LSE
     if bad is not None or not known:
         _, stats, _ = forward(plan, bad, False)
@@ -78,7 +78,7 @@ def _call(plan: Plan, lse: Tensor | None, bad: Tensor | None) -> tuple[Call, Ten
 def _weights(call: Call, plan: Plan, queries: Tensor, keys: Tensor) -> Tensor:
     batch, heads, _, _ = plan.query.shape
     queries, keys = queries.contiguous(), keys.contiguous()
-    found = torch.zeros((batch, heads, len(queries), len(keys)), dtype=computed_in(plan.query.dtype))
+    found = torch.zeros((batch, heads, len(queries), len(keys)), dtype=computed_in(plan.query.dtype), device="cpu")
     if found.numel():
         call.look(1, *(0,) * 10, address(found), address(queries), address(keys), len(queries), len(keys))
     return found

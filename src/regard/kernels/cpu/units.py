@@ -31,8 +31,8 @@ def factors(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -
 
     The bits are those of `regard.kernels.random`, the number of a unit in place of a query's and a key's.
     """
-    found = torch.empty(shape, dtype=dtype)
-    seed = torch.empty((), dtype=torch.int64).random_(-(2**63), None).item()
+    found = torch.empty(shape, dtype=dtype, device="cpu")
+    seed = torch.empty((), dtype=torch.int64, device="cpu").random_(-(2**63), None).item()
     least_kept = min(round(p * 2**32) - 2**31, 2**31 - 1)
     assert library.library is not None
     assert library.level is not None
@@ -46,4 +46,4 @@ def factors(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -
 
 @cache
 def _bits(number: float, dtype: torch.dtype) -> int:
-    return int(torch.tensor(number, dtype=dtype).view(_WHOLE[dtype.itemsize]).item())
+    return int(torch.tensor(number, dtype=dtype, device="cpu").view(_WHOLE[dtype.itemsize]).item())

@@ -1,0 +1,133 @@
+"""The short way to the C++ kernels: the long way's bits where it is taken, and not taken where it must not be."""
+
+from __future__ import annotations
+
+import math
+import threading
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from regard import Causal, Dot, Softmax, attention, use_backend
+from regard.kernels.cpu import library, quick
+from regard.kernels.cpu.quick import LAST_SEES_ALL, NO_MASK
+
+pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
+
+
+def _inputs(shape: tuple[int, int, int, int, int, int], width: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Query, key and value, laid out as a projection leaves them."""
+    batch, heads, key_heads, queries, keys, value_width = shape
+    random = torch.Generator().manual_seed(sum(shape))
+    sizes = ((queries, heads, width), (keys, key_heads, width), (keys, key_heads, value_width))
+    return tuple(torch.randn(batch, *size, generator=random).to(dtype).transpose(1, 2) for size in sizes)
+
+
+SHAPES = [(1, 4, 4, 1, 1, 16), (2, 4, 2, 1, 70, 16), (3, 2, 2, 33, 33, 5), (1, 2, 1, 130, 200, 16)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_it_gives_the_long_ways_bits(
+    level: str, shape: tuple[int, int, int, int, int, int], dtype: torch.dtype
+) -> None:
+    inputs = _inputs(shape, 16, dtype)
+    for causal, mask in ((NO_MASK, None), (LAST_SEES_ALL, Causal()), (-2, Causal(-2)), (10**9, Causal(10**9))):
+        for scale in (None, 0.3):
+            found = quick.attention(*inputs, scale, causal)
+            expected = attention(*inputs, mask=mask, score=Dot(scale), backend="cpu")
+            assert found is not None
+            assert found.dtype is dtype
+            assert found.is_contiguous()
+            assert torch.equal(found, expected)
+            assert torch.equal(attention(*inputs, mask=mask, score=Dot(scale)), expected)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_leading_dimensions_may_be_missing(rank: int) -> None:
+    query, key, value = (tensor[(0,) * (4 - rank)] for tensor in _inputs((1, 2, 2, 3, 9, 4), 8, torch.float32))
+    found = quick.attention(query, key, value, None, NO_MASK)
+    assert found is not None
+    assert torch.equal(found, attention(query, key, value, backend="cpu"))
+
+
+class _Watching(TorchDispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        return func(*args, **(kwargs or {}))
+
+
+def test_it_is_not_taken_where_the_long_way_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = (torch.randn(1, 2, 5, 8) for _ in range(3))
+
+    def taken(*tensors: object, scale: object = None, causal: int = NO_MASK) -> bool:
+        return quick.attention(*tensors, scale, causal) is not None  # type: ignore[arg-type]
+
+    assert taken(q, k, v)
+    for wrong in (
+        (q, k, None), ([1.0], k, v), (nn.Parameter(q), k, v), (q, k.to("meta"), v), (q.to("meta"), k, v),
+        (q, k.double(), v), (q.long(), k.long(), v.long()), (q[0], k, v), (q[..., :7], k, v), (q, k[:, :, :4], v),
+        (q, k[:, :1], v), (q[:0], k[:0], v[:0]), (q[:, :, :0], k, v), (q[None], k[None], v[None]), (q[0, 0, 0], k, v),
+        (q[0, 0, 0, 0], k, v), (torch.randn(1, 3, 5, 8), k, v), (torch.randn(2, 2, 5, 8), k, v),
+        (q.cfloat(), k.cfloat(), v.cfloat()),
+    ):  # fmt: skip
+        assert not taken(*wrong)
+    for scale in (1, math.nan, math.inf, torch.tensor(1.0)):
+        assert not taken(q, k, v, scale=scale)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not taken(q, k, v)
+    with _Watching():
+        assert not taken(q, k, v)
+    torch.func.vmap(lambda x: torch.tensor(float(taken(x, k, v))) + 0 * x.sum())(q[None]).eq(0).all()
+    assert not taken(q, k.clone().requires_grad_(), v)
+    with torch.no_grad():
+        assert taken(q, k.clone().requires_grad_(), v)
+    spoilt = v.clone()
+    spoilt[0, 0, 4, 0] = math.nan
+    assert taken(q, k, spoilt)
+    assert not taken(q, k, spoilt, causal=LAST_SEES_ALL)
+    assert attention(q, k, spoilt, mask=Causal())[0, 0, :4].isfinite().all()
+    monkeypatch.setattr(library, "level", None)
+    assert not taken(q, k, v)
+
+
+def test_a_pinned_backend_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = (torch.randn(1, 2, 5, 8) for _ in range(3))
+
+    def called(*arguments: object) -> None:
+        raise AssertionError("the short way was taken")
+
+    monkeypatch.setattr(quick, "attention", called)
+    with use_backend("reference"):
+        attention(q, k, v)
+    attention(q, k, v, backend="cpu")
+    attention(q, k, v, mask=torch.ones(5, 5, dtype=torch.bool))
+    attention(q, k, v, mask=Causal(torch.tensor([2])))
+    attention(q, k, v, normalizer=Softmax(sink=torch.zeros(2)))
+    with pytest.raises(AssertionError, match="short way"):
+        attention(q, k, v)
+
+
+def test_others_run_meanwhile() -> None:
+    """A long call lets go of the interpreter's lock, and several give the same bits as one."""
+    q, k, v = (torch.randn(1, 1, 3000, 64) for _ in range(3))
+    expected, found, counted = attention(q, k, v), [], 0
+    threads = [threading.Thread(target=lambda: found.append(attention(q, k, v))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        counted += 1
+    assert counted > 100
+    assert all(torch.equal(one, expected) for one in found)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_outputs_are_where_the_query_is(grad: bool) -> None:
+    q, k, v = (torch.randn(1, 2, 5, 8, requires_grad=grad) for _ in range(3))
+    with torch.device("meta"):
+        assert attention(q, k, v).device.type == "cpu"
+        if grad:
+            attention(q, k, v, mask=Causal()).sum().backward()
+            assert q.grad is not None
+            assert q.grad.device.type == "cpu"
