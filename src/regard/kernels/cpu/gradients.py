@@ -38,7 +38,7 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
     """
     plan, output, stats, bad = left
     batch, heads, queries, width = plan.query.shape
-    precise, splits = computed_in(plan.query.dtype), _splits(plan)
+    precise, splits = computed_in(plan.query.dtype), parts_of_queries(plan.query.shape, plan.key.shape)
     if grad_extra is not None:
         grad_extra = grad_extra.to(precise).contiguous()
 
@@ -71,12 +71,12 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
     return found
 
 
-def _splits(plan: Plan) -> int:
-    """Into how many parts the queries of a key head are cut, so that every thread has work."""
-    tasks, threads = plan.query.shape[0] * plan.key.shape[1], torch.get_num_threads()
+def parts_of_queries(query: torch.Size, key: torch.Size) -> int:
+    """Into how many parts the queries of a key head are cut, so that every thread has work; by the tensors' shapes."""
+    tasks, threads = key[:-2].numel(), torch.get_num_threads()
     if tasks % threads == 0 or tasks >= 4 * threads:
         return 1
-    blocks = plan.query.shape[1] // plan.key.shape[1] * math.ceil(plan.query.shape[2] / _BLOCK)
+    blocks = query[:-2].numel() // tasks * math.ceil(query[-2] / _BLOCK)
     return max(1, min(threads, blocks))
 
 

@@ -1,17 +1,20 @@
-"""The short way to the kernels, for softmax attention without options or gradient: see ``native/quick.cpp``."""
+"""The short way to the kernels, for softmax attention without options: see ``native/quick.cpp``."""
 
 from __future__ import annotations
 
 import ctypes
 import math
 from ctypes import pythonapi as python
+from typing import Any
 
 import torch
 from torch import Tensor, empty_like, get_num_threads, is_autocast_enabled, is_grad_enabled
 
 from regard.kernels.cpu import library
-from regard.kernels.cpu.backend import is_plain
-from regard.kernels.cpu.call import LEVELS
+from regard.kernels.cpu.backend import backward, is_plain
+from regard.kernels.cpu.call import LEVELS, STATS, computed_in
+from regard.kernels.cpu.gradients import Left, parts_of_queries
+from regard.kernels.plan import Plan
 
 NO_MASK = 2**63 - 1
 LAST_SEES_ALL = NO_MASK - 1
@@ -23,7 +26,7 @@ _LEND = 5
 
 
 class _Python(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("lend", "let_go", "take")]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("lend", "let_go", "take", "none")]
 
 
 def _functions() -> _Python | None:
@@ -38,18 +41,19 @@ def _functions() -> _Python | None:
     lock = [
         ctypes.cast(getattr(python, name), ctypes.c_void_p) for name in ("PyEval_SaveThread", "PyEval_RestoreThread")
     ]
-    return _Python(table[_LEND], *lock)
+    return _Python(table[_LEND], *lock, id(None))
 
 
 _python = _functions()
 _here = None
 if _python is not None and library.library is not None:
     _here = ctypes.byref(_python)
-    # Called with the interpreter's lock held, for it reads Python's objects; it lets go by itself.
-    _quick = ctypes.PyDLL(library.library._name).regard_quick
-    _quick.argtypes = [
-        ctypes.POINTER(_Python), *(ctypes.py_object,) * 4, ctypes.c_double, *(ctypes.c_int64,) * 3,
-    ]  # fmt: skip
+    # Called with the interpreter's lock held, for they read Python's objects; they let go by themselves.
+    _library = ctypes.PyDLL(library.library._name)
+    _forward, _backward = _library.regard_quick, _library.regard_quick_backward
+    _how = (ctypes.c_double, *(ctypes.c_int64,) * 3)
+    _forward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 5, *_how]
+    _backward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 9, ctypes.c_int64, *_how]
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int) -> Tensor | None:
@@ -66,23 +70,78 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None, ca
         _here is None
         or library.level is None
         or not (type(query) is type(key) is type(value) is Tensor and is_plain(query))
-        or (is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad))
         or not (query.is_cpu and query.dim() and value.dim())
         or is_autocast_enabled("cpu")
         or torch._C._are_functorch_transforms_active()
         or not (scale is None or (type(scale) is float and math.isfinite(scale)))
     ):
         return None
+    factor = math.nan if scale is None else scale
+    if is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
+        found: Tensor | None = _Quick.apply(query, key, value, factor, causal)  # type: ignore[no-untyped-call]
+        return found
+    return _attend(query, key, value, None, factor, causal)
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, stats: Tensor | None, factor: float, causal: int
+) -> Tensor | None:
+    assert library.level is not None
     width = value.shape[-1]
     if width == query.shape[-1]:
         output = empty_like(query, memory_format=torch.contiguous_format)
     else:
         output = query.new_empty((*query.shape[:-1], width))
-    factor, threads = math.nan if scale is None else scale, get_num_threads()
+    threads, level = get_num_threads(), LEVELS[library.level]
     try:
-        done = _quick(_here, query, key, value, output, factor, causal, threads, LEVELS[library.level])
+        done = _forward(_here, query, key, value, output, stats, factor, causal, threads, level)
     except (RuntimeError, BufferError):  # a tensor that cannot be lent
         return None
+    return output if _whether(done) else None
+
+
+def _whether(done: int) -> bool:
     if done == _NO_MEMORY:
         raise MemoryError("regard's C++ kernels: out of memory")
-    return output if done == _DONE else None
+    return done == _DONE
+
+
+class _Quick(torch.autograd.Function):
+    """The short way as autograd sees it."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, factor: float, causal: int) -> Tensor | None:
+        stats = query.new_empty((*query.shape[:-2], STATS, *query.shape[-2:-1]), dtype=computed_in(query.dtype))
+        output = _attend(query, key, value, stats, factor, causal)
+        if output is not None:
+            ctx.factor, ctx.causal = factor, causal
+            ctx.save_for_backward(query, key, value, output, stats)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        query, key, value, output, stats = ctx.saved_tensors
+        if is_grad_enabled():
+            return *_differentiable(ctx, grad), None, None
+        assert library.level is not None
+        given = [empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (query, key, value)]
+        done = _backward(
+            _here, query, key, value, output, stats, grad, *given, parts_of_queries(query.shape, key.shape),
+            ctx.factor, ctx.causal, get_num_threads(), LEVELS[library.level],
+        )  # fmt: skip
+        assert _whether(done)
+        return *given, None, None
+
+
+def _differentiable(ctx: Any, grad: Tensor) -> list[Tensor | None]:
+    """The gradients of query, key and value, with a gradient of their own: the long way's."""
+    query, key, value, output, stats = (tensor[(None,) * (4 - grad.dim())] for tensor in ctx.saved_tensors)
+    queries, keys, end = query.shape[2], key.shape[2], None
+    if ctx.causal != NO_MASK:
+        offset = keys - queries if ctx.causal == LAST_SEES_ALL else ctx.causal
+        end = torch.arange(queries, device="cpu").add(offset + 1).clamp(0, keys).view(1, 1, queries)
+    scale = query.shape[3] ** -0.5 if math.isnan(ctx.factor) else ctx.factor
+    left = Left(Plan(query, key, value, scale=scale, end=end), output, stats, None)
+    names = [name for name, wanted in zip(("query", "key", "value"), ctx.needs_input_grad, strict=False) if wanted]
+    found = backward(left, grad[(None,) * (4 - grad.dim())], None, frozenset(names))
+    return [found[n][(0,) * (4 - grad.dim())] if n in names else None for n in ("query", "key", "value")]

@@ -1,4 +1,4 @@
-// Softmax attention without options, straight from PyTorch's tensors. A small call costs what it costs to get to its kernel:
+// Softmax attention without options and its gradient, straight from PyTorch's tensors. A small call costs what it costs to get to its kernel:
 // here a tensor is read in a tenth of a microsecond, and what a call that has no options does not need is not looked at.
 #include <cmath>
 #include <limits>
@@ -8,6 +8,7 @@
 #include "args.h"
 
 extern "C" const char* regard_forward(const void* args);
+extern "C" const char* regard_backward(const void* args);
 extern "C" int regard_all_finite(const void* extent, i64 threads);
 
 namespace {
@@ -23,11 +24,12 @@ struct Lent {
 constexpr int32_t ON_CPU = 1;
 constexpr uint8_t FLOAT = 2, BFLOAT = 4;
 
-// What Python hands over once: PyTorch's function that lends, and Python's own that let go of its lock and take it again.
+// What Python hands over once: PyTorch's function that lends, Python's own that let go of its lock and take it again, and its None.
 struct Python {
     int (*lend)(void* object, Lent* to);
     void* (*let_go)();
     void (*take)(void*);
+    void* none;
 };
 
 i64 dtype_of(const Lent& x) {
@@ -51,24 +53,42 @@ int as_extent(const Python& python, void* object, Extent& to) {
     return to.from.dtype >= 0 ? x.rank : 0;
 }
 
-bool fit(const Extent& q, const Extent& k, const Extent& v, const Extent& o) {
-    for (const Extent* x : {&k, &v, &o})
-        if (x->from.dtype != q.from.dtype || x->size[0] != q.size[0]) return false;
-    return k.size[3] == q.size[3] && v.size[1] == k.size[1] && v.size[2] == k.size[2] && q.size[1] % k.size[1] == 0 &&
-           o.size[1] == q.size[1] && o.size[2] == q.size[2] && o.size[3] == v.size[3];
-}
+// One call: its tensors, and whether they are all here and fit each other.
+struct Tensors {
+    Extent q, k, v, o;
+    bool fit;
+    Tensors(const Python& python, void* query, void* key, void* value, void* output) {
+        int rank = as_extent(python, query, q);
+        fit = rank > 0;
+        for (auto [object, extent] : {std::pair{key, &k}, {value, &v}, {output, &o}})
+            fit = fit && as_extent(python, object, *extent) == rank && extent->from.dtype == q.from.dtype && extent->size[0] == q.size[0];
+        fit = fit && k.size[3] == q.size[3] && v.size[1] == k.size[1] && v.size[2] == k.size[2] && q.size[1] % k.size[1] == 0 &&
+              o.size[1] == q.size[1] && o.size[2] == q.size[2] && o.size[3] == v.size[3];
+    }
+};
 
 constexpr i64 NO_MASK = std::numeric_limits<i64>::max(), LAST_SEES_ALL = NO_MASK - 1;
 enum Done { DONE = 0, NOT_HERE = 1, NO_MEMORY = 2 };
 
-Done attend(const Python& python, Args& a, i64 causal, const Extent& k, const Extent& v) {
-    std::vector<char> stats(a.batch * a.heads * STATS * a.queries * (a.dtype == F64 ? 8 : 4));
-    a.stats = stats.data();
+// What of a call is not in its tensors. A scale that is NaN stands for one over the root of the width; query i sees the keys up
+// to i + causal, or `causal` is one of the two above.
+struct How {
+    double scale;
+    i64 causal, threads, level;
+};
+
+struct Call {
+    Args a{};
     std::vector<i64> end;
-    if (causal != NO_MASK) {
-        // What is masked must leave no trace, and 0 · NaN is NaN.
-        if (!regard_all_finite(&k, a.threads) || !regard_all_finite(&v, a.threads)) return NOT_HERE;
-        i64 offset = causal == LAST_SEES_ALL ? a.keys - a.queries : causal;
+
+    Call(const Tensors& t, const How& how) {
+        a.batch = t.q.size[0], a.heads = t.q.size[1], a.key_heads = t.k.size[1], a.queries = t.q.size[2], a.keys = t.k.size[2];
+        a.width = t.q.size[3], a.value_width = t.v.size[3], a.dtype = t.q.from.dtype, a.threads = how.threads, a.level = how.level;
+        a.query = t.q.from, a.key = t.k.from, a.value = t.v.from, a.output = t.o.from;
+        a.scale = std::isnan(how.scale) ? std::pow((double)a.width, -0.5) : how.scale;
+        a.number = a.prior_scale = 1, a.block = a.splits = 1;
+        if (how.causal == NO_MASK) return;
+        i64 offset = how.causal == LAST_SEES_ALL ? a.keys - a.queries : how.causal;
         end.resize(a.queries);
         for (i64 i = 0; i < a.queries; ++i) {
             i64 one_past = i + offset + 1;
@@ -76,34 +96,58 @@ Done attend(const Python& python, Args& a, i64 causal, const Extent& k, const Ex
         }
         a.end = {(char*)end.data(), F64, {0, 0, a.queries > 1, 0}};
     }
-    // Others may run meanwhile, unless it is over before they could begin.
-    constexpr i64 WORTH_IT = i64(1) << 18;
-    bool others = a.batch * a.heads * a.queries * a.keys * (a.width + a.value_width) > WORTH_IT;
-    void* lock = others ? python.let_go() : nullptr;
-    const char* failed = regard_forward(&a);
-    if (others) python.take(lock);
-    return failed ? NO_MEMORY : DONE;
+
+    template <class F> Done run(const Python& python, F what) {
+        // Others may run meanwhile, unless it is over before they could begin.
+        constexpr i64 WORTH_IT = i64(1) << 18;
+        bool others = a.batch * a.heads * a.queries * a.keys * (a.width + a.value_width) > WORTH_IT;
+        void* lock = others ? python.let_go() : nullptr;
+        Done done = what();
+        if (others) python.take(lock);
+        return done;
+    }
+};
+
+char* address(const Python& python, void* object) {
+    Lent x;
+    return python.lend(object, &x) == 0 ? x.at + x.offset : nullptr;
 }
 }  // namespace
 
-// Write softmax(scale · query keyᵀ) value to `output`. A scale that is NaN stands for one over the root of the width. `causal`:
-// query i sees the keys up to i + causal, or one of the two above.
+// Write softmax(scale · query keyᵀ) value to `output`, and what the backward needs of each query to `stats`, if it is there.
 extern "C" __attribute__((visibility("default"))) int regard_quick(
-    const Python* python, void* query, void* key, void* value, void* output, double scale, i64 causal, i64 threads, i64 level
+    const Python* python, void* query, void* key, void* value, void* output, void* stats, double scale, i64 causal, i64 threads, i64 level
 ) {
-    Extent q, k, v, o;
-    int rank = as_extent(*python, query, q);
-    if (!rank) return NOT_HERE;
-    for (auto [object, extent] : {std::pair{key, &k}, {value, &v}, {output, &o}})
-        if (as_extent(*python, object, *extent) != rank) return NOT_HERE;
-    if (!fit(q, k, v, o)) return NOT_HERE;
-    Args a{};
-    a.batch = q.size[0], a.heads = q.size[1], a.key_heads = k.size[1], a.queries = q.size[2], a.keys = k.size[2];
-    a.width = q.size[3], a.value_width = v.size[3], a.dtype = q.from.dtype, a.threads = threads, a.level = level;
-    a.scale = std::isnan(scale) ? std::pow((double)a.width, -0.5) : scale, a.query = q.from, a.key = k.from, a.value = v.from, a.output = o.from;
-    a.number = a.prior_scale = 1, a.block = a.splits = 1;
+    Tensors t(*python, query, key, value, output);
+    if (!t.fit) return NOT_HERE;
     try {
-        return attend(*python, a, causal, k, v);
+        Call call(t, {scale, causal, threads, level});
+        Args& a = call.a;
+        std::vector<char> own(stats == python->none ? a.batch * a.heads * STATS * a.queries * (a.dtype == F64 ? 8 : 4) : 0);
+        a.stats = stats == python->none ? own.data() : address(*python, stats);
+        return call.run(*python, [&] {
+            // What is masked must leave no trace, and 0 · NaN is NaN.
+            if (a.end.at && !(regard_all_finite(&t.k, threads) && regard_all_finite(&t.v, threads))) return NOT_HERE;
+            return regard_forward(&a) ? NO_MEMORY : DONE;
+        });
+    } catch (const std::bad_alloc&) {
+        return NO_MEMORY;
+    }
+}
+
+// Write the gradients of the three, of the shapes of the three; `grad` is the output's.
+extern "C" __attribute__((visibility("default"))) int regard_quick_backward(
+    const Python* python, void* query, void* key, void* value, void* output, void* stats, void* grad, void* grad_query,
+    void* grad_key, void* grad_value, i64 splits, double scale, i64 causal, i64 threads, i64 level
+) {
+    Tensors t(*python, query, key, value, output), g(*python, grad_query, grad_key, grad_value, grad);
+    if (!t.fit || !g.fit) return NOT_HERE;
+    try {
+        Call call(t, {scale, causal, threads, level});
+        Args& a = call.a;
+        a.stats = address(*python, stats), a.splits = splits;
+        a.grad_output = g.o.from, a.grad_query = g.q.from, a.grad_key = g.k.from, a.grad_value = g.v.from;
+        return call.run(*python, [&] { return regard_backward(&a) ? NO_MEMORY : DONE; });
     } catch (const std::bad_alloc&) {
         return NO_MEMORY;
     }
