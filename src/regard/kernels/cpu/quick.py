@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, empty_like, get_num_threads, is_autocast_enabled, is_grad_enabled
 
 from regard.kernels.cpu import library
-from regard.kernels.cpu.backend import backward, is_plain
+from regard.kernels.cpu.backend import backward, directly, is_plain
 from regard.kernels.cpu.call import LEVELS, STATS, computed_in
 from regard.kernels.cpu.gradients import Left, parts_of_queries
 from regard.kernels.plan import Plan
@@ -78,7 +78,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None, ca
         return None
     factor = math.nan if scale is None else scale
     if is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
-        found: Tensor | None = _Quick.apply(query, key, value, factor, causal)  # type: ignore[no-untyped-call]
+        found: Tensor | None = _apply(query, key, value, factor, causal)
         return found
     return _attend(query, key, value, None, factor, causal)
 
@@ -111,7 +111,8 @@ class _Quick(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, factor: float, causal: int) -> Tensor | None:
-        stats = query.new_empty((*query.shape[:-2], STATS, *query.shape[-2:-1]), dtype=computed_in(query.dtype))
+        *batch, queries, _ = query.shape
+        stats = torch.empty((*batch, STATS, queries), dtype=computed_in(query.dtype), device="cpu")
         output = _attend(query, key, value, stats, factor, causal)
         if output is not None:
             ctx.factor, ctx.causal = factor, causal
@@ -131,6 +132,9 @@ class _Quick(torch.autograd.Function):
         )  # fmt: skip
         assert _whether(done)
         return *given, None, None
+
+
+_apply = directly(_Quick)
 
 
 def _differentiable(ctx: Any, grad: Tensor) -> list[Tensor | None]:
