@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from regard import Causal, Dot, Softmax, attention, use_backend
+from regard import Causal, Dot, Lengths, Softmax, attention, use_backend
+from regard.attend import Mask
 from regard.kernels.cpu import library, quick
 from regard.kernels.cpu.quick import LAST_SEES_ALL, NO_MASK
 
@@ -34,9 +35,13 @@ def test_it_gives_the_long_ways_bits(
     level: str, shape: tuple[int, int, int, int, int, int], dtype: torch.dtype
 ) -> None:
     inputs = _inputs(shape, 16, dtype)
-    for causal, mask in ((NO_MASK, None), (LAST_SEES_ALL, Causal()), (-2, Causal(-2)), (10**9, Causal(10**9))):
+    lengths = torch.arange(shape[4], 0, -1)[: shape[0]].repeat(shape[0])[: shape[0]]
+    for mask, masked in (
+        (None, ()), (Causal(), (LAST_SEES_ALL,)), (Causal(-2), (-2,)), (Causal(10**9), (10**9,)),
+        (Lengths(lengths), (NO_MASK, lengths)),
+    ):  # fmt: skip
         for scale in (None, 0.3):
-            found = quick.attention(*inputs, scale, causal)
+            found = quick.attention(*inputs, scale, *masked)
             expected = attention(*inputs, mask=mask, score=Dot(scale), backend="cpu")
             assert found is not None
             assert found.dtype is dtype
@@ -55,10 +60,12 @@ def test_leading_dimensions_may_be_missing(rank: int) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("mask", [None, Causal(), Causal(-2)], ids=["all", "causal", "shifted"])
+@pytest.mark.parametrize("kind", ["all", "causal", "shifted", "lengths"])
 def test_gradients_are_the_long_ways(
-    level: str, mask: Causal | None, shape: tuple[int, int, int, int, int, int], dtype: torch.dtype
+    level: str, kind: str, shape: tuple[int, int, int, int, int, int], dtype: torch.dtype
 ) -> None:
+    lengths = Lengths(torch.tensor([1, shape[4], 0])[: shape[0]])
+    mask = {"all": None, "causal": Causal(), "shifted": Causal(-2), "lengths": lengths}[kind]
     inputs = [tensor.requires_grad_() for tensor in _inputs(shape, 16, dtype)]
     found, expected = attention(*inputs, mask=mask), attention(*inputs, mask=mask, backend="cpu")
     assert type(found.grad_fn).__name__ == "_QuickBackward"
@@ -69,8 +76,10 @@ def test_gradients_are_the_long_ways(
 
 
 @pytest.mark.parametrize("rank", [2, 3, 4])
-@pytest.mark.parametrize("mask", [None, Causal(), Causal(1)], ids=["all", "causal", "shifted"])
-def test_gradients_have_gradients(mask: Causal | None, rank: int) -> None:
+@pytest.mark.parametrize(
+    "mask", [None, Causal(), Causal(1), Lengths(torch.tensor([3]))], ids=["all", "causal", "shifted", "lengths"]
+)
+def test_gradients_have_gradients(mask: Mask | None, rank: int) -> None:
     inputs = [t[(0,) * (4 - rank)].requires_grad_() for t in _inputs((1, 2, 2, 3, 4, 3), 5, torch.float64)]
 
     def call(*tensors: Tensor) -> Tensor:
@@ -103,8 +112,8 @@ class _Watching(TorchDispatchMode):
 def test_it_is_not_taken_where_the_long_way_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = (torch.randn(1, 2, 5, 8) for _ in range(3))
 
-    def taken(*tensors: object, scale: object = None, causal: int = NO_MASK) -> bool:
-        return quick.attention(*tensors, scale, causal) is not None  # type: ignore[arg-type]
+    def taken(*tensors: object, scale: object = None, causal: int = NO_MASK, lengths: object = None) -> bool:
+        return quick.attention(*tensors, scale, causal, lengths) is not None  # type: ignore[arg-type]
 
     assert taken(q, k, v)
     for wrong in (
@@ -117,6 +126,11 @@ def test_it_is_not_taken_where_the_long_way_counts(monkeypatch: pytest.MonkeyPat
         assert not taken(*wrong)
     for scale in (1, math.nan, math.inf, torch.tensor(1.0)):
         assert not taken(q, k, v, scale=scale)
+    assert taken(q, k, v, lengths=torch.tensor([5]))
+    for lengths in ([6], [-1], [5, 5], 5, [5.0]):
+        assert not taken(q, k, v, lengths=torch.tensor(lengths))
+    assert not taken(q, k, v, lengths=[5])
+    assert not taken(q, k, v, lengths=torch.tensor([5]), causal=0)
     with torch.autocast("cpu", torch.bfloat16):
         assert not taken(q, k, v)
     with _Watching():
@@ -143,6 +157,7 @@ def test_a_pinned_backend_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     attention(q, k, v, backend="cpu")
     attention(q, k, v, mask=torch.ones(5, 5, dtype=torch.bool))
     attention(q, k, v, mask=Causal(torch.tensor([2])))
+    attention(q, k, v, mask=Lengths(torch.tensor([2]), torch.tensor([5])))
     attention(q, k, v, normalizer=Softmax(sink=torch.zeros(2)))
     with pytest.raises(AssertionError, match="short way"):
         attention(q, k, v)

@@ -11,7 +11,7 @@ from torch import Tensor
 from regard.attend.biases import Bias
 from regard.attend.biases import lower as lower_bias
 from regard.attend.look import Look, View, check, see
-from regard.attend.masks import Causal
+from regard.attend.masks import Causal, Lengths
 from regard.attend.normalizers import Normalizer, Softmax
 from regard.attend.scores import Additive, Bilinear, Dot, Score, Softcap
 from regard.attend.visible import Mask, Visible, as_mask
@@ -149,13 +149,14 @@ def _quick(
     """The output of softmax attention without options, unless it must take the long way."""
     if type(score) is not Dot or type(normalizer) is not Softmax or normalizer.sink is not None:
         return None
-    if mask is None:
-        causal = backends.NO_MASK
+    causal, lengths = backends.NO_MASK, None
+    if type(mask) is Lengths and mask.queries is None:
+        lengths = mask.keys
     elif type(mask) is Causal and (mask.offset is None or type(mask.offset) is int):
         causal = backends.LAST_SEES_ALL if mask.offset is None else mask.offset
-    else:
+    elif mask is not None:
         return None
-    return backends.quick(query, key, value, score.scale, causal)
+    return backends.quick(query, key, value, score.scale, causal, lengths)
 
 
 def _names(union: UnionType) -> str:

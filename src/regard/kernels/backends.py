@@ -118,9 +118,11 @@ NO_MASK, LAST_SEES_ALL = cpu_quick.NO_MASK, cpu_quick.LAST_SEES_ALL
 """What `quick` takes for no mask, and for a causal one whose last query sees the last key."""
 
 
-def quick(query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int) -> Tensor | None:
+def quick(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int, lengths: Tensor | None
+) -> Tensor | None:
     """Softmax attention without options by the preferred backend, if it has a short way: see `cpu.quick.attention`."""
-    return None if pinned() is not None else cpu_quick.attention(query, key, value, scale, causal)
+    return None if pinned() is not None else cpu_quick.attention(query, key, value, scale, causal, lengths)
 
 
 _FIELDS = tuple(field.name for field in fields(Plan))

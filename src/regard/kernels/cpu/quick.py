@@ -51,12 +51,14 @@ if _python is not None and library.library is not None:
     # Called with the interpreter's lock held, for they read Python's objects; they let go by themselves.
     _library = ctypes.PyDLL(library.library._name)
     _forward, _backward = _library.regard_quick, _library.regard_quick_backward
-    _how = (ctypes.c_double, *(ctypes.c_int64,) * 3)
+    _how = (ctypes.py_object, ctypes.c_double, *(ctypes.c_int64,) * 3)
     _forward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 5, *_how]
-    _backward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 9, ctypes.c_int64, *_how]
+    _backward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 9, *_how, ctypes.c_int64]
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int) -> Tensor | None:
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int = NO_MASK, lengths: Tensor | None = None
+) -> Tensor | None:
     """Softmax attention; None: this call must take the long way, which also says what may be wrong with it.
 
     Args:
@@ -65,11 +67,13 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None, ca
         value: likewise.
         scale: factor on the scores; None: one over the root of the width.
         causal: query i sees the keys up to i + causal; `NO_MASK`; `LAST_SEES_ALL`.
+        lengths: how many keys of each sequence are seen, where ``causal`` is `NO_MASK`; not known to be a tensor.
     """
     if (
         _here is None
         or library.level is None
         or not (type(query) is type(key) is type(value) is Tensor and is_plain(query))
+        or not (lengths is None or type(lengths) is Tensor)
         or not (query.is_cpu and query.dim() and value.dim())
         or is_autocast_enabled("cpu")
         or torch._C._are_functorch_transforms_active()
@@ -78,13 +82,13 @@ def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None, ca
         return None
     factor = math.nan if scale is None else scale
     if is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
-        found: Tensor | None = _apply(query, key, value, factor, causal)
+        found: Tensor | None = _apply(query, key, value, lengths, factor, causal)
         return found
-    return _attend(query, key, value, None, factor, causal)
+    return _attend(query, key, value, None, lengths, factor, causal)
 
 
 def _attend(
-    query: Tensor, key: Tensor, value: Tensor, stats: Tensor | None, factor: float, causal: int
+    query: Tensor, key: Tensor, value: Tensor, stats: Tensor | None, lengths: Tensor | None, factor: float, causal: int
 ) -> Tensor | None:
     assert library.level is not None
     width = value.shape[-1]
@@ -94,7 +98,7 @@ def _attend(
         output = query.new_empty((*query.shape[:-1], width))
     threads, level = get_num_threads(), LEVELS[library.level]
     try:
-        done = _forward(_here, query, key, value, output, stats, factor, causal, threads, level)
+        done = _forward(_here, query, key, value, output, stats, lengths, factor, causal, threads, level)
     except (RuntimeError, BufferError):  # a tensor that cannot be lent
         return None
     return output if _whether(done) else None
@@ -110,28 +114,30 @@ class _Quick(torch.autograd.Function):
     """The short way as autograd sees it."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, factor: float, causal: int) -> Tensor | None:
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, lengths: Tensor | None, factor: float, causal: int
+    ) -> Tensor | None:
         *batch, queries, _ = query.shape
         stats = torch.empty((*batch, STATS, queries), dtype=computed_in(query.dtype), device="cpu")
-        output = _attend(query, key, value, stats, factor, causal)
+        output = _attend(query, key, value, stats, lengths, factor, causal)
         if output is not None:
             ctx.factor, ctx.causal = factor, causal
-            ctx.save_for_backward(query, key, value, output, stats)
+            ctx.save_for_backward(query, key, value, output, stats, lengths)
         return output
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        query, key, value, output, stats = ctx.saved_tensors
+        query, key, value, output, stats, lengths = ctx.saved_tensors
         if is_grad_enabled():
-            return *_differentiable(ctx, grad), None, None
+            return *_differentiable(ctx, grad), None, None, None
         assert library.level is not None
         given = [empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (query, key, value)]
         done = _backward(
-            _here, query, key, value, output, stats, grad, *given, parts_of_queries(query.shape, key.shape),
-            ctx.factor, ctx.causal, get_num_threads(), LEVELS[library.level],
+            _here, query, key, value, output, stats, grad, *given, lengths, ctx.factor, ctx.causal, get_num_threads(),
+            LEVELS[library.level], parts_of_queries(query.shape, key.shape),
         )  # fmt: skip
         assert _whether(done)
-        return *given, None, None
+        return *given, None, None, None
 
 
 _apply = directly(_Quick)
@@ -139,8 +145,9 @@ _apply = directly(_Quick)
 
 def _differentiable(ctx: Any, grad: Tensor) -> list[Tensor | None]:
     """The gradients of query, key and value, with a gradient of their own: the long way's."""
-    query, key, value, output, stats = (tensor[(None,) * (4 - grad.dim())] for tensor in ctx.saved_tensors)
-    queries, keys, end = query.shape[2], key.shape[2], None
+    *tensors, lengths = ctx.saved_tensors
+    query, key, value, output, stats = (tensor[(None,) * (4 - grad.dim())] for tensor in tensors)
+    queries, keys, end = query.shape[2], key.shape[2], None if lengths is None else lengths[:, None, None]
     if ctx.causal != NO_MASK:
         offset = keys - queries if ctx.causal == LAST_SEES_ALL else ctx.causal
         end = torch.arange(queries, device="cpu").add(offset + 1).clamp(0, keys).view(1, 1, queries)

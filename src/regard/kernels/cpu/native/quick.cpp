@@ -22,7 +22,7 @@ struct Lent {
     uint64_t offset;
 };
 constexpr int32_t ON_CPU = 1;
-constexpr uint8_t FLOAT = 2, BFLOAT = 4;
+constexpr uint8_t INTEGER = 0, FLOAT = 2, BFLOAT = 4;
 
 // What Python hands over once: PyTorch's function that lends, Python's own that let go of its lock and take it again, and its None.
 struct Python {
@@ -70,9 +70,11 @@ struct Tensors {
 constexpr i64 NO_MASK = std::numeric_limits<i64>::max(), LAST_SEES_ALL = NO_MASK - 1;
 enum Done { DONE = 0, NOT_HERE = 1, NO_MEMORY = 2 };
 
-// What of a call is not in its tensors. A scale that is NaN stands for one over the root of the width; query i sees the keys up
-// to i + causal, or `causal` is one of the two above.
+// What of a call is not in its three tensors. `lengths`: int64 (B,), how many keys of each sequence are seen, or Python's None.
+// `causal`: query i sees the keys up to i + causal, or it is one of the two above. A scale that is NaN stands for one over the
+// root of the width.
 struct How {
+    void* lengths;
     double scale;
     i64 causal, threads, level;
 };
@@ -80,21 +82,38 @@ struct How {
 struct Call {
     Args a{};
     std::vector<i64> end;
+    bool fit = true;
 
-    Call(const Tensors& t, const How& how) {
+    Call(const Python& python, const Tensors& t, const How& how) {
         a.batch = t.q.size[0], a.heads = t.q.size[1], a.key_heads = t.k.size[1], a.queries = t.q.size[2], a.keys = t.k.size[2];
         a.width = t.q.size[3], a.value_width = t.v.size[3], a.dtype = t.q.from.dtype, a.threads = how.threads, a.level = how.level;
         a.query = t.q.from, a.key = t.k.from, a.value = t.v.from, a.output = t.o.from;
         a.scale = std::isnan(how.scale) ? std::pow((double)a.width, -0.5) : how.scale;
         a.number = a.prior_scale = 1, a.block = a.splits = 1;
-        if (how.causal == NO_MASK) return;
-        i64 offset = how.causal == LAST_SEES_ALL ? a.keys - a.queries : how.causal;
+        if (how.lengths != python.none) see_lengths(python, how.lengths);
+        if (how.causal != NO_MASK) see_past(how.causal == LAST_SEES_ALL ? a.keys - a.queries : how.causal);
+    }
+
+    void see_past(i64 offset) {
+        fit = fit && !a.end.at;
         end.resize(a.queries);
         for (i64 i = 0; i < a.queries; ++i) {
             i64 one_past = i + offset + 1;
             end[i] = one_past < 0 ? 0 : one_past > a.keys ? a.keys : one_past;
         }
         a.end = {(char*)end.data(), F64, {0, 0, a.queries > 1, 0}};
+    }
+
+    void see_lengths(const Python& python, void* lengths) {
+        Lent x;
+        fit = python.lend(lengths, &x) == 0 && x.device == ON_CPU && x.rank == 1 && x.kind == INTEGER && x.bits == 64 && x.size[0] == a.batch;
+        if (!fit) return;
+        end.resize(a.batch);
+        for (i64 b = 0; b < a.batch; ++b) {
+            end[b] = ((const i64*)(x.at + x.offset))[b * x.stride[0]];
+            fit = fit && end[b] >= 0 && end[b] <= a.keys;
+        }
+        a.end = {(char*)end.data(), F64, {a.batch > 1, 0, 0, 0}};
     }
 
     template <class F> Done run(const Python& python, F what) {
@@ -116,12 +135,14 @@ char* address(const Python& python, void* object) {
 
 // Write softmax(scale · query keyᵀ) value to `output`, and what the backward needs of each query to `stats`, if it is there.
 extern "C" __attribute__((visibility("default"))) int regard_quick(
-    const Python* python, void* query, void* key, void* value, void* output, void* stats, double scale, i64 causal, i64 threads, i64 level
+    const Python* python, void* query, void* key, void* value, void* output, void* stats, void* lengths, double scale, i64 causal,
+    i64 threads, i64 level
 ) {
     Tensors t(*python, query, key, value, output);
     if (!t.fit) return NOT_HERE;
     try {
-        Call call(t, {scale, causal, threads, level});
+        Call call(*python, t, {lengths, scale, causal, threads, level});
+        if (!call.fit) return NOT_HERE;
         Args& a = call.a;
         std::vector<char> own(stats == python->none ? a.batch * a.heads * STATS * a.queries * (a.dtype == F64 ? 8 : 4) : 0);
         a.stats = stats == python->none ? own.data() : address(*python, stats);
@@ -138,12 +159,13 @@ extern "C" __attribute__((visibility("default"))) int regard_quick(
 // Write the gradients of the three, of the shapes of the three; `grad` is the output's.
 extern "C" __attribute__((visibility("default"))) int regard_quick_backward(
     const Python* python, void* query, void* key, void* value, void* output, void* stats, void* grad, void* grad_query,
-    void* grad_key, void* grad_value, i64 splits, double scale, i64 causal, i64 threads, i64 level
+    void* grad_key, void* grad_value, void* lengths, double scale, i64 causal, i64 threads, i64 level, i64 splits
 ) {
     Tensors t(*python, query, key, value, output), g(*python, grad_query, grad_key, grad_value, grad);
     if (!t.fit || !g.fit) return NOT_HERE;
     try {
-        Call call(t, {scale, causal, threads, level});
+        Call call(*python, t, {lengths, scale, causal, threads, level});
+        if (!call.fit) return NOT_HERE;
         Args& a = call.a;
         a.stats = address(*python, stats), a.splits = splits;
         a.grad_output = g.o.from, a.grad_query = g.q.from, a.grad_key = g.k.from, a.grad_value = g.v.from;
