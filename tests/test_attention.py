@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 import mechanisms
 from mechanisms import CASES, USUAL
@@ -176,3 +177,18 @@ def test_explain_choice_tells_who_refuses_and_why(
     assert "backend pins torch" in capsys.readouterr().out
     with pytest.raises(ValueError, match="backend: got 'quick'"):
         explain_choice(q, k, v, backend="quick")
+
+
+@pytest.mark.parametrize("mask", [None, Causal()], ids=["all", "causal"])
+def test_forward_mode_has_its_derivative(mask: Causal | None) -> None:
+    inputs = [torch.randn(2, 5, 8) for _ in range(3)]
+    tangents = [torch.randn(2, 5, 8) for _ in range(3)]
+    _, expected = torch.autograd.functional.jvp(
+        lambda *t: attention(*t, mask=mask, backend="reference"), tuple(inputs), tuple(tangents)
+    )
+    with forward_ad.dual_level():
+        duals = [forward_ad.make_dual(x, t) for x, t in zip(inputs, tangents, strict=True)]
+        found = forward_ad.unpack_dual(attention(*duals, mask=mask)).tangent
+    torch.testing.assert_close(found, expected)
+    by_func = torch.func.jvp(lambda *t: attention(*t, mask=mask), tuple(inputs), tuple(tangents))
+    torch.testing.assert_close(by_func[1], expected)

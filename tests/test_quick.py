@@ -130,6 +130,7 @@ def test_it_is_not_taken_where_the_long_way_counts(monkeypatch: pytest.MonkeyPat
     for lengths in ([6], [-1], [5, 5], 5, [5.0]):
         assert not taken(q, k, v, lengths=torch.tensor(lengths))
     assert not taken(q, k, v, lengths=[5])
+    assert not taken(q[0, 0].to_sparse(), k[0, 0], v[0, 0])
     assert not taken(q, k, v, lengths=torch.tensor([5]), causal=0)
     with torch.autocast("cpu", torch.bfloat16):
         assert not taken(q, k, v)

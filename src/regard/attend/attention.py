@@ -152,7 +152,7 @@ def _quick(
     causal, lengths = backends.NO_MASK, None
     if type(mask) is Lengths and mask.queries is None:
         lengths = mask.keys
-    elif type(mask) is Causal and (mask.offset is None or type(mask.offset) is int):
+    elif type(mask) is Causal and (mask.offset is None or (type(mask.offset) is int and abs(mask.offset) < 2**62)):
         causal = backends.LAST_SEES_ALL if mask.offset is None else mask.offset
     elif mask is not None:
         return None

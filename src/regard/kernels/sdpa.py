@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import scaled_dot_product_attention
 
 from regard.kernels import reference
@@ -31,6 +32,8 @@ def refuse(plan: Plan) -> str | None:
         return "PyTorch's kernel draws other random bits, which a seed does not reproduce elsewhere"
     if plan.value.shape[-1] != plan.query.shape[-1]:
         return f"PyTorch's kernel needs value as wide as query, {plan.query.shape[-1]}, got {plan.value.shape[-1]}"
+    if forward_ad._current_level >= 0:
+        return "PyTorch's kernel has no derivative in forward mode"
     if 0 in (*plan.query.shape, *plan.key.shape):
         return "PyTorch's kernel has no defined result for empty inputs"
     return None

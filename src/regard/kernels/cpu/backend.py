@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from regard.kernels import reference
 from regard.kernels.cpu import library
@@ -37,6 +38,8 @@ def refuse(plan: Plan) -> str | None:
         return "there is nothing to compute"
     if torch._C._are_functorch_transforms_active():
         return "the C++ kernels cannot be transformed by torch.func"
+    if forward_ad._current_level >= 0:
+        return "the C++ kernels have no derivative in forward mode"
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, empty_like, get_num_threads, is_autocast_enabled, is_grad_enabled
+from torch.autograd import forward_ad
 
 from regard.kernels.cpu import library
 from regard.kernels.cpu.backend import backward, directly, is_plain
@@ -77,6 +78,7 @@ def attention(
         or not (query.is_cpu and query.dim() and value.dim())
         or is_autocast_enabled("cpu")
         or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
         or not (scale is None or (type(scale) is float and math.isfinite(scale)))
     ):
         return None
@@ -91,15 +93,14 @@ def _attend(
     query: Tensor, key: Tensor, value: Tensor, stats: Tensor | None, lengths: Tensor | None, factor: float, causal: int
 ) -> Tensor | None:
     assert library.level is not None
-    width = value.shape[-1]
-    if width == query.shape[-1]:
-        output = empty_like(query, memory_format=torch.contiguous_format)
-    else:
-        output = query.new_empty((*query.shape[:-1], width))
-    threads, level = get_num_threads(), LEVELS[library.level]
+    width, threads, level = value.shape[-1], get_num_threads(), LEVELS[library.level]
     try:
+        if width == query.shape[-1]:
+            output = empty_like(query, memory_format=torch.contiguous_format)
+        else:
+            output = query.new_empty((*query.shape[:-1], width))
         done = _forward(_here, query, key, value, output, stats, lengths, factor, causal, threads, level)
-    except (RuntimeError, BufferError):  # a tensor that cannot be lent
+    except (RuntimeError, BufferError):  # a tensor that cannot be lent, such as a sparse one
         return None
     return output if _whether(done) else None
 
