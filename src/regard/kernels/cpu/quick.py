@@ -137,7 +137,8 @@ class _Quick(torch.autograd.Function):
             _here, query, key, value, output, stats, grad, *given, lengths, ctx.factor, ctx.causal, get_num_threads(),
             LEVELS[library.level], parts_of_queries(query.shape, key.shape),
         )  # fmt: skip
-        assert _whether(done)
+        if not _whether(done):
+            raise RuntimeError("attention: what was saved for the backward is no longer what it was")
         return *given, None, None, None
 
 

@@ -1,5 +1,5 @@
-// Softmax attention without options and its gradient, straight from PyTorch's tensors. A small call costs what it costs to get to its kernel:
-// here a tensor is read in a tenth of a microsecond, and what a call that has no options does not need is not looked at.
+// Softmax attention without options and its gradient, straight from PyTorch's tensors. A small call costs what it costs to get
+// to its kernel: here a tensor is read in a tenth of a microsecond, and what a call without options does not need is not looked at.
 #include <cmath>
 #include <limits>
 #include <new>
@@ -30,6 +30,14 @@ struct Python {
     void* (*let_go)();
     void (*take)(void*);
     void* none;
+};
+
+// While it lives, other threads of Python may run.
+struct Unlocked {
+    const Python& python;
+    void* lock;
+    explicit Unlocked(const Python& p) : python(p), lock(p.let_go()) {}
+    ~Unlocked() { python.take(lock); }
 };
 
 i64 dtype_of(const Lent& x) {
@@ -117,13 +125,10 @@ struct Call {
     }
 
     template <class F> Done run(const Python& python, F what) {
-        // Others may run meanwhile, unless it is over before they could begin.
-        constexpr i64 WORTH_IT = i64(1) << 18;
-        bool others = a.batch * a.heads * a.queries * a.keys * (a.width + a.value_width) > WORTH_IT;
-        void* lock = others ? python.let_go() : nullptr;
-        Done done = what();
-        if (others) python.take(lock);
-        return done;
+        constexpr i64 LONG = i64(1) << 18;  // what is shorter is over before others could begin
+        if (a.batch * a.heads * a.queries * a.keys * (a.width + a.value_width) < LONG) return what();
+        Unlocked others(python);
+        return what();
     }
 };
 
@@ -146,6 +151,7 @@ extern "C" __attribute__((visibility("default"))) int regard_quick(
         Args& a = call.a;
         std::vector<char> own(stats == python->none ? a.batch * a.heads * STATS * a.queries * (a.dtype == F64 ? 8 : 4) : 0);
         a.stats = stats == python->none ? own.data() : address(*python, stats);
+        if (!a.stats) return NOT_HERE;
         return call.run(*python, [&] {
             // What is masked must leave no trace, and 0 · NaN is NaN.
             if (a.end.at && !(regard_all_finite(&t.k, threads) && regard_all_finite(&t.v, threads))) return NOT_HERE;
@@ -168,6 +174,7 @@ extern "C" __attribute__((visibility("default"))) int regard_quick_backward(
         if (!call.fit) return NOT_HERE;
         Args& a = call.a;
         a.stats = address(*python, stats), a.splits = splits;
+        if (!a.stats) return NOT_HERE;
         a.grad_output = g.o.from, a.grad_query = g.q.from, a.grad_key = g.k.from, a.grad_value = g.v.from;
         return call.run(*python, [&] { return regard_backward(&a) ? NO_MEMORY : DONE; });
     } catch (const std::bad_alloc&) {
