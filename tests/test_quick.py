@@ -104,6 +104,14 @@ def test_some_may_have_no_gradient() -> None:
         total.backward()
 
 
+def test_a_backward_is_given_what_was_saved() -> None:
+    q, k, v = (torch.randn(1, 2, 5, 8, requires_grad=True) for _ in range(3))
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: tensor, lambda tensor: tensor.double()):
+        total = attention(q, k, v).sum()
+    with pytest.raises(RuntimeError, match="no longer what it was"):
+        total.backward()
+
+
 class _Watching(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         return func(*args, **(kwargs or {}))
