@@ -163,4 +163,4 @@ def run(function: Callable[[bytes], bytes | None], packed: bytes) -> None:
 if library.library is not None and library.library.regard_args_size() != (
     _HEAD.size + _OPTIONS.size + _BACKWARD.size + _LOOK.size
 ):
-    raise ImportError("regard's C++ library is of another version than its Python: install regard anew")
+    raise ImportError(library.OTHER_VERSION)

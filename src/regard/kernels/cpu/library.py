@@ -14,6 +14,11 @@ NAMES = ("amx", "avx512bf16", "avx512", "avx2", "portable")
 
 _FORCED = {"avx512": ("amx", "avx512bf16", "avx512"), "avx2": ("avx2",), "portable": ("portable",)}
 
+_YOUNGEST = "regard_quick_backward"
+"""Of the library's functions, the one that was added last."""
+
+OTHER_VERSION = "regard's C++ library is of another version than its Python: install regard anew"
+
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
     """The library, or why there is none."""
@@ -26,6 +31,8 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
                 found = ctypes.CDLL(str(path))
             except OSError as error:
                 return None, f"the C++ kernels cannot be loaded: {error}"
+            if not hasattr(found, _YOUNGEST):
+                raise ImportError(OTHER_VERSION)
             found.regard_args_size.restype = ctypes.c_long
             found.regard_level.restype = ctypes.c_char_p
             found.regard_peak.restype = ctypes.c_double
