@@ -17,7 +17,7 @@ from regard.errors import UserError
 from regard.models.language import RecurrentLM, TransformerLM
 from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
-from regard.models.vision import ResNet, ViT
+from regard.models.vision import Mirrored, ResNet, ViT
 from regard.tasks.exporting import SUFFIXES, Exportable, export
 from regard.tasks.generate import export as generate
 from regard.tasks.generate.model import Writer
@@ -58,6 +58,7 @@ MODELS: dict[str, Callable[[], Exportable]] = {
     "language model": lambda: _writer(key_heads=2),
     "language model, learned positions": lambda: _writer(positions="learned", gated=False),
     "vit": lambda: _labeller(ViT(3, size=16, width=16, layers=1)),
+    "resnet, mirrored": lambda: _labeller(Mirrored(ResNet(3, width=8, blocks=1))),
     **{
         f"resnet, {kind}": lambda kind=kind: _labeller(ResNet(3, width=8, blocks=1, attention=kind))
         for kind in ("none", "se", "cbam", "self", "query")

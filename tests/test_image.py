@@ -16,7 +16,7 @@ from PIL import Image
 
 from conftest import Told
 from regard.cli.main import main
-from regard.models.vision import Classifier, ResNet, ViT
+from regard.models.vision import Mirrored, ResNet, ViT
 from regard.tasks.image.commands import demo_config
 from stopping import assert_same, interrupting
 
@@ -27,7 +27,7 @@ MODELS: dict[str, dict[str, object]] = {
 SMALL = ["--data.size", 16, "--model.width", 8, "--model.blocks", 1, "--augment.flip", "--train.batch", 16]
 
 
-def _model(name: str) -> Classifier:
+def _model(name: str) -> ResNet | ViT:
     torch.manual_seed(0)
     return (ViT if name == "vit" else ResNet)(5, **MODELS[name]).eval()
 
@@ -53,6 +53,19 @@ def test_logits_and_places(name: str) -> None:
 def test_a_picture_stands_by_itself(name: str) -> None:
     model, x = _model(name), torch.randn(3, 3, 16, 16)
     torch.testing.assert_close(model(x)[1:2], model(x[1:2]), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_left_and_right_are_alike_where_both_are_looked_at(name: str) -> None:
+    model, x = _model(name), torch.randn(3, 3, 16, 16)
+    both = Mirrored(model)
+    assert both.output is model.output
+    seen, other = both.look(x), both.look(x.flip(3))
+    torch.testing.assert_close(seen.logits, (model(x) + model(x.flip(3))) / 2)
+    torch.testing.assert_close(seen.logits, other.logits)
+    if seen.places is not None and other.places is not None:
+        torch.testing.assert_close(seen.places, other.places.flip(2))
+    assert (seen.places is None) == (name in ("none", "se"))
 
 
 def test_wrong_models_are_refused() -> None:
@@ -114,10 +127,20 @@ def test_a_run_is_kept_and_reported(run: Path) -> None:
     assert "pictures a second" in report
 
 
-@pytest.mark.parametrize("options", [["--model.kind", "vit"], ["--augment.mixup", 0.4, "--train.ema", 0.9]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model.kind", "vit"],
+        ["--augment.mixup", 0.4, "--train.ema", 0.9],
+        ["--model.mirror", "--train.optimizer", "muon"],
+    ],
+    ids=["vit", "mixup", "mirror"],
+)
 def test_other_ways_to_train(options: list[object], shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
     folder = _train(tmp_path / "run", shapes, "--train.epochs", 1, *options)
-    assert 0 <= json.loads(regard("eval", folder, "--json").out)["accuracy"]["score"] <= 100
+    found = json.loads(regard("eval", folder, "--json").out)
+    last = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
+    assert found["loss"]["score"] == pytest.approx(last["valid_loss"], rel=1e-5)
 
 
 def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:

@@ -169,4 +169,32 @@ class ViT(nn.Module):
         return Seen(self.output(pooled[:, 0]), places)
 
 
-Classifier = ResNet | ViT
+class Mirrored(nn.Module):
+    """A trained classifier that sees each picture and its mirror image, and gives the mean of both.
+
+    Args:
+        model: one for which left and right are alike.
+    """
+
+    def __init__(self, model: ResNet | ViT):
+        super().__init__()
+        self.model = model
+
+    @property
+    def output(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        return self.model.output
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `ResNet.forward`."""
+        return self.look(x, None).logits
+
+    def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
+        """As `ResNet.look`."""
+        (logits, places), (turned, turned_places) = self.model.look(x, look), self.model.look(x.flip(3), look)
+        if places is not None and turned_places is not None:
+            places = (places + turned_places.flip(2)) / 2
+        return Seen((logits + turned) / 2, places)
+
+
+Classifier = ResNet | ViT | Mirrored

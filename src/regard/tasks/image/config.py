@@ -56,6 +56,9 @@ class ModelConfig:
     """Of a vit: heads of each attention."""
     dropout: float = 0.1
     """Of a vit: dropout on what each part adds and on attention weights."""
+    mirror: bool = False
+    """What is trained is used on each picture and its mirror image, and the mean counts: twice the time, and often a
+    little better. Training itself is the same."""
 
 
 @dataclass(frozen=True)

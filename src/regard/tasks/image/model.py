@@ -11,7 +11,7 @@ import torch
 
 from regard.data.pictures import open_picture, squared
 from regard.errors import UserError
-from regard.models.vision import Classifier, ResNet, ViT
+from regard.models.vision import Classifier, Mirrored, ResNet, ViT
 from regard.tasks.image.config import ImageConfig
 from regard.tasks.image.data import Scale
 from regard.train import checkpoint
@@ -67,7 +67,7 @@ class Labeller:
         return Classified(path, squared(whole, side), classes, places)
 
 
-def build(config: ImageConfig, classes: int) -> Classifier:
+def build(config: ImageConfig, classes: int) -> ResNet | ViT:
     """A fresh model."""
     model = config.model
     if model.kind == "vit":
@@ -76,6 +76,11 @@ def build(config: ImageConfig, classes: int) -> Classifier:
             dropout=model.dropout,
         )  # fmt: skip
     return ResNet(classes, width=model.width, blocks=model.blocks, attention=model.attention)
+
+
+def in_use(model: ResNet | ViT, config: ImageConfig) -> Classifier:
+    """The model as it is used, not trained."""
+    return Mirrored(model) if config.model.mirror else model
 
 
 def save_classes(folder: Path, names: tuple[str, ...], scale: Scale) -> None:
@@ -102,4 +107,4 @@ def load(run: Path, config: ImageConfig, which: str = "best") -> Labeller:
     model = build(config, len(names))
     checkpoint.fill(model, run, which)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return Labeller(model.eval(), names, scale, config.data.size)
+    return Labeller(in_use(model, config).eval(), names, scale, config.data.size)

@@ -13,7 +13,7 @@ from regard.data.pictures import Pictures
 from regard.models.vision import Classifier
 from regard.tasks.image.config import ImageConfig
 from regard.tasks.image.data import Scale, Sets, augment
-from regard.tasks.image.model import build, load_classes
+from regard.tasks.image.model import build, in_use, load_classes
 
 _ROWS = 256
 """Pictures of one batch of validation."""
@@ -29,7 +29,7 @@ class ImageTask:
     def __init__(self, config: ImageConfig, names: tuple[str, ...], scale: Scale, sets: Sets):
         torch.manual_seed(config.train.seed)
         self.config, self.names, self.scale, self.sets = config, names, scale, sets
-        self.model: Classifier = build(config, len(names))
+        self.model = build(config, len(names))
 
     @classmethod
     def of_run(cls, run: Path, config: ImageConfig, sets: Sets) -> ImageTask:
@@ -63,7 +63,7 @@ class ImageTask:
 
     def evaluate(self) -> dict[str, float]:
         """See `regard.train.loop.Trainable`."""
-        return scores(self.model, self.sets.valid, self.scale)[0]
+        return scores(in_use(self.model, self.config), self.sets.valid, self.scale)[0]
 
 
 def scores(model: Classifier, pictures: Pictures, scale: Scale) -> tuple[dict[str, float], np.ndarray]:
