@@ -86,17 +86,7 @@ def attention(
         TypeError: see `regard.attention`.
     """
     _check(Q, K, V, past_key, past_value, nonpad_kv_seqlen, q_num_heads, kv_num_heads)
-    for name, size in (("left_window_size", left_window_size), ("right_window_size", right_window_size)):
-        if size < -1:
-            raise ValueError(f"{name}: must be −1 or at least 0, got {size}")
-    if softcap < 0:
-        raise ValueError(f"softcap: must be 0 (none) or positive, got {softcap}")
-    if softmax_precision is not None and softmax_precision not in _PRECISIONS:
-        raise ValueError(
-            f"softmax_precision: expected one of {', '.join(map(str, _PRECISIONS))}, got {softmax_precision}"
-        )
-    if qk_matmul_output_mode not in (None, _RAW, _CAPPED, _BIASED, _WEIGHTS):
-        raise ValueError(f"qk_matmul_output_mode: expected 0 to 3 or None, got {qk_matmul_output_mode}")
+    _check_attributes(left_window_size, right_window_size, softcap, softmax_precision, qk_matmul_output_mode)
     flat = Q.dim() == 3
     if flat:
         assert q_num_heads is not None
@@ -148,6 +138,22 @@ def _check(
         raise ValueError(
             "nonpad_kv_seqlen: is for a cache outside the operator; past_key is one inside it; give one of them"
         )
+
+
+def _check_attributes(
+    left_window_size: int, right_window_size: int, softcap: float, softmax_precision: int | None, mode: int | None
+) -> None:
+    for name, size in (("left_window_size", left_window_size), ("right_window_size", right_window_size)):
+        if size < -1:
+            raise ValueError(f"{name}: must be −1 or at least 0, got {size}")
+    if softcap < 0:
+        raise ValueError(f"softcap: must be 0 (none) or positive, got {softcap}")
+    if softmax_precision is not None and softmax_precision not in _PRECISIONS:
+        raise ValueError(
+            f"softmax_precision: expected one of {', '.join(map(str, _PRECISIONS))}, got {softmax_precision}"
+        )
+    if mode not in (None, _RAW, _CAPPED, _BIASED, _WEIGHTS):
+        raise ValueError(f"qk_matmul_output_mode: expected 0 to 3 or None, got {mode}")
 
 
 def _heads(tensor: Tensor, heads: int) -> Tensor:
