@@ -123,9 +123,9 @@ def table() -> str:
         if scores:
             own = [row for row in kept if row["model"] == name]
             minutes = statistics.mean(float(row["train_minutes"]) for row in own)
-            more = statistics.mean(scores) - statistics.mean(plain) if plain else float("nan")
+            more = f"{statistics.mean(scores) - statistics.mean(plain):+.2f}" if plain else "–"
             lines.append(
-                f"{name:8}{len(scores):6}{statistics.mean(scores):8.2f}{min(scores):8.2f}{max(scores):8.2f}{more:+8.2f}"
+                f"{name:8}{len(scores):6}{statistics.mean(scores):8.2f}{min(scores):8.2f}{max(scores):8.2f}{more:>8}"
                 f"{int(own[0]['parameters']):12,}{own[0]['epochs']:>8}{minutes:9.1f}"
             )
     return "\n".join(lines)
