@@ -139,6 +139,7 @@ def test_a_run_is_kept_and_reported(run: Path) -> None:
 def test_other_ways_to_train(options: list[object], shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
     folder = _train(tmp_path / "run", shapes, "--train.epochs", 1, *options)
     found = json.loads(regard("eval", folder, "--json").out)
+    assert 0 <= found["accuracy"]["score"] <= 100
     last = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
     assert found["loss"]["score"] == pytest.approx(last["valid_loss"], rel=1e-5)
 

@@ -36,6 +36,11 @@ def refuse(plan: Plan) -> str | None:
         return "the C++ kernels see all of a call's queries"
     if 0 in query.shape or 0 in plan.key.shape or 0 in plan.value.shape:
         return "there is nothing to compute"
+    return transformed()
+
+
+def transformed() -> str | None:
+    """What of torch.func or forward mode is at work that the kernels cannot follow, as a sentence; None: nothing."""
     if torch._C._are_functorch_transforms_active():
         return "the C++ kernels cannot be transformed by torch.func"
     if forward_ad._current_level >= 0:

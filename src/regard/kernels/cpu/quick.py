@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, empty_like, get_num_threads, is_autocast_enabled, is_grad_enabled
-from torch.autograd import forward_ad
 
 from regard.kernels.cpu import library
-from regard.kernels.cpu.backend import backward, directly, is_plain
+from regard.kernels.cpu.backend import backward, directly, is_plain, transformed
 from regard.kernels.cpu.call import LEVELS, STATS, computed_in
 from regard.kernels.cpu.gradients import Left, parts_of_queries
 from regard.kernels.plan import Plan
@@ -77,8 +76,7 @@ def attention(
         or not (lengths is None or type(lengths) is Tensor)
         or not (query.is_cpu and query.dim() and value.dim())
         or is_autocast_enabled("cpu")
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
+        or transformed() is not None
         or not (scale is None or (type(scale) is float and math.isfinite(scale)))
     ):
         return None
