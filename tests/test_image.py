@@ -161,6 +161,7 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
         (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws one picture, got 2"),
         (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
         (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'image'"),
+        (["look", "{run}", "a.png", "--html", "a.html"], "--html: has no meaning for a run of the task 'image'"),
         (["train", "image", "--data.size", 18], "data.size: must be a multiple of 4, at least 16, got 18"),
         (["train", "image", "--data.size", 12], "data.size: must be a multiple of 4, at least 16, got 12"),
         (["train", "image", "--model.kind", "vit", "--data.size", 4], "multiple of 4, at least 8, got 4"),

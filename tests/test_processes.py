@@ -31,12 +31,12 @@ TASKS = {
 """Settings under which nothing is left to chance: what is drawn differs from process to process."""
 
 
-def _data(task: str, folder: Path) -> Path:
+def _data(task: str, folder: Path, pictures: int = 24) -> Path:
     random = np.random.default_rng(0)
     words = ["red", "green", "blue", "cat", "dog", "owl", "runs", "sleeps"]
     lines = [" ".join(random.choice(words, 4)) for _ in range(80)]
     if task == "image":
-        for number in range(24):
+        for number in range(pictures):
             path = folder / "pictures" / words[number % 3] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
@@ -62,3 +62,13 @@ def test_two_processes_get_the_loss_of_one(task: str, tmp_path: Path) -> None:
         assert first.keys() == second.keys()
         for name in {"loss", "valid_loss", "norm"} & first.keys():
             assert second[name] == pytest.approx(first[name], rel=2e-3)
+
+
+def test_two_processes_say_nothing_of_strides(tmp_path: Path) -> None:
+    data = _data("image", tmp_path, pictures=80)  # smaller batches go another way through PyTorch
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "regard"]
+    command += ["train", "image", str(tmp_path / "run"), "--data.train", str(data), "--train.batch", "64", *COMMON]
+    command += ["--model.attention", "self", "--model.width", "8", "--model.blocks", "1", "--data.size", "32"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "strides" not in done.stderr

@@ -198,7 +198,7 @@ def look(
         text: The source text, the text that a language model reads, or a classifier's picture file.
         target: Of a translator: a translation to look at instead of the model's own.
         out: Picture to draw, .png or .svg; alignment.png unless given here or as a page.
-        html: Page to write, self-contained, to point at.
+        html: Page to write, self-contained, to point at; not of a classifier.
         beam: Of a translator: hypotheses kept side by side, 5 unless given; 1 is greedy.
         layer: Of a language model: its layer, from 0; the last unless given.
         head: Of a language model: its head, from 0; the mean of all unless given.
@@ -214,7 +214,10 @@ def look(
     check(run)
     name = kind(run)
     task = commands(name)
-    options = given({"target": target, "beam": beam, "layer": layer, "head": head}, task.LOOK_OPTIONS, name)
+    options = given(
+        {"target": target, "beam": beam, "layer": layer, "head": head, "html": html}, task.LOOK_OPTIONS, name
+    )
+    options.pop("html", None)  # this function's own
     found = task.look(run, settings_of(name), text, checkpoint=checkpoint, **options)
     task.show(found, Console())
     drawn = [path for path in (out, html) if path is not None] or [Path("alignment.png")]

@@ -26,7 +26,7 @@ from regard.train import run as runs
 
 TASK = "generate"
 EVALUATE_OPTIONS: frozenset[str] = frozenset()
-LOOK_OPTIONS = frozenset({"layer", "head"})
+LOOK_OPTIONS = frozenset({"layer", "head", "html"})
 """Which of the command line's options `evaluate` and `look` have a meaning for."""
 
 PROMPT = "The value of the expression"

@@ -33,7 +33,7 @@ from regard.train import run as runs
 TASK = "translate"
 
 EVALUATE_OPTIONS = frozenset({"beam", "on_bad_line", "output"})
-LOOK_OPTIONS = frozenset({"target", "beam"})
+LOOK_OPTIONS = frozenset({"target", "beam", "html"})
 """Which of the command line's options `evaluate` and `look` have a meaning for."""
 
 Settings = Callable[[Path], TranslateConfig]
