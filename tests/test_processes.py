@@ -46,15 +46,21 @@ def _data(task: str, folder: Path, pictures: int = 24) -> Path:
     return path
 
 
+def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
+    """Train by ``count`` processes; what they said beside the results."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
+    command += ["regard", "train", task, str(run), "--data.train", str(data), *COMMON, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stderr
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_two_processes_get_the_loss_of_one(task: str, tmp_path: Path) -> None:
     data, told = _data(task, tmp_path), []
     for count in (1, 2):
         run = tmp_path / f"run{count}"
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
-        command += ["regard", "train", task, str(run), "--data.train", str(data), *COMMON, *TASKS[task]]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
+        _train(count, task, run, data, *TASKS[task])
         told.append([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()])
     one, two = told
     assert len(one) == len(two) > 5
@@ -66,9 +72,5 @@ def test_two_processes_get_the_loss_of_one(task: str, tmp_path: Path) -> None:
 
 def test_two_processes_say_nothing_of_strides(tmp_path: Path) -> None:
     data = _data("image", tmp_path, pictures=80)  # smaller batches go another way through PyTorch
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "regard"]
-    command += ["train", "image", str(tmp_path / "run"), "--data.train", str(data), "--train.batch", "64", *COMMON]
-    command += ["--model.attention", "self", "--model.width", "8", "--model.blocks", "1", "--data.size", "32"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "strides" not in done.stderr
+    network = ["--model.attention", "self", "--model.width", "8", "--model.blocks", "1", "--data.size", "32"]
+    assert "strides" not in _train(2, "image", tmp_path / "run", data, "--train.batch", "64", *network)
