@@ -20,7 +20,10 @@ F32, BF16 = torch.float32, torch.bfloat16
 
 @dataclass
 class Row:
-    """One line of the table: ours and a peer, what is computed, and the ratio hoped for."""
+    """One line of the table: ours and a peer, what is computed, the ratio hoped for, and what it takes at least.
+
+    That is products and sums, or bytes read; 0: neither is what limits it.
+    """
 
     name: str
     peer: str
@@ -29,6 +32,7 @@ class Row:
     theirs: Callable[[], object]
     target: float
     operations: float = 0
+    bytes: float = 0
 
 
 def normal(*shape: int, dtype: torch.dtype, grad: bool = False) -> Tensor:
@@ -59,23 +63,26 @@ def softmax_rows(quick: bool) -> Iterator[Row]:
                 f"causal forward, 8 × 64, L {length}", "SDPA", dtype,
                 lambda q=q, k=k, v=v: attention(q, k, v, mask=Causal()),
                 lambda q=q, k=k, v=v: sdpa(q, k, v, is_causal=True), 2.4 if low else 4.2,
+                4 * 8 * 64 * length * (length + 1) / 2,
             )  # fmt: skip
         for heads, length in [(8, length) for length in lengths] + [(1, 4096)]:
             inputs = [normal(1, heads, length, 64, dtype=dtype, grad=True) for _ in range(3)]
             target = ((2.1, 2.6) if heads == 8 else (2.2, 2.7))[not low]
             name = f"forward + backward, {heads} × 64, L {length}"
-            yield Row(name, "SDPA", dtype, both(attention, *inputs), both(sdpa, *inputs), target)
+            operations = 14 * heads * length**2 * 64
+            yield Row(name, "SDPA", dtype, both(attention, *inputs), both(sdpa, *inputs), target, operations)
         inputs = [normal(64, 8, 32, 64, dtype=dtype, grad=True) for _ in range(3)]
         target = 1.5 if low else 4.0
         name = "forward + backward, batch 64, 8 × 64, L 32"
-        yield Row(name, "SDPA", dtype, both(attention, *inputs), both(sdpa, *inputs), target)
+        operations = 14 * 64 * 8 * 32**2 * 64
+        yield Row(name, "SDPA", dtype, both(attention, *inputs), both(sdpa, *inputs), target, operations)
         for batch in (1, 8):
             q = normal(batch, 8, 1, 64, dtype=dtype)
             k, v = (normal(batch, 2, 8192, 64, dtype=dtype) for _ in range(2))
             yield Row(
                 f"decode, batch {batch}, 8 query and 2 key heads, cache 8192", "SDPA", dtype,
                 lambda q=q, k=k, v=v: attention(q, k, v), lambda q=q, k=k, v=v: sdpa(q, k, v, enable_gqa=True),
-                2.5 if low else 10.0,
+                2.5 if low else 10.0, bytes=k.nbytes + v.nbytes,
             )  # fmt: skip
 
 
@@ -90,6 +97,7 @@ def flex_rows(quick: bool) -> Iterator[Row]:
         return score - slopes[h] * (i - j).abs()
 
     length = 2048
+    operations = 4 * 8 * length**2 * 64
     for dtype in (F32, BF16):
         target = 3.0 if dtype is F32 else 5.0
         q, k, v = (normal(1, 8, length, 64, dtype=dtype) for _ in range(3))
@@ -98,15 +106,18 @@ def flex_rows(quick: bool) -> Iterator[Row]:
             f"softcap forward, 8 × 64, L {length}", "Flex", dtype,
             lambda q=q, k=k, v=v: attention(q, k, v, score=Softcap(Dot(), 20.0)),
             lambda q=q, k=k, v=v: flex(q, k, v, score_mod=capped), target,
+            operations,
         )  # fmt: skip
         yield Row(
             f"ALiBi forward, 8 × 64, L {length}", "Flex", dtype,
             lambda q=q, k=k, v=v: attention(q, k, v, bias=ALiBi(slopes)),
             lambda q=q, k=k, v=v: flex(q, k, v, score_mod=alibi), target,
+            operations,
         )  # fmt: skip
         yield Row(
             f"grouped queries forward, 8 and 2 × 64, L {length}", "Flex", dtype,
             lambda q=q, few=few: attention(q, *few), lambda q=q, few=few: flex(q, *few, enable_gqa=True), target,
+            operations,
         )  # fmt: skip
         if quick:
             continue
@@ -120,10 +131,11 @@ def flex_rows(quick: bool) -> Iterator[Row]:
         blocks = create_block_mask(near, None, None, size, size, device="cpu")
         ours = lambda q=q, k=k, v=v: attention(q, k, v, mask=Window(255, 0))  # noqa: E731
         name = f"causal window 256 forward, 8 × 64, L {size}"
-        yield Row(name, "SDPA", dtype, ours, lambda q=q, k=k, v=v, m=mask: sdpa(q, k, v, m), 10.0)
+        seen = 4 * 8 * 64 * float(mask.sum())
+        yield Row(name, "SDPA", dtype, ours, lambda q=q, k=k, v=v, m=mask: sdpa(q, k, v, m), 10.0, seen)
         yield Row(
             name, "Flex", dtype, ours, lambda q=q, k=k, v=v, m=blocks: flex(q, k, v, block_mask=m),
-            2.5 if dtype is F32 else 4.0,
+            2.5 if dtype is F32 else 4.0, seen,
         )  # fmt: skip
 
 
@@ -135,7 +147,7 @@ def other_rows(quick: bool) -> Iterator[Row]:
         yield Row(
             f"bias with gradient, forward + backward, 8 × 64, L {length}", "SDPA", dtype,
             both(lambda q, k, v, bias: attention(q, k, v, bias=bias), q, k, v, bias), both(sdpa, q, k, v, bias),
-            4.0 if dtype is F32 else 5.0,
+            4.0 if dtype is F32 else 5.0, 14 * 8 * length**2 * 64,
         )  # fmt: skip
         q, k = (normal(1, 1, 512, 128, dtype=dtype, grad=True) for _ in range(2))
         v, w = normal(1, 1, 512, 64, dtype=dtype, grad=True), normal(128, dtype=dtype, grad=True)

@@ -85,12 +85,13 @@ def test_sizes(
 ) -> None:
     q = rand(2, heads[0], lengths[0], widths[0], seed=1)
     k, v = rand(2, heads[1], lengths[1], widths[0], seed=2), rand(2, heads[1], lengths[1], widths[1], seed=3)
-    for mask in (None, Causal(), Lengths(torch.tensor([lengths[1], lengths[1] // 3]))):
+    for mask in (None, Causal(), Window(40, 7), Lengths(torch.tensor([lengths[1], lengths[1] // 3]))):
         compare(q, k, v, dtype, mask=mask)
 
 
 LARGE = {
     "softcap": {"score": Softcap(Dot(), 2.0)},
+    "softcap, far above": {"score": Softcap(Dot(), 50.0)},
     "distance": {"score": Distance(0.1)},
     "additive": {"score": Additive(torch.linspace(-0.3, 0.3, 32, dtype=torch.float64))},
     "alibi, window": {"bias": ALiBi(), "mask": Window(40, 7)},

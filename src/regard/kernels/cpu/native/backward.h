@@ -45,25 +45,23 @@ template <class M> static void lay(Back<M>& w, const Args& a, Arena& arena) {
 
 // Rows of a tensor of the queries' shape as the products along the queries want them.
 template <class M>
-static void keep_rows(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, const bool* hidden, double scale, char* spare) {
+static void keep_rows(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, const bool* hidden, double scale) {
     using A = typename M::A;
     using C = typename M::C;
     i64 ld = whole<C>(width);
     if constexpr (M::PAIR == 2) {
-        uint16_t* rows = (uint16_t*)spare;  // [2][width]
+        auto row_of = [&](i64 i) {
+            return i < k.n && !(hidden && hidden[i]) ? (const uint16_t*)at(from, k.b, k.h, k.query[i], 0) : nullptr;
+        };
         for (i64 i = 0; i < k.ld; i += 2) {
-            for (i64 r = 0; r < 2; ++r)
-                for (i64 e = 0; e < width; ++e)
-                    rows[r * width + e] =
-                        i + r < k.n && !hidden[i + r] ? *(const uint16_t*)at(from, k.b, k.h, k.query[i + r], e) : 0;
             A* row = to + i / 2 * ld;
-            interleave(row, ld, (const char*)rows, width, 1, 2, width);
+            pair_up(row, row_of(i), row_of(i + 1), from.stride[3], width);
             for (i64 e = width; e < ld; ++e) row[e] = 0;
         }
     } else {
         for (i64 i = 0; i < k.ld; ++i) {
             A* row = to + i * ld;
-            if (i >= k.n || hidden[i]) {
+            if (i >= k.n || (hidden && hidden[i])) {
                 __builtin_memset(row, 0, ld * sizeof(A));
                 continue;
             }
@@ -91,18 +89,22 @@ template <class M> static void begin_back(Back<M>& w, Tiles<M>& t) {
     using C = typename M::C;
     const Args& a = t.a;
     Block<M>& k = w.k;
-    bool hidden[LANES<M>];
-    for (i64 i = 0; i < k.n; ++i) hidden[i] = k.start[i] >= k.end[i] || (a.normalizer != SIGMOID && stat<C>(a, k.b, k.h, TOTAL)[k.query[i]] == -C(__builtin_inf()));
+    bool unseeing[LANES<M>], some = false;
+    for (i64 i = 0; i < k.n; ++i) {
+        unseeing[i] = k.start[i] >= k.end[i] || (a.normalizer != SIGMOID && stat<C>(a, k.b, k.h, TOTAL)[k.query[i]] == -C(__builtin_inf()));
+        some |= unseeing[i];
+    }
+    const bool* hidden = some ? unseeing : nullptr;
     recall(a, k, w.known);
     read_query(t, k, w.q, hidden);
     turn_rows<M>(w.turned, k, a.grad_output, a.value_width, (char*)t.spare, hidden);
-    keep_rows<M>(w.query, k, a.query, a.width, hidden, M::PAIR == 1 ? product_scale(a) : 1.0, (char*)t.spare);
-    keep_rows<M>(w.output, k, a.grad_output, a.value_width, hidden, 1.0, (char*)t.spare);
+    keep_rows<M>(w.query, k, a.query, a.width, hidden, M::PAIR == 1 ? product_scale(a) : 1.0);
+    keep_rows<M>(w.output, k, a.grad_output, a.value_width, hidden, 1.0);
     __builtin_memset(w.grad, 0, a.width * k.ld * sizeof(C));
     for (i64 i = 0; i < k.ld; ++i) {
         w.numbers[i] = w.sum[i] = w.of_bias[i] = w.of_prior[i] = w.delta[i] = 0;
         w.soft[i] = w.squared[i] = w.mass[i] = w.plain[i] = 0;
-        bool real = i < k.n && !hidden[i];
+        bool real = i < k.n && !unseeing[i];
         w.extra[i] = real && a.grad_extra ? ((const C*)a.grad_extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] : C(0);
         if (!real || a.normalizer == SIGMOID || a.normalizer == ENTMAX || is_hard(a.normalizer)) continue;
         const C* output = row_of(t.spare, a.output, k, i, a.value_width);
@@ -128,6 +130,12 @@ template <class C> INLINE Vec<C> slope(Vec<C> w, double alpha) {
     if (alpha == 2) return w > C(0) ? all(C(1)) : Vec<C>{};
     if (alpha == 1.5) return sqrtv(w);
     return powv(w, 2 - alpha);
+}
+
+// The gradients of the weights: the output's gradient times the values.
+template <class M> static void meet_values(const Tiles<M>& t, const Back<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
+    gemm<M, false>(n, w.k.nv, t.value_units, t.value.at + (j0 - tile) * t.value.row, t.value.row, t.value.step,
+                   w.turned, w.k.ld, g, w.k.ld);
 }
 
 // Scores, weights in t.scores, gradients of the weights in `g`, dropout in both; in t.dense the divergence's gradient.
@@ -172,8 +180,7 @@ template <class M> static bool remake(Tiles<M>& t, Back<M>& w, i64 tile, i64 j0,
     bool tempers = is_hard(a.normalizer) && a.grad_numbers;
     if (tempers) __builtin_memcpy(t.mask, s, n * k.ld * sizeof(C));  // what was visible is in s now
     weigh(t, k, w.known, j0, n, s);
-    gemm<M, false>(n, k.nv, t.value_units, t.value.at + (j0 - tile) * t.value.row, t.value.row, t.value.step,
-                   w.turned, k.ld, g, k.ld);
+    meet_values(t, w, tile, j0, n, g);
     if (a.dropout > 0)
         for (i64 j = 0; j < n; ++j)
             for (i64 i = 0; i < k.ld; i += W) store(g + j * k.ld + i, load(g + j * k.ld + i) * dropped(a, k, i, j0 + j));
@@ -388,29 +395,126 @@ template <class M> static void additive_back(Tiles<M>& t, Back<M>& w, const Sums
     }
 }
 
-// Rows of the tile to rows of bfloat16, in place, for products along the queries.
-template <class M> static void pack_rows(typename M::C* s, i64 n, i64 ld, typename M::A* to) {
+// A tile as the last three products take it: weights and gradients of scores by rows, for products along the queries, and
+// those gradients for the product along the keys.
+template <class M> struct Factors {
+    const typename M::A *weights, *of_scores, *by_keys;
+};
+
+// Two rows of a vector each to rows of bfloat16.
+template <class M> INLINE void pack_rows(typename M::A* rows, i64 at_one, i64 at_two, Vec<typename M::C> one, Vec<typename M::C> two) {
 #if defined(__AVX512BF16__)
-    if constexpr (M::PAIR == 2)
-        for (i64 i = 0; i < n * ld; i += 16) {
-            __m256i half = (__m256i)_mm512_cvtneps_pbh((__m512)load(s + i));
-            __builtin_memcpy((char*)to + i * 2, &half, 32);
-        }
+    if constexpr (M::PAIR == 2) {
+        u32v both = (u32v)_mm512_cvtne2ps_pbh((__m512)two, (__m512)one);
+        auto low = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7);
+        auto high = __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15);
+        __builtin_memcpy((char*)rows + at_one * 2, &low, 32);
+        __builtin_memcpy((char*)rows + at_two * 2, &high, 32);
+    }
 #endif
-    (void)s, (void)n, (void)ld, (void)to;
+    (void)rows, (void)at_one, (void)at_two, (void)one, (void)two;
+}
+
+// Of the weights in t.scores and the gradients in `g`; `rounded` is room for both by rows, where they must be bfloat16.
+template <class M> static Factors<M> factors(Tiles<M>& t, const typename M::C* g, i64 n, i64 ld, typename M::A* rounded) {
+    if constexpr (M::PAIR == 1) {
+        return {t.scores, g, g};
+    } else {
+        typename M::A* of_scores = rounded + n * ld / 2;
+        for (i64 i = 0; i < n * ld; i += 2 * WIDE<typename M::C>) {
+            i64 next = least(i + WIDE<typename M::C>, n * ld - WIDE<typename M::C>);
+            pack_rows<M>(rounded, i, next, load(t.scores + i), load(t.scores + next));
+            pack_rows<M>(of_scores, i, next, load(g + i), load(g + next));
+        }
+        return {rounded, of_scores, packed<M>(g, (typename M::A*)t.dense, n, ld)};
+    }
+}
+
+// Softmax without options, which is most calls: all that stands between the products is one pass over the tile.
+template <class M> INLINE bool is_plain(const Args& a) {
+    return a.score == DOT && a.normalizer == SOFTMAX && !(a.dropout > 0) && !a.softcap && !a.grad_bias_kind && !a.grad_relative;
+}
+template <class M>
+static Factors<M> descend_at_once(Tiles<M>& t, const Back<M>& w, i64 n, typename M::C* g, typename M::A* rounded) {
+    using C = typename M::C;
+    using A = typename M::A;
+    i64 ld = w.k.ld;
+    C* s = t.scores;
+    A *of_scores = rounded + n * ld / 2, *by_keys = (A*)t.dense;
+    for (i64 i = 0; i < ld; i += WIDE<C>) {
+        Vec<C> base = load(w.known.total + i), delta = load(w.delta + i);
+        auto weight = [&](i64 j) { return exp2v<M::PAIR == 1>(fma(load(s + j * ld + i), all(t.exponent), -base)); };
+        auto of_score = [&](i64 j, Vec<C> p) { return p * (load(g + j * ld + i) - delta); };
+        if constexpr (M::PAIR == 1) {
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> p = weight(j);
+                store(s + j * ld + i, p), store(g + j * ld + i, of_score(j, p));
+            }
+        } else {
+            for (i64 j = 0; j < n; j += 2) {
+                bool both = j + 1 < n;
+                i64 next = both ? j + 1 : j;
+                Vec<C> one = weight(j), two = weight(next), r = of_score(j, one), q = of_score(next, two);
+                pack_rows<M>(rounded, j * ld + i, next * ld + i, one, two);
+                pack_rows<M>(of_scores, j * ld + i, next * ld + i, r, q);
+                pack_pair<M>(by_keys + j / 2 * ld + i, r, both ? q : Vec<C>{});
+            }
+        }
+    }
+    if constexpr (M::PAIR == 1) return {s, g, g};
+    return {rounded, of_scores, by_keys};
+}
+
+template <class M> static void give_values(const Back<M>& w, const Sums<M>& to, i64 j0, i64 n, const Factors<M>& f) {
+    i64 rows = w.k.ld / M::PAIR, row = to.value_row;
+    gemm<M, true>(n, row / WIDE<typename M::C>, rows, f.weights, rows, 1, w.output, row, to.value + j0 * row, row);
+}
+template <class M> static void give_keys(const Back<M>& w, const Sums<M>& to, i64 j0, i64 n, const Factors<M>& f) {
+    i64 rows = w.k.ld / M::PAIR, row = to.key_row;
+    gemm<M, true>(n, row / WIDE<typename M::C>, rows, f.of_scores, rows, 1, w.query, row, to.key + j0 * row, row);
+}
+template <class M> static void give_queries(const Tiles<M>& t, Back<M>& w, i64 tile, i64 j0, i64 n, const Factors<M>& f) {
+    fill<M>(f.by_keys, n, w.k.ld);
+    gemm<M, true>(t.a.width, w.k.nv, units<M>(n), t.mixing.at + (j0 - tile) / M::PAIR * t.mixing.row, t.mixing.step,
+                  t.mixing.row, f.by_keys, w.k.ld, w.grad, w.k.ld);
+}
+
+// What of the keys' gradients of a distance is not a product.
+template <class M> static void distance_back(const Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
+    using C = typename M::C;
+    const Args& a = t.a;
+    i64 ld = w.k.ld;
+    for (i64 j = 0; j < n; ++j) {
+        Vec<C> sum = {};
+        for (i64 i = 0; i < ld; i += WIDE<C>) {
+            Vec<C> x = load(g + j * ld + i);
+            sum += x;
+            store(w.sum + i, load(w.sum + i) + x);
+        }
+        C total = C(-2 * a.scale) * sum_lanes<C>(sum);
+        const C* key = (const C*)t.key.at + (j0 - tile + j) * t.key.row;
+        for (i64 e = 0; e < a.width; ++e) to.key[(j0 + j) * to.key_row + e] += total * key[e * t.key.step];
+    }
 }
 
 template <class M>
 static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 tile_keys, typename M::C* g, typename M::A* rounded, int pass) {
     using C = typename M::C;
-    using A = typename M::A;
-    constexpr int W = WIDE<C>;
     const Args& a = t.a;
     Block<M>& k = w.k;
     i64 j0 = most(tile, k.low), end = least(tile + tile_keys, k.high);
     if (j0 >= end) return;
     j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
     i64 n = end - j0;
+    if (is_plain<M>(a) && k.n == k.ld) {
+        if (!score(t, k, w.q, tile, j0, n, t.scores)) return;
+        meet_values(t, w, tile, j0, n, g);
+        Factors<M> f = descend_at_once(t, w, n, g, rounded);
+        give_values(w, to, j0, n, f);
+        give_keys(w, to, j0, n, f);
+        give_queries(t, w, tile, j0, n, f);
+        return;
+    }
     if (!remake(t, w, tile, j0, n, g)) return;
     if (pass == 0) return foresee(t, w, n, g);
     descend(t, w, j0, n, g);
@@ -424,36 +528,17 @@ static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 
     if (pass == 2) return;
     if (a.grad_relative) give_relative(a, k, to.split, j0, n, g, t.spare);
     if (a.softcap)
-        for (i64 i = 0; i < n * k.ld; i += W) store(g + i, load(g + i) * load(t.slope + i));
-    i64 rows = k.ld / M::PAIR, value_lanes = whole<C>(a.value_width), lanes = whole<C>(a.width);
-    const A* weights = (const A*)t.scores;
-    if constexpr (M::PAIR == 2) pack_rows<M>(t.scores, n, k.ld, rounded), weights = rounded;
-    gemm<M, true>(n, value_lanes / W, rows, weights, rows, 1, w.output, value_lanes, to.value + j0 * to.value_row, to.value_row);
+        for (i64 i = 0; i < n * k.ld; i += WIDE<C>) store(g + i, load(g + i) * load(t.slope + i));
+    Factors<M> f = factors(t, g, n, k.ld, rounded);
+    give_values(w, to, j0, n, f);
     if (a.score == ADDITIVE) {
         if constexpr (M::PAIR == 1) (along_the_width(t, k) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
         return;
     }
-    const A* of_scores = (const A*)g;
-    if constexpr (M::PAIR == 2) pack_rows<M>(g, n, k.ld, rounded), of_scores = rounded;
-    gemm<M, true>(n, lanes / W, rows, of_scores, rows, 1, w.query, lanes, to.key + j0 * to.key_row, to.key_row);
-    if (a.score == DISTANCE) {
-        if constexpr (M::PAIR == 1)
-            for (i64 j = 0; j < n; ++j) {
-                Vec<C> sum = {};
-                for (i64 i = 0; i < k.ld; i += W) {
-                    Vec<C> x = load(g + j * k.ld + i);
-                    sum += x;
-                    store(w.sum + i, load(w.sum + i) + x);
-                }
-                C total = C(-2 * a.scale) * sum_lanes<C>(sum);
-                const C* key = (const C*)t.key.at + (j0 - tile + j) * t.key.row;
-                for (i64 e = 0; e < a.width; ++e) to.key[(j0 + j) * to.key_row + e] += total * key[e * t.key.step];
-            }
-    }
-    const A* by_keys = packed<M>(g, (A*)t.dense, n, k.ld);
-    fill<M>(by_keys, n, k.ld);
-    gemm<M, true>(a.width, k.nv, units<M>(n), t.mixing.at + (j0 - tile) / M::PAIR * t.mixing.row, t.mixing.step,
-                  t.mixing.row, by_keys, k.ld, w.grad, k.ld);
+    give_keys(w, to, j0, n, f);
+    if constexpr (M::PAIR == 1)
+        if (a.score == DISTANCE) distance_back(t, w, to, tile, j0, n, g);
+    give_queries(t, w, tile, j0, n, f);
 }
 
 template <class M> static void finish_back(Tiles<M>& t, Back<M>& w) {

@@ -27,6 +27,7 @@ template <class M> struct Block {
     i64 nv, ld;         // vectors, and lanes with those that are not real
     i64 low, high;      // no lane sees a key outside [low, high)
     i64 inner, outer;   // every lane sees all of [inner, outer)
+    i64 lows[NV], highs[NV];  // as low and high, of the lanes of each vector
     i64 query[LANES<M>];  // the number of each lane's query
     alignas(64) Int<C> start[LANES<M>], end[LANES<M>];
     alignas(64) uint32_t noise[LANES<M>], drop[LANES<M>];
@@ -38,6 +39,7 @@ template <class M> static void begin(Block<M>& k, const Args& a, i64 b, i64 h, i
     k.b = b, k.h = h, k.hk = h / (a.heads / a.key_heads);
     k.first = first, k.n = n, k.nv = round_up(n, M::TILED ? 2 * W : W) / W, k.ld = k.nv * W;
     k.low = a.keys, k.high = 0, k.inner = 0, k.outer = a.keys;
+    for (i64 v = 0; v < k.nv; ++v) k.lows[v] = a.keys, k.highs[v] = 0;
     for (i64 i = 0; i < k.ld; ++i) {
         i64 q = first + least(i, n - 1);
         if (chosen) q = chosen[q];
@@ -46,13 +48,20 @@ template <class M> static void begin(Block<M>& k, const Args& a, i64 b, i64 h, i
         if (a.end.at) end = least(end, *(const i64*)at(a.end, b, h, q, 0));
         k.query[i] = q;
         k.start[i] = (Int<typename M::C>)least(start, a.keys), k.end[i] = (Int<typename M::C>)most(end, 0);
-        if (start < end) k.low = least(k.low, start), k.high = most(k.high, end);
+        if (start < end) k.lows[i / W] = least(k.lows[i / W], start), k.highs[i / W] = most(k.highs[i / W], end);
         k.inner = most(k.inner, start), k.outer = least(k.outer, end);
         k.poison[i] = 0;
     }
+    for (i64 v = 0; v < k.nv; ++v) k.low = least(k.low, k.lows[v]), k.high = most(k.high, k.highs[v]);
     if (k.low > k.high) k.low = k.high = 0;
     for (i64 i = 0; a.seed && i < k.ld; ++i) k.noise[i] = row_hash(*a.seed, NOISE, b, h, k.query[i]);
     for (i64 i = 0; a.dropout > 0 && i < k.ld; ++i) k.drop[i] = row_hash(*a.dropout_seed, DROPPING, b, h, k.query[i]);
+}
+
+// Which lanes of a vector have a key in their interval.
+template <class M> INLINE auto within(const Block<M>& k, i64 i, i64 key) {
+    using C = typename M::C;
+    return (load_ints<C>(k.start + i) <= Int<C>(key)) & (load_ints<C>(k.end + i) > Int<C>(key));
 }
 
 // Whether the block's queries stand beside each other.

@@ -4,7 +4,8 @@
 
 constexpr i64 ROWS_AT_ONCE = 4;   // queries that share what was read of a key
 constexpr i64 MOST_ROWS = 16;
-constexpr i64 STRETCH = 64;       // keys between two looks at the maximum
+constexpr i64 STRETCH = 256;      // keys between two looks at the maximum
+constexpr i64 AHEAD = 32;         // keys from one that is multiplied to one that is fetched from memory meanwhile
 
 // 2 W numbers to two vectors. Of bfloat16 the first holds those at even places, for then each takes one instruction; queries
 // and outputs are kept in that order too.
@@ -20,6 +21,11 @@ template <i64 DTYPE, class C> INLINE void fetch(const char* from, Vec<C>& a, Vec
     } else {
         a = load((const C*)from), b = load((const C*)from + WIDE<C>);
     }
+}
+
+// The processor guesses what is read next, but not across pages, nor while keys and values take turns.
+INLINE void ask(const char* from, i64 bytes) {
+    for (i64 at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
 }
 
 // W vectors, each to the sum of its lanes.
@@ -44,10 +50,11 @@ template <class C> INLINE Vec<C> folded(Vec<C>* row) {
 // s[r][j] of R queries for `n` keys, W / R keys at a time, so that their sums are one vector.
 template <i64 DTYPE, class C, int R> static void near(const char* key, i64 row, i64 n, i64 width, const C* q, C* s) {
     constexpr int W = WIDE<C>, K = W / R < 4 ? W / R : 4;
+    constexpr i64 size = DTYPE == BF16 || DTYPE == F16 ? 2 : sizeof(C);
     for (i64 j = 0; j < n; j += K) {
         Vec<C> sum[W] = {};
         const char* at_key[K];
-        for (int k = 0; k < K; ++k) at_key[k] = key + least(j + k, n - 1) * row;
+        for (int k = 0; k < K; ++k) at_key[k] = key + least(j + k, n - 1) * row, ask(at_key[k] + AHEAD * row, width * size);
         for (i64 e = 0; e < width; e += 2 * W) {
             Vec<C> x[R], y[R];
 #pragma GCC unroll 4
@@ -55,7 +62,7 @@ template <i64 DTYPE, class C, int R> static void near(const char* key, i64 row, 
 #pragma GCC unroll 4
             for (int k = 0; k < K; ++k) {
                 Vec<C> a, b;
-                fetch<DTYPE, C>(at_key[k] + e * (DTYPE == BF16 || DTYPE == F16 ? 2 : (i64)sizeof(C)), a, b);
+                fetch<DTYPE, C>(at_key[k] + e * size, a, b);
 #pragma GCC unroll 4
                 for (int r = 0; r < R; ++r) sum[k * R + r] = fma(a, x[r], fma(b, y[r], sum[k * R + r]));
             }
@@ -71,7 +78,7 @@ template <i64 DTYPE, class C, int R> static void near(const char* key, i64 row, 
 // o[r][e] = f[r] · o[r][e] + Σ_j p[r][j] v[j][e]
 template <i64 DTYPE, class C, int R> static void gather(const char* value, i64 row, i64 n, i64 width, const C* p, const C* f, C* o) {
     constexpr int W = WIDE<C>;
-    i64 size = DTYPE == BF16 || DTYPE == F16 ? 2 : sizeof(C);
+    constexpr i64 size = DTYPE == BF16 || DTYPE == F16 ? 2 : sizeof(C);
     for (i64 e = 0; e < width; e += 4 * W) {
         bool second = e + 2 * W < width;
         Vec<C> sum[R][4];
@@ -80,6 +87,7 @@ template <i64 DTYPE, class C, int R> static void gather(const char* value, i64 r
 #pragma GCC unroll 4
             for (int v = 0; v < 4; ++v) sum[r][v] = v < 2 || second ? load(o + r * width + e + v * W) * f[r] : Vec<C>{};
         for (i64 j = 0; j < n; ++j) {
+            if (e == 0) ask(value + (j + AHEAD) * row, width * size);
             Vec<C> x[4] = {};
             fetch<DTYPE, C>(value + j * row + e * size, x[0], x[1]);
             if (second) fetch<DTYPE, C>(value + j * row + (e + 2 * W) * size, x[2], x[3]);
@@ -114,10 +122,11 @@ template <i64 DTYPE, class C> struct Decode {
         C factor[R];
         for (int r = 0; r < R; ++r) {
             C* row = s + r * STRETCH;
+            const i64 wide = round_up(n, W);
             for (i64 j = 0; j < n; ++j) row[j] = j0 + j >= start[r] && j0 + j < end[r] ? row[j] * exponent : -infinity;
-            for (i64 j = n; j < STRETCH; ++j) row[j] = -infinity;
+            for (i64 j = n; j < wide; ++j) row[j] = -infinity;
             Vec<C> most_of = all(-infinity), spoilt = {};
-            for (i64 j = 0; j < STRETCH; j += W) {
+            for (i64 j = 0; j < wide; j += W) {
                 Vec<C> x = load(row + j);
                 most_of = larger(x, most_of), spoilt = x != x ? x : spoilt;
             }
@@ -127,7 +136,7 @@ template <i64 DTYPE, class C> struct Decode {
             Vec<C> old = all(top[r] - base);
             factor[r] = exp2v(old)[0];
             Vec<C> sum = spoilt;
-            for (i64 j = 0; j < STRETCH; j += W) {
+            for (i64 j = 0; j < wide; j += W) {
                 Vec<C> p = exp2v(load(row + j) - base);
                 sum += p;
                 store(row + j, p);

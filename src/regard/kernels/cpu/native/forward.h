@@ -223,6 +223,40 @@ template <class M> static void choose(const Args& a, Walk<M>& w, i64 j0, i64 n, 
     }
 }
 
+// Softmax of products and nothing else, but for intervals.
+template <class M> INLINE bool is_bare(const Tiles<M>& t) {
+    const Args& a = t.a;
+    return t.raw && a.normalizer == SOFTMAX && !a.visible.at && !a.layout.at && !a.bad && !(a.dropout > 0);
+}
+
+// Where a block's queries do not all see the same of a tile, as on a diagonal, each vector or two of them go along their own
+// keys. (One would do for float32 too, but keys and values would be read from the second cache too often.) For each query
+// these are the same sums in the same order.
+template <class M> static void step_by_vectors(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_keys) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>, SPAN = M::PAIR == 2 ? 1 : NV / 2;
+    const Block<M>& k = w.k;
+    alignas(64) C factor[SPAN * W];
+    auto* pairs = (typename M::A*)t.dense;
+    for (i64 v = 0; v < k.nv; v += SPAN) {
+        i64 span = least(SPAN, k.nv - v), low = t.a.keys, high = 0;
+        for (i64 u = v; u < v + span; ++u) low = least(low, k.lows[u]), high = most(high, k.highs[u]);
+        i64 i = v * W, ld = span * W, j0 = most(tile, low), end = least(tile + tile_keys, high);
+        if (j0 >= end) continue;
+        j0 -= (j0 - tile) % 2;
+        i64 n = end - j0;
+        C* s = t.scores;
+        gemm<M, false>(n, span, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, w.q.turned + i, k.ld, s, ld);
+        for (i64 j = 0; j < n; ++j)
+            for (i64 l = 0; l < ld; l += W)
+                store(s + j * ld + l, within(k, i + l, j0 + j) ? load(s + j * ld + l) : all(-C(__builtin_inf())));
+        const C* f = soften<M, M::PAIR == 2>(s, pairs, n, ld, t.exponent, w.top + i, w.total + i, factor);
+        const auto* weights = M::PAIR == 2 ? pairs : (const typename M::A*)s;
+        gemm<M, true>(t.a.value_width, span, units<M>(n), t.value.at + (j0 - tile) / M::PAIR * t.value.row, t.value.step,
+                      t.value.row, weights, ld, w.output + i, k.ld, f);
+    }
+}
+
 template <class M> static void step(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_keys) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
@@ -230,6 +264,8 @@ template <class M> static void step(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_
     Block<M>& k = w.k;
     i64 j0 = most(tile, k.low), end = least(tile + tile_keys, k.high);
     if (j0 >= end) return;
+    if constexpr (!M::TILED)
+        if (is_bare(t) && (j0 < k.inner || end > k.outer)) return step_by_vectors(t, w, tile, tile_keys);
     j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
     i64 n = end - j0;
     C* s = t.scores;

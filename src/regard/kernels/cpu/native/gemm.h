@@ -101,8 +101,11 @@ static void micro(i64 depth, const typename M::A* a, i64 am, i64 ak, const typen
 template <class M, int N, bool ADD>
 static void columns(i64 m, i64 depth, const typename M::A* a, i64 am, i64 ak, const typename M::A* b, i64 ldb, typename M::C* c,
                     i64 ldc, const typename M::C* factor) {
-    for (; m >= MR; m -= MR, a += MR * am, c += MR * ldc) micro<M, MR, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
+    constexpr int R = 2 * N <= NV ? 8 : MR;  // where a row is short, more of them keep the sums many
+    for (; m >= R; m -= R, a += R * am, c += R * ldc) micro<M, R, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
     switch (m) {
+        case 7: return micro<M, 7, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
+        case 6: return micro<M, 6, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
         case 5: return micro<M, 5, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
         case 4: return micro<M, 4, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
         case 3: return micro<M, 3, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);

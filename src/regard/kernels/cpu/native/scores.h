@@ -76,18 +76,18 @@ INLINE void read_pairs(uint32_t* to, const char* from, i64 stride, i64 n) {
     if (n & 1) to[n / 2] = x[(n - 1) * stride];
 }
 
+// Two rows of bfloat16 to one of their pairs; a row that is missing is 0.
+INLINE void pair_up(uint32_t* to, const uint16_t* one, const uint16_t* two, i64 step, i64 width) {
+    if (one && two && step == 1) {
+        for (i64 e = 0; e < width; ++e) to[e] = one[e] | (uint32_t)two[e] << 16;
+    } else {
+        for (i64 e = 0; e < width; ++e) to[e] = (one ? one[e * step] : 0) | (two ? (uint32_t)two[e * step] << 16 : 0);
+    }
+}
 // Rows of pairs along the rows: `to[j / 2][e]` holds `from[j][e]` and `from[j + 1][e]`.
 INLINE void interleave(uint32_t* to, i64 ldto, const char* from, i64 row, i64 step, i64 n, i64 width) {
     const uint16_t* x = (const uint16_t*)from;
-    for (i64 j = 0; j < n; j += 2) {
-        const uint16_t *one = x + j * row, *two = j + 1 < n ? x + (j + 1) * row : nullptr;
-        uint32_t* out = to + j / 2 * ldto;
-        if (two && step == 1) {
-            for (i64 e = 0; e < width; ++e) out[e] = one[e] | (uint32_t)two[e] << 16;
-        } else {
-            for (i64 e = 0; e < width; ++e) out[e] = one[e * step] | (two ? (uint32_t)two[e * step] << 16 : 0);
-        }
-    }
+    for (i64 j = 0; j < n; j += 2) pair_up(to + j / 2 * ldto, x + j * row, j + 1 < n ? x + (j + 1) * row : nullptr, step, width);
 }
 
 // `n` rows of keys or values from `j0`, for products along their width; copied to `held` where they can't be read as they lie.
@@ -134,23 +134,24 @@ template <class M>
 static void turn_rows(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* spare, const bool* hidden = nullptr) {
     using A = typename M::A;
     i64 pairs = (width + M::PAIR - 1) / M::PAIR;
-    A* rows = (A*)spare;  // [lanes][pairs]
-    bool as_they_lie = M::PAIR == 1 && !hidden && from.stride[3] == 1 && from.dtype == (sizeof(A) == 8 ? F64 : F32) && in_a_row(k);
+    bool as_they_lie = !hidden && from.stride[3] == 1 && in_a_row(k) &&
+                       (M::PAIR == 2 ? !(width & 1) && !(from.stride[2] & 1) : from.dtype == (sizeof(A) == 8 ? F64 : F32));
     if (as_they_lie) {
-        turn<A>(to, k.ld, (const A*)at(from, k.b, k.h, k.query[0], 0), from.stride[2], k.n, pairs);
-        return;
-    }
-    for (i64 i = 0; i < k.n; ++i) {
-        const char* row = at(from, k.b, k.h, k.query[i], 0);
-        if (hidden && hidden[i]) {
-            __builtin_memset(rows + i * pairs, 0, pairs * sizeof(A));
-        } else if constexpr (M::PAIR == 2) {
-            read_pairs(rows + i * pairs, row, from.stride[3], width);
-        } else {
-            read_row<typename M::C>(rows + i * pairs, row, from.dtype, from.stride[3], width);
+        turn<A>(to, k.ld, (const A*)at(from, k.b, k.h, k.query[0], 0), from.stride[2] / M::PAIR, k.n, pairs);
+    } else {
+        A* rows = (A*)spare;  // [lanes][pairs]
+        for (i64 i = 0; i < k.n; ++i) {
+            const char* row = at(from, k.b, k.h, k.query[i], 0);
+            if (hidden && hidden[i]) {
+                __builtin_memset(rows + i * pairs, 0, pairs * sizeof(A));
+            } else if constexpr (M::PAIR == 2) {
+                read_pairs(rows + i * pairs, row, from.stride[3], width);
+            } else {
+                read_row<typename M::C>(rows + i * pairs, row, from.dtype, from.stride[3], width);
+            }
         }
+        turn<A>(to, k.ld, rows, pairs, k.n, pairs);
     }
-    turn<A>(to, k.ld, rows, pairs, k.n, pairs);
     for (i64 i = round_up(k.n, WIDE<A>); i < k.ld; ++i)
         for (i64 e = 0; e < pairs; ++e) to[e * k.ld + i] = 0;
     __builtin_memset(to + pairs * k.ld, 0, (units<M>(width) - pairs) * k.ld * sizeof(A));
@@ -304,7 +305,7 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     if (a.softcap) {
         C cap = C(a.softcap), part = C(1 / a.softcap);
         for (i64 i = 0; i < size; i += W) {
-            Vec<C> bent = tanhv(load(s + i) * part);
+            Vec<C> bent = tanhv<true>(load(s + i) * part);
             store(s + i, bent * cap);
             if (t.slope) store(t.slope + i, C(1) - bent * bent);
         }
@@ -331,7 +332,7 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     if (!inside || seen == SOME || a.bad) {
         for (i64 j = 0; j < n; ++j)
             for (i64 i = 0; i < k.ld; i += W) {
-                auto visible = (load_ints<C>(k.start + i) <= Int<C>(j0 + j)) & (load_ints<C>(k.end + i) > Int<C>(j0 + j));
+                auto visible = within(k, i, j0 + j);
                 if (seen == SOME) visible &= load(t.mask + j * k.ld + i) != C(0);
                 store(s + j * k.ld + i, visible ? load(s + j * k.ld + i) : all(-C(__builtin_inf())));
                 if (a.bad && a.bad[(k.b * a.key_heads + k.hk) * a.keys + j0 + j])

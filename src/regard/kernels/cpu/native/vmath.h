@@ -84,19 +84,22 @@ INLINE f32v inverse(f32v x) {
 #endif
 }
 
-// (1 − e) / (1 + e) with e = exp(−2|x|); near 0, where 1 − e would lose digits, an odd polynomial.
-INLINE f32v tanhv(f32v x) {
+// (1 − e) / (1 + e) with e = exp(−2|x|); near 0, where 1 − e would lose digits, an odd polynomial. SMALL: most of what comes
+// is near 0, and where all of a vector is, nothing else is worked out.
+template <bool SMALL = false> INLINE f32v tanhv(f32v x) {
     f32v size = (f32v)((i32v)x & 0x7FFFFFFF), z = x * x;
-    f32v e = exp2v(size * -2.885390081777927f);
-    f32v far = (1.0f - e) * inverse(1.0f + e);
-    far = (f32v)((i32v)far | ((i32v)x & (int32_t)0x80000000));
     f32v p = fma(z, all(0.01645876f), all(-0.05268415f));
     p = fma(p, z, all(0.13320942f));
     p = fma(p, z, all(-0.33332957f));
     f32v near = fma(p * z, x, x);
-    return size < 0.55f ? near : far;
+    auto is_near = size < 0.55f;
+    if (SMALL && !any(~is_near)) return near;
+    f32v e = exp2v(size * -2.885390081777927f);
+    f32v far = (1.0f - e) * inverse(1.0f + e);
+    far = (f32v)((i32v)far | ((i32v)x & (int32_t)0x80000000));
+    return is_near ? near : far;
 }
-INLINE f64v tanhv(f64v x) { return each(x, [](double v) { return __builtin_tanh(v); }); }
+template <bool SMALL = false> INLINE f64v tanhv(f64v x) { return each(x, [](double v) { return __builtin_tanh(v); }); }
 
 INLINE f32v sqrtv(f32v x) {
 #if defined(__AVX512F__)
