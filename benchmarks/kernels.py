@@ -53,7 +53,7 @@ def told(row: Row, ours: float, theirs: float, spread: float, limit: dict[str, f
     dtype, ratio, most = str(row.dtype)[6:], theirs / ours, ""
     least = max(row.operations / limit[dtype], row.bytes / limit["copy"]) / 1e6
     share = f"{least / ours:.0%}" if least else ""
-    if least and ours > least:  # tiles (AMX) go beyond the limit, which then says nothing
+    if row.operations and ours > least:  # tiles (AMX) go beyond the limit, which then says nothing
         most = f"{theirs / least:.1f}"
     mark = " " if ratio >= row.target else "·"
     figures = f"{ours:>9.3f} {theirs:>9.3f} {ratio:>6.2f} {row.target:>6.1f}{mark}  {spread:>5.0%}  {share:>5}"
