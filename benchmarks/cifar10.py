@@ -3,8 +3,8 @@
     python benchmarks/cifar10.py FOLDER [--models none se …] [--seeds 0 1 2] [--together 2]
 
 FOLDER holds ``train.tar.xz`` and ``test.tar.xz``, a folder a class in each. Each run is the command ``regard train
-image`` with the settings of ``cifar10.yaml``; a tenth of the training pictures is set aside to validate on, and the last
-weights are scored on the test pictures once. As many runs as there are cores go side by side, a thread each, for
+image`` with the settings of ``cifar10.yaml``; a tenth of the training pictures is set aside to validate on, and the
+last weights are scored on the test pictures once. As many runs as there are cores go side by side, a thread each, for
 threads share small convolutions badly. Each run's figures are added to ``results/cifar10.csv``, and runs that stand
 there with these settings are not run again; ``results/cifar10.txt`` is the table of all of them.
 """

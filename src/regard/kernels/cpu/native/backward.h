@@ -401,18 +401,15 @@ template <class M> struct Factors {
     const typename M::A *weights, *of_scores, *by_keys;
 };
 
-// Two rows of a vector each to rows of bfloat16.
-template <class M> INLINE void pack_rows(typename M::A* rows, i64 at_one, i64 at_two, Vec<typename M::C> one, Vec<typename M::C> two) {
+// A vector to bfloat16, to place `i` of rows of them.
+template <class M> INLINE void pack_row(typename M::A* rows, i64 i, Vec<typename M::C> x) {
 #if defined(__AVX512BF16__)
     if constexpr (M::PAIR == 2) {
-        u32v both = (u32v)_mm512_cvtne2ps_pbh((__m512)two, (__m512)one);
-        auto low = __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7);
-        auto high = __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15);
-        __builtin_memcpy((char*)rows + at_one * 2, &low, 32);
-        __builtin_memcpy((char*)rows + at_two * 2, &high, 32);
+        __m256i half = (__m256i)_mm512_cvtneps_pbh((__m512)x);
+        __builtin_memcpy((char*)rows + i * 2, &half, 32);
     }
 #endif
-    (void)rows, (void)at_one, (void)at_two, (void)one, (void)two;
+    (void)rows, (void)i, (void)x;
 }
 
 // Of the weights in t.scores and the gradients in `g`; `rounded` is room for both by rows, where they must be bfloat16.
@@ -421,11 +418,8 @@ template <class M> static Factors<M> factors(Tiles<M>& t, const typename M::C* g
         return {t.scores, g, g};
     } else {
         typename M::A* of_scores = rounded + n * ld / 2;
-        for (i64 i = 0; i < n * ld; i += 2 * WIDE<typename M::C>) {
-            i64 next = least(i + WIDE<typename M::C>, n * ld - WIDE<typename M::C>);
-            pack_rows<M>(rounded, i, next, load(t.scores + i), load(t.scores + next));
-            pack_rows<M>(of_scores, i, next, load(g + i), load(g + next));
-        }
+        for (i64 i = 0; i < n * ld; i += WIDE<typename M::C>)
+            pack_row<M>(rounded, i, load(t.scores + i)), pack_row<M>(of_scores, i, load(g + i));
         return {rounded, of_scores, packed<M>(g, (typename M::A*)t.dense, n, ld)};
     }
 }
@@ -455,8 +449,8 @@ static Factors<M> descend_at_once(Tiles<M>& t, const Back<M>& w, i64 n, typename
                 bool both = j + 1 < n;
                 i64 next = both ? j + 1 : j;
                 Vec<C> one = weight(j), two = weight(next), r = of_score(j, one), q = of_score(next, two);
-                pack_rows<M>(rounded, j * ld + i, next * ld + i, one, two);
-                pack_rows<M>(of_scores, j * ld + i, next * ld + i, r, q);
+                pack_row<M>(rounded, j * ld + i, one), pack_row<M>(rounded, next * ld + i, two);
+                pack_row<M>(of_scores, j * ld + i, r), pack_row<M>(of_scores, next * ld + i, q);
                 pack_pair<M>(by_keys + j / 2 * ld + i, r, both ? q : Vec<C>{});
             }
         }

@@ -28,22 +28,25 @@ INLINE void ask(const char* from, i64 bytes) {
     for (i64 at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
 }
 
+template <int STEP, int W> struct Crossed {
+    static constexpr int at(int i) { return (i & STEP) ? W + (i ^ STEP) : i; }
+};
+template <int STEP, int W> struct Straight {
+    static constexpr int at(int i) { return (i & STEP) ? W + i : (i ^ STEP); }
+};
 // W vectors, each to the sum of its lanes.
-template <int STEP, int W, class V, class I> INLINE void fold(V* row) {
-    I low, high;
-    for (int i = 0; i < W; ++i) {
-        low[i] = (i & STEP) ? W + (i ^ STEP) : i;
-        high[i] = (i & STEP) ? W + i : (i ^ STEP);
-    }
+template <int STEP, class C> INLINE void fold(Vec<C>* row) {
+    constexpr int W = WIDE<C>;
 #pragma GCC unroll 16
-    for (int r = 0; r < W; r += 2 * STEP) row[r] = __builtin_shuffle(row[r], row[r + STEP], low) + __builtin_shuffle(row[r], row[r + STEP], high);
+    for (int r = 0; r < W; r += 2 * STEP)
+        row[r] = pick<C, Crossed<STEP, W>>(row[r], row[r + STEP]) + pick<C, Straight<STEP, W>>(row[r], row[r + STEP]);
 }
 template <class C> INLINE Vec<C> folded(Vec<C>* row) {
     constexpr int W = WIDE<C>;
-    fold<1, W, Vec<C>, IVec<C>>(row);
-    if constexpr (W > 2) fold<2, W, Vec<C>, IVec<C>>(row);
-    if constexpr (W > 4) fold<4, W, Vec<C>, IVec<C>>(row);
-    if constexpr (W > 8) fold<8, W, Vec<C>, IVec<C>>(row);
+    fold<1, C>(row);
+    if constexpr (W > 2) fold<2, C>(row);
+    if constexpr (W > 4) fold<4, C>(row);
+    if constexpr (W > 8) fold<8, C>(row);
     return row[0];
 }
 

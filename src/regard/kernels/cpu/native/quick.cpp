@@ -44,7 +44,7 @@ i64 dtype_of(const Lent& x) {
     if (x.lanes != 1) return -1;
     if (x.kind == BFLOAT && x.bits == 16) return BF16;
     if (x.kind != FLOAT) return -1;
-    return x.bits == 32 ? F32 : x.bits == 64 ? F64 : x.bits == 16 ? F16 : -1;
+    return x.bits == 32 ? i64(F32) : x.bits == 64 ? i64(F64) : x.bits == 16 ? i64(F16) : -1;
 }
 
 // A tensor of two to four dimensions as one of four, and how many it has; 0: it is something else.

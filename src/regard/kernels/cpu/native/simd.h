@@ -106,18 +106,13 @@ INLINE f64v fma(f64v a, f64v b, f64v c) {
 }
 
 // Whether any lane of a comparison is true.
-INLINE bool any(i32v v) {
+template <class I> INLINE bool any(I v) {
+    constexpr int SIZE = sizeof(v[0]);
 #if defined(__AVX512F__)
-    return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0;
-#else
-    int32_t found = 0;
-    for (int i = 0; i < BYTES / 4; ++i) found |= v[i];
-    return found != 0;
+    if constexpr (SIZE == 4) return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0;
 #endif
-}
-INLINE bool any(i64v v) {
     int64_t found = 0;
-    for (int i = 0; i < BYTES / 8; ++i) found |= v[i];
+    for (int i = 0; i < BYTES / SIZE; ++i) found |= v[i];
     return found != 0;
 }
 
@@ -127,27 +122,45 @@ template <class C> INLINE C sum_lanes(Vec<C> v) {
     return total;
 }
 
+// Lane i of the result is lane `P::at(i)` of two vectors, those of the second counted on from the first's. Clang has one
+// word for it, GCC another.
+template <int... I> struct Places {};
+template <int N, int... I> struct CountTo : CountTo<N - 1, N - 1, I...> {};
+template <int... I> struct CountTo<0, I...> {
+    using All = Places<I...>;
+};
+template <class C, class P, int... I> INLINE Vec<C> picked(Vec<C> a, Vec<C> b, Places<I...>) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, P::at(I)...);
+#else
+    return __builtin_shuffle(a, b, IVec<C>{P::at(I)...});
+#endif
+}
+template <class C, class P> INLINE Vec<C> pick(Vec<C> a, Vec<C> b) { return picked<C, P>(a, b, typename CountTo<WIDE<C>>::All{}); }
+
+template <int STEP, int W> struct LowOfBoth {
+    static constexpr int at(int i) { return (i & STEP) ? W + i - STEP : i; }
+};
+template <int STEP, int W> struct HighOfBoth {
+    static constexpr int at(int i) { return (i & STEP) ? W + i : i + STEP; }
+};
 // W rows of W lanes each to its columns, in registers: log₂ W rounds that exchange blocks of 1, 2, 4, … lanes.
-template <int STEP, int W, class V, class I> INLINE void exchange(V* row) {
-    I low, high;
-    for (int i = 0; i < W; ++i) {
-        low[i] = (i & STEP) ? W + i - STEP : i;
-        high[i] = (i & STEP) ? W + i : i + STEP;
-    }
+template <int STEP, class C> INLINE void exchange(Vec<C>* row) {
+    constexpr int W = WIDE<C>;
 #pragma GCC unroll 16
     for (int r = 0; r < W; ++r) {
         if (r & STEP) continue;
-        V a = row[r], b = row[r + STEP];
-        row[r] = __builtin_shuffle(a, b, low);
-        row[r + STEP] = __builtin_shuffle(a, b, high);
+        Vec<C> a = row[r], b = row[r + STEP];
+        row[r] = pick<C, LowOfBoth<STEP, W>>(a, b);
+        row[r + STEP] = pick<C, HighOfBoth<STEP, W>>(a, b);
     }
 }
 template <class C> INLINE void transpose(Vec<C>* row) {
     constexpr int W = WIDE<C>;
-    exchange<1, W, Vec<C>, IVec<C>>(row);
-    if constexpr (W > 2) exchange<2, W, Vec<C>, IVec<C>>(row);
-    if constexpr (W > 4) exchange<4, W, Vec<C>, IVec<C>>(row);
-    if constexpr (W > 8) exchange<8, W, Vec<C>, IVec<C>>(row);
+    exchange<1, C>(row);
+    if constexpr (W > 2) exchange<2, C>(row);
+    if constexpr (W > 4) exchange<4, C>(row);
+    if constexpr (W > 8) exchange<8, C>(row);
 }
 
 INLINE i64 least(i64 a, i64 b) { return a < b ? a : b; }
