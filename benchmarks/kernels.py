@@ -115,29 +115,50 @@ MEMORY = """
 import json, sys, torch
 from regard import *
 from regard import attention
-length, name, side = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+length, name, dtype = int(sys.argv[1]), sys.argv[2], getattr(torch, sys.argv[3])
 torch.manual_seed(0)
-q, k, v = (torch.randn(1, 1, length, 64, requires_grad=True) for _ in range(3))
+q, k, v = (torch.randn(1, 1, length, 64, dtype=dtype, requires_grad=True) for _ in range(3))
 options = {"softmax": {}, "causal, ALiBi": {"mask": Causal(), "bias": ALiBi()},
-           "sparsemax": {"normalizer": Sparsemax()}, "additive": {"score": Additive(torch.ones(64))}}[name]
+           "sparsemax": {"normalizer": Sparsemax()}, "entmax 1.5": {"normalizer": Entmax(1.5)},
+           "dropout": {"normalizer": Dropout(Softmax(), 0.1)}, "sigmoid": {"normalizer": Sigmoid()},
+           "straight-through": {"normalizer": Hard("straight-through")},
+           "variational": {"normalizer": Variational(0.3)}, "additive": {"score": Additive(torch.ones(64))}}[name]
 small = [t[:, :, :64].detach().requires_grad_() for t in (q, k, v)]
-call = (lambda *t: attention(*t, **options)) if side == "ours" else torch.nn.functional.scaled_dot_product_attention
-call(*small).sum().backward()
+output = attention(*small, **options)
+output.backward(torch.ones_like(output))  # for what PyTorch imports at the first time, some 34 MiB
 def kept(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) / 1024
 open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
 before = kept("VmRSS")
-output = call(q, k, v)
+output = attention(q, k, v, **options)
 output.backward(torch.ones_like(output))
 print(json.dumps(kept("VmHWM") - before))
 """
 
 
-def memory(length: int, name: str, side: str = "ours") -> float:
+def memory(length: int, name: str, dtype: torch.dtype = F32) -> float:
     """MiB by which forward and backward of one head raise a process's peak beyond inputs, output and gradients."""
-    run = [sys.executable, "-c", MEMORY, str(length), name, side]
+    run = [sys.executable, "-c", MEMORY, str(length), name, str(dtype)[6:]]
     found = json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
-    return found - 5 * length * 64 * 4 / 2**20  # output, its gradient and three more
+    return found - 5 * length * 64 * dtype.itemsize / 2**20  # output, its gradient and three more
+
+
+def memory_lines() -> Iterator[str]:
+    """What each kind of mechanism needs at length 32,768."""
+    what = "memory beyond inputs, output and gradients, one head × 64, L 32768"
+    names = (
+        "softmax",
+        "causal, ALiBi",
+        "dropout",
+        "sigmoid",
+        "sparsemax",
+        "entmax 1.5",
+        "straight-through",
+        "variational",
+    )
+    for name in names:
+        kinds = "; ".join(f"{str(dtype)[6:]} {memory(32768, name, dtype):.0f} MiB" for dtype in (F32, BF16))
+        yield f"{what}, {name}: {kinds} (at most 64)"
 
 
 def draw(path: Path) -> None:
@@ -204,10 +225,8 @@ def main() -> None:
         say(line)
     for dtype in (F32, BF16):
         say(look_line(dtype))
-    for name in ("softmax", "causal, ALiBi", "sparsemax"):
-        say(
-            f"memory beyond inputs, output and gradients, one head × 64, L 32768, {name}: {memory(32768, name):.0f} MiB"
-        )
+    for line in memory_lines():
+        say(line)
     say(
         "· below its target. share: of the limits above, products on vector registers or, decoding, bytes; tiles (AMX) "
         "have a higher one. most: the ratio that a kernel would have at that limit, which an exact one cannot pass"

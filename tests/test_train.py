@@ -105,6 +105,17 @@ def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool, options:
             assert second[name] == pytest.approx(first[name], rel=2e-3)
 
 
+def test_nobody_lets_go_of_the_group_of_processes(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import gc, weakref\nfrom torch import distributed\nfrom regard.train.distributed import world\n"
+        "with world():\n    group = weakref.ref(distributed.group.WORLD)\ngc.collect()\nassert group() is not None\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, epochs=1)
     before = tensors(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -92,6 +93,10 @@ def world() -> Iterator[World]:
         yield World(0, 1, device)
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cpu":
+        # Whoever lets go of gloo's group last waits for its threads and keeps the interpreter's lock meanwhile, which
+        # they may need to let go of a tensor (PyTorch 2.13): now and then a process never ended. So nobody does.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(distributed.group.WORLD))
     try:
         yield World(distributed.get_rank(), size, device)
     finally:
