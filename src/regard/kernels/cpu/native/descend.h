@@ -1,0 +1,222 @@
+// Between the products of the backward: weights made anew, and from their gradients to those of the scores.
+#pragma once
+
+// What dropout multiplies a weight, and its gradient, by.
+template <class M> INLINE Vec<typename M::C> dropped(const Args& a, const Block<M>& k, i64 i, i64 j) {
+    using C = typename M::C;
+    i64 threshold = (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL;
+    return kept<C>(k.drop + i, j, threshold) * C(1 / (1 - a.dropout));
+}
+
+// The slope of entmax at a weight, w^(2 − α) on the support.
+template <class C> INLINE Vec<C> slope(Vec<C> w, double alpha) {
+    if (alpha == 2) return w > C(0) ? all(C(1)) : Vec<C>{};
+    if (alpha == 1.5) return sqrtv(w);
+    return powv(w, 2 - alpha);
+}
+
+// The gradients of the weights: the output's gradient times the values.
+template <class M> static void meet_values(const Tiles<M>& t, const Back<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
+    gemm<M, false>(n, w.k.nv, t.value_units, t.value.at + (j0 - tile) * t.value.row, t.value.row, t.value.step,
+                   w.turned, w.k.ld, g, w.k.ld);
+}
+
+// Scores, weights in t.scores, gradients of the weights in `g`, dropout in both; in t.dense the divergence's gradient.
+template <class M> static bool remake(Tiles<M>& t, Back<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    Block<M>& k = w.k;
+    C* s = t.scores;
+    if (!score(t, k, w.q, tile, j0, n, s)) return false;
+    if (a.normalizer == VARIATIONAL) {
+        if (a.grad_extra) {
+            if (a.prior_mean.at) read_dense<M>(t.dense, a.prior_mean, k, j0, n, t.spare);
+            for (i64 i = 0; i < n * k.ld; i += W) {
+                Vec<C> x = load(s + i), d = a.prior_mean.at ? x - load(t.dense + i) : x;
+                store(t.dense + i, x == -C(__builtin_inf()) ? Vec<C>{} : d * C(1 / (a.prior_scale * a.prior_scale)));
+            }
+            if (a.grad_numbers) {
+                double scale = number_of<C>(a, k.h);
+                C each = C(scale / (a.prior_scale * a.prior_scale) - 1 / scale);
+                for (i64 i = 0; i < k.ld; i += W) {
+                    Vec<C> count = {};
+                    for (i64 j = 0; j < n; ++j) count += load(s + j * k.ld + i) == -C(__builtin_inf()) ? Vec<C>{} : all(C(1));
+                    store(w.numbers + i, fma(load(w.extra + i) * each, count, load(w.numbers + i)));
+                }
+            }
+        }
+        add_noise(a, k, j0, n, s);
+    }
+    if (is_hard(a.normalizer) && a.grad_extra) {
+        // d ln softmax(s / T)_taken: 1 where taken, less the softmax; kept in t.dense, as is s / T for its own gradient.
+        for (i64 i = 0; i < k.ld; i += W) {
+            Vec<C> base = load(w.known.second + i), extra = load(w.extra + i);
+            IVec<C> taken = load_ints<C>((const Int<C>*)(w.known.third + i));
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> x = load(s + j * k.ld + i) * C(w.known.factor);
+                Vec<C> p = exp2v(fma(x, all(C(1.44269504088896340736)), -base));
+                store(t.dense + j * k.ld + i, extra * ((taken == Int<C>(j0 + j) ? all(C(1)) : Vec<C>{}) - p));
+            }
+        }
+    }
+    bool tempers = is_hard(a.normalizer) && a.grad_numbers;
+    if (tempers) __builtin_memcpy(t.mask, s, n * k.ld * sizeof(C));  // what was visible is in s now
+    weigh(t, k, w.known, j0, n, s);
+    meet_values(t, w, tile, j0, n, g);
+    if (a.dropout > 0)
+        for (i64 j = 0; j < n; ++j)
+            for (i64 i = 0; i < k.ld; i += W) store(g + j * k.ld + i, load(g + j * k.ld + i) * dropped(a, k, i, j0 + j));
+    return true;
+}
+
+// The sums over a row that its gradients need beforehand, where the output does not hold them.
+template <class M> static void foresee(Tiles<M>& t, Back<M>& w, i64 n, const typename M::C* g) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    Block<M>& k = w.k;
+    const C* s = t.scores;
+    double alpha = number_of<C>(a, k.h);
+    for (i64 i = 0; i < k.ld; i += W) {
+        Vec<C> delta = load(w.delta + i), soft = load(w.soft + i), mass = load(w.mass + i);
+        Vec<C> weighed = load(w.plain + i), surprised = load(w.squared + i);
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> p = load(s + j * k.ld + i), d = load(g + j * k.ld + i);
+            if (a.normalizer != ENTMAX) {
+                delta = fma(p, d, delta);
+                continue;
+            }
+            Vec<C> f = slope<C>(p, alpha);
+            soft += f;
+            delta = fma(f, d, delta);
+            if (a.grad_numbers) {
+                Vec<C> surprise = p > C(0) ? -p * lnv(p) : Vec<C>{};
+                mass += surprise;
+                weighed = fma(p, d, weighed);
+                surprised = fma(surprise, d, surprised);
+            }
+        }
+        store(w.delta + i, delta), store(w.soft + i, soft), store(w.mass + i, mass);
+        store(w.plain + i, weighed), store(w.squared + i, surprised);
+    }
+}
+template <class M> static void foreseen(const Args& a, Back<M>& w) {
+    using C = typename M::C;
+    if (a.normalizer != ENTMAX) return;
+    double less = number_of<C>(a, w.k.h) - 1;
+    for (i64 i = 0; i < w.k.ld; ++i) {
+        C share = w.soft[i] > 0 ? w.delta[i] / w.soft[i] : C(0);  // Σ share · dw
+        w.delta[i] = share;
+        if (i < w.k.n && a.grad_numbers)
+            w.numbers[i] += C((w.plain[i] - share) / (less * less) + (w.squared[i] - share * w.mass[i]) / less);
+    }
+}
+
+// From the gradients of the weights to those of the scores, in place in `g`; then the weights as they met the values.
+template <class M> static void descend(Tiles<M>& t, Back<M>& w, i64 j0, i64 n, typename M::C* g) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    Block<M>& k = w.k;
+    C* s = t.scores;
+    i64 kind = a.normalizer;
+    double alpha = number_of<C>(a, k.h);
+    bool through = kind == GUMBEL || kind == STRAIGHT_THROUGH;
+    for (i64 i = 0; i < k.ld; i += W) {
+        Vec<C> delta = load(w.delta + i), numbers = load(w.numbers + i), extra = load(w.extra + i);
+        for (i64 j = 0; j < n; ++j) {
+            Vec<C> p = load(s + j * k.ld + i), d = load(g + j * k.ld + i), r;
+            if (kind == SIGMOID) {
+                r = p * (C(1) - p) * d;
+            } else if (kind == ENTMAX) {
+                r = slope<C>(p, alpha) * (d - delta);
+            } else if (is_hard(kind)) {
+                r = through ? p * (d - delta) : Vec<C>{};
+                if (a.grad_extra) r += load(t.dense + j * k.ld + i);
+                r *= C(w.known.factor);
+                if (a.grad_numbers) {
+                    Vec<C> x = load(t.mask + j * k.ld + i);
+                    x = x == -C(__builtin_inf()) ? Vec<C>{} : x;
+                    numbers = fma(r * C(-w.known.factor), x, numbers);
+                }
+            } else {
+                r = p * (d - delta);
+                if (kind == VARIATIONAL) {
+                    if (a.grad_numbers && a.seed) numbers = fma(r, normal<C>(k.noise + i, j0 + j), numbers);
+                    if (a.grad_extra) r = fma(extra, load(t.dense + j * k.ld + i), r);
+                }
+            }
+            store(g + j * k.ld + i, r);
+        }
+        store(w.numbers + i, numbers);
+    }
+    if (is_hard(kind)) one_hot(k, w.known, j0, n, s);
+    if (a.dropout > 0)
+        for (i64 j = 0; j < n; ++j)
+            for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) * dropped(a, k, i, j0 + j));
+}
+
+// A tile as the last three products take it: weights and gradients of scores by rows, for products along the queries, and
+// those gradients for the product along the keys.
+template <class M> struct Factors {
+    const typename M::A *weights, *of_scores, *by_keys;
+};
+
+// A vector to bfloat16, to place `i` of rows of them.
+template <class M> INLINE void pack_row(typename M::A* rows, i64 i, Vec<typename M::C> x) {
+#if defined(__AVX512BF16__)
+    if constexpr (M::PAIR == 2) {
+        __m256i half = (__m256i)_mm512_cvtneps_pbh((__m512)x);
+        __builtin_memcpy((char*)rows + i * 2, &half, 32);
+    }
+#endif
+    (void)rows, (void)i, (void)x;
+}
+
+// Of the weights in t.scores and the gradients in `g`; `rounded` is room for both by rows, where they must be bfloat16.
+template <class M> static Factors<M> factors(Tiles<M>& t, const typename M::C* g, i64 n, i64 ld, typename M::A* rounded) {
+    if constexpr (M::PAIR == 1) {
+        return {t.scores, g, g};
+    } else {
+        typename M::A* of_scores = rounded + n * ld / 2;
+        for (i64 i = 0; i < n * ld; i += WIDE<typename M::C>)
+            pack_row<M>(rounded, i, load(t.scores + i)), pack_row<M>(of_scores, i, load(g + i));
+        return {rounded, of_scores, packed<M>(g, (typename M::A*)t.dense, n, ld)};
+    }
+}
+
+// Softmax without options, which is most calls: all that stands between the products is one pass over the tile.
+template <class M> INLINE bool is_plain(const Args& a) {
+    return a.score == DOT && a.normalizer == SOFTMAX && !(a.dropout > 0) && !a.softcap && !a.grad_bias_kind && !a.grad_relative;
+}
+template <class M>
+static Factors<M> descend_at_once(Tiles<M>& t, const Back<M>& w, i64 n, typename M::C* g, typename M::A* rounded) {
+    using C = typename M::C;
+    using A = typename M::A;
+    i64 ld = w.k.ld;
+    C* s = t.scores;
+    A *of_scores = rounded + n * ld / 2, *by_keys = (A*)t.dense;
+    for (i64 i = 0; i < ld; i += WIDE<C>) {
+        Vec<C> base = load(w.known.total + i), delta = load(w.delta + i);
+        auto weight = [&](i64 j) { return exp2v<M::PAIR == 1>(fma(load(s + j * ld + i), all(t.exponent), -base)); };
+        auto of_score = [&](i64 j, Vec<C> p) { return p * (load(g + j * ld + i) - delta); };
+        if constexpr (M::PAIR == 1) {
+            for (i64 j = 0; j < n; ++j) {
+                Vec<C> p = weight(j);
+                store(s + j * ld + i, p), store(g + j * ld + i, of_score(j, p));
+            }
+        } else {
+            for (i64 j = 0; j < n; j += 2) {
+                bool both = j + 1 < n;
+                i64 next = both ? j + 1 : j;
+                Vec<C> one = weight(j), two = weight(next), r = of_score(j, one), q = of_score(next, two);
+                pack_row<M>(rounded, j * ld + i, one), pack_row<M>(rounded, next * ld + i, two);
+                pack_row<M>(of_scores, j * ld + i, r), pack_row<M>(of_scores, next * ld + i, q);
+                pack_pair<M>(by_keys + j / 2 * ld + i, r, both ? q : Vec<C>{});
+            }
+        }
+    }
+    if constexpr (M::PAIR == 1) return {s, g, g};
+    return {rounded, of_scores, by_keys};
+}
