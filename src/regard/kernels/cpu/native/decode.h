@@ -4,8 +4,8 @@
 
 constexpr i64 ROWS_AT_ONCE = 4;   // queries that share what was read of a key
 constexpr i64 MOST_ROWS = 16;
-constexpr i64 STRETCH = 256;      // keys between two looks at the maximum
-constexpr i64 AHEAD = 32;         // keys from one that is multiplied to one that is fetched from memory meanwhile
+constexpr i64 STRETCH = 512;      // keys between two looks at the maximum
+constexpr i64 AHEAD = 64;         // keys from one that is multiplied to one that is fetched from memory meanwhile
 
 // 2 W numbers to two vectors. Of bfloat16 the first holds those at even places, for then each takes one instruction; queries
 // and outputs are kept in that order too.
@@ -21,11 +21,6 @@ template <i64 DTYPE, class C> INLINE void fetch(const char* from, Vec<C>& a, Vec
     } else {
         a = load((const C*)from), b = load((const C*)from + WIDE<C>);
     }
-}
-
-// The processor guesses what is read next, but not across pages, nor while keys and values take turns.
-INLINE void ask(const char* from, i64 bytes) {
-    for (i64 at = 0; at < bytes; at += 64) __builtin_prefetch(from + at);
 }
 
 template <int STEP, int W> struct Crossed {
@@ -53,7 +48,7 @@ template <class C> INLINE Vec<C> folded(Vec<C>* row) {
 // s[r][j] of R queries for `n` keys, W / R keys at a time, so that their sums are one vector.
 template <i64 DTYPE, class C, int R> static void near(const char* key, i64 row, i64 n, i64 width, const C* q, C* s) {
     constexpr int W = WIDE<C>, K = W / R < 4 ? W / R : 4;
-    constexpr i64 size = DTYPE == BF16 || DTYPE == F16 ? 2 : sizeof(C);
+    const i64 size = bytes_of(DTYPE);
     for (i64 j = 0; j < n; j += K) {
         Vec<C> sum[W] = {};
         const char* at_key[K];
@@ -81,7 +76,7 @@ template <i64 DTYPE, class C, int R> static void near(const char* key, i64 row, 
 // o[r][e] = f[r] · o[r][e] + Σ_j p[r][j] v[j][e]
 template <i64 DTYPE, class C, int R> static void gather(const char* value, i64 row, i64 n, i64 width, const C* p, const C* f, C* o) {
     constexpr int W = WIDE<C>;
-    constexpr i64 size = DTYPE == BF16 || DTYPE == F16 ? 2 : sizeof(C);
+    const i64 size = bytes_of(DTYPE);
     for (i64 e = 0; e < width; e += 4 * W) {
         bool second = e + 2 * W < width;
         Vec<C> sum[R][4];

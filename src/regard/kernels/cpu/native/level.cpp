@@ -40,6 +40,13 @@ template <class M> static Cut<M> cut(const Args& a, i64 queries) {
     return {blocks, group, groups, groups * a.batch * a.heads};
 }
 
+// Memory is what short heads wait for, so while one is computed, the next is asked for: most likely that of the task as many
+// on as there are threads.
+template <class M> static i64 next_short_head(const Args& a, i64 task, i64 heads) {
+    i64 next = task + a.threads;
+    return a.keys <= KEYS && a.queries <= LANES<M> && next < a.batch * heads ? next : -1;
+}
+
 template <class M> struct ForwardMemory {
     using C = typename M::C;
     Tiles<M> t;
@@ -67,6 +74,11 @@ template <class M> struct Forward {
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
         ForwardMemory<M> m(a, arena, whole_rows ? 1 : f.c.group);
+        if (i64 next = next_short_head<M>(a, task, a.heads); next >= 0) {
+            i64 its = next / a.heads, head = next % a.heads, key_head = head / (a.heads / a.key_heads);
+            ask(a.query, its, head, a.queries, a.width);
+            ask(a.key, its, key_head, a.keys, a.width), ask(a.value, its, key_head, a.keys, a.value_width);
+        }
         begin_head(m.t, h);
         for (i64 g = 0; g < count; ++g) {
             i64 from = (first + g) * LANES<M>;
@@ -166,6 +178,14 @@ template <class M> struct Backward {
         __builtin_memset(m.sums.key, 0, a.keys * m.sums.key_row * sizeof(C));
         __builtin_memset(m.sums.value, 0, a.keys * m.sums.value_row * sizeof(C));
         i64 heads = a.heads / a.key_heads;
+        if (i64 next = a.splits == 1 ? next_short_head<M>(a, task, a.key_heads) : -1; next >= 0) {
+            i64 its = next / a.key_heads, head = next % a.key_heads;
+            ask(a.key, its, head, a.keys, a.width), ask(a.value, its, head, a.keys, a.value_width);
+            for (i64 h = head * heads; h < (head + 1) * heads; ++h) {
+                ask(a.query, its, h, a.queries, a.width);
+                ask(a.output, its, h, a.queries, a.value_width), ask(a.grad_output, its, h, a.queries, a.value_width);
+            }
+        }
         for (i64 h = hk * heads; h < (hk + 1) * heads; ++h)
             // A split takes every so many blocks, so that a causal mask gives each as much.
             for (i64 first = split; first < f.blocks; first += a.splits * GROUP)
