@@ -2,50 +2,6 @@
 // arXiv:1805.02867; Rabe and Staats 2021, arXiv:2112.05682; Dao et al. 2022, arXiv:2205.14135).
 #pragma once
 
-constexpr i64 GROUP = 16;  // most blocks that share a tile of keys and values
-
-// One block on its way along the keys.
-template <class M> struct Walk {
-    using C = typename M::C;
-    Block<M> k;
-    Query<M> q;
-    C *output;                  // [value width][lanes], not yet divided
-    C *top, *total;             // of the softmax: the largest score, and Σ exp(score − top)
-    C *second_top, *second;     // of the scores without noise, where they count too
-    C *taken_score, *extra;
-    Int<C>* taken;
-};
-
-template <class M> static void lay(Walk<M>& w, const Args& a, Arena& arena) {
-    using C = typename M::C;
-    i64 lanes = LANES<M>;
-    w.q.turned = arena.take<typename M::A>(units<M>(a.width) * lanes);
-    w.q.square = arena.take<C>(lanes);
-    w.output = arena.take<C>(a.value_width * lanes);
-    w.top = arena.take<C>(lanes), w.total = arena.take<C>(lanes);
-    w.second_top = arena.take<C>(lanes), w.second = arena.take<C>(lanes);
-    w.taken_score = arena.take<C>(lanes), w.extra = arena.take<C>(lanes);
-    w.taken = arena.take<Int<C>>(lanes);
-}
-
-template <class M> static void read_query(Tiles<M>& t, Block<M>& k, Query<M>& q, const bool* hidden = nullptr) {
-    using C = typename M::C;
-    turn_rows<M>(q.turned, k, t.a.query, t.a.width, (char*)t.spare, hidden);
-    if constexpr (M::PAIR == 1)
-        for (i64 i = 0; t.a.score == DISTANCE && i < k.ld; ++i) q.square[i] = -C(t.a.scale) * square(q.turned + i, k.ld, t.a.width);
-}
-
-template <class M> static void begin_walk(Walk<M>& w, Tiles<M>& t) {
-    using C = typename M::C;
-    read_query(t, w.k, w.q);
-    __builtin_memset(w.output, 0, t.a.value_width * w.k.ld * sizeof(C));
-    for (i64 i = 0; i < w.k.ld; ++i) {
-        w.top[i] = w.second_top[i] = w.taken_score[i] = -C(__builtin_inf());
-        w.total[i] = w.second[i] = w.extra[i] = 0;
-        w.taken[i] = -1;
-    }
-}
-
 // Weights as the products with the values want them: as they are, or by pairs of keys in bfloat16.
 template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> one, Vec<typename M::C> two) {
 #if defined(__AVX512BF16__)
@@ -146,83 +102,6 @@ static void mix(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, c
                   weights, k.ld, output, k.ld, factor);
 }
 
-template <class M> static void drop(const Args& a, const Block<M>& k, i64 j0, i64 n, typename M::C* s) {
-    using C = typename M::C;
-    constexpr int W = WIDE<C>;
-    i64 threshold = (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL;
-    for (i64 j = 0; j < n; ++j)
-        for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> w = load(s + j * k.ld + i);
-            store(s + j * k.ld + i, kept<C>(k.drop + i, j0 + j, threshold) != C(0) ? w : Vec<C>{});
-        }
-}
-
-// The divergence of N(s, σ²) from N(μ₀, σ₀²), summed over the keys that are visible (where s is not −∞).
-template <class M> static void divergence(Tiles<M>& t, Walk<M>& w, i64 j0, i64 n, const typename M::C* s) {
-    using C = typename M::C;
-    constexpr int W = WIDE<C>;
-    const Args& a = t.a;
-    double scale = number_of<C>(a, w.k.h), ratio = scale / a.prior_scale;
-    C spread = C(__builtin_log(a.prior_scale) - __builtin_log(scale) + ratio * ratio / 2 - 0.5);
-    C half = C(0.5 / (a.prior_scale * a.prior_scale));
-    if (a.prior_mean.at) read_dense<M>(t.dense, a.prior_mean, w.k, j0, n, t.spare);
-    for (i64 j = 0; j < n; ++j)
-        for (i64 i = 0; i < w.k.ld; i += W) {
-            Vec<C> x = load(s + j * w.k.ld + i);
-            Vec<C> d = a.prior_mean.at ? x - load(t.dense + j * w.k.ld + i) : x;
-            Vec<C> part = fma(d * half, d, all(spread));
-            store(w.extra + i, load(w.extra + i) + (x > -C(__builtin_inf()) || x != x ? part : Vec<C>{}));
-        }
-}
-
-template <class M> static void add_noise(const Args& a, const Block<M>& k, i64 j0, i64 n, typename M::C* s) {
-    using C = typename M::C;
-    constexpr int W = WIDE<C>;
-    if (!a.seed) return;
-    C scale = C(number_of<C>(a, k.h));
-    for (i64 j = 0; j < n; ++j)
-        for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> e = a.normalizer == VARIATIONAL ? normal<C>(k.noise + i, j0 + j) * scale : gumbel<C>(k.noise + i, j0 + j);
-            store(s + j * k.ld + i, load(s + j * k.ld + i) + e);
-        }
-}
-
-INLINE bool is_hard(i64 kind) { return kind >= ARGMAX && kind <= STRAIGHT_THROUGH; }
-
-// One key a lane: the first of the largest, and the sums that its log-probability and its gradient need.
-template <class M> static void choose(const Args& a, Walk<M>& w, i64 j0, i64 n, typename M::C* s) {
-    using C = typename M::C;
-    constexpr int W = WIDE<C>;
-    Block<M>& k = w.k;
-    C cooler = C(1 / number_of<C>(a, k.h)), exponent = C(1.44269504088896340736);
-    for (i64 i = 0; i < n * k.ld; i += W) store(s + i, load(s + i) * cooler);
-    for (i64 j = 0; j < n; ++j)
-        for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> x = load(s + j * k.ld + i);
-            Vec<C> y = a.seed ? x + gumbel<C>(k.noise + i, j0 + j) : x;
-            Vec<C> best = load(w.top + i);
-            auto better = (y > best) | ((y != y) & (best == best)) | ((load_ints<C>(w.taken + i) < 0) & (x > -C(__builtin_inf())));
-            store(w.top + i, better ? y : best);
-            store(w.taken_score + i, better ? x : load(w.taken_score + i));
-            IVec<C> taken = better ? all_ints<C>(Int<C>(j0 + j)) : load_ints<C>(w.taken + i);
-            __builtin_memcpy(w.taken + i, &taken, BYTES);
-        }
-    // Both sums are taken from the top of the scores without noise: noise adds at most 17.
-    for (i64 i = 0; i < k.ld; i += W) {
-        Vec<C> old = load(w.second_top + i), now = old;
-        for (i64 j = 0; j < n; ++j) now = larger(load(s + j * k.ld + i), now);
-        Vec<C> base = now == -C(__builtin_inf()) ? Vec<C>{} : now;
-        Vec<C> f = exp2v((old - base) * exponent), plain = load(w.second + i) * f, noisy = load(w.total + i) * f;
-        for (i64 j = 0; j < n; ++j) {
-            Vec<C> x = (load(s + j * k.ld + i) - base) * exponent;
-            plain += exp2v(x);
-            if (a.seed) noisy += exp2v(fma(gumbel<C>(k.noise + i, j0 + j), all(exponent), x));
-        }
-        store(w.second_top + i, now);
-        store(w.second + i, plain), store(w.total + i, a.seed ? noisy : plain);
-    }
-}
-
 // Softmax of products and nothing else, but for intervals.
 template <class M> INLINE bool is_bare(const Tiles<M>& t) {
     const Args& a = t.a;
@@ -295,36 +174,6 @@ template <class M> static void step(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_
     } else {
         choose(a, w, j0, n, s);
     }
-}
-
-template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
-    return (C*)a.stats + ((b * a.heads + h) * STATS + which) * a.queries;
-}
-
-// Columns to rows of a tensor of the queries' shape.
-template <class M> static void write_turned(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width, const typename M::C* from) {
-    using C = typename M::C;
-    if (to.stride[3] == 1 && to.dtype == (sizeof(C) == 8 ? F64 : F32) && in_a_row(k)) {
-        turn_back<C>((C*)at(to, k.b, k.h, k.query[0], 0), to.stride[2], from, k.ld, k.n, width);
-        return;
-    }
-    turn_back<C>(t.spare, width, from, k.ld, k.n, width);
-    for (i64 i = 0; i < k.n; ++i)
-        write_row<C>(const_cast<char*>(at(to, k.b, k.h, k.query[i], 0)), to.dtype, to.stride[3], t.spare + i * width, width);
-}
-
-// Rows of the output from its columns, each lane times a number of its own.
-template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, const typename M::C* output, const typename M::C* times) {
-    using C = typename M::C;
-    constexpr int W = WIDE<C>;
-    const Args& a = t.a;
-    C* s = const_cast<C*>(output);
-    for (i64 e = 0; e < a.value_width; ++e)
-        for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> f = load(times + i);
-            store(s + e * k.ld + i, f == C(0) ? Vec<C>{} : load(s + e * k.ld + i) * f);
-        }
-    write_turned(t, k, a.output, a.value_width, s);
 }
 
 template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {

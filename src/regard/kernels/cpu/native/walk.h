@@ -1,0 +1,76 @@
+// What the forward keeps of a block on its way along the keys, and how queries come in and outputs go out.
+#pragma once
+
+constexpr i64 GROUP = 16;  // most blocks that share a tile of keys and values
+
+// One block on its way along the keys.
+template <class M> struct Walk {
+    using C = typename M::C;
+    Block<M> k;
+    Query<M> q;
+    C *output;                  // [value width][lanes], not yet divided
+    C *top, *total;             // of the softmax: the largest score, and Σ exp(score − top)
+    C *second_top, *second;     // of the scores without noise, where they count too
+    C *taken_score, *extra;
+    Int<C>* taken;
+};
+
+template <class M> static void lay(Walk<M>& w, const Args& a, Arena& arena) {
+    using C = typename M::C;
+    i64 lanes = LANES<M>;
+    w.q.turned = arena.take<typename M::A>(units<M>(a.width) * lanes);
+    w.q.square = arena.take<C>(lanes);
+    w.output = arena.take<C>(a.value_width * lanes);
+    w.top = arena.take<C>(lanes), w.total = arena.take<C>(lanes);
+    w.second_top = arena.take<C>(lanes), w.second = arena.take<C>(lanes);
+    w.taken_score = arena.take<C>(lanes), w.extra = arena.take<C>(lanes);
+    w.taken = arena.take<Int<C>>(lanes);
+}
+
+template <class M> static void read_query(Tiles<M>& t, Block<M>& k, Query<M>& q, const bool* hidden = nullptr) {
+    using C = typename M::C;
+    turn_rows<M>(q.turned, k, t.a.query, t.a.width, (char*)t.spare, hidden);
+    if constexpr (M::PAIR == 1)
+        for (i64 i = 0; t.a.score == DISTANCE && i < k.ld; ++i) q.square[i] = -C(t.a.scale) * square(q.turned + i, k.ld, t.a.width);
+}
+
+template <class M> static void begin_walk(Walk<M>& w, Tiles<M>& t) {
+    using C = typename M::C;
+    read_query(t, w.k, w.q);
+    __builtin_memset(w.output, 0, t.a.value_width * w.k.ld * sizeof(C));
+    for (i64 i = 0; i < w.k.ld; ++i) {
+        w.top[i] = w.second_top[i] = w.taken_score[i] = -C(__builtin_inf());
+        w.total[i] = w.second[i] = w.extra[i] = 0;
+        w.taken[i] = -1;
+    }
+}
+
+template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
+    return (C*)a.stats + ((b * a.heads + h) * STATS + which) * a.queries;
+}
+
+// Columns to rows of a tensor of the queries' shape.
+template <class M> static void write_turned(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width, const typename M::C* from) {
+    using C = typename M::C;
+    if (to.stride[3] == 1 && to.dtype == (sizeof(C) == 8 ? F64 : F32) && in_a_row(k)) {
+        turn_back<C>((C*)at(to, k.b, k.h, k.query[0], 0), to.stride[2], from, k.ld, k.n, width);
+        return;
+    }
+    turn_back<C>(t.spare, width, from, k.ld, k.n, width);
+    for (i64 i = 0; i < k.n; ++i)
+        write_row<C>(const_cast<char*>(at(to, k.b, k.h, k.query[i], 0)), to.dtype, to.stride[3], t.spare + i * width, width);
+}
+
+// Rows of the output from its columns, each lane times a number of its own.
+template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, const typename M::C* output, const typename M::C* times) {
+    using C = typename M::C;
+    constexpr int W = WIDE<C>;
+    const Args& a = t.a;
+    C* s = const_cast<C*>(output);
+    for (i64 e = 0; e < a.value_width; ++e)
+        for (i64 i = 0; i < k.ld; i += W) {
+            Vec<C> f = load(times + i);
+            store(s + e * k.ld + i, f == C(0) ? Vec<C>{} : load(s + e * k.ld + i) * f);
+        }
+    write_turned(t, k, a.output, a.value_width, s);
+}
