@@ -21,6 +21,7 @@ from regard.data.cldr import examples
 from regard.tasks.translate.commands import demo_config
 from regard.tasks.translate.config import TranslateConfig
 from regard.train.run import alone
+from several import by_processes
 
 COLOURS = {"red": "rouge", "blue": "bleu", "green": "vert", "white": "blanc", "black": "noir"}
 THINGS = {"cat": "chat", "dog": "chien", "bird": "oiseau", "book": "livre", "car": "camion"}
@@ -210,14 +211,13 @@ def test_one_process_at_a_time_trains_in_a_run(run: Path, regard: Callable[..., 
 
 
 def test_torchrun_trains_with_several_processes(tmp_path: Path, corpus: Path) -> None:
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "regard"]
-    arguments = [*launch, *TRAIN, "--data.train", str(corpus), *SMALL, "--train.epochs", "2"]
-    told = subprocess.run([*arguments, str(tmp_path / "two")], capture_output=True, text=True, check=False)
+    command = ["-m", "regard", *TRAIN, "--data.train", corpus, *SMALL, "--train.epochs", "2"]
+    told = by_processes(2, *command, tmp_path / "two")
     assert told.returncode == 0, told.stderr
     assert told.stdout.count("trained ") == 1
     assert told.stderr.count("parameters · ") == 1
     assert (tmp_path / "two" / "best.json").exists()
-    told = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=tmp_path)
+    told = by_processes(2, *command, cwd=tmp_path)
     assert told.returncode != 0
     assert "run: name the folder that all processes share" in told.stderr
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from several import by_processes
 
 COMMON = ["--train.epochs", "5", "--train.warmup", "2", "--train.seed", "3"]
 
@@ -48,9 +48,7 @@ def _data(task: str, folder: Path, pictures: int = 24) -> Path:
 
 def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
     """Train by ``count`` processes; what they said beside the results."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
-    command += ["regard", "train", task, str(run), "--data.train", str(data), *COMMON, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = by_processes(count, "-m", "regard", "train", task, run, "--data.train", data, *COMMON, *options)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stderr
 

@@ -23,6 +23,7 @@ from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, fit
 from regard.train.schedule import rate
+from several import by_processes
 from stopping import assert_same, interrupting, tensors
 
 JOB = Path(__file__).parent / "job.py"
@@ -95,8 +96,7 @@ def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool, options:
     settings = json.dumps({"dropout": 0.0, "epochs": 2, "fsdp": shard, **options})
     for folder, count in zip(folders, (1, 2), strict=True):
         folder.mkdir()
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", str(JOB)]
-        done = subprocess.run([*command, str(folder), settings], capture_output=True, text=True, check=False)
+        done = by_processes(count, JOB, folder, settings)
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = ([json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for f in folders)
     assert len(one) == len(two) > 2
@@ -111,8 +111,7 @@ def test_nobody_lets_go_of_the_group_of_processes(tmp_path: Path) -> None:
         "import gc, weakref\nfrom torch import distributed\nfrom regard.train.distributed import world\n"
         "with world():\n    group = weakref.ref(distributed.group.WORLD)\ngc.collect()\nassert group() is not None\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = by_processes(2, script)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
