@@ -9,14 +9,25 @@ template <class C> INLINE Vec<C> sums(Vec<C>* rows) {
     return total;
 }
 
+// The head's vector, where this split adds up its gradient if one is asked for, and keys of the tile.
+template <class C> struct AdditiveParts {
+    const C* vector;
+    C* grad_vector;
+    const C* key;
+};
+template <class M> INLINE AdditiveParts<typename M::C> additive_parts(const Tiles<M>& t, const Block<M>& k, i64 split, i64 first_key) {
+    using C = typename M::C;
+    const Args& a = t.a;
+    C* grad = a.grad_vector ? (C*)a.grad_vector + ((k.b * a.heads + k.h) * a.splits + split) * a.width : nullptr;
+    return {(const C*)a.vector + k.h * a.width, grad, (const C*)t.key.at + first_key * t.key.row};
+}
+
 template <class M> static void additive_back_few(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
     Block<M>& k = w.k;
-    const C* vector = (const C*)a.vector + k.h * a.width;
-    C* grad_vector = a.grad_vector ? (C*)a.grad_vector + ((k.b * a.heads + k.h) * a.splits + to.split) * a.width : nullptr;
-    const C* key = (const C*)t.key.at + (j0 - tile) * t.key.row;
+    const auto [vector, grad_vector, key] = additive_parts(t, k, to.split, j0 - tile);
     for (i64 i = 0; i < k.n; ++i)
         for (i64 e = 0; e < a.width; e += W) {
             i64 left = least(W, a.width - e);
@@ -43,9 +54,7 @@ template <class M> static void additive_back(Tiles<M>& t, Back<M>& w, const Sums
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
     Block<M>& k = w.k;
-    const C* vector = (const C*)a.vector + k.h * a.width;
-    C* grad_vector = a.grad_vector ? (C*)a.grad_vector + ((k.b * a.heads + k.h) * a.splits + to.split) * a.width : nullptr;
-    const C* key = (const C*)t.key.at + (j0 - tile) * t.key.row;
+    const auto [vector, grad_vector, key] = additive_parts(t, k, to.split, j0 - tile);
     Vec<C> rows[KEYS];
     for (i64 e = 0; e < a.width; ++e) {
         Vec<C> of_vector = {};

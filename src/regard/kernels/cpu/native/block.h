@@ -88,8 +88,10 @@ template <class C> INLINE IVec<C> draws(const uint32_t* rows, i64 key) {
         return found;
     }
 }
-template <class C> INLINE Vec<C> kept(const uint32_t* rows, i64 key, i64 threshold) {
-    return draws<C>(rows, key) >= all_ints<C>((Int<C>)threshold) ? all(C(1)) : Vec<C>{};
+// What a key's bits must be at least, for dropout to keep it.
+INLINE i64 least_kept(const Args& a) { return (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL; }
+template <class C> INLINE Vec<C> kept(const uint32_t* rows, i64 key, i64 bound) {
+    return draws<C>(rows, key) >= all_ints<C>((Int<C>)bound) ? all(C(1)) : Vec<C>{};
 }
 template <class C> INLINE Vec<C> drawn(const uint32_t* rows, i64 key) { return to_real<C>(draws<C>(rows, key) >> 9); }
 template <class C> INLINE Vec<C> gumbel(const uint32_t* rows, i64 key) {

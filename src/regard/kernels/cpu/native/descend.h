@@ -4,8 +4,7 @@
 // What dropout multiplies a weight, and its gradient, by.
 template <class M> INLINE Vec<typename M::C> dropped(const Args& a, const Block<M>& k, i64 i, i64 j) {
     using C = typename M::C;
-    i64 threshold = (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL;
-    return kept<C>(k.drop + i, j, threshold) * C(1 / (1 - a.dropout));
+    return kept<C>(k.drop + i, j, least_kept(a)) * C(1 / (1 - a.dropout));
 }
 
 // The slope of entmax at a weight, w^(2 − α) on the support.

@@ -194,8 +194,7 @@ template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {
             if (real && !none) {
                 const char* row = at(a.value, k.b, k.hk, w.taken[i], 0);
                 i64 size = bytes_of(a.dtype);
-                i64 threshold = (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL;
-                bool keep = !(a.dropout > 0) || (int32_t)mixed(k.drop[i] ^ ((uint32_t)w.taken[i] * GOLDEN)) >= threshold;
+                bool keep = !(a.dropout > 0) || (int32_t)mixed(k.drop[i] ^ ((uint32_t)w.taken[i] * GOLDEN)) >= least_kept(a);
                 for (i64 e = 0; keep && e < a.value_width; ++e)
                     w.output[e * k.ld + i] = one * read<C>(row + e * a.value.stride[3] * size, a.dtype);
             }

@@ -4,11 +4,11 @@
 template <class M> static void drop(const Args& a, const Block<M>& k, i64 j0, i64 n, typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
-    i64 threshold = (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL;
+    i64 bound = least_kept(a);
     for (i64 j = 0; j < n; ++j)
         for (i64 i = 0; i < k.ld; i += W) {
             Vec<C> w = load(s + j * k.ld + i);
-            store(s + j * k.ld + i, kept<C>(k.drop + i, j0 + j, threshold) != C(0) ? w : Vec<C>{});
+            store(s + j * k.ld + i, kept<C>(k.drop + i, j0 + j, bound) != C(0) ? w : Vec<C>{});
         }
 }
 
