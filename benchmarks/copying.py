@@ -3,7 +3,7 @@
     python benchmarks/copying.py [--steps 1500]
 
 Each memory is fifty random tokens of sixty-four, one of them marked; one query attends to it, and a linear layer names
-the token. The right key is known, so what the layer learnt can be read off its weights. Figures are of 10,000 new
+the token. The right key is known, so what the layer learned can be read off its weights. Figures are of 10,000 new
 sequences, in evaluation.
 """
 

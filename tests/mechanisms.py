@@ -121,7 +121,7 @@ SCORES = (
     score("dot", Dot, lambda z: oracle.dot(z.width**-0.5)),
     score("dot, scale 1", lambda: Dot(scale=1.0), lambda z: oracle.dot(1.0)),
     score("cosine", lambda: Cosine(3.0), lambda z: oracle.cosine(np.full(z.heads, 3.0))),
-    score("cosine, learnt", Cosine, lambda z, s: oracle.cosine(s), parameters=lambda z: [random(z.heads)]),
+    score("cosine, learned", Cosine, lambda z, s: oracle.cosine(s), parameters=lambda z: [random(z.heads)]),
     score("bilinear", Bilinear, lambda z, w: oracle.bilinear(w), parameters=lambda z: [random(z.width, z.width)]),
     score(
         "bilinear, a head", Bilinear, lambda z, w: oracle.bilinear(w),
@@ -145,7 +145,7 @@ BIASES = (
     bias("bias, a head", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(z.heads, 1, z.keys)]),
     bias("bias, a query", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(z.queries, 1)]),
     bias("alibi", ALiBi, lambda z: oracle.alibi(_slopes(z), _shift(z))),
-    bias("alibi, learnt", ALiBi, lambda z, s: oracle.alibi(s, _shift(z)), parameters=lambda z: [random(z.heads)]),
+    bias("alibi, learned", ALiBi, lambda z, s: oracle.alibi(s, _shift(z)), parameters=lambda z: [random(z.heads)]),
     bias("alibi, offset", lambda: ALiBi(offset=-1), lambda z: oracle.alibi(_slopes(z), -1)),
     bias(
         "t5", lambda t: RelativeBias(t, max_distance=6), lambda z, t: oracle.t5(t, _shift(z), True, 6),
@@ -171,11 +171,11 @@ NORMALIZERS = (
     normalizer("entmax", Entmax, lambda: oracle.entmax(_one(1.5)), undefined=("lse",)),
     normalizer("entmax 1.2", lambda: Entmax(1.2), lambda: oracle.entmax(_one(1.2)), undefined=("lse",)),
     normalizer(
-        "entmax, learnt, a head", lambda a: Entmax(1.1 + 0.8 * torch.sigmoid(a)), lambda a: oracle.entmax(_alpha(a)),
+        "entmax, learned, a head", lambda a: Entmax(1.1 + 0.8 * torch.sigmoid(a)), lambda a: oracle.entmax(_alpha(a)),
         parameters=lambda z: [random(z.heads)], undefined=("lse",),
     ),
     normalizer(
-        "entmax, learnt", lambda a: Entmax(1.1 + 0.8 * torch.sigmoid(a)), lambda a: oracle.entmax(_alpha(a)),
+        "entmax, learned", lambda a: Entmax(1.1 + 0.8 * torch.sigmoid(a)), lambda a: oracle.entmax(_alpha(a)),
         parameters=lambda z: [random(1)[0]], undefined=("lse",),
     ),
     Case(
@@ -183,7 +183,7 @@ NORMALIZERS = (
         lambda z: _dot(z) | {"normalizer": oracle.sigmoid(_one(-np.log(max(1, z.keys))))}, undefined=("lse", "entropy"),
     ),
     normalizer(
-        "sigmoid, learnt", Sigmoid, oracle.sigmoid, parameters=lambda z: [random(z.heads)], undefined=("lse",
+        "sigmoid, learned", Sigmoid, oracle.sigmoid, parameters=lambda z: [random(z.heads)], undefined=("lse",
         "entropy"),
     ),
     normalizer("topk", lambda: TopK(2), lambda: oracle.topk(2)),
@@ -209,7 +209,7 @@ NORMALIZERS = (
         lambda: oracle.variational(_one(0.7), lambda *place: 0.0, 1.0, SEED), extra="kl",
     ),
     normalizer(
-        "variational, learnt", lambda s, m: Variational(s.exp(), m, 2.0, seed=SEED),
+        "variational, learned", lambda s, m: Variational(s.exp(), m, 2.0, seed=SEED),
         lambda s, m: oracle.variational(np.exp(s), oracle.dense(m), 2.0, SEED),
         parameters=lambda z: [random(z.heads), random(1, z.heads, 1, z.keys)], extra="kl",
     ),

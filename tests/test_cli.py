@@ -21,7 +21,7 @@ from regard.data.cldr import examples
 from regard.tasks.translate.commands import demo_config
 from regard.tasks.translate.config import TranslateConfig
 from regard.train.run import alone
-from several import by_processes
+from torchrun import by_processes
 
 COLOURS = {"red": "rouge", "blue": "bleu", "green": "vert", "white": "blanc", "black": "noir"}
 THINGS = {"cat": "chat", "dog": "chien", "bird": "oiseau", "book": "livre", "car": "camion"}

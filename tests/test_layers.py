@@ -30,8 +30,8 @@ from regard import (
 from regard.nn import (
     HardAttention,
     KVCache,
+    Learned,
     LearnedPositions,
-    Learnt,
     MultiHeadAttention,
     Rotary,
     Scaling,
@@ -97,13 +97,13 @@ def test_heads_of_other_widths_and_groups_are_the_formula() -> None:
 
 LAYERS = {
     "plain": {},
-    "cosine": {"score": Learnt(Cosine, scale=torch.full((4,), 3.0))},
-    "additive": {"score": Learnt(Additive, v=rand(3).float())},
-    "t5": {"score_bias": Learnt(RelativeBias, table=rand(4, 8).float())},
+    "cosine": {"score": Learned(Cosine, scale=torch.full((4,), 3.0))},
+    "additive": {"score": Learned(Additive, v=rand(3).float())},
+    "t5": {"score_bias": Learned(RelativeBias, table=rand(4, 8).float())},
     "alibi": {"score_bias": ALiBi()},
-    "entmax": {"normalizer": Learnt(lambda raw: Entmax(1 + torch.sigmoid(raw)), raw=torch.zeros(()))},
+    "entmax": {"normalizer": Learned(lambda raw: Entmax(1 + torch.sigmoid(raw)), raw=torch.zeros(()))},
     "sparsemax, dropout": {"normalizer": Sparsemax(), "dropout": 0.1},
-    "sink": {"normalizer": Learnt(Softmax, sink=torch.zeros(4))},
+    "sink": {"normalizer": Learned(Softmax, sink=torch.zeros(4))},
     "rotary": {"position": Rotary(4), "head_width": 4},
     "position in the key": {"key_position": LearnedPositions(20, 3)},
     "grouped": {"key_heads": 2},

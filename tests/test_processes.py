@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from several import by_processes
+from torchrun import by_processes
 
 COMMON = ["--train.epochs", "5", "--train.warmup", "2", "--train.seed", "3"]
 

@@ -36,8 +36,8 @@ def test_known_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
 @pytest.mark.parametrize("text", ["12 mai 2026", "le 12 mai", "5,00 € (oui) 3:30", "« oui » ! 😀 a.b 100%", "A1 B2"])
 def test_spaces_come_back_about_digits_and_marks(text: str) -> None:
     for kind in ("byte", "word"):
-        learnt = Tokenizer.train([text] * 2, kind=kind, size=400)  # type: ignore[arg-type]
-        assert learnt.decode(learnt.encode(text)) == text
+        learned = Tokenizer.train([text] * 2, kind=kind, size=400)  # type: ignore[arg-type]
+        assert learned.decode(learned.encode(text)) == text
 
 
 def test_every_digit_is_a_piece_and_words_are_learnt(tokenizer: Tokenizer) -> None:

@@ -23,8 +23,8 @@ from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, fit
 from regard.train.schedule import rate
-from several import by_processes
 from stopping import assert_same, interrupting, tensors
+from torchrun import by_processes
 
 JOB = Path(__file__).parent / "job.py"
 

@@ -81,7 +81,7 @@ def _index() -> str:
         parts += [f"[![{entry.name}]({entry.slug}.svg){{ width=32% }}]({entry.slug}.md)\n" for entry in entries]
     parts.append(
         "\n## The example\n\nA sentence of twelve words, each a vector of six made-up features (article, animal, "
-        "doing, place, joining, quality), which attends to itself. No projections are learnt, so what is seen is the "
+        "doing, place, joining, quality), which attends to itself. No projections are learned, so what is seen is the "
         "mechanism alone. The vectors are in `docs/_gallery/example.py`.\n\n" + SETTING
     )
     return "".join(parts)

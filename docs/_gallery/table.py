@@ -59,14 +59,14 @@ SCORES = (
     ),
     Entry(
         "Cosine", "Scores", r"s_{ij} = c\, \frac{q_i \cdot k_j}{|q_i|\,|k_j|}", arxiv("Graves et al. 2014", "1410.5401"),
-        "Only the direction counts. The score stays within ±c, whatever the vectors' lengths; c may be learnt, one a head.",
+        "Only the direction counts. The score stays within ±c, whatever the vectors' lengths; c may be learned, one a head.",
         "Where norms drift, as in long or low-precision training, or with retrieval over unit vectors.",
         "A dot product of vectors normalised once: the same kernels.",
         call("score=Cosine(6.0)"),
     ),
     Entry(
         "Bilinear", "Scores", r"s_{ij} = q_i^T\, W\, k_j", arxiv("Luong et al. 2015", "1508.04025"),
-        'A learnt matrix between query and key, Luong\'s "general" score. Query and key may have different widths. Here W '
+        'A learned matrix between query and key, Luong\'s "general" score. Query and key may have different widths. Here W '
         "swaps animals and what they do, so that a verb finds its animal.",
         "Encoder–decoder attention without projections of their own.",
         "One more product, over the queries alone; then a dot product.",
@@ -115,7 +115,7 @@ BIASES = (
     Entry(
         "RelativeBias", "Biases", r"s_{ij} \leftarrow s_{ij} + t_{h,\,\mathrm{bucket}(j - i)}",
         arxiv("Raffel et al. 2020", "1910.10683"),
-        "A learnt number a head and bucket of distances: T5's, one for each near distance and wider ones farther off, or "
+        "A learned number a head and bucket of distances: T5's, one for each near distance and wider ones farther off, or "
         '`"clipped"`, one for each up to a most. Here the buckets one and two steps back are favoured.',
         "Encoders and decoders of fixed depth that should learn what distance means.",
         "A number a distance; the gradient goes to the table.",
@@ -193,7 +193,7 @@ NORMALIZERS = (
     ),
     Entry(
         "Sink", "Normalizers", r"w_{ij} = \frac{e^{s_{ij}}}{e^{a_h} + \sum_l e^{s_{il}}}", arxiv("Xiao et al. 2024", "2309.17453"),
-        "A learnt logit a head that takes part in the sum and carries no value, so a query may attend to nothing much. "
+        "A learned logit a head that takes part in the sum and carries no value, so a query may attend to nothing much. "
         "The rows sum to less than one.",
         "Streaming models, and against the habit of heads to dump their weight on the first token.",
         "One number a head.",
@@ -211,7 +211,7 @@ NORMALIZERS = (
     Entry(
         "Entmax", "Normalizers", r"w_{ij} = [(\alpha - 1) s_{ij} - \tau_i]_+^{1/(\alpha - 1)}",
         arxiv("Peters et al. 2019", "1905.05702"),
-        "Between softmax (α near 1) and sparsemax (α = 2), with exact zeros. α may be learnt, one a head "
+        "Between softmax (α near 1) and sparsemax (α = 2), with exact zeros. α may be learned, one a head "
         "([Correia et al. 2019](https://arxiv.org/abs/1909.00015)); its gradient is exact.",
         "Sparse attention that is gentler than sparsemax; 1.5 is the usual choice.",
         "As sparsemax; powers other than 2 cost more.",

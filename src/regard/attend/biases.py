@@ -43,7 +43,7 @@ class ALiBi:
 
 @dataclass(frozen=True, eq=False)
 class RelativeBias:
-    """A learnt number for each head and each bucket of distances ``j − p_i``, p_i = i + offset the query's position.
+    """A learned number for each head and each bucket of distances ``j − p_i``, p_i = i + offset the query's position.
 
     Attributes:
         table: ``(H, n)`` or, shared by the heads, ``(n,)``.

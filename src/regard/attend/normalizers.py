@@ -54,7 +54,7 @@ class Entmax:
     Peters, Niculae and Martins 2019 (arXiv:1905.05702); Correia et al. 2019 (arXiv:1909.00015) learn α.
 
     Attributes:
-        alpha: above 1, at most 2: a number, or a learnt tensor, ``()`` or one a head, ``(H,)``.
+        alpha: above 1, at most 2: a number, or a learned tensor, ``()`` or one a head, ``(H,)``.
     """
 
     alpha: float | Tensor = 1.5
@@ -78,7 +78,7 @@ class Sigmoid:
     arXiv:2409.04431).
 
     Attributes:
-        bias: a number, or a learnt tensor, ``()`` or one a head, ``(H,)``; None: −ln Lk, the paper's, with which a
+        bias: a number, or a learned tensor, ``()`` or one a head, ``(H,)``; None: −ln Lk, the paper's, with which a
             row's sum starts near one; with a cache Lk grows at each step, so give a number there.
     """
 
@@ -138,7 +138,7 @@ class Hard:
 
     Attributes:
         estimator: which of the three.
-        temperature: T, positive: a number, or a learnt tensor, ``()`` or ``(H,)``.
+        temperature: T, positive: a number, or a learned tensor, ``()`` or ``(H,)``.
         training: whether this is training.
         seed: of the draw.
     """
@@ -170,7 +170,7 @@ class Variational:
         used.
 
     Attributes:
-        scale: the posterior's standard deviation, positive: a number, or a learnt tensor, ``()`` or ``(H,)``.
+        scale: the posterior's standard deviation, positive: a number, or a learned tensor, ``()`` or ``(H,)``.
         prior_mean: the prior's mean: a number, or a tensor that broadcasts to ``(B, H, Lq, Lk)``, such as one of the
             keys.
         prior_scale: its standard deviation, positive.

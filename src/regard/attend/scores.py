@@ -51,7 +51,7 @@ class Cosine:
     """``s = scale · q·k / (|q| |k|)`` (Graves et al. 2014, arXiv:1410.5401); a zero vector scores 0.
 
     Attributes:
-        scale: a number, or a learnt tensor of one value a head, ``(H,)``.
+        scale: a number, or a learned tensor of one value a head, ``(H,)``.
     """
 
     scale: float | Tensor

@@ -14,7 +14,7 @@ from regard.attend import Causal, Documents, Dot, Look, Mask, View, Window
 from regard.decode import Step
 from regard.models.layers import TransformerLayer
 from regard.nn import Dropout, FeedForward, KVCache, LearnedPositions, MultiHeadAttention, Rotary, linear_cross_entropy
-from regard.nn.looked import attend
+from regard.nn.optional_look import attend
 
 PositionKind = Literal["rotary", "learned"]
 

@@ -20,7 +20,7 @@ from regard.nn import (
     SelfAttention2d,
     SqueezeExcitation,
 )
-from regard.nn.looked import attend
+from regard.nn.optional_look import attend
 
 AttentionKind = Literal["none", "se", "cbam", "self", "query"]
 

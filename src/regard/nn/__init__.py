@@ -7,7 +7,7 @@ from regard.nn.dropout import Dropout, SequenceDropout
 from regard.nn.feedforward import FeedForward
 from regard.nn.gru import GRU
 from regard.nn.image import CBAM, Gates, SelfAttention2d, SqueezeExcitation
-from regard.nn.learnt import Learnt
+from regard.nn.learned import Learned
 from regard.nn.location import LocationAwareAttention
 from regard.nn.luong import LuongAttention
 from regard.nn.multihead import MultiHeadAttention
@@ -27,8 +27,8 @@ __all__ = [
     "Gates",
     "HardAttention",
     "KVCache",
+    "Learned",
     "LearnedPositions",
-    "Learnt",
     "LocationAwareAttention",
     "LuongAttention",
     "MultiHeadAttention",

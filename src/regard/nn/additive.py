@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Additive, Look, Mask, View
-from regard.nn.looked import attend
+from regard.nn.optional_look import attend
 
 
 class AdditiveAttention(nn.Module):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Look, Normalizer, View
-from regard.nn.learnt import SOFTMAX, Learnt, row_of
-from regard.nn.looked import attend_heads
+from regard.nn.learned import SOFTMAX, Learned, row_of
+from regard.nn.optional_look import attend_heads
 
 
 class Gates(NamedTuple):
@@ -74,13 +74,13 @@ class SelfAttention2d(nn.Module):
     """``x + W attention(x)``: every place attends to every place (the non-local block).
 
     Wang et al. 2018 (arXiv:1711.07971), its embedded Gaussian form; as in Zhang et al. 2019 (arXiv:1805.08318) the
-    result is weighed by a learnt number that is 0 at first, so that the block starts as the identity.
+    result is weighed by a learned number that is 0 at first, so that the block starts as the identity.
 
     Args:
         channels: C.
         heads: of the attention.
         key_channels: of queries and keys, all heads together; None: C / 8, as in the second paper, at least one a head.
-        normalizer: any normalizer, or a `Learnt` one.
+        normalizer: any normalizer, or a `Learned` one.
 
     Raises:
         ValueError: a size is not positive, or ``heads`` does not divide the channels.
@@ -92,7 +92,7 @@ class SelfAttention2d(nn.Module):
         heads: int = 1,
         *,
         key_channels: int | None = None,
-        normalizer: Normalizer | Learnt[Normalizer] = SOFTMAX,
+        normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
     ):
         super().__init__()
         if min(channels, heads) < 1 or channels % heads:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Additive, Look, Mask, Normalizer, View
-from regard.nn.learnt import SOFTMAX, Learnt, row_of
-from regard.nn.looked import attend
+from regard.nn.learned import SOFTMAX, Learned, row_of
+from regard.nn.optional_look import attend
 
 
 class LocationAwareAttention(nn.Module):
@@ -22,7 +22,7 @@ class LocationAwareAttention(nn.Module):
         width: of the hidden layer.
         filters: k, the number of filters F.
         kernel: r, their width in places; odd.
-        normalizer: any normalizer, or a `Learnt` one; `Sigmoid` gives the paper's smoothing but for its division by the
+        normalizer: any normalizer, or a `Learned` one; `Sigmoid` gives the paper's smoothing but for its division by the
             sum.
 
     Raises:
@@ -37,7 +37,7 @@ class LocationAwareAttention(nn.Module):
         *,
         filters: int = 10,
         kernel: int = 31,
-        normalizer: Normalizer | Learnt[Normalizer] = SOFTMAX,
+        normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
     ):
         super().__init__()
         if min(query_width, memory_width, width, filters, kernel) < 1:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Additive, Bilinear, Dot, Look, Mask, Score, View
-from regard.nn.looked import attend
+from regard.nn.optional_look import attend
 
 
 class LuongAttention(nn.Module):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from regard.attend import Causal, Dot, Look, Mask, Normalizer, Score, View
 from regard.attend.biases import Bias
 from regard.nn.cache import KVCache
-from regard.nn.learnt import SOFTMAX, Learnt, row_of, value_of
-from regard.nn.looked import attend_heads
+from regard.nn.learned import SOFTMAX, Learned, row_of, value_of
+from regard.nn.optional_look import attend_heads
 from regard.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
 
 _DOT = Dot()
@@ -38,9 +38,9 @@ class MultiHeadAttention(nn.Module):
         value_width: of values in a head; None: ``head_width``.
         memory_width: of keys and values before projection; None: ``width``.
         bias: whether the four projections have one.
-        score: any score, or a `Learnt` one.
-        score_bias: `ALiBi`, a `Learnt` `RelativeBias` or any other, added to the scores.
-        normalizer: any normalizer, or a `Learnt` one; in evaluation `Hard` and `Variational` draw nothing.
+        score: any score, or a `Learned` one.
+        score_bias: `ALiBi`, a `Learned` `RelativeBias` or any other, added to the scores.
+        normalizer: any normalizer, or a `Learned` one; in evaluation `Hard` and `Variational` draw nothing.
         position: turns queries and keys by their positions.
         key_position: added to the projected keys alone, ``score(q, k + pos(k))``; of ``head_width``.
         dropout: the probability that a weight is dropped in training.
@@ -59,9 +59,9 @@ class MultiHeadAttention(nn.Module):
         value_width: int | None = None,
         memory_width: int | None = None,
         bias: bool = True,
-        score: Score | Learnt[Score] = _DOT,
-        score_bias: Bias | Learnt[Bias] | None = None,
-        normalizer: Normalizer | Learnt[Normalizer] = SOFTMAX,
+        score: Score | Learned[Score] = _DOT,
+        score_bias: Bias | Learned[Bias] | None = None,
+        normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
         position: Rotary | None = None,
         key_position: SinusoidalPositions | LearnedPositions | None = None,
         dropout: float = 0.0,

@@ -1,4 +1,4 @@
-"""A sequence to a few vectors: learnt queries attend over it."""
+"""A sequence to a few vectors: learned queries attend over it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Look, Mask, Normalizer, View
-from regard.nn.learnt import SOFTMAX, Learnt
+from regard.nn.learned import SOFTMAX, Learned
 from regard.nn.multihead import MultiHeadAttention
 
 
 class AttentionPooling(nn.Module):
-    """``MultiHead(S, X, X)`` with learnt seed vectors S: pooling by multi-head attention.
+    """``MultiHead(S, X, X)`` with learned seed vectors S: pooling by multi-head attention.
 
     Lee et al. 2019 (arXiv:1810.00825), section 3.2, without the feed-forward layers around it; with one seed and one
     head it is the self-attentive embedding of Lin et al. 2017 (arXiv:1703.03130) with a dot-product score.
@@ -20,7 +20,7 @@ class AttentionPooling(nn.Module):
         width: of the sequence and of the result.
         seeds: how many vectors come out.
         heads: of the attention.
-        normalizer: any normalizer, or a `Learnt` one.
+        normalizer: any normalizer, or a `Learned` one.
         dropout: the probability that a weight is dropped in training.
 
     Raises:
@@ -33,7 +33,7 @@ class AttentionPooling(nn.Module):
         *,
         seeds: int = 1,
         heads: int = 1,
-        normalizer: Normalizer | Learnt[Normalizer] = SOFTMAX,
+        normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
         dropout: float = 0.0,
     ):
         super().__init__()

@@ -15,7 +15,7 @@ class SinusoidalPositions(nn.Module):
     """``x_p + [sin(p·w_0), cos(p·w_0), sin(p·w_1), …]``, ``w_i = base^(−2i/width)`` (Vaswani et al. 2017,
     arXiv:1706.03762).
 
-    Nothing is learnt, and any position has its vector.
+    Nothing is learned, and any position has its vector.
 
     Args:
         width: of the features; even.
@@ -41,7 +41,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class LearnedPositions(nn.Module):
-    """A learnt vector a position, added (Gehring et al. 2017, arXiv:1705.03122; as in BERT and GPT-2).
+    """A learned vector a position, added (Gehring et al. 2017, arXiv:1705.03122; as in BERT and GPT-2).
 
     Args:
         length: the number of positions.

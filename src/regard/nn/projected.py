@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Dot, Hard, Look, Mask, Normalizer, Score, Variational, View
-from regard.nn.learnt import SOFTMAX, Learnt, row_of, value_of
-from regard.nn.looked import attend
+from regard.nn.learned import SOFTMAX, Learned, row_of, value_of
+from regard.nn.optional_look import attend
 
 _DOT = Dot()
 
@@ -21,8 +21,8 @@ class SoftAttention(nn.Module):
         width: of queries and context.
         memory_width: of the memory; None: ``width``.
         key_width: d_k, of projected queries and keys; None: ``width / 2``.
-        score: any score, or a `Learnt` one.
-        normalizer: any normalizer, or a `Learnt` one.
+        score: any score, or a `Learned` one.
+        normalizer: any normalizer, or a `Learned` one.
         dropout: the probability that a weight is dropped in training.
 
     Raises:
@@ -35,8 +35,8 @@ class SoftAttention(nn.Module):
         memory_width: int | None = None,
         *,
         key_width: int | None = None,
-        score: Score | Learnt[Score] = _DOT,
-        normalizer: Normalizer | Learnt[Normalizer] = SOFTMAX,
+        score: Score | Learned[Score] = _DOT,
+        normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
         dropout: float = 0.0,
     ):
         super().__init__()
@@ -89,7 +89,7 @@ class HardAttention(SoftAttention):
         key_width: d_k; None: ``width / 2``.
         estimator: how the choice gets its gradient.
         temperature: of the softmax that is drawn from.
-        score: any score, or a `Learnt` one.
+        score: any score, or a `Learned` one.
 
     Raises:
         ValueError: a size is not positive.
@@ -103,14 +103,14 @@ class HardAttention(SoftAttention):
         key_width: int | None = None,
         estimator: Literal["gumbel", "reinforce", "straight-through"] = "gumbel",
         temperature: float = 1.0,
-        score: Score | Learnt[Score] = _DOT,
+        score: Score | Learned[Score] = _DOT,
     ):
         row = Hard(estimator, temperature)
         super().__init__(width, memory_width, key_width=key_width, score=score, normalizer=row)
 
 
 class VariationalAttention(SoftAttention):
-    """Latent weights: softmax of scores with learnt Gaussian noise (Fan et al. 2020, arXiv:2010.10604).
+    """Latent weights: softmax of scores with learned Gaussian noise (Fan et al. 2020, arXiv:2010.10604).
 
     ``Look(kl=True)`` gives the divergence from the prior N(0, ``prior_scale``²) of each query: add its mean to the loss
     with a factor that grows from 0. Evaluation uses the mean scores.
@@ -119,9 +119,9 @@ class VariationalAttention(SoftAttention):
         width: of queries and context.
         memory_width: of the memory; None: ``width``.
         key_width: d_k; None: ``width / 2``.
-        scale: of the noise at first; it is learnt, through its logarithm.
+        scale: of the noise at first; it is learned, through its logarithm.
         prior_scale: standard deviation of the prior.
-        score: any score, or a `Learnt` one.
+        score: any score, or a `Learned` one.
 
     Raises:
         ValueError: a size, ``scale`` or ``prior_scale`` is not positive.
@@ -135,7 +135,7 @@ class VariationalAttention(SoftAttention):
         key_width: int | None = None,
         scale: float = 0.5,
         prior_scale: float = 1.0,
-        score: Score | Learnt[Score] = _DOT,
+        score: Score | Learned[Score] = _DOT,
     ):
         if min(scale, prior_scale) <= 0:
             raise ValueError(f"scale and prior_scale must be positive, got {scale}, {prior_scale}")
@@ -143,7 +143,7 @@ class VariationalAttention(SoftAttention):
         def make(log_scale: Tensor) -> Normalizer:
             return Variational(log_scale.exp(), prior_scale=prior_scale)
 
-        row: Learnt[Normalizer] = Learnt(make, log_scale=torch.tensor(scale).log())
+        row: Learned[Normalizer] = Learned(make, log_scale=torch.tensor(scale).log())
         super().__init__(width, memory_width, key_width=key_width, score=score, normalizer=row)
 
 

@@ -56,7 +56,7 @@ class ModelConfig:
     gated: bool = True
     """Of a transformer: gated feed-forward parts (SwiGLU) in place of plain ones (GELU)."""
     positions: Literal["rotary", "learned"] = "rotary"
-    """Of a transformer: queries and keys turned by their positions, or a learnt vector a position."""
+    """Of a transformer: queries and keys turned by their positions, or a learned vector a position."""
     dropout: float = 0.1
     """Dropout on embeddings, on what each part adds, on weights and hidden features."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from regard.data.pictures import Pictures, read_pictures
+from regard.data.images import Pictures, read_pictures
 from regard.errors import UserError
 from regard.explain.overlay import save_overlay
 from regard.tasks.exporting import Exportable

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regard.data.pictures import Pictures, read_pictures, squared
+from regard.data.images import Pictures, read_pictures, squared
 from regard.errors import UserError, require
 from regard.tasks.image.config import AugmentConfig, DataConfig
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from regard.data.pictures import open_picture, squared
+from regard.data.images import open_picture, squared
 from regard.errors import UserError
 from regard.models.vision import Classifier, Mirrored, ResNet, ViT
 from regard.tasks.image.config import ImageConfig

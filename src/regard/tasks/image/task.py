@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.data.pictures import Pictures
+from regard.data.images import Pictures
 from regard.models.vision import Classifier
 from regard.tasks.image.config import ImageConfig
 from regard.tasks.image.data import Scale, Sets, augment

@@ -74,7 +74,7 @@ class TransformerConfig:
     order: Literal["pre", "post"] = "pre"
     """Normalization before each part, which trains more easily, or after it, as in the paper."""
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
-    """How positions are told: added waves, added learnt vectors, or turned queries and keys."""
+    """How positions are told: added waves, added learned vectors, or turned queries and keys."""
     attention_dropout: float = 0.0
     """Dropout on attention weights and within the feed-forward parts."""
 

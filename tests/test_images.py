@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from regard.data.pictures import open_picture, read_pictures, squared
+from regard.data.images import open_picture, read_pictures, squared
 from regard.errors import UserError
 from regard.tasks.image.config import AugmentConfig
 from regard.tasks.image.data import Scale, augment, digits, set_aside

@@ -1,4 +1,4 @@
-"""Values of `regard` whose tensors are learnt: the layer's own parameters."""
+"""Values of `regard` whose tensors are learned: the layer's own parameters."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from regard.attend import Dropout, Hard, Normalizer, Softmax, Variational
 Value = TypeVar("Value")
 
 
-class Learnt(nn.Module, Generic[Value]):
+class Learned(nn.Module, Generic[Value]):
     """A score, bias or normalizer made anew at each call from parameters.
 
-    ``Learnt(Cosine, scale=torch.full((heads,), 10.0))``, ``Learnt(RelativeBias, table=torch.zeros(heads, 32))``,
-    ``Learnt(Softmax, sink=torch.zeros(heads))``,
-    ``Learnt(lambda raw: Entmax(1 + torch.sigmoid(raw)), raw=torch.zeros(()))``.
+    ``Learned(Cosine, scale=torch.full((heads,), 10.0))``, ``Learned(RelativeBias, table=torch.zeros(heads, 32))``,
+    ``Learned(Softmax, sink=torch.zeros(heads))``,
+    ``Learned(lambda raw: Entmax(1 + torch.sigmoid(raw)), raw=torch.zeros(()))``.
 
     Args:
         make: the value's class, or a function that makes it.
@@ -37,11 +37,11 @@ class Learnt(nn.Module, Generic[Value]):
 
 
 def value_of(given: Any) -> Any:
-    """The value itself, or what a `Learnt` makes."""
-    return given() if isinstance(given, Learnt) else given
+    """The value itself, or what a `Learned` makes."""
+    return given() if isinstance(given, Learned) else given
 
 
-def row_of(given: Normalizer | Learnt[Normalizer], dropout: float, training: bool) -> Normalizer:
+def row_of(given: Normalizer | Learned[Normalizer], dropout: float, training: bool) -> Normalizer:
     """The normalizer of a layer in training or in evaluation, where nothing is drawn or dropped."""
     made: Normalizer = value_of(given)
     if isinstance(made, Hard | Variational):
