@@ -53,8 +53,8 @@ def test_a_run_keeps_its_whole_configuration(run: Path, corpus: Path) -> None:
     config = read(run / "config.yaml", TranslateConfig)
     assert (config.model.dim, config.data.train, config.train.epochs) == (32, str(corpus), 60)
     assert sorted(path.name for path in run.iterdir()) == [
-        "best.json", "checkpoints", "config.yaml", "curves.png", "last.json", "lock", "metrics.jsonl", "report.md",
-        "run.json", "source.tokenizer.json", "target.tokenizer.json",
+        "best.json", "checkpoints", "config.yaml", "curves.png", "data.json", "last.json", "lock", "metrics.jsonl",
+        "report.md", "run.json", "source.tokenizer.json", "target.tokenizer.json",
     ]  # fmt: skip
 
 
@@ -145,7 +145,7 @@ MISTAKES: list[tuple[str, Make, str]] = [
     ("another task's run", lambda p, run, c: ["translate", _folder(p, "classify"), "x"], "of the task 'classify'"),
     ("corrupt weights", _using("model.safetensors", b"x" * 99), "not a readable safetensors file"),
     ("missing weights", _using("model.safetensors", None), "no such file"),
-    ("corrupt tokenizer", _using("source.tokenizer.json", b"{"), "not a tokenizer"),
+    ("corrupt tokenizer", _using("source.tokenizer.json", b"{"), "has changed since the run began"),
     ("corrupt config", _using("config.yaml", b"model: 3"), "config.yaml: model: expected settings below it"),
     ("other config", _using("config.yaml", b"model: {dim: 64}"), "does not fit config.yaml"),
     ("corrupt pointer", _using("best.json", b""), "not readable as JSON"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,8 +39,16 @@ for _kind in KINDS.values():
 
 
 def settings_of(task: str) -> Callable[[Path], Any]:
-    """Reads the configuration of a task's run."""
-    return lambda run: read(run / "config.yaml", KINDS[task])
+    """Reads the configuration of a task's run, with its data where they are now."""
+
+    def settings(run: Path) -> Any:
+        from regard.train.run import locate
+
+        config = read(run / "config.yaml", KINDS[task])
+        data = replace(config.data, train=locate(run, config.data.train), valid=locate(run, config.data.valid))
+        return replace(config, data=data)
+
+    return settings
 
 
 def given(options: dict[str, Any], allowed: frozenset[str], kind: str) -> dict[str, Any]:

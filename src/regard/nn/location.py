@@ -22,8 +22,8 @@ class LocationAwareAttention(nn.Module):
         width: of the hidden layer.
         filters: k, the number of filters F.
         kernel: r, their width in places; odd.
-        normalizer: any normalizer, or a `Learned` one; `Sigmoid` gives the paper's smoothing but for its division by the
-            sum.
+        normalizer: any normalizer, or a `Learned` one; `Sigmoid` gives the smoothing of the paper but for its division
+            by the sum.
 
     Raises:
         ValueError: a size is not positive, or ``kernel`` is even.

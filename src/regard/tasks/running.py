@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from regard.train import checkpoint, report
+from regard.train import checkpoint, fingerprint, report
 from regard.train import run as runs
 from regard.train.config import TrainConfig
 from regard.train.distributed import World, world
+from regard.train.fingerprint import Fingerprint
 from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, Trainable, fit
@@ -50,6 +51,7 @@ class Training(Generic[Config, Data]):
         name: of the task.
         unit: what the loss is a mean over.
         read: reads the data, and tells what is worth a line.
+        fingerprint: identifies the data that ``read`` gave.
         fill: writes into the folder of a new run what the model needs beside its weights.
         task: what is trained, by what ``fill`` wrote.
         samples: lines of Markdown that show what the trained model does.
@@ -58,6 +60,7 @@ class Training(Generic[Config, Data]):
     name: str
     unit: str
     read: Callable[[Config, Tell], Data]
+    fingerprint: Callable[[Data], Fingerprint]
     fill: Callable[[Config, Data, Path], None]
     task: Callable[[Config, Path, Data, Tell], Task]
     samples: Callable[[Config, Path, Data], Sequence[str]]
@@ -74,17 +77,25 @@ class Training(Generic[Config, Data]):
 
             def whole(folder: Path) -> None:
                 self.fill(config, data, folder)
+                fingerprint.save(folder, self.fingerprint(data))
                 (folder / "config.yaml").write_text(written, encoding="utf-8")
 
             here.first_does(lambda: runs.create(run, self.name, whole))
             return self._go(config, run, data, here, resume=False)
 
     def resume(self, run: Path, settings: Callable[[Path], Config]) -> Progress:
-        """Go on with a run from its last checkpoint. Raises UserError: it is no run of this task."""
+        """Go on with a run from its last checkpoint.
+
+        Raises:
+            UserError: it is no run of this task, or its data have changed.
+        """
         runs.check(run, self.name)
         config = settings(run)
         with world() as here:
-            return self._go(config, run, self.read(config, _teller(here)), here, resume=True)
+            tell = _teller(here)
+            data = self.read(config, tell)
+            here.first_does(lambda: fingerprint.check_resume(run, self.fingerprint(data), tell))
+            return self._go(config, run, data, here, resume=True)
 
     def _go(self, config: Config, run: Path, data: Data, here: World, *, resume: bool) -> Progress:
         """Train, and write the run's report, if training is stopped too."""

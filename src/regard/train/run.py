@@ -1,9 +1,10 @@
-"""The folder of a run: whose it is, how it was configured; made whole or not at all."""
+"""The folder of a run: its task, and where its data are; made whole or not at all."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from regard import __version__
 from regard.errors import UserError
-from regard.train import checkpoint
+from regard.train import checkpoint, fingerprint
 
 _MARK = "run.json"
 
@@ -42,7 +43,8 @@ def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
     try:
         fresh.mkdir(parents=True)
         fill(fresh)
-        checkpoint.write_json(fresh / _MARK, {"task": task, "version": __version__})
+        places = {"folder": os.path.abspath(run), "cwd": os.getcwd()}
+        checkpoint.write_json(fresh / _MARK, {"task": task, "version": __version__, **places})
         if run.exists():
             run.rmdir()
         fresh.rename(run)
@@ -71,7 +73,11 @@ def alone(run: Path) -> Iterator[None]:
 
 
 def check(run: Path, task: str | None = None) -> None:
-    """Make sure that ``run`` is a run's folder, of ``task`` if given. Raises UserError: it is not, and what it is."""
+    """Make sure that ``run`` is a run's folder, of ``task`` if given, and has its own files.
+
+    Raises:
+        UserError: it is something else, or a file such as a tokenizer is missing or has changed.
+    """
     if not run.exists():
         near = (
             sorted(path.name for path in run.parent.glob("*/") if (path / _MARK).exists())
@@ -85,6 +91,7 @@ def check(run: Path, task: str | None = None) -> None:
     found = kind(run)
     if task is not None and found != task:
         raise UserError(f"{run}: is a run of the task {found!r}, not of {task!r}")
+    fingerprint.check_files(run)
 
 
 def kind(run: Path) -> str:
@@ -92,3 +99,31 @@ def kind(run: Path) -> str:
     if not (run / _MARK).exists():
         raise UserError(f"{run}: not a folder of a run (it has no {_MARK})")
     return str(checkpoint.read_json(run / _MARK).get("task"))
+
+
+def locate(run: Path, path: str | None) -> str | None:
+    """Where the data are that were named ``path`` when the run began, from any current folder.
+
+    They are looked for where they were then, and then where they lie as seen from the run's folder, which may have been
+    moved together with them. Two files ``"a,b"`` and a local folder ``"hf:FOLDER[:CONFIG][#SPLIT]"`` are understood; a
+    path that is found in neither place is returned as it is.
+    """
+    if path is None:
+        return None
+    mark = checkpoint.read_json(run / _MARK)
+    cwd, folder = (str(mark.get(name, "")) for name in ("cwd", "folder"))
+
+    def existing(name: str) -> str | None:
+        before = os.path.join(cwd, name)
+        after = os.path.normpath(os.path.join(run, os.path.relpath(before, folder)))
+        return next((place for place in (before, after) if os.path.exists(place)), None)
+
+    if path.startswith("hf:"):
+        name = re.split("[:#]", path[3:], maxsplit=1)[0]
+        there = existing(name)
+        return path if there is None else f"hf:{there}{path[3 + len(name) :]}"
+    there = existing(path)
+    if there is None and "," in path:
+        parts = [existing(name.strip()) for name in path.split(",")]
+        there = ",".join(part for part in parts if part is not None) if None not in parts else None
+    return path if there is None else there

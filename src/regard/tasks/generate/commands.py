@@ -23,6 +23,7 @@ from regard.tasks.generate.model import Sampling, Writer, load
 from regard.tasks.generate.task import GenerateTask, scores
 from regard.tasks.running import Training, say
 from regard.train import run as runs
+from regard.train.fingerprint import check_validation
 
 TASK = "generate"
 EVALUATE_OPTIONS: frozenset[str] = frozenset()
@@ -50,6 +51,7 @@ _TRAINING = Training(
     name=TASK,
     unit="tokens",
     read=lambda config, tell: data.read(config.data, tell),
+    fingerprint=data.fingerprint,
     fill=_fill,
     task=lambda config, run, text, tell: GenerateTask.of_run(run, config, text),
     samples=_samples,
@@ -71,7 +73,7 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     config = settings(run)
     writer = load(run, config, checkpoint)
     given = path is not None
-    texts = read_documents(path, column=config.data.column) if path else data.read(config.data, say).valid
+    texts = read_documents(path, column=config.data.column) if path else _own_validation(run, config)
     stream = Stream.of(texts, writer.tokenizer)
     found = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
     how = f"{len(stream.tokens):,} tokens, each once, in windows of {writer.context} that begin without a past"
@@ -80,6 +82,12 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
         "perplexity": (math.exp(found["loss"]), "exp(loss), a token"),
         "bits_per_byte": (found["bits_per_byte"], f"over the text's {stream.size:,} bytes of UTF-8"),
     }
+
+
+def _own_validation(run: Path, config: GenerateConfig) -> list[str]:
+    text = data.read(config.data, say)
+    check_validation(run, data.fingerprint(text))
+    return text.valid
 
 
 def look(

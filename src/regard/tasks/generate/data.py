@@ -13,6 +13,7 @@ from regard.data.documents import read_documents
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
 from regard.tasks.generate.config import DataConfig
+from regard.train.fingerprint import Fingerprint
 
 _SET_ASIDE = 0.1
 
@@ -35,6 +36,11 @@ def read(config: DataConfig, tell: Callable[[str], None]) -> Text:
     if config.valid is not None:
         return Text(train, read_documents(config.valid, column=config.column))
     return set_aside(train, tell)
+
+
+def fingerprint(text: Text) -> Fingerprint:
+    """What identifies the text of a run."""
+    return Fingerprint.of("documents", ((one,) for one in text.train), ((one,) for one in text.valid))
 
 
 def reference() -> list[str]:

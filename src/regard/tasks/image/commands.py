@@ -20,6 +20,7 @@ from regard.tasks.image.model import Classified, load, save_classes
 from regard.tasks.image.task import ImageTask, scores
 from regard.tasks.running import Training, say
 from regard.train import run as runs
+from regard.train.fingerprint import check_validation
 
 TASK = "image"
 EVALUATE_OPTIONS = frozenset[str]()
@@ -44,6 +45,7 @@ _TRAINING = Training(
     name=TASK,
     unit="pictures",
     read=lambda config, tell: data.read(config.data, config.train.seed, tell),
+    fingerprint=data.fingerprint,
     fill=lambda config, sets, folder: save_classes(folder, sets.train.names, Scale.of(sets.train.pixels)),
     task=lambda config, run, sets, tell: ImageTask.of_run(run, config, sets),
     samples=_samples,
@@ -91,7 +93,7 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     runs.check(run, TASK)
     config = settings(run)
     labeller = load(run, config, checkpoint)
-    pictures = _given(path, config, labeller.names) if path else data.read(config.data, config.train.seed, say).valid
+    pictures = _given(path, config, labeller.names) if path else _own_validation(run, config)
     found, counts = scores(labeller.model, pictures, labeller.scale)
     each = {
         name: 100 * row[at] / row.sum()
@@ -104,6 +106,12 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
         "loss": (found["loss"], "cross-entropy in nats a picture"),
         "worst": (float(each[worst]), f"per cent of the class {worst!r}"),
     }
+
+
+def _own_validation(run: Path, config: ImageConfig) -> Pictures:
+    sets = data.read(config.data, config.train.seed, say)
+    check_validation(run, data.fingerprint(sets))
+    return sets.valid
 
 
 def _given(path: str, config: ImageConfig, names: tuple[str, ...]) -> Pictures:

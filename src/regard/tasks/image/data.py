@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from regard.data.images import Pictures, read_pictures, squared
 from regard.errors import UserError, require
 from regard.tasks.image.config import AugmentConfig, DataConfig
+from regard.train.fingerprint import Fingerprint
 
 _SET_ASIDE = 0.1
 _TOLD = 3
@@ -41,6 +42,15 @@ def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Sets:
     valid = read_pictures(config.valid, config.size, names=train.names, on_bad=config.on_bad)
     _tell_bad(config.valid, valid, tell)
     return Sets(train, valid)
+
+
+def fingerprint(sets: Sets) -> Fingerprint:
+    """What identifies the images of a run."""
+    train, valid = (
+        ((one.names[label], pixels.tobytes()) for pixels, label in zip(one.pixels, one.labels, strict=True))
+        for one in (sets.train, sets.valid)
+    )
+    return Fingerprint.of("images", train, valid, sets.train.names)
 
 
 def _tell_bad(path: str, pictures: Pictures, tell: Callable[[str], None]) -> None:

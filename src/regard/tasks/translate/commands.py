@@ -48,6 +48,7 @@ _TRAINING = Training(
     name=TASK,
     unit="tokens",
     read=lambda config, tell: data.read(config.data, config.train.seed, tell),
+    fingerprint=data.fingerprint,
     fill=_fill,
     task=lambda config, run, text, tell: TranslateTask.of_run(run, config, text, tell),
     samples=lambda config, run, text: load(run, config).samples(text.valid),

@@ -12,6 +12,7 @@ from regard.data.parallel import read_parallel
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
 from regard.tasks.translate.config import DataConfig, TokenizerConfig
+from regard.train.fingerprint import Fingerprint
 
 Pairs = list[tuple[str, str]]
 
@@ -65,6 +66,11 @@ def set_aside(pairs: Pairs, seed: int, tell: Callable[[str], None]) -> Text:
     valid = [pair for pair in pairs if pair[0] in held]
     tell(f"set aside {len(valid):,} of {len(pairs):,} pairs for validation (name your own with --data.valid)")
     return Text([pair for pair in pairs if pair[0] not in held], valid)
+
+
+def fingerprint(text: Text) -> Fingerprint:
+    """What identifies the text of a run."""
+    return Fingerprint.of("pairs", text.train, text.valid)
 
 
 def train_tokenizers(pairs: Pairs, config: TokenizerConfig) -> tuple[Tokenizer, Tokenizer]:

@@ -1,0 +1,169 @@
+"""A fingerprint of the data that a run is trained on, so that the run does not go on with other data unnoticed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from regard.errors import UserError
+from regard.train import checkpoint
+
+_FILE = "data.json"
+_SHOWN = 5
+"""How many names of a list an error shows."""
+
+Row = tuple[str | bytes, ...]
+"""One training example, such as a source and a target sentence."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A set of examples.
+
+    Attributes:
+        count: how many there are.
+        content: a digest of the examples that does not depend on their order.
+        order: a digest that does.
+    """
+
+    count: int
+    content: str
+    order: str
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Part:
+        """That of these examples."""
+        count, total, order = 0, 0, hashlib.blake2b(digest_size=16)
+        for row in rows:
+            key = hashlib.blake2b(digest_size=16)
+            for field in row:
+                content = field.encode("utf-8", "surrogatepass") if isinstance(field, str) else field
+                key.update(len(content).to_bytes(8, "little"))  # so that ("ab", "c") is not ("a", "bc")
+                key.update(content)
+            order.update(key.digest())
+            total += int.from_bytes(key.digest(), "little")
+            count += 1
+        return cls(count, f"{total % 2**128:032x}", order.hexdigest())
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What identifies the data of a run.
+
+    Attributes:
+        unit: what an example is, in the plural: ``"images"``.
+        train: of the training examples.
+        valid: of the validation examples.
+        classes: the names of the classes, in the order of their numbers; empty where there are none.
+    """
+
+    unit: str
+    train: Part
+    valid: Part
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, unit: str, train: Iterable[Row], valid: Iterable[Row], classes: Sequence[str] = ()) -> Fingerprint:
+        """That of these examples."""
+        return cls(unit, Part.of(train), Part.of(valid), tuple(classes))
+
+
+def save(folder: Path, fingerprint: Fingerprint) -> None:
+    """Write into the folder of a new run the fingerprint, and digests of the files that are there already.
+
+    Those files, such as tokenizers, were made from the data, and belong to the weights: see `check_files`.
+    """
+    files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    checkpoint.write_json(folder / _FILE, {**asdict(fingerprint), "files": files})
+
+
+def check_files(run: Path) -> None:
+    """Make sure that the run's own files, such as tokenizers, are those its weights were trained with.
+
+    Raises:
+        UserError: one is missing or has changed.
+    """
+    path = run / _FILE
+    files = checkpoint.read_json(path).get("files")
+    if not isinstance(files, dict):
+        raise UserError(f"{path}: is not the fingerprint of a run's data (it has no files)")
+    for name, digest in files.items():
+        if not (run / name).exists():
+            raise UserError(f"{run / name}: no such file; the run cannot be used without it")
+        if _digest(run / name) != digest:
+            raise UserError(f"{run / name}: has changed since the run began; its weights do not fit it; restore it")
+
+
+def check_resume(run: Path, now: Fingerprint, tell: Callable[[str], None]) -> None:
+    """Make sure that training can go on with the data ``now``; that they are in another order is only told.
+
+    Raises:
+        UserError: examples or classes have changed, and how.
+    """
+    before = _load(run)
+    changed = _changed_classes(before, now)
+    for what, old, new in (("training", before.train, now.train), ("validation", before.valid, now.valid)):
+        changed += _changed_part(f"{what} {now.unit}", old, new)
+    if changed:
+        raise UserError(
+            f"{run}: cannot go on, for its data have changed since the run began: {'; '.join(changed)}; "
+            "restore them, or train a new run in another folder"
+        )
+    if before.train.order != now.train.order:
+        tell(
+            f"{run}: the training {now.unit} are the same as before, but in another order: "
+            "training goes on, though not with exactly the steps of an uninterrupted run"
+        )
+
+
+def check_validation(run: Path, now: Fingerprint) -> None:
+    """Make sure that a run is scored on the validation examples that its training set aside.
+
+    Raises:
+        UserError: these examples or the classes have changed, so that some may have been trained on.
+    """
+    before = _load(run)
+    changed = _changed_classes(before, now)
+    changed += _changed_part(f"validation {now.unit}", before.valid, now.valid)
+    if changed:
+        raise UserError(
+            f"{run}: its data have changed since the run began: {'; '.join(changed)}; "
+            "restore them, or name what to score on with --data"
+        )
+
+
+def _load(run: Path) -> Fingerprint:
+    """What `save` wrote. Raises UserError: it is missing or something else."""
+    path = run / _FILE
+    content = checkpoint.read_json(path)
+    try:
+        train, valid = (Part(**content[name]) for name in ("train", "valid"))
+        return Fingerprint(content["unit"], train, valid, tuple(content["classes"]))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: is not the fingerprint of a run's data ({error})") from error
+
+
+def _changed_classes(before: Fingerprint, now: Fingerprint) -> list[str]:
+    gone = [name for name in before.classes if name not in now.classes]
+    new = [name for name in now.classes if name not in before.classes]
+    parts = [f"{_names(names)} {word}" for names, word in ((gone, "gone"), (new, "new")) if names]
+    if not parts and before.classes != now.classes:
+        parts = ["in another order"]
+    return [f"classes: {', '.join(parts)}"] if parts else []
+
+
+def _changed_part(what: str, before: Part, now: Part) -> list[str]:
+    if before.count != now.count:
+        return [f"{what}: {now.count:,} instead of {before.count:,}"]
+    return [f"{what}: {now.count:,} as before, but not the same ones"] if before.content != now.content else []
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(repr(name) for name in names[:_SHOWN]) + more
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()

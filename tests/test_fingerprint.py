@@ -1,0 +1,244 @@
+"""A run knows its data: from any folder, after a move, and when they have changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from conftest import Told
+from regard.train.fingerprint import Part
+
+WORDS = ("red", "blue", "green", "white", "black", "brown", "grey", "pink", "gold", "teal", "plum", "lime")
+
+
+def _pairs(folder: Path) -> None:
+    lines = [f"a {word} {thing}\tun {thing} {word}\n" for word in WORDS for thing in ("cat", "dog", "bird")]
+    (folder / "train").write_text("".join(lines))
+    (folder / "train").rename(folder / "train.tsv")
+
+
+def _documents(folder: Path) -> None:
+    (folder / "train").mkdir()
+    for number, word in enumerate(WORDS):
+        (folder / "train" / f"{number:02}.txt").write_text(
+            f"The {word} cat sat on the {word} mat, and was {word}.\n" * 4
+        )
+
+
+def _images(folder: Path) -> None:
+    for name, colour in (("cat", 40), ("dog", 200)):
+        (folder / "train" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (16, 16), colour + number).save(folder / "train" / name / f"{number}.png")
+
+
+MAKE = {"translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "image": (_images, "train")}
+SMALL = {
+    "translate": ["--model.dim", 16, "--model.embedding", 8, "--tokenizer.source-size", 300,
+                  "--tokenizer.target-size", 300],
+    "generate": ["--model.dim", 16, "--model.layers", 1, "--model.heads", 2, "--model.key-heads", 2,
+                 "--model.context", 16, "--tokenizer.size", 300],
+    "image": ["--data.size", 16, "--model.width", 4, "--model.blocks", 1],
+}  # fmt: skip
+
+
+@pytest.fixture(params=MAKE)
+def trained(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regard
+) -> tuple[str, Path]:
+    """A task, and a folder with ``work/data`` and ``work/run``, trained with the data named from ``work``."""
+    task, work = request.param, tmp_path / "work"
+    (work / "data").mkdir(parents=True)
+    MAKE[task][0](work / "data")
+    monkeypatch.chdir(work)
+    options = ["--data.train", f"data/{MAKE[task][1]}", *SMALL[task], "--train.epochs", 1, "--train.warmup", 1]
+    told = regard("train", task, "run", *options)
+    assert told.status == 0, told.err
+    return task, work
+
+
+def test_a_run_finds_its_data_from_another_folder_and_after_a_move(
+    trained: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regard: Callable[..., Told]
+) -> None:
+    task, work = trained
+    (tmp_path / "elsewhere" / "data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert regard("train", task, work / "run", "--resume").status == 0
+    shutil.move(work / "run", tmp_path / "alone")
+    assert regard("train", task, tmp_path / "alone", "--resume").status == 0
+    shutil.move(tmp_path / "alone", work / "run")
+    shutil.move(work, tmp_path / "moved")
+    assert regard("train", task, tmp_path / "moved" / "run", "--resume").status == 0
+    if task != "translate":  # which has no validation text of its own to be scored on
+        assert regard("eval", tmp_path / "moved" / "run").status == 0
+    shutil.rmtree(tmp_path / "moved" / "data")
+    told = regard("train", task, tmp_path / "moved" / "run", "--resume")
+    assert told.status == 2
+    assert told.err.startswith(f"regard: data/{MAKE[task][1]}: no such file")
+
+
+def _edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+
+
+def _delete(*paths: Path) -> None:
+    for path in paths:
+        path.unlink()
+
+
+CHANGES: list[tuple[str, str, Callable[[Path], object], str]] = [
+    ("translate", "half is gone", lambda d: _edit(d / "train.tsv", lambda rows: rows[:18]),
+     "training pairs: 17 instead of 35"),
+    ("translate", "one word is another",
+     lambda d: _edit(d / "train.tsv", lambda rows: [rows[0][:-2] + "x\n", *rows[1:]]),
+     "training pairs: 35 as before, but not the same ones"),
+    ("translate", "the columns are exchanged",
+     lambda d: _edit(d / "train.tsv", lambda rows: ["\t".join(row.strip().split("\t")[::-1]) + "\n" for row in rows]),
+     "training pairs: 35 as before, but not the same ones; validation pairs: 1 as before, but not the same ones"),
+    ("generate", "one is gone", lambda d: _delete(d / "train" / "00.txt"), "training documents: 10 instead of 11"),
+    ("generate", "one has another word", lambda d: _edit(d / "train" / "03.txt", lambda rows: ["And then:\n", *rows]),
+     "training documents: 11 as before, but not the same ones"),
+    ("image", "half is gone", lambda d: _delete(*d.rglob("[0-4].png")), "training images: 8 instead of 18"),
+    ("image", "one is another", lambda d: Image.new("L", (16, 16), 3).save(d / "train" / "cat" / "1.png"),
+     "training images: 18 as before, but not the same ones"),
+    ("image", "a class is renamed", lambda d: (d / "train" / "cat").rename(d / "train" / "hund"),
+     "classes: 'cat' gone, 'hund' new; training images: 18 as before"),
+    ("image", "a class is renamed, the order stays", lambda d: (d / "train" / "cat").rename(d / "train" / "catze"),
+     "classes: 'cat' gone, 'catze' new; training images: 18 as before"),
+    ("image", "the classes are exchanged", lambda d: [(d / "train" / a).rename(d / "train" / b) for a, b in
+     (("cat", "x"), ("dog", "cat"), ("x", "dog"))], "training images: 18 as before, but not the same ones"),
+    ("image", "a class is new", lambda d: shutil.copytree(d / "train" / "cat", d / "train" / "bird"),
+     "classes: 'bird' new; training images: 27 instead of 18"),
+    ("image", "a class is gone", lambda d: [
+        shutil.copytree(d / "train" / "cat", d / "train" / "emu"), shutil.rmtree(d / "train" / "dog")],
+     "classes: 'dog' gone, 'emu' new; training images: 18 as before"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder a task, with ``data`` and ``run``."""
+    from regard.cli.main import main
+
+    folders = {}
+    for task, (make, name) in MAKE.items():
+        folder = folders[task] = tmp_path_factory.mktemp(task)
+        (folder / "data").mkdir()
+        make(folder / "data")
+        options = ["--data.train", folder / "data" / name, *SMALL[task], "--train.epochs", 1, "--train.warmup", 1]
+        with pytest.raises(SystemExit) as end:
+            main([str(part) for part in ("train", task, folder / "run", *options)])
+        assert not end.value.code
+    return folders
+
+
+@pytest.fixture
+def copied(runs: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Copies a task's run and data, of which the run uses the copy: the original is out of reach."""
+
+    def copy(task: str) -> Path:
+        folder = tmp_path / "copy"
+        shutil.copytree(runs[task], folder)
+        mark = json.loads((folder / "run" / "run.json").read_text())
+        mark["folder"] = mark["folder"].replace(str(runs[task]), str(folder))
+        config = (folder / "run" / "config.yaml").read_text()
+        (folder / "run" / "run.json").write_text(json.dumps(mark))
+        (folder / "run" / "config.yaml").write_text(config.replace(str(runs[task]), str(folder)))
+        return folder
+
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "expected"),
+    [(task, change, expected) for task, _, change, expected in CHANGES],
+    ids=[f"{r[0]}: {r[1]}" for r in CHANGES],
+)
+def test_changed_data_are_refused_and_said(
+    task: str,
+    change: Callable[[Path], object],
+    expected: str,
+    copied: Callable[[str], Path],
+    regard: Callable[..., Told],
+) -> None:
+    folder = copied(task)
+    before = (folder / "run" / "last.json").read_bytes()
+    change(folder / "data")
+    told = regard("train", task, folder / "run", "--resume")
+    assert told.status == 2
+    assert expected in told.err.splitlines()[-1]
+    assert "restore them, or train a new run in another folder" in told.err
+    assert (folder / "run" / "last.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("task", "change"),
+    [("image", row[2]) for row in CHANGES if row[0] == "image" and row[1] != "one is another"]
+    + [("generate", lambda data: (data / "train" / "11.txt").write_text("Something else.\n" * 9))],
+)  # fmt: skip
+def test_a_run_is_not_scored_on_what_it_may_have_trained_on(
+    task: str, change: Callable[[Path], object], copied: Callable[[str], Path], regard: Callable[..., Told]
+) -> None:
+    folder = copied(task)
+    change(folder / "data")
+    told = regard("eval", folder / "run")
+    assert told.status == 2
+    assert "its data have changed since the run began" in told.err
+    assert "name what to score on with --data" in told.err
+
+
+def test_another_order_goes_on_and_is_said(copied: Callable[[str], Path], regard: Callable[..., Told]) -> None:
+    folder = copied("translate")
+    _edit(folder / "data" / "train.tsv", lambda rows: rows[::-1])
+    told = regard("train", "translate", folder / "run", "--resume")
+    assert told.status == 0
+    assert "the training pairs are the same as before, but in another order" in told.err
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [("translate", "target.tokenizer.json"), ("generate", "tokenizer.json"), ("image", "classes.json")],
+)
+def test_files_that_belong_to_the_weights_are_not_exchanged(
+    task: str, name: str, copied: Callable[[str], Path], regard: Callable[..., Told]
+) -> None:
+    run = copied(task) / "run"
+    commands = [("train", task, run, "--resume"), ("eval", run), ("look", run, "a"), ("export", run, "a.pt2")]
+    path = run / name
+    path.write_text(path.read_text() + " ")
+    for command in commands:
+        told = regard(*command)
+        assert (told.status, told.err) == (
+            2, f"regard: {path}: has changed since the run began; its weights do not fit it; restore it\n"
+        )  # fmt: skip
+    path.unlink()
+    for command in commands:
+        assert f"{path}: no such file" in regard(*command).err
+
+
+def test_a_fingerprint_tells_examples_and_order() -> None:
+    rows = [("ab", "c"), ("d", "e"), ("d", "e")]
+    one = Part.of(rows)
+    assert one == Part.of(iter(rows))
+    turned = Part.of(rows[::-1])
+    assert (turned.count, turned.content) == (3, one.content)
+    assert turned.order != one.order
+    for other in ([("a", "bc"), *rows[1:]], [rows[0], rows[0], rows[1]], [("c", "ab"), *rows[1:]]):
+        assert Part.of(other).content != one.content
+    assert Part.of([("é",)]) == Part.of([("é".encode(),)])
+
+
+@pytest.mark.parametrize("content", ["{}", '{"files": {}, "train": 3}', "nothing", None])
+def test_a_broken_fingerprint_is_said(
+    content: str | None, copied: Callable[[str], Path], regard: Callable[..., Told]
+) -> None:
+    path = copied("image") / "run" / "data.json"
+    path.unlink() if content is None else path.write_text(content)
+    told = regard("train", "image", path.parent, "--resume")
+    assert told.status == 2
+    assert told.err.splitlines()[-1].startswith(f"regard: {path}: ")
