@@ -124,7 +124,7 @@ def test_a_run_is_kept_and_reported(run: Path) -> None:
     report = (run / "report.md").read_text()
     assert "| step | epoch | loss | accuracy |" in report
     assert "Accuracy 100.00 % of 8." in report
-    assert "pictures a second" in report
+    assert "images a second" in report
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,7 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["classify", "{run}", "nowhere.png"], "nowhere.png: No such file or directory"),
-        (["classify", "{run}", __file__], "test_image.py: not a picture"),
-        (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws one picture, got 2"),
+        (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws one image, got 2"),
         (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
         (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'image'"),
         (["look", "{run}", "a.png", "--html", "a.html"], "--html: has no meaning for a run of the task 'image'"),
@@ -186,15 +184,33 @@ def test_mistakes_are_told_in_a_line(
     assert found.err.count("\n") == 1
 
 
-def test_one_class_or_one_picture_is_too_little(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_files_that_cannot_be_read_are_named_and_the_others_classified(
+    run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]
+) -> None:
+    good, cut, none = shapes / "level" / "0.png", tmp_path / "cut.png", tmp_path / "none.png"
+    cut.write_bytes(good.read_bytes()[:60])
+    told = regard("classify", run, cut, good, none, __file__, tmp_path, good)
+    assert told.status == 1
+    assert [line.split("\t")[0] for line in told.out.splitlines()] == [str(good), str(good)]
+    errors = told.err.splitlines()
+    assert errors[0].startswith(f"regard: {cut}: not a usable image: cannot be read as PNG: ")
+    assert errors[1:] == [
+        f"regard: {none}: No such file or directory",
+        f"regard: {__file__}: not a usable image: its content is not that of an image",
+        f"regard: {tmp_path}: Is a directory",
+    ]
+    assert regard("look", run, cut).status == 2
+
+
+def test_one_class_or_one_image_is_too_little(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
     (tmp_path / "set" / "a").mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(tmp_path / "set" / "a" / "1.png")
     told = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
-    assert "has one class, 'a'; needs at least two" in told.err
+    assert "has one class, 'a', and needs at least two" in told.err
     (tmp_path / "set" / "b").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "set" / "b" / "1.png")
     told = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
-    assert "the class 'a' has one picture" in told.err
+    assert "the class 'a' has one image" in told.err
 
 
 def test_a_model_without_places_says_so(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:

@@ -103,32 +103,39 @@ def generate(
 @app.command
 def classify(
     run: Path,
-    pictures: Annotated[tuple[Path, ...], Parameter(negative=())],
+    images: Annotated[tuple[Path, ...], Parameter(negative=())],
     /,
     *,
     top: int = 3,
     checkpoint: Checkpoint = "best",
     look: Path | None = None,
 ) -> None:
-    """Name what is in each picture, with probabilities.
+    """Name what is in each image, with probabilities. A file that cannot be read is named on standard error, the others
+    are classified, and the exit status is 1.
 
     Args:
         run: Folder of a trained classifier.
-        pictures: Picture files, of any size; grey ones and ones with alpha too.
-        top: How many classes to tell of each.
+        images: Image files, of any size, in colour, grey or with transparency.
+        top: How many classes to print for each.
         checkpoint: Which checkpoint to use.
-        look: Also draw where the model looked at the (one) picture: a .png or .svg file.
+        look: Also draw where the model looked in the (one) image: a .png or .svg file.
     """
     at_least("top", top, 1)
-    if look is not None and len(pictures) != 1:
-        raise UserError(f"--look: draws one picture, got {len(pictures)}")
-    task = commands("image")
-    for found in task.classify(run, settings_of("image"), pictures, checkpoint=checkpoint):
-        told = "\t".join(f"{name} {chance:.4f}" for name, chance in found.classes[:top])
-        print(f"{found.path}\t{told}", flush=True)
+    if look is not None and len(images) != 1:
+        raise UserError(f"--look: draws one image, got {len(images)}")
+    task, failed = commands("image"), False
+    for result in task.classify(run, settings_of("image"), images, checkpoint=checkpoint):
+        if isinstance(result, UserError):
+            print(f"regard: {result}", file=sys.stderr)
+            failed = True
+            continue
+        likeliest = "\t".join(f"{name} {chance:.4f}" for name, chance in result.classes[:top])
+        print(f"{result.path}\t{likeliest}", flush=True)
         if look is not None:
-            task.draw(found, look)
+            task.draw(result, look)
             print(f"drawn in {look}", file=sys.stderr)
+    if failed:
+        sys.exit(1)
 
 
 @app.command(name="eval")

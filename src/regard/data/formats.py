@@ -115,12 +115,26 @@ def hub(name: str, source: str | None, target: str | None) -> Iterator[tuple[int
 
 
 def hub_records(name: str) -> Iterator[dict[str, Any] | Bad]:
-    """The records of a Hugging Face dataset, ``NAME[:CONFIG][#SPLIT]``. Raises UserError: it cannot be had."""
+    """The records of a Hugging Face dataset; see `hub_dataset`."""
+    return iter(hub_dataset(name))
+
+
+def hub_dataset(name: str) -> Any:
+    """A Hugging Face dataset, or a local folder of one, ``NAME[:CONFIG][#SPLIT]``, the split ``train`` unless named.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
     datasets: Any = require("datasets", "hub", "reading a Hugging Face dataset")
     name, _, split = name.partition("#")
     name, _, config = name.partition(":")
+    saved = [Path(name) / file for file in ("dataset_dict.json", "state.json")]
     try:
-        return iter(datasets.load_dataset(name, config or None, split=split or "train"))
+        if saved[0].exists():  # what DatasetDict.save_to_disk and Dataset.save_to_disk wrote
+            return datasets.load_from_disk(name)[split or "train"]
+        if saved[1].exists() and split in ("", "train"):
+            return datasets.load_from_disk(name)
+        return datasets.load_dataset(name, config or None, split=split or "train")
     except Exception as error:  # the library raises whatever its many readers raise
         raise UserError(
             f"hf:{name}: cannot be loaded ({str(error).splitlines()[0] if str(error) else error!r})"

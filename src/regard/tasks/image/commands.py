@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from regard.data.images import Pictures, read_pictures
+from regard.data.images import Images
 from regard.errors import UserError
 from regard.explain.overlay import save_overlay
 from regard.tasks.exporting import Exportable
@@ -43,7 +43,7 @@ def _samples(config: ImageConfig, run: Path, sets: data.Sets) -> list[str]:
 
 _TRAINING = Training(
     name=TASK,
-    unit="pictures",
+    unit="images",
     read=lambda config, tell: data.read(config.data, config.train.seed, tell),
     fingerprint=data.fingerprint,
     fill=lambda config, sets, folder: save_classes(folder, sets.train.names, Scale.of(sets.train.pixels)),
@@ -53,16 +53,28 @@ _TRAINING = Training(
 train, resume = _TRAINING.train, _TRAINING.resume
 
 
-def classify(run: Path, settings: Settings, paths: Sequence[Path], *, checkpoint: str) -> Iterator[Classified]:
-    """Name what is in each picture."""
+def classify(
+    run: Path, settings: Settings, paths: Sequence[Path], *, checkpoint: str
+) -> Iterator[Classified | UserError]:
+    """Name what is in each image file; in the place of one that cannot be read comes the error that says why."""
     runs.check(run, TASK)
     labeller = load(run, settings(run), checkpoint)
-    return (labeller.classify(path) for path in paths)
+
+    def one(path: Path) -> Classified | UserError:
+        try:
+            return labeller.classify(path)
+        except UserError as error:
+            return error
+
+    return map(one, paths)
 
 
 def look(run: Path, settings: Settings, text: str, *, checkpoint: str) -> Classified:
-    """What is in the picture ``text`` names, and where the model looked."""
-    return next(classify(run, settings, [Path(text)], checkpoint=checkpoint))
+    """What is in the image file ``text``, and where the model looked. Raises UserError: it cannot be read."""
+    result = next(classify(run, settings, [Path(text)], checkpoint=checkpoint))
+    if isinstance(result, UserError):
+        raise result
+    return result
 
 
 def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
@@ -72,7 +84,7 @@ def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
 
 
 def draw(found: Classified, path: Path) -> None:
-    """Draw where the model looked over the picture."""
+    """Draw where the model looked over the image."""
     if found.places is None:
         raise UserError(
             "look: this run tells nothing of places "
@@ -83,18 +95,21 @@ def draw(found: Classified, path: Path) -> None:
 
 
 def show(found: Classified, console: Console) -> None:
-    """Print what a picture was taken for."""
+    """Print the likeliest classes of an image."""
     told = ", ".join(f"{name} {chance:.1%}" for name, chance in found.classes[:3])
     console.print(f"{found.path}: {told}", highlight=False, markup=False, soft_wrap=True)
 
 
 def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str) -> dict[str, tuple[float, str]]:
-    """Scores on pictures, or on the run's own validation set, each with how it was computed."""
+    """Scores on images, or on the run's own validation set, each with how it was computed."""
     runs.check(run, TASK)
     config = settings(run)
     labeller = load(run, config, checkpoint)
-    pictures = _given(path, config, labeller.names) if path else _own_validation(run, config)
-    found, counts = scores(labeller.model, pictures, labeller.scale)
+    if path is None:
+        images = _own_validation(run, config)
+    else:
+        images = data.read_one(path, config.data, say, names=labeller.names)
+    found, counts = scores(labeller.model, images, labeller.scale)
     each = {
         name: 100 * row[at] / row.sum()
         for at, (name, row) in enumerate(zip(labeller.names, counts, strict=True))
@@ -102,20 +117,16 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     }
     worst = min(each, key=lambda name: each[name])
     return {
-        "accuracy": (found["accuracy"], f"per cent of {len(pictures.labels):,} pictures"),
-        "loss": (found["loss"], "cross-entropy in nats a picture"),
+        "accuracy": (found["accuracy"], f"per cent of {len(images.labels):,} images"),
+        "loss": (found["loss"], "cross-entropy in nats an image"),
         "worst": (float(each[worst]), f"per cent of the class {worst!r}"),
     }
 
 
-def _own_validation(run: Path, config: ImageConfig) -> Pictures:
+def _own_validation(run: Path, config: ImageConfig) -> Images:
     sets = data.read(config.data, config.train.seed, say)
     check_validation(run, data.fingerprint(sets))
     return sets.valid
-
-
-def _given(path: str, config: ImageConfig, names: tuple[str, ...]) -> Pictures:
-    return read_pictures(path, config.data.size, names=names, on_bad=config.data.on_bad)
 
 
 def show_scores(found: dict[str, tuple[float, str]], console: Console) -> None:
@@ -143,9 +154,9 @@ def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
     found = evaluate(run, lambda folder: config, None, checkpoint="best")
     show_scores(found, console)
     labeller = load(run, config)
-    pictures = data.read(config.data, config.train.seed, say).valid
+    images = data.read(config.data, config.train.seed, say).valid
     path = run / "digit.png"
-    _save(pictures.pixels[0], path)
+    _save(images.pixels[0], path)
     seen = labeller.classify(path)
     show(seen, console)
     draw(seen, run / "overlay.png")

@@ -11,22 +11,28 @@ from regard.train.ranges import not_negative, positive, share
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What to tell apart."""
+    """What to train on."""
 
     train: str | None = None
-    """Pictures to train on: a folder with a folder a class, a tar or zip of that, CIFAR-10's binary files, Parquet, or
+    """Images to train on: a folder with a folder per class, a tar or zip of that, CIFAR-10's binary files, Parquet, or
     a Hugging Face dataset as "hf:NAME". Without it, the handwritten digits of scikit-learn."""
     valid: str | None = None
-    """Pictures to validate on; without it, a tenth of each class is set aside."""
+    """Images to validate on; without it, those of a folder val or valid beside the folder train, or a tenth of each
+    class that is set aside."""
     size: int = 32
-    """Sides of a picture in pixels: others are cut to a square and scaled."""
+    """Side of the images in pixels: each is cut to its middle square and scaled."""
+    image_column: str | None = None
+    """Of Parquet and Hugging Face datasets, the column with the image; guessed unless given."""
+    label_column: str | None = None
+    """Of Parquet and Hugging Face datasets, the column with the class; guessed unless given."""
     on_bad: Literal["error", "skip"] = "error"
-    """What to do with files that are no pictures: say which and stop, or say which and leave them out."""
+    """What to do with images that are damaged, empty or of a format that is not read: stop at the first, or leave them
+    out and say so. skip also leaves out the folder of a class without an image."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How a picture of training is changed each time it is shown."""
+    """How each training image is changed each time it is used."""
 
     crop: int = 4
     """It is moved by up to so many pixels each way; 0: not."""
@@ -35,7 +41,7 @@ class AugmentConfig:
     cutout: int = 8
     """A square of so many pixels is blanked (DeVries and Taylor 2017); 0: none."""
     mixup: float = 0.0
-    """Two pictures and their classes are mixed by a share drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0: not."""
+    """Two images and their classes are mixed by a share drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0: not."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class ModelConfig:
     dropout: float = 0.1
     """Of a vit: dropout on what each part adds and on attention weights."""
     mirror: bool = False
-    """What is trained is used on each picture and its mirror image, and the mean counts: twice the time, and often a
+    """What is trained is used on each image and its mirror image, and the mean counts: twice the time, and often a
     little better. Training itself is the same."""
 
 
@@ -69,7 +75,7 @@ class ImageTrainConfig(TrainConfig):
     """Passes over the training data; the learning rate falls over them."""
     batch_measure = "batch"
     batch: int = 128
-    """Pictures of one batch, over all processes."""
+    """Images of one batch, over all processes."""
     learning_rate: float = 3e-3
     """Highest learning rate, reached after the warm-up."""
     weight_decay: float = 0.05
@@ -82,7 +88,7 @@ class ImageTrainConfig(TrainConfig):
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Train a classifier of pictures."""
+    """Train a classifier of images."""
 
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -1,94 +1,111 @@
-"""From pictures to batches, and how those of training are changed."""
+"""From images to batches, and how those of training are augmented."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from regard.data.images import Pictures, read_pictures, squared
+from regard.data.image_files import squared
+from regard.data.images import Images, read_images
 from regard.errors import UserError, require
 from regard.tasks.image.config import AugmentConfig, DataConfig
 from regard.train.fingerprint import Fingerprint
 
 _SET_ASIDE = 0.1
-_TOLD = 3
 
 
 @dataclass(frozen=True)
 class Sets:
-    """Training and validation pictures."""
+    """Training and validation images."""
 
-    train: Pictures
-    valid: Pictures
+    train: Images
+    valid: Images
 
 
 def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Sets:
-    """The pictures that a configuration names. Raises UserError: they cannot be used."""
+    """The images that a configuration names. Raises UserError: they cannot be used."""
     if config.train is None:
         if config.valid is not None:
             raise UserError("data.valid: needs --data.train, since the built-in digits bring their own validation set")
         return set_aside(digits(config.size), seed, lambda line: None)
-    train = read_pictures(config.train, config.size, on_bad=config.on_bad)
-    _tell_bad(config.train, train, tell)
+    train = read_one(config.train, config, tell, part="train")
     if len(train.names) < 2:
-        raise UserError(f"{config.train}: has one class, {train.names[0]!r}; needs at least two to tell apart")
-    if config.valid is None:
+        raise UserError(
+            f"{config.train}: has one class, {train.names[0]!r}, and needs at least two; "
+            "each class is a folder of its own in it"
+        )
+    valid = config.valid
+    if valid is None and "valid" in train.parts:
+        valid = config.train
+    if valid is None:
         return set_aside(train, seed, tell)
-    valid = read_pictures(config.valid, config.size, names=train.names, on_bad=config.on_bad)
-    _tell_bad(config.valid, valid, tell)
-    return Sets(train, valid)
+    return Sets(train, read_one(valid, config, tell, part="valid", names=train.names))
+
+
+def read_one(
+    path: str,
+    config: DataConfig,
+    tell: Callable[[str], None],
+    *,
+    part: Literal["train", "valid"] | None = None,
+    names: tuple[str, ...] | None = None,
+) -> Images:
+    """The images of one path; how many of which class, and what was left out, is told. See `read_images`."""
+    images = read_images(
+        path, config.size, names=names, on_bad=config.on_bad, part=part,
+        image_column=config.image_column, label_column=config.label_column,
+    )  # fmt: skip
+    for line in (*images.notes, images.describe()):
+        tell(f"{path}: {line}")
+    return images
 
 
 def fingerprint(sets: Sets) -> Fingerprint:
     """What identifies the images of a run."""
     train, valid = (
-        ((one.names[label], pixels.tobytes()) for pixels, label in zip(one.pixels, one.labels, strict=True))
+        ((one.names[label], key) for key, label in zip(one.keys, one.labels, strict=True))
         for one in (sets.train, sets.valid)
     )
     return Fingerprint.of("images", train, valid, sets.train.names)
 
 
-def _tell_bad(path: str, pictures: Pictures, tell: Callable[[str], None]) -> None:
-    if pictures.bad:
-        more = ", …" if len(pictures.bad) > _TOLD else ""
-        first = "; ".join(pictures.bad[:_TOLD])
-        tell(f"{path}: left out {len(pictures.bad):,} files that are no pictures: {first}{more}")
-
-
-def digits(size: int) -> Pictures:
+def digits(size: int) -> Images:
     """The 1,797 handwritten digits of scikit-learn, 8 × 8 pixels in 17 greys (Alpaydin and Kaynak 1998)."""
     datasets = require("sklearn.datasets", "image", "the built-in digits")
-    found = datasets.load_digits()
-    grey = (found.images * (255 / 16)).round().astype(np.uint8)
+    loaded = datasets.load_digits()
+    grey = (loaded.images * (255 / 16)).round().astype(np.uint8)
     pixels = np.stack([squared(np.repeat(one[None], 3, 0), size) for one in grey])
-    return Pictures(pixels, found.target.astype(np.int64), tuple("0123456789"))
+    keys = tuple(one.tobytes() for one in grey)
+    return Images(pixels, loaded.target.astype(np.int64), tuple("0123456789"), keys)
 
 
-def set_aside(pictures: Pictures, seed: int, tell: Callable[[str], None]) -> Sets:
-    """Set a tenth of each class aside for validation. Raises UserError: a class has only one picture."""
+def set_aside(images: Images, seed: int, tell: Callable[[str], None]) -> Sets:
+    """Set a tenth of each class aside for validation. Raises UserError: a class has only one image."""
     random = np.random.default_rng(seed)
-    held = np.zeros(len(pictures.labels), dtype=bool)
-    for label, name in enumerate(pictures.names):
-        own = np.flatnonzero(pictures.labels == label)
+    held = np.zeros(len(images.labels), dtype=bool)
+    for label, name in enumerate(images.names):
+        own = np.flatnonzero(images.labels == label)
         if len(own) < 2:
-            raise UserError(f"data.train: the class {name!r} has one picture, and needs one more to validate on")
+            raise UserError(f"data.train: the class {name!r} has one image, and needs one more to validate on")
         held[random.permutation(own)[: max(1, round(_SET_ASIDE * len(own)))]] = True
-    tell(f"set aside {held.sum():,} of {len(held):,} pictures for validation (name your own with --data.valid)")
+    tell(f"set aside {held.sum():,} of {len(held):,} images for validation (name your own with --data.valid)")
 
-    def part(chosen: np.ndarray) -> Pictures:
-        return Pictures(pictures.pixels[chosen], pictures.labels[chosen], pictures.names)
+    def part(chosen: np.ndarray) -> Images:
+        keys = tuple(key for key, taken in zip(images.keys, chosen, strict=True) if taken)
+        return Images(images.pixels[chosen], images.labels[chosen], images.names, keys)
 
     return Sets(part(~held), part(held))
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What pixels are reduced by: mean and standard deviation of each colour over the training pictures, of 0 to 1."""
+    """What pixels are reduced by: mean and standard deviation of each colour over the training images, of 0 to 1."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
@@ -110,7 +127,7 @@ class Scale:
 
 
 def augment(x: Tensor, how: AugmentConfig) -> Tensor:
-    """Move, mirror and blank pictures ``(B, 3, S, S)``, each by itself, as PyTorch's generator draws."""
+    """Move, mirror and blank images ``(B, 3, S, S)``, each by itself, as PyTorch's generator draws."""
     count, _, size, _ = x.shape
     if how.crop:
         shift = torch.randint(0, 2 * how.crop + 1, (2, count, 1), device=x.device)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from regard.data.images import open_picture, squared
+from regard.data.image_files import BadImage, open_image, squared
 from regard.errors import UserError
 from regard.models.vision import Classifier, Mirrored, ResNet, ViT
 from regard.tasks.image.config import ImageConfig
@@ -46,16 +46,13 @@ class Labeller:
     size: int
 
     def classify(self, path: Path) -> Classified:
-        """Name what is in a picture file. Raises UserError: it cannot be read, or is no picture."""
+        """Name what is in an image file. Raises UserError: it cannot be read, or is no image."""
         try:
-            whole = open_picture(path.read_bytes())
+            whole = open_image(path.read_bytes())
         except OSError as error:
-            reason = error.strerror or "not a picture that can be read"
-            raise UserError(f"{path}: {reason}") from error
-        except UserError:
-            raise
-        except Exception as error:  # Pillow raises whatever its many readers raise
-            raise UserError(f"{path}: not a picture ({error})") from error
+            raise UserError(f"{path}: {error.strerror or error}") from error
+        except BadImage as error:
+            raise UserError(f"{path}: not a usable image: {error}") from error
         given = self.scale(squared(whole, self.size)[None], self.model.output.weight.device)
         with torch.inference_mode():
             seen = self.model.eval().look(given)

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.data.images import Pictures
+from regard.data.images import Images
 from regard.models.vision import Classifier
 from regard.tasks.image.config import ImageConfig
 from regard.tasks.image.data import Scale, Sets, augment
 from regard.tasks.image.model import build, in_use, load_classes
 
 _ROWS = 256
-"""Pictures of one batch of validation."""
+"""Images of one batch of validation."""
 
 
 class ImageTask:
     """What the training loop asks of image classification: see `regard.train.loop.Trainable`.
 
-    The normalization of the convolutions goes by the pictures that one process sees, so that several processes do not
+    The normalization of the convolutions goes by the images that one process sees, so that several processes do not
     give the loss of one to the last digit.
     """
 
@@ -39,18 +39,18 @@ class ImageTask:
     @property
     def described(self) -> str:
         """See `regard.tasks.running.Task`."""
-        return f"{len(self.sets.train.labels):,} pictures of {len(self.names)} classes"
+        return f"{len(self.sets.train.labels):,} images of {len(self.names)} classes"
 
     def batches(self, epoch: int) -> list[list[int]]:
         """See `regard.train.loop.Trainable`."""
         order = np.random.default_rng([self.config.train.seed, epoch]).permutation(len(self.sets.train.labels))
         size = self.config.train.batch
         found = [order[at : at + size].tolist() for at in range(0, len(order), size)]
-        # A last batch of a picture or two would teach the normalization nothing.
+        # A last batch of an image or two would teach the normalization nothing.
         return found[:-1] if len(found) > 1 and len(found[-1]) < size // 2 else found
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """See `regard.train.loop.Trainable`; a picture counts as a token."""
+        """See `regard.train.loop.Trainable`; an image counts as a token."""
         device, how = self.model.output.weight.device, self.config.augment
         x = augment(self.scale(self.sets.train.pixels[rows], device), how)
         labels = torch.from_numpy(self.sets.train.labels[rows]).to(device)
@@ -66,15 +66,15 @@ class ImageTask:
         return scores(in_use(self.model, self.config), self.sets.valid, self.scale)[0]
 
 
-def scores(model: Classifier, pictures: Pictures, scale: Scale) -> tuple[dict[str, float], np.ndarray]:
+def scores(model: Classifier, images: Images, scale: Scale) -> tuple[dict[str, float], np.ndarray]:
     """``loss`` in nats and ``accuracy`` in per cent; and counts by true and by given class, ``(classes, classes)``."""
     device, total = model.output.weight.device, 0.0
-    counts = np.zeros((len(pictures.names),) * 2, dtype=np.int64)
+    counts = np.zeros((len(images.names),) * 2, dtype=np.int64)
     with torch.no_grad():
-        for at in range(0, len(pictures.labels), _ROWS):
-            labels = torch.from_numpy(pictures.labels[at : at + _ROWS]).to(device)
-            logits = model(scale(pictures.pixels[at : at + _ROWS], device)).float()
+        for at in range(0, len(images.labels), _ROWS):
+            labels = torch.from_numpy(images.labels[at : at + _ROWS]).to(device)
+            logits = model(scale(images.pixels[at : at + _ROWS], device)).float()
             total += float(F.cross_entropy(logits, labels, reduction="sum"))
             np.add.at(counts, (labels.cpu().numpy(), logits.argmax(-1).cpu().numpy()), 1)
-    count = len(pictures.labels)
+    count = len(images.labels)
     return {"loss": total / count, "accuracy": 100 * float(np.trace(counts)) / count}, counts

@@ -1,0 +1,174 @@
+"""The pixels of an image file: which formats are read, told by their content, and what each colour mode becomes."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+from regard.errors import require
+
+HEAD = 64
+"""How many bytes of a file tell its format."""
+
+_FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "QOI")
+"""Those of Pillow's formats that are read: raster images that are known by their first bytes."""
+
+_MAGIC = (
+    ("PNG", rb"\x89PNG\r\n\x1a\n"),
+    ("JPEG", rb"\xff\xd8\xff"),
+    ("GIF", rb"GIF8[79]a"),
+    ("BMP", rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0"),
+    ("WebP", rb"RIFF....WEBP"),
+    ("TIFF", rb"II[*+]\0|MM\0[*+]"),
+    ("PPM", rb"P[1-6]\s+[\d#]|P[fF]\s"),
+    ("AVIF", rb"....ftyp(avif|avis)"),
+    ("JPEG 2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    ("ICO", rb"\x00\x00\x01\x00"),
+    ("QOI", rb"qoif"),
+)
+_MAGIC_NOT_READ = (
+    ("HEIC", rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)"),
+    ("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
+    ("Photoshop", rb"8BPS"),
+    ("PDF", rb"%PDF"),
+    ("SVG", rb"\s*(<\?xml.*)?<svg"),
+)
+_ENDINGS = frozenset(
+    [
+        ".apng",
+        ".avif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".hif",
+        ".ico",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".jxl",
+        ".pbm",
+        ".pfm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".psd",
+        ".qoi",
+        ".svg",
+        ".tga",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+
+
+class BadImage(Exception):
+    """A file or a record that is not an image that can be read; its text is the reason."""
+
+
+def image_format(head: bytes) -> str | None:
+    """The format of the image file that begins with ``head``; None: it is none of those that are read."""
+    return next((name for name, magic in _MAGIC if re.match(magic, head, re.DOTALL)), None)
+
+
+def why_not(name: str, head: bytes) -> str | None:
+    """Why the file that begins with ``head`` cannot be read although it is meant as an image; None: it is not."""
+    other = next((kind for kind, magic in _MAGIC_NOT_READ if re.match(magic, head, re.DOTALL)), None)
+    meant = name[name.rfind(".") :].lower() in _ENDINGS if "." in name else False
+    if other is not None and (meant or other in ("HEIC", "JPEG XL")):
+        return f"is {other}, which is not read; convert it to PNG or JPEG"
+    if not meant:
+        return None
+    return "its content is not that of an image" if head else "the file is empty"
+
+
+def open_image(content: bytes) -> np.ndarray:
+    """The pixels of an image file as uint8 RGB, ``(3, H, W)``: of an animation, the first frame.
+
+    The image is turned upright as its EXIF data say. Grey becomes three equal colours. Transparent pixels show a white
+    background. 16-bit grey is scaled from 0 … 65,535, floating point from 0 … 1.
+
+    Raises:
+        BadImage: it is damaged, too large (Pillow's limit against decompression bombs), of a format that is not read,
+            or its values have no known range.
+    """
+    images: Any = require("PIL.Image", "image", "reading images")
+    ops: Any = require("PIL.ImageOps", "image", "reading images")
+    name = image_format(content[:HEAD])
+    if name is None:
+        raise BadImage(why_not(".png", content[:HEAD]) or "its content is not that of an image")
+    images.init()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of half of the limit, and of broken EXIF data
+        try:
+            image = images.open(io.BytesIO(content), formats=[known for known in _FORMATS if known in images.OPEN])
+            image.load()
+            with suppress(Exception):  # what is wrong in the EXIF data leaves the pixels as they are
+                image = ops.exif_transpose(image)
+            return _colours(image, images)
+        except BadImage:
+            raise
+        except images.DecompressionBombError as error:
+            limit = 2 * images.MAX_IMAGE_PIXELS
+            raise BadImage(f"has more than {limit:,} pixels, Pillow's limit against decompression bombs") from error
+        except images.UnidentifiedImageError as error:
+            raise BadImage(f"cannot be read as {name}: damaged, or of a kind that Pillow does not know") from error
+        except Exception as error:  # Pillow raises whatever its many readers raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BadImage(f"cannot be read as {name}: {reason}") from error
+
+
+def squared(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The middle square of ``(3, H, W)``, scaled to ``(3, size, size)``."""
+    _, height, width = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    cut = pixels[:, top : top + side, left : left + side]
+    if side == size:
+        return np.ascontiguousarray(cut)
+    images: Any = require("PIL.Image", "image", "scaling images")
+    scaled = images.fromarray(cut.transpose(1, 2, 0)).resize((size, size), images.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1))
+
+
+def _colours(image: Any, images: Any) -> np.ndarray:
+    """uint8 ``(3, H, W)`` of a Pillow image of any mode."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return np.repeat(_grey(image)[None], 3, 0)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = images.alpha_composite(images.new("RGBA", image.size, "white"), image)
+    return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+
+
+def _grey(image: Any) -> np.ndarray:
+    """uint8 ``(H, W)`` of more than eight bits of grey."""
+    values = np.asarray(image).astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if image.mode == "F":
+        if not (low >= 0 and high <= 1):  # not a number, too
+            raise BadImage(f"has floating-point values from {low:g} to {high:g}; expected 0 (black) to 1 (white)")
+        return (values * 255).round().astype(np.uint8)
+    if image.mode == "I" and (image.format == "TIFF" or low < 0 or high > 65535):
+        raise BadImage(
+            f"has integers of 32 bits or with a sign, from {low:,.0f} to {high:,.0f}, whose range is not known; "
+            "save it with 8 or 16 bits without sign"
+        )
+    grey = (values / 257).round().astype(np.uint8)
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey[values == clear] = 255
+    return grey

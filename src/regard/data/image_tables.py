@@ -1,0 +1,129 @@
+"""Labelled images in a table: Parquet, or a Hugging Face dataset; which columns are the image and its label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from regard.data.formats import Bad, hub_dataset, parquet_rows
+from regard.data.image_files import BadImage
+from regard.data.image_trees import Item
+from regard.errors import UserError, require
+
+_IMAGES = ("image", "img", "picture", "photo")
+_LABELS = ("label", "labels", "class", "category", "target")
+
+Features = Mapping[str, Any]
+"""Column → what the datasets library says of it, such as ``{"_type": "ClassLabel", "names": […]}``."""
+
+
+def parquet_items(path: Path, image: str | None, label: str | None) -> Iterator[Item]:
+    """The images of a Parquet file. Raises UserError: it is none, or has no such columns."""
+    parquet: Any = require("pyarrow.parquet", "parquet", "reading Parquet")
+    arrow: Any = require("pyarrow", "parquet", "reading Parquet")
+    try:
+        schema = parquet.read_schema(path)
+    except (arrow.ArrowException, OSError) as error:
+        raise UserError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from error
+    kept = (schema.metadata or {}).get(b"huggingface")  # the datasets library writes its features there
+    features = json.loads(kept).get("info", {}).get("features", {}) if kept else {}
+    columns = _columns(schema.names, features, str(path), image, label)
+    return _items(parquet_rows(path), str(path), columns, features, path.parent)
+
+
+def hub_items(name: str, image: str | None, label: str | None) -> Iterator[Item]:
+    """The images of a Hugging Face dataset. Raises UserError: it cannot be loaded, or has no such columns."""
+    datasets: Any = require("datasets", "hub", "reading a Hugging Face dataset")
+    table, origin = hub_dataset(name), f"hf:{name}"
+    features = table.features.to_dict()
+    columns = _columns(list(table.column_names), features, origin, image, label)
+    if _type(features, columns[0]) == "Image":
+        table = table.cast_column(columns[0], datasets.Image(decode=False))  # the file's bytes, which we decode
+    return _items(table, origin, columns, features, Path())
+
+
+def _columns(
+    names: Sequence[str], features: Features, origin: str, image: str | None, label: str | None
+) -> tuple[str, str]:
+    """The columns of the image and of its label, as they are named, or else guessed by type and by name."""
+    return (
+        _column(names, [name for name in names if _type(features, name) == "Image"], origin, "image", image, _IMAGES),
+        _column(
+            names, [name for name in names if _type(features, name) == "ClassLabel"], origin, "label", label, _LABELS
+        ),
+    )
+
+
+def _column(
+    names: Sequence[str], typed: Sequence[str], origin: str, what: str, given: str | None, usual: Sequence[str]
+) -> str:
+    told = f"its columns are {', '.join(names)}; name one with --data.{what}-column"
+    if given is not None:
+        if given not in names:
+            raise UserError(f"{origin}: has no column {given!r}; {told}")
+        return given
+    possible = [name for name in usual if name in (typed or names)][:1] or list(typed)
+    if len(possible) == 1:
+        return possible[0]
+    problem = f"{' and '.join(possible)} could both be the {what}" if possible else f"which column is the {what}?"
+    raise UserError(f"{origin}: {problem}; {told}")
+
+
+def _type(features: Features, name: str) -> str | None:
+    feature = features.get(name)
+    return feature.get("_type") if isinstance(feature, dict) else None
+
+
+def _items(
+    records: Iterable[dict[str, Any] | Bad], origin: str, columns: tuple[str, str], features: Features, folder: Path
+) -> Iterator[Item]:
+    image, label = columns
+    names = features[label].get("names") if _type(features, label) == "ClassLabel" else None
+    for number, record in enumerate(records, 1):
+        place = f"{origin}: record {number:,}"
+        if isinstance(record, Bad):
+            yield Item(place, "", BadImage(record.reason))
+            continue
+        try:
+            yield Item(place, _label(record.get(label), names), _content(record.get(image), folder))
+        except BadImage as error:
+            yield Item(place, "", error)
+
+
+def _content(image: Any, folder: Path) -> bytes | np.ndarray:
+    """The bytes of an image file, or the pixels, from a cell of a table."""
+    path = image
+    if isinstance(image, dict):
+        path, image = image.get("path"), image.get("bytes")
+    if isinstance(image, bytes):
+        return image
+    if hasattr(image, "convert"):  # an image of Pillow
+        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    if isinstance(path, str):
+        if not (folder / path).is_file():
+            raise BadImage(f"names the file {path}, which does not exist")
+        return (folder / path).read_bytes()
+    if path is None:
+        raise BadImage("has no image")
+    raise BadImage(f"expected the bytes of an image file, got {type(image).__name__}")
+
+
+def _label(value: Any, names: Sequence[str] | None) -> str:
+    """The name of a class, from a cell of a table."""
+    if value is None:
+        raise BadImage("has no label")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if names is not None and isinstance(value, int):
+        if not 0 <= value < len(names):
+            raise BadImage(f"its label {value} is none of the {len(names):,} classes; is it without a label?")
+        return names[value]
+    if not isinstance(value, str | int):
+        raise BadImage(f"expected a label that is text or a whole number, got {type(value).__name__}")
+    if value == "":
+        raise BadImage("has an empty label")
+    return str(value)
