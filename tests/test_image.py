@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -158,6 +159,7 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
     [
         (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws one image, got 2"),
         (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
+        (["eval", "{run}", "--on-bad-line", "skip"], "--on-bad-line: has no meaning for a run of the task 'image'"),
         (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'image'"),
         (["look", "{run}", "a.png", "--html", "a.html"], "--html: has no meaning for a run of the task 'image'"),
         (["train", "image", "--data.size", 18], "data.size: must be a multiple of 4, at least 16, got 18"),
@@ -200,6 +202,32 @@ def test_files_that_cannot_be_read_are_named_and_the_others_classified(
         f"regard: {tmp_path}: Is a directory",
     ]
     assert regard("look", run, cut).status == 2
+
+
+def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = [(path.read_bytes(), path.parent.name) for path in sorted(shapes.rglob("1?.png"))]
+    table = {"scan": [content for content, _ in rows], "what": [name for _, name in rows]}
+    table["scan"][3] = b""
+    parquet.write_table(pyarrow.table(table), tmp_path / "test.parquet")
+    command = ["eval", run, "--json", "--data", tmp_path / "test.parquet"]
+    assert "its columns are scan, what; name one with --data.image-column" in regard(*command).err
+    command += ["--data.image-column", "scan", "--data.label-column", "what"]
+    assert (
+        "record 4 (the file is empty); replace it, or leave such images out with --data.on-bad" in regard(*command).err
+    )
+    told = regard(*command, "--data.on-bad", "skip")
+    assert "left out one image that is not usable" in told.err
+    assert json.loads(told.out)["accuracy"]["how"] == "per cent of 19 images"
+    shutil.copytree(shapes / "level", tmp_path / "set" / "levels")
+    told = regard("eval", run, "--data", tmp_path / "set")
+    assert (told.status, told.err) == (
+        2,
+        f"regard: {tmp_path / 'set'}: has the class 'levels', which the training data do not have; "
+        "theirs are level, upright\n",
+    )
 
 
 def test_one_class_or_one_image_is_too_little(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -149,6 +149,9 @@ def evaluate(
     on_bad_line: Annotated[
         Literal["error", "skip"] | None, Parameter(name=["--data.on-bad-line", "--on-bad-line"])
     ] = None,
+    on_bad: Annotated[Literal["error", "skip"] | None, Parameter(name=["--data.on-bad", "--on-bad"])] = None,
+    image_column: Annotated[str | None, Parameter(name=["--data.image-column", "--image-column"])] = None,
+    label_column: Annotated[str | None, Parameter(name=["--data.label-column", "--label-column"])] = None,
     output: Path | None = None,
     json: bool = False,
 ) -> None:
@@ -162,6 +165,9 @@ def evaluate(
         beam: Of a translator: hypotheses kept side by side, 5 unless given; 1 is greedy.
         checkpoint: Which checkpoint to use.
         on_bad_line: Of a translator: what to do with lines that cannot be used; as in training unless given.
+        on_bad: Of a classifier: what to do with images that cannot be used; as in training unless given.
+        image_column: Of a classifier: the column of a table with the image; as in training unless given.
+        label_column: Of a classifier: the column of a table with the class; as in training unless given.
         output: Of a translator: also write the translations, one a line, to this file.
         json: Print the scores as one JSON object.
     """
@@ -175,7 +181,9 @@ def evaluate(
     check(run)
     name = kind(run)
     task = commands(name)
-    options = given({"beam": beam, "on_bad_line": on_bad_line, "output": output}, task.EVALUATE_OPTIONS, name)
+    every: dict[str, Any] = {"beam": beam, "on_bad_line": on_bad_line, "output": output}
+    every |= {"on_bad": on_bad, "image_column": image_column, "label_column": label_column}
+    options = given(every, task.EVALUATE_OPTIONS, name)
     scores = task.evaluate(run, settings_of(name), data, checkpoint=checkpoint, **options)
     if json:
         print(dumps({name: {"score": score, "how": how} for name, (score, how) in scores.items()}))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -23,7 +25,7 @@ from regard.train import run as runs
 from regard.train.fingerprint import check_validation
 
 TASK = "image"
-EVALUATE_OPTIONS = frozenset[str]()
+EVALUATE_OPTIONS = frozenset({"on_bad", "image_column", "label_column"})
 LOOK_OPTIONS = frozenset[str]()
 """Which of the command line's options `evaluate` and `look` have a meaning for."""
 
@@ -100,15 +102,20 @@ def show(found: Classified, console: Console) -> None:
     console.print(f"{found.path}: {told}", highlight=False, markup=False, soft_wrap=True)
 
 
-def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str) -> dict[str, tuple[float, str]]:
-    """Scores on images, or on the run's own validation set, each with how it was computed."""
+def evaluate(
+    run: Path, settings: Settings, path: str | None, *, checkpoint: str, **reading: Any
+) -> dict[str, tuple[float, str]]:
+    """Scores on images, or on the run's own validation set, each with how it was computed.
+
+    ``reading`` replaces settings of `DataConfig` by which the images at ``path`` are read.
+    """
     runs.check(run, TASK)
     config = settings(run)
     labeller = load(run, config, checkpoint)
     if path is None:
         images = _own_validation(run, config)
     else:
-        images = data.read_one(path, config.data, say, names=labeller.names)
+        images = data.read_one(path, replace(config.data, **reading), say, names=labeller.names)
     found, counts = scores(labeller.model, images, labeller.scale)
     each = {
         name: 100 * row[at] / row.sum()
