@@ -95,11 +95,9 @@ def attention(
 
     if output.dtype is not plan.value.dtype:
         output = output.to(plan.value.dtype)
-
-    def shape(tensor: Tensor) -> Tensor:
-        return tensor if rank == 4 else tensor[(0,) * (4 - rank)]
-
-    return shape(output) if look is None else (shape(output), see(look, plan, chosen, lse, extra, shape))
+    if rank < 4:
+        output = output[(0,) * (4 - rank)]
+    return output if look is None else (output, see(look, plan, chosen, lse, extra, rank))
 
 
 def lower(

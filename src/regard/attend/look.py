@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from regard.kernels.backends import Backend
 from regard.kernels.plan import NormalizerKind, Plan
+from regard.kernels.recomputed import with_gradient
+from regard.kernels.reference import log_sum_exp
 from regard.kernels.statistics import Asked
 
 Indices = Sequence[int] | Tensor | slice
@@ -22,14 +25,14 @@ class Look:
     """What to see of an attention call; each is exact, computed without ever holding all Lq × Lk weights.
 
     Attributes:
-        lse: the log-sum-exp of each query's scores.
+        lse: the log-sum-exp of each query's scores, with its gradient.
         entropy: how spread each query's weights are, in nats.
         received: how much weight each key was given in all.
         top: how many of each query's largest weights, 0 for none.
         reach: how far each query looks, in positions.
         map: (rows, columns): the weights pooled to that size, mean and maximum; None: not.
-        rows: the queries whose weights are wanted whole; ``slice(None)`` is every query, and then the memory is Lq ×
-            Lk.
+        rows: the queries whose weights are returned in full, with their gradient; ``slice(None)`` is every query, and
+            then the memory is Lq × Lk.
         norms: weights times the norm of what they weigh: True for ‖v_j‖, or a tensor ``(H, Ev, D)`` (or ``(Ev, D)``,
             the same for all heads), the output projection's part of each head, for ‖v_j W_h‖ (Kobayashi et al. 2020,
             arXiv:2004.10102).
@@ -83,20 +86,22 @@ class Norms(NamedTuple):
 class View:
     """What a `Look` asked for. An attribute that was not asked for raises AttributeError.
 
-    All but ``log_prob`` and ``kl`` is outside the gradient. Leading dimensions that the query did not have are missing
-    here too. The view keeps query, key and value by reference, so that `tile` can compute any piece later.
+    ``lse``, ``rows``, ``log_prob`` and ``kl`` have a gradient, computed again from the call's inputs in the backward
+    pass; all else is detached, and so are copies and pickles of a view. Leading dimensions that the query did not have
+    are missing here too. The view keeps query, key and value by reference, so that `tile` can compute any piece later.
     """
 
-    def __init__(
-        self,
-        found: dict[str, Tensor],
-        plan: Plan,
-        backend: Backend,
-        lse: Tensor | None,
-        shape: Callable[[Tensor], Tensor],
-    ):
-        self._found = {name: shape(tensor) for name, tensor in found.items()}
-        self._plan, self._backend, self._lse, self._shape = plan, backend, lse, shape
+    def __init__(self, found: dict[str, Tensor], plan: Plan, backend: Backend, lse: Tensor | None, rank: int):
+        self._plan, self._backend, self._lse, self._rank = plan, backend, lse, rank
+        self._found = {name: self._shape(tensor) for name, tensor in found.items()}
+
+    def _shape(self, tensor: Tensor) -> Tensor:
+        """``tensor`` without the leading dimensions that the query did not have."""
+        return tensor if self._rank == 4 else tensor[(0,) * (4 - self._rank)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # PyTorch copies no tensor that is within a graph.
+        return self.__dict__ | {"_found": {name: tensor.detach() for name, tensor in self._found.items()}}
 
     def _get(self, name: str, ask: str) -> Tensor:
         if name not in self._found:
@@ -250,16 +255,15 @@ def _undefined(kind: NormalizerKind) -> dict[str, str]:
     return found
 
 
-def see(
-    look: Look, plan: Plan, backend: Backend, lse: Tensor, extra: Tensor, shape: Callable[[Tensor], Tensor]
-) -> View:
-    """Compute what ``look`` asks of ``plan``; ``lse`` and ``extra`` are the forward's; ``shape`` gives the rank."""
+_weights = attrgetter("weights")
+
+
+def see(look: Look, graph: Plan, backend: Backend, lse: Tensor, extra: Tensor, rank: int) -> View:
+    """Compute what ``look`` asks of the plan ``graph``; ``lse`` and ``extra`` are the forward's."""
     found = {}
-    if look.lse:
-        found["lse"] = lse.detach()
     if look.log_prob or look.kl:
         found["log_prob" if look.log_prob else "kl"] = extra
-    plan = plan.detached()
+    plan, device = graph.detached(), graph.query.device
     with torch.no_grad():
         wants_norms = isinstance(look.norms, Tensor) or look.norms
         norms = _norms(plan, look.norms) if wants_norms else None
@@ -268,14 +272,18 @@ def see(
             names=frozenset(name for name in ("entropy", "received", "reach") if getattr(look, name)),
             top=look.top,
             map=look.map,
-            rows=None if look.rows is None else indices("look: Look.rows", look.rows, queries, plan.query.device),
+            rows=None if look.rows is None else indices("look: Look.rows", look.rows, queries, device),
             norms=norms,
         )
         kept = lse.detach() if backend.looks_by_lse else None
         found |= backend.statistics(plan, asked, kept)
         if norms is not None:
             found["value_norms"] = norms
-    return View(found, plan, backend, kept, shape)
+    if look.lse:
+        found["lse"] = with_gradient(lse.detach(), graph, torch.arange(queries, device=device), log_sum_exp)
+    if asked.rows is not None:
+        found["rows"] = with_gradient(found["rows"], graph, asked.rows, _weights)
+    return View(found, plan, backend, kept, rank)
 
 
 def _norms(plan: Plan, projection: bool | Tensor) -> Tensor:

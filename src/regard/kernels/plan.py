@@ -36,6 +36,10 @@ class NormalizerKind(StrEnum):
         return self in (self.ARGMAX, self.GUMBEL, self.REINFORCE, self.STRAIGHT_THROUGH)
 
 
+DIFFERENTIABLE = ("query", "key", "value", "vector", "bias", "relative", "sink", "numbers", "prior_mean")
+"""The tensors of a `Plan` that have a gradient."""
+
+
 @dataclass(eq=False, slots=True)
 class Plan:
     """One attention call, lowered to tensors, numbers and enums, in the order in which they are applied.

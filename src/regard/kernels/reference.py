@@ -119,7 +119,7 @@ def _seen(plan: Plan, visible: Tensor) -> Tensor | None:
     if plan.visible is None and plan.layout is None:
         keys = plan.key.shape[2]
         start, end = 0 if plan.start is None else plan.start, keys if plan.end is None else plan.end
-        seen = torch.as_tensor(end > start)
+        seen = torch.as_tensor(end > start, device=plan.query.device)
     else:
         seen = visible.any(-1)
     plain = type(seen) is Tensor and seen.device.type == "cpu" and not torch.compiler.is_compiling()

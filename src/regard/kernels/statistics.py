@@ -38,10 +38,8 @@ def statistics(plan: Plan, asked: Asked, lse: Tensor | None = None) -> dict[str,
 
     They are those of ``asked.names`` and ``top_weights``, ``top_keys``, ``rows``, ``map_mean``, ``map_max``, ``norms``.
     """
-    batch, heads, queries, _ = plan.query.shape
-    keys, device = plan.key.shape[2], plan.query.device
-    width = plan.key.shape[3] if plan.vector is not None else 1
-    step = max(1, _TILE_ELEMENTS // max(1, batch * heads * keys * width))
+    queries, keys, device = plan.query.shape[2], plan.key.shape[2], plan.query.device
+    step = queries_per_tile(plan)
     found: dict[str, Tensor] = {}
     if asked.names or asked.top or asked.map or asked.norms is not None:
         parts = torch.arange(queries, device=device).split(step)
@@ -54,7 +52,7 @@ def statistics(plan: Plan, asked: Asked, lse: Tensor | None = None) -> dict[str,
     return found
 
 
-def cells(queries: int, keys: int, size: tuple[int, int], device: torch.device | None = None) -> Tensor:
+def cells(queries: int, keys: int, size: tuple[int, int], device: torch.device) -> Tensor:
     """How many weights each cell of a map of ``size`` pools."""
     rows = torch.bincount(_bins(queries, size[0], device), minlength=size[0])[:, None]
     return rows * torch.bincount(_bins(keys, size[1], device), minlength=size[1])
@@ -62,10 +60,15 @@ def cells(queries: int, keys: int, size: tuple[int, int], device: torch.device |
 
 def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None = None) -> Tensor:
     """The weights of ``queries`` for ``keys``, ``(B, H, len(queries), len(keys))``."""
+    parts = queries.split(queries_per_tile(plan))
+    return _beside([weights(plan.at_queries(part)).weights.index_select(3, keys) for part in parts])
+
+
+def queries_per_tile(plan: Plan) -> int:
+    """How many queries' weights are computed at once."""
     batch, heads, _, _ = plan.query.shape
-    step = max(1, _TILE_ELEMENTS // max(1, batch * heads * plan.key.shape[2]))
-    parts = [weights(plan.at_queries(part)).weights.index_select(3, keys) for part in queries.split(step)]
-    return _beside(parts)
+    width = plan.key.shape[3] if plan.vector is not None else 1
+    return max(1, _TILE_ELEMENTS // max(1, batch * heads * plan.key.shape[2] * width))
 
 
 def _tile(plan: Plan, at: Tensor, queries: int, asked: Asked) -> dict[str, Tensor]:
@@ -110,7 +113,7 @@ def _pooled(w: Tensor, bins: Tensor, size: tuple[int, int]) -> dict[str, Tensor]
     return {"map_mean": total.unflatten(2, size), "map_max": most.unflatten(2, size)}
 
 
-def _bins(length: int, parts: int, device: torch.device | None) -> Tensor:
+def _bins(length: int, parts: int, device: torch.device) -> Tensor:
     """Which of ``parts`` each of ``length`` places falls into: ``⌊place · parts / length⌋``."""
     return torch.arange(length, device=device) * parts // max(1, length)
 

@@ -14,8 +14,8 @@ from torch.autograd import forward_ad
 from regard.kernels import reference
 from regard.kernels.cpu import library
 from regard.kernels.cpu.call import POISON, SECOND, STATS, TOTAL, Call, all_finite, computed_in
-from regard.kernels.cpu.gradients import DIFFERENTIABLE, Left, gradients
-from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
+from regard.kernels.cpu.gradients import Left, gradients
+from regard.kernels.plan import DIFFERENTIABLE, NormalizerKind, Plan, ScoreKind
 from regard.kernels.visibility import nonfinite
 
 _FIELDS = tuple(field.name for field in fields(Plan))

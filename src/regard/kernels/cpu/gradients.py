@@ -11,9 +11,6 @@ from torch import Tensor
 from regard.kernels.cpu.call import OF_KEYS, OF_QUERIES, SHARED, TOTAL, WHOLE, Call, computed_in
 from regard.kernels.plan import Plan
 
-DIFFERENTIABLE = ("query", "key", "value", "vector", "bias", "relative", "sink", "numbers", "prior_mean")
-"""What of a plan has a gradient."""
-
 _BLOCK = 64
 """About as many queries as a block of the kernels has."""
 
@@ -28,7 +25,7 @@ class Left(NamedTuple):
 
 
 def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
-    """The gradients of those of `DIFFERENTIABLE` that are in ``wanted``; those of query, key and value always.
+    """The gradients of those of the plan's tensors that are in ``wanted``; those of query, key and value always.
 
     Args:
         left: of the forward.

@@ -47,7 +47,10 @@ def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor
     if top[0] is not None and top[1] is not None:
         found |= {"top_weights": top[0], "top_keys": top[1]}
     if pooled[0] is not None and pooled[1] is not None:
-        found |= {"map_mean": pooled[0].sum(2) / plain.cells(queries, keys, size), "map_max": pooled[1].amax(2)}
+        found |= {
+            "map_mean": pooled[0].sum(2) / plain.cells(queries, keys, size, plan.query.device),
+            "map_max": pooled[1].amax(2),
+        }
     if asked.rows is not None:
         found["rows"] = _weights(call, plan, asked.rows, torch.arange(keys, device="cpu"))
     return found
