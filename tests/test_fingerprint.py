@@ -12,6 +12,7 @@ from PIL import Image
 
 from conftest import Told
 from regard.train.fingerprint import Part
+from regard.train.run import create, locate
 
 WORDS = ("red", "blue", "green", "white", "black", "brown", "grey", "pink", "gold", "teal", "plum", "lime")
 
@@ -80,6 +81,42 @@ def test_a_run_finds_its_data_from_another_folder_and_after_a_move(
     told = regard("train", task, tmp_path / "moved" / "run", "--resume")
     assert told.status == 2
     assert told.err.startswith(f"regard: data/{MAKE[task][1]}: no such file")
+
+
+LOCATED = {
+    "data/a.tsv": "{home}/data/a.tsv",
+    "./data/../data/a.tsv": "{home}/./data/../data/a.tsv",
+    "{home}/data/a.tsv": "{home}/data/a.tsv",
+    "data/a.tsv,data/b.tsv": "{home}/data/a.tsv,{home}/data/b.tsv",
+    "data/a.tsv, data/b.tsv": "{home}/data/a.tsv,{home}/data/b.tsv",
+    "data/comma,here": "{home}/data/comma,here",
+    "hf:data": "hf:{home}/data",
+    "hf:data:english#test": "hf:{home}/data:english#test",
+    "hf:data#test": "hf:{home}/data#test",
+    "hf:someone/somewhere:english#test": "hf:someone/somewhere:english#test",
+    "data/gone": "data/gone",
+    "data/a.tsv,data/gone": "data/a.tsv,data/gone",
+}
+"""The path that was named when the run began → where it is looked for later; ``home`` is where the user was."""
+
+
+@pytest.mark.parametrize("named", LOCATED)
+@pytest.mark.parametrize("moved", [False, True], ids=["stays", "moved"])
+def test_where_data_are_looked_for(named: str, moved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / "data").mkdir(parents=True)
+    for name in ("a.tsv", "b.tsv", "comma,here"):
+        (home / "data" / name).touch()
+    monkeypatch.chdir(home)
+    create(Path("runs/one"), "translate", lambda folder: None)
+    monkeypatch.chdir(tmp_path)
+    now = home.rename(tmp_path / "new" if moved else home)
+    expected = LOCATED[named].format(home=now)
+    if moved:
+        expected = expected.replace("/./data/..", "")  # as seen from the run's folder
+    assert locate(now / "runs" / "one", named.format(home=home)) == expected
+    monkeypatch.chdir(now / "runs")
+    assert locate(Path("one"), None) is None
 
 
 def _edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from regard.data.formats import Bad, hub_dataset, parquet_rows
 from regard.data.image_files import BadImage
-from regard.data.image_trees import Item
+from regard.data.image_trees import Item, Source
 from regard.errors import UserError, require
 
 _IMAGES = ("image", "img", "picture", "photo")
@@ -21,7 +21,7 @@ Features = Mapping[str, Any]
 """Column → what the datasets library says of it, such as ``{"_type": "ClassLabel", "names": […]}``."""
 
 
-def parquet_items(path: Path, image: str | None, label: str | None) -> Iterator[Item]:
+def read_parquet(path: Path, image: str | None, label: str | None) -> Source:
     """The images of a Parquet file. Raises UserError: it is none, or has no such columns."""
     parquet: Any = require("pyarrow.parquet", "parquet", "reading Parquet")
     arrow: Any = require("pyarrow", "parquet", "reading Parquet")
@@ -32,10 +32,10 @@ def parquet_items(path: Path, image: str | None, label: str | None) -> Iterator[
     kept = (schema.metadata or {}).get(b"huggingface")  # the datasets library writes its features there
     features = json.loads(kept).get("info", {}).get("features", {}) if kept else {}
     columns = _columns(schema.names, features, str(path), image, label)
-    return _items(parquet_rows(path), str(path), columns, features, path.parent)
+    return Source(_items(parquet_rows(path), str(path), columns, features, path.parent), (_told(columns),))
 
 
-def hub_items(name: str, image: str | None, label: str | None) -> Iterator[Item]:
+def read_hub(name: str, image: str | None, label: str | None) -> Source:
     """The images of a Hugging Face dataset. Raises UserError: it cannot be loaded, or has no such columns."""
     datasets: Any = require("datasets", "hub", "reading a Hugging Face dataset")
     table, origin = hub_dataset(name), f"hf:{name}"
@@ -43,7 +43,11 @@ def hub_items(name: str, image: str | None, label: str | None) -> Iterator[Item]
     columns = _columns(list(table.column_names), features, origin, image, label)
     if _type(features, columns[0]) == "Image":
         table = table.cast_column(columns[0], datasets.Image(decode=False))  # the file's bytes, which we decode
-    return _items(table, origin, columns, features, Path())
+    return Source(_items(table, origin, columns, features, Path()), (_told(columns),))
+
+
+def _told(columns: tuple[str, str]) -> str:
+    return f"the column {columns[0]} is the image, {columns[1]} its class"
 
 
 def _columns(

@@ -46,7 +46,7 @@ class Source:
 
     Attributes:
         items: the images; those that are known to be bad come first.
-        notes: what was left out and why, a sentence each.
+        notes: what was taken for what, and what was left out and why, a sentence each.
         parts: which of ``"train"``, ``"valid"`` and ``"test"`` there are besides; empty: it is not divided.
     """
 

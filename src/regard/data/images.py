@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from regard.data.image_files import BadImage, open_image, squared
-from regard.data.image_tables import hub_items, parquet_items
+from regard.data.image_tables import read_hub, read_parquet
 from regard.data.image_trees import TARS, Item, Source, open_tree, read_tree
 from regard.errors import UserError
 
@@ -29,7 +29,7 @@ class Images:
         labels: int64 ``(n,)``, numbers of ``names``.
         names: of the classes.
         keys: a digest of each image as it was read, before it was scaled.
-        notes: what was left out and why, a sentence each.
+        notes: what was taken for what, and what was left out and why, a sentence each.
         parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
     """
 
@@ -118,10 +118,10 @@ def read_images(
 
 def _source(path: str, part: str | None, image: str | None, label: str | None, *, keep_empty: bool) -> Source:
     if path.startswith("hf:"):
-        return Source(hub_items(path.removeprefix("hf:"), image, label))
+        return read_hub(path.removeprefix("hf:"), image, label)
     file = Path(path)
     if file.suffix.lower() == ".parquet" and file.is_file():
-        return Source(parquet_items(file, image, label))
+        return read_parquet(file, image, label)
     if not file.exists():
         raise UserError(f"{path}: no such file or folder")
     if file.is_dir():
