@@ -144,7 +144,7 @@ def test_the_command(tmp_path: Path, regard: Callable[..., Told]) -> None:
     told = regard("export", run, "--format", "torch-export")
     assert (told.status, told.err) == (0, "")
     assert "model.pt2" in told.out
-    assert "pictures        (batch, 3, 16, 16)" in told.out
+    assert "images          (batch, 3, 16, 16)" in told.out
     for arguments, text in (
         (["--format", "onnx", tmp_path / "a.pt2"], "the format onnx has files that end in .onnx"),
         ([tmp_path / "no" / "a.onnx"], "there is no folder"),

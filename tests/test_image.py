@@ -169,7 +169,7 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
         (["train", "image", "--augment.cutout", -1], "augment.cutout: must not be below 0, got -1"),
         (["train", "image", "--model.width", 0], "model.width: must be above 0, got 0"),
         (["train", "image", "--model.kind", "vit", "--model.heads", 3], "model.heads: must divide 4 · model.width"),
-        (["train", "image", "--model.kind", "vit", "--model.attention", "se"], "model.attention: is a resnet's"),
+        (["train", "image", "--model.kind", "vit", "--model.attention", "se"], "model.attention: only for"),
         (["train", "image", "--train.batch", 0], "train.batch: must be above 0, got 0"),
         (["train", "image", "--model.dropout", 1], "model.dropout: must be at least 0 and below 1, got 1"),
         (["train", "image", "{new}", "--data.valid", "x"], "data.valid: needs --data.train"),
@@ -244,7 +244,7 @@ def test_one_class_or_one_image_is_too_little(shapes: Path, tmp_path: Path, rega
 def test_a_model_without_places_says_so(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
     folder = _train(tmp_path / "run", shapes, "--train.epochs", 1)
     told = regard("classify", folder, shapes / "level" / "0.png", "--look", tmp_path / "o.png")
-    assert "tells nothing of places" in told.err
+    assert "has no attention over places" in told.err
 
 
 def test_the_demo_is_a_valid_configuration() -> None:

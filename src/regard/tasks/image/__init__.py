@@ -1,1 +1,1 @@
-"""Image classification: from pictures in folders to a model that names what it sees, and shows where it looked."""
+"""Image classification: train a classifier on labelled images, classify others, and see where the model looked."""

@@ -1,4 +1,4 @@
-"""What the command line does for image classification."""
+"""The commands of image classification: train, resume, classify, evaluate, look, export, demo."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from regard.train.fingerprint import check_validation
 TASK = "image"
 EVALUATE_OPTIONS = frozenset({"on_bad", "image_column", "label_column"})
 LOOK_OPTIONS = frozenset[str]()
-"""Which of the command line's options `evaluate` and `look` have a meaning for."""
+"""The command-line options that `evaluate` and `look` accept."""
 
 _CONFUSED = 5
-"""How many pairs of classes that are taken for each other are told."""
+"""How many pairs of classes that are often confused the report lists."""
 
 Settings = Callable[[Path], ImageConfig]
 """Reads the configuration of a run's folder."""
@@ -38,9 +38,9 @@ Settings = Callable[[Path], ImageConfig]
 
 def _samples(config: ImageConfig, run: Path, sets: data.Sets) -> list[str]:
     labeller = load(run, config)
-    found, counts = scores(labeller.model, sets.valid, labeller.scale)
-    told = f"Accuracy {found['accuracy']:.2f} % of {len(sets.valid.labels):,}."
-    return [told, "", *_confused(counts, labeller.names)]
+    figures, counts = scores(labeller.model, sets.valid, labeller.scale)
+    accuracy = f"Accuracy {figures['accuracy']:.2f} % of {len(sets.valid.labels):,}."
+    return [accuracy, "", *_confused(counts, labeller.names)]
 
 
 _TRAINING = Training(
@@ -58,7 +58,7 @@ train, resume = _TRAINING.train, _TRAINING.resume
 def classify(
     run: Path, settings: Settings, paths: Sequence[Path], *, checkpoint: str
 ) -> Iterator[Classified | UserError]:
-    """Name what is in each image file; in the place of one that cannot be read comes the error that says why."""
+    """Classify each image file; for one that cannot be read, the iterator gives the error instead of raising it."""
     runs.check(run, TASK)
     labeller = load(run, settings(run), checkpoint)
 
@@ -80,26 +80,26 @@ def look(run: Path, settings: Settings, text: str, *, checkpoint: str) -> Classi
 
 
 def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
-    """What `regard export` writes into a file."""
+    """The model that `regard export` writes to a file."""
     runs.check(run, TASK)
     return exportable(load(run, settings(run), checkpoint))
 
 
-def draw(found: Classified, path: Path) -> None:
+def draw(result: Classified, path: Path) -> None:
     """Draw where the model looked over the image."""
-    if found.places is None:
+    if result.places is None:
         raise UserError(
-            "look: this run tells nothing of places "
+            "look: this model has no attention over places "
             "(train with --model.attention cbam, self or query, or --model.kind vit)"
         )
-    name, chance = found.classes[0]
-    save_overlay(found.picture, found.places, path, title=f"{name}, {chance:.0%}")
+    name, chance = result.classes[0]
+    save_overlay(result.image, result.places, path, title=f"{name}, {chance:.0%}")
 
 
-def show(found: Classified, console: Console) -> None:
-    """Print the likeliest classes of an image."""
-    told = ", ".join(f"{name} {chance:.1%}" for name, chance in found.classes[:3])
-    console.print(f"{found.path}: {told}", highlight=False, markup=False, soft_wrap=True)
+def show(result: Classified, console: Console) -> None:
+    """Print the most likely classes of an image."""
+    classes = ", ".join(f"{name} {chance:.1%}" for name, chance in result.classes[:3])
+    console.print(f"{result.path}: {classes}", highlight=False, markup=False, soft_wrap=True)
 
 
 def evaluate(
@@ -116,7 +116,7 @@ def evaluate(
         images = _own_validation(run, config)
     else:
         images = data.read_one(path, replace(config.data, **reading), say, names=labeller.names)
-    found, counts = scores(labeller.model, images, labeller.scale)
+    figures, counts = scores(labeller.model, images, labeller.scale)
     each = {
         name: 100 * row[at] / row.sum()
         for at, (name, row) in enumerate(zip(labeller.names, counts, strict=True))
@@ -124,8 +124,8 @@ def evaluate(
     }
     worst = min(each, key=lambda name: each[name])
     return {
-        "accuracy": (found["accuracy"], f"per cent of {len(images.labels):,} images"),
-        "loss": (found["loss"], "cross-entropy in nats an image"),
+        "accuracy": (figures["accuracy"], f"per cent of {len(images.labels):,} images"),
+        "loss": (figures["loss"], "cross-entropy in nats an image"),
         "worst": (float(each[worst]), f"per cent of the class {worst!r}"),
     }
 
@@ -136,15 +136,15 @@ def _own_validation(run: Path, config: ImageConfig) -> Images:
     return sets.valid
 
 
-def show_scores(found: dict[str, tuple[float, str]], console: Console) -> None:
+def show_scores(scored: dict[str, tuple[float, str]], console: Console) -> None:
     """Print scores, one a line."""
-    for name, (score, how) in found.items():
+    for name, (score, how) in scored.items():
         text = f"{score:.4f}" if name == "loss" else f"{score:.2f}"
         console.print(f"  {name:10}{text:>9}  [dim]{how}[/dim]", highlight=False, soft_wrap=True)
 
 
 def demo_config() -> ImageConfig:
-    """Small enough to be trained in a minute or two on two cores."""
+    """Settings that train in a minute or two on two cores."""
     return ImageConfig(
         data=DataConfig(size=32),
         augment=AugmentConfig(crop=4, flip=False, cutout=8),
@@ -154,29 +154,29 @@ def demo_config() -> ImageConfig:
 
 
 def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
-    """Train on handwritten digits, score those set aside, draw where it looked at one of them."""
+    """Train on handwritten digits, score the validation set, and draw where the model looked in one of its images."""
     config, console = demo_config(), Console()
     train(config, run, written)
-    console.print("\n[bold]On the digits set aside[/bold]")
-    found = evaluate(run, lambda folder: config, None, checkpoint="best")
-    show_scores(found, console)
+    console.print("\n[bold]On the validation set[/bold]")
+    scored = evaluate(run, lambda folder: config, None, checkpoint="best")
+    show_scores(scored, console)
     labeller = load(run, config)
     images = data.read(config.data, config.train.seed, say).valid
     path = run / "digit.png"
     _save(images.pixels[0], path)
-    seen = labeller.classify(path)
-    show(seen, console)
-    draw(seen, run / "overlay.png")
-    return found
+    result = labeller.classify(path)
+    show(result, console)
+    draw(result, run / "overlay.png")
+    return scored
 
 
 def use_line(run: Path) -> str:
-    """How to go on with a trained run."""
+    """A command that uses the trained run."""
     return f"regard classify {run} photo.jpg --look overlay.png"
 
 
 def drawn_line(run: Path) -> str:
-    """What the demo drew."""
+    """The line that names the file that the demo drew."""
     return f"overlay    {run / 'overlay.png'}"
 
 
@@ -187,10 +187,10 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 
 
 def _confused(counts: np.ndarray, names: tuple[str, ...]) -> list[str]:
-    """The classes that are most often taken for another, as a table in Markdown."""
+    """The pairs of classes that are confused most often, as a Markdown table."""
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(wrong, axis=None)[::-1][:_CONFUSED]
     pairs = [(int(at) // len(names), int(at) % len(names)) for at in order if wrong.flat[at]]
     rows = [f"| {names[true]} | {names[given]} | {wrong[true, given]} |" for true, given in pairs]
-    return ["| is | taken for | times |", "| --- | --- | ---: |", *rows] if rows else []
+    return ["| class | classified as | times |", "| --- | --- | ---: |", *rows] if rows else []

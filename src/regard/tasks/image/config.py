@@ -1,4 +1,4 @@
-"""What can be set about training an image classifier; free of torch, so that the command line can show it at once."""
+"""Settings of image classification; imports no torch, so that the command line shows its help quickly."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class AugmentConfig:
     """How each training image is changed each time it is used."""
 
     crop: int = 4
-    """It is moved by up to so many pixels each way; 0: not."""
+    """Shift by up to this many pixels in each direction; 0: no shift."""
     flip: bool = True
-    """It is mirrored half of the time."""
+    """Mirror left and right with probability one half."""
     cutout: int = 8
-    """A square of so many pixels is blanked (DeVries and Taylor 2017); 0: none."""
+    """Blank a random square with sides of this many pixels (DeVries and Taylor 2017); 0: none."""
     mixup: float = 0.0
-    """Two images and their classes are mixed by a share drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0: not."""
+    """Mix two images and their classes in a ratio drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0: no mixing."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +51,19 @@ class ModelConfig:
     kind: Literal["resnet", "vit"] = "resnet"
     """resnet: convolutions; vit: a Transformer over patches."""
     attention: Literal["none", "se", "cbam", "self", "query"] = "none"
-    """Of a resnet: a gate in every block (se: channels; cbam: channels and places), places of the second stage that
-    attend to each other (self), or a query of the mean features that attends over the last ones, as a decoder over an
-    encoder (query)."""
+    """Of a resnet. se: a gate on the channels of every block; cbam: gates on channels and places; self: self-attention
+    over the places of the second stage; query: a query made of the mean of the last features attends over them."""
     width: int = 32
-    """Channels of the resnet's first stage, a quarter of the others'; of a vit, a quarter of its features' width."""
+    """Of a resnet: channels of the first stage; of a vit: a quarter of the width of its features."""
     blocks: int = 2
-    """Of a resnet: residual convolutions of each of three stages; of a vit: half its layers."""
+    """Of a resnet: residual blocks in each of the three stages; of a vit: half the number of layers."""
     heads: int = 4
-    """Of a vit: heads of each attention."""
+    """Of a vit: attention heads."""
     dropout: float = 0.1
-    """Of a vit: dropout on what each part adds and on attention weights."""
+    """Of a vit: dropout on the output of each sublayer and on attention weights."""
     mirror: bool = False
-    """What is trained is used on each image and its mirror image, and the mean counts: twice the time, and often a
-    little better. Training itself is the same."""
+    """After training, average the logits of each image and of its mirror image: twice the time, and often slightly more
+    accurate."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +71,18 @@ class ImageTrainConfig(TrainConfig):
     """How to train."""
 
     epochs: int = 30
-    """Passes over the training data; the learning rate falls over them."""
+    """Passes over the training data."""
     batch_measure = "batch"
     batch: int = 128
-    """Images of one batch, over all processes."""
+    """Images per batch, over all processes."""
     learning_rate: float = 3e-3
-    """Highest learning rate, reached after the warm-up."""
+    """Peak learning rate, reached after the warm-up."""
     weight_decay: float = 0.05
-    """Decoupled weight decay, in learning rates."""
+    """Decoupled weight decay, multiplied by the learning rate."""
     label_smoothing: float = 0.1
-    """Share of the class's probability that is spread over all classes."""
+    """Label smoothing: the share of the target's probability that is spread over all classes."""
     metric: Literal["loss", "accuracy"] = "accuracy"
-    """Validation figure that decides which checkpoint is the best, and when to stop early."""
+    """Validation metric that selects the best checkpoint and decides when to stop early."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class ImageConfig:
         if model.kind == "vit" and 4 * model.width % model.heads:
             return f"model.heads: must divide 4 · model.width, {4 * model.width}, got {model.heads}"
         if model.kind == "vit" and model.attention != "none":
-            return "model.attention: is a resnet's; a vit is attention throughout"
+            return "model.attention: only for --model.kind resnet; a vit has attention in every layer"
         if model.attention == "self" and model.width % 2:
             return f"model.width: must be even for the attention 'self', got {model.width}"
         return self.train.problem()

@@ -105,14 +105,14 @@ def set_aside(images: Images, seed: int, tell: Callable[[str], None]) -> Sets:
 
 @dataclass(frozen=True)
 class Scale:
-    """What pixels are reduced by: mean and standard deviation of each colour over the training images, of 0 to 1."""
+    """The normalization of pixels: mean and standard deviation of each colour over the training images, from 0 to 1."""
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Scale:
-        """That of uint8 ``(n, 3, H, W)``."""
+        """The normalization for images, uint8 ``(n, 3, H, W)``."""
         counts = [np.bincount(pixels[:, colour].ravel(), minlength=256) for colour in range(3)]
         at = np.arange(256) / 255
         means = [float((count * at).sum() / count.sum()) for count in counts]
@@ -121,13 +121,13 @@ class Scale:
         return cls(tuple(means), tuple(spread))
 
     def __call__(self, pixels: np.ndarray, device: torch.device) -> Tensor:
-        """Float32 of uint8, both ``(n, 3, H, W)``."""
+        """Normalize uint8 images to float32, both ``(n, 3, H, W)``."""
         mean, deviation = (torch.tensor(t, device=device)[:, None, None] for t in (self.mean, self.deviation))
         return (torch.from_numpy(pixels).to(device).float() / 255 - mean) / deviation
 
 
 def augment(x: Tensor, how: AugmentConfig) -> Tensor:
-    """Move, mirror and blank images ``(B, 3, S, S)``, each by itself, as PyTorch's generator draws."""
+    """Shift, mirror and cut out of images ``(B, 3, S, S)``, each at random by PyTorch's generator."""
     count, _, size, _ = x.shape
     if how.crop:
         shift = torch.randint(0, 2 * how.crop + 1, (2, count, 1), device=x.device)

@@ -1,4 +1,4 @@
-"""The classifier as a file that other programs run."""
+"""Exporting the classifier to a file that other programs run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regard.tasks.image.model import Labeller
 
 
 class _Scaled(nn.Module):
-    """Takes colours from 0 to 1, so that nobody needs to know what the run made of them."""
+    """The classifier with its normalization of the pixels: it takes RGB values from 0 to 1."""
 
     mean: Tensor
     deviation: Tensor
@@ -25,20 +25,20 @@ class _Scaled(nn.Module):
         for name, colours in (("mean", scale.mean), ("deviation", scale.deviation)):
             self.register_buffer(name, torch.tensor(colours)[:, None, None])
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        logits: Tensor = self.model((pictures - self.mean) / self.deviation)
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model((images - self.mean) / self.deviation)
         return logits
 
 
 def exportable(labeller: Labeller) -> Exportable:
-    """Logits of the classes of pictures."""
+    """The classifier, from images to logits, with what its export needs."""
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
         return (torch.rand(sizes["batch"], 3, labeller.size, labeller.size),)
 
     notes = {
         "task": "image", "classes": labeller.names,
-        "use": "pictures are RGB from 0 to 1, cut to their middle square; logits of the classes in their order",
+        "use": "images are RGB from 0 to 1, cut to their middle square; the logits are in the order of the classes",
     }  # fmt: skip
-    inputs = {"pictures": ("batch", 3, labeller.size, labeller.size)}
+    inputs = {"images": ("batch", 3, labeller.size, labeller.size)}
     return Exportable(_Scaled(labeller.model, labeller.scale), inputs, sample, notes=notes)

@@ -1,4 +1,4 @@
-"""The classifier of a run: a model with its classes, which names what is in a picture and shows where it looked."""
+"""The classifier of a run: the model with the names of its classes, from an image file to probabilities."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _CLASSES = "classes.json"
 
 @dataclass(frozen=True)
 class Classified:
-    """What was seen in a picture.
+    """The classification of one image.
 
     Attributes:
-        path: of the picture.
-        picture: its middle square, uint8 ``(3, side, side)``.
-        classes: names and probabilities, the likeliest first.
-        places: how much each place counted, ``(h, w)``; None: the model tells nothing of the kind.
+        path: of the image file.
+        image: its middle square, uint8 ``(3, side, side)``.
+        classes: names and probabilities, the most likely first.
+        places: how much each place counted, ``(h, w)``; None: the model has no attention over places.
     """
 
     path: Path
-    picture: np.ndarray
+    image: np.ndarray
     classes: tuple[tuple[str, float], ...]
     places: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Labeller:
-    """A trained classifier with its classes and the scale of its pixels."""
+    """A trained classifier with the names of its classes and the normalization of its pixels."""
 
     model: Classifier
     names: tuple[str, ...]
@@ -46,7 +46,7 @@ class Labeller:
     size: int
 
     def classify(self, path: Path) -> Classified:
-        """Name what is in an image file. Raises UserError: it cannot be read, or is no image."""
+        """Classify an image file. Raises UserError: it cannot be read, or is no image."""
         try:
             whole = open_image(path.read_bytes())
         except OSError as error:
@@ -65,7 +65,7 @@ class Labeller:
 
 
 def build(config: ImageConfig, classes: int) -> ResNet | ViT:
-    """A fresh model."""
+    """A new model with random weights."""
     model = config.model
     if model.kind == "vit":
         return ViT(
@@ -76,7 +76,7 @@ def build(config: ImageConfig, classes: int) -> ResNet | ViT:
 
 
 def in_use(model: ResNet | ViT, config: ImageConfig) -> Classifier:
-    """The model as it is used, not trained."""
+    """The model as it is used after training: with ``model.mirror``, on each image and its mirror image."""
     return Mirrored(model) if config.model.mirror else model
 
 
@@ -87,9 +87,9 @@ def save_classes(folder: Path, names: tuple[str, ...], scale: Scale) -> None:
 
 def load_classes(run: Path) -> tuple[tuple[str, ...], Scale]:
     """What `save_classes` wrote. Raises UserError: it is missing or something else."""
-    found: dict[str, Any] = checkpoint.read_json(run / _CLASSES)
+    content: dict[str, Any] = checkpoint.read_json(run / _CLASSES)
     try:
-        return tuple(found["names"]), Scale(tuple(found["mean"]), tuple(found["deviation"]))
+        return tuple(content["names"]), Scale(tuple(content["mean"]), tuple(content["deviation"]))
     except (KeyError, TypeError) as error:
         raise UserError(f"{run / _CLASSES}: lacks {error}") from error
 

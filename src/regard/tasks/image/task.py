@@ -16,14 +16,14 @@ from regard.tasks.image.data import Scale, Sets, augment
 from regard.tasks.image.model import build, in_use, load_classes
 
 _ROWS = 256
-"""Images of one batch of validation."""
+"""Images per validation batch."""
 
 
 class ImageTask:
-    """What the training loop asks of image classification: see `regard.train.loop.Trainable`.
+    """Image classification for the training loop: see `regard.train.loop.Trainable`.
 
-    The normalization of the convolutions goes by the images that one process sees, so that several processes do not
-    give the loss of one to the last digit.
+    Batch normalization uses the statistics of the images of one process, so several processes give a loss that differs
+    slightly from that of one.
     """
 
     def __init__(self, config: ImageConfig, names: tuple[str, ...], scale: Scale, sets: Sets):
@@ -45,21 +45,21 @@ class ImageTask:
         """See `regard.train.loop.Trainable`."""
         order = np.random.default_rng([self.config.train.seed, epoch]).permutation(len(self.sets.train.labels))
         size = self.config.train.batch
-        found = [order[at : at + size].tolist() for at in range(0, len(order), size)]
-        # A last batch of an image or two would teach the normalization nothing.
-        return found[:-1] if len(found) > 1 and len(found[-1]) < size // 2 else found
+        batches = [order[at : at + size].tolist() for at in range(0, len(order), size)]
+        # Batch normalization needs more than an image or two, so a small last batch is dropped.
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) < size // 2 else batches
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
         """See `regard.train.loop.Trainable`; an image counts as a token."""
         device, how = self.model.output.weight.device, self.config.augment
         x = augment(self.scale(self.sets.train.pixels[rows], device), how)
         labels = torch.from_numpy(self.sets.train.labels[rows]).to(device)
-        wanted = F.one_hot(labels, len(self.names)).to(x.dtype)
+        target = F.one_hot(labels, len(self.names)).to(x.dtype)
         if how.mixup:
             share = torch.distributions.Beta(how.mixup, how.mixup).sample().item()
-            x, wanted = share * x + (1 - share) * x.flip(0), share * wanted + (1 - share) * wanted.flip(0)
+            x, target = (share * t + (1 - share) * t.flip(0) for t in (x, target))
         smoothing = self.config.train.label_smoothing
-        return F.cross_entropy(model(x).float(), wanted, reduction="sum", label_smoothing=smoothing), len(rows)
+        return F.cross_entropy(model(x).float(), target, reduction="sum", label_smoothing=smoothing), len(rows)
 
     def evaluate(self) -> dict[str, float]:
         """See `regard.train.loop.Trainable`."""
@@ -67,7 +67,7 @@ class ImageTask:
 
 
 def scores(model: Classifier, images: Images, scale: Scale) -> tuple[dict[str, float], np.ndarray]:
-    """``loss`` in nats and ``accuracy`` in per cent; and counts by true and by given class, ``(classes, classes)``."""
+    """``loss`` in nats and ``accuracy`` in per cent; counts by true and by predicted class, ``(classes, classes)``."""
     device, total = model.output.weight.device, 0.0
     counts = np.zeros((len(images.names),) * 2, dtype=np.int64)
     with torch.no_grad():
