@@ -311,7 +311,7 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         "both train and training could be the same part"),
     "parts, of which none is named": (
         {f"{part}/{name}": b for name, b in TWO.items() for part in ("test", "train")},
-        "is divided into test, train; name one of them, such as"),
+        "is divided into test, train; "),
     "a class of files that are none": (
         {**TWO, **_tree("emu/1.mp4", content=b"film")},
         "the folder of a class without an image: emu; add images or remove it"),
@@ -561,9 +561,10 @@ def test_names_of_classes_are_composed(tmp_path: Path) -> None:
     "names", [("train", "val"), ("Training", "validation"), ("train", "valid", "test"), ("train", "test")]
 )
 def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tmp_path: Path) -> None:
-    members = {f"{part}/{label}/{n}.png": _bytes(_plain("RGB", colour)) for part in names
-               for label, colour in (("red", RED), ("blue", BLUE))
+    members = {f"{part}/{label}/{n}.png": _bytes(_plain("L", at * 40 + len(label) * 5 + n))
+               for at, part in enumerate(names) for label in ("red", "blue")
                for n in range(4 if part == names[0] else 3)}  # fmt: skip
+    members |= {f"{names[1]}/red/.hidden.png": b"", f"{names[1]}/notes.txt": b"text"}
     path, told = WAYS[way](members, tmp_path), []
     sets = read(DataConfig(train=path, size=16), 0, told.append)
     divided = len(names) > 2 or names[1] != "test"
@@ -572,14 +573,30 @@ def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tm
     assert told[1] == f"{path}: 8 images of 2 classes: blue 4, red 4"
     if divided:
         assert told[2:] == [f"{path}: took the folder {names[1]} of {', '.join(sorted(names))}",
+                            f"{path}: left out 1 hidden or system file or folder: {names[1]}/red/.hidden.png",
+                            f"{path}: left out 1 file that is no image: {names[1]}/notes.txt",
                             f"{path}: 6 images of 2 classes: blue 3, red 3"]  # fmt: skip
-    with pytest.raises(UserError, match=f"is divided into {', '.join(sorted(names))}; name one of them"):
+    unpack = "" if way == "folder" else "unpack it, and "
+    with pytest.raises(UserError) as error:
         read_images(path, 16)
+    assert str(error.value) == (
+        f"{path}: is divided into {', '.join(sorted(names))}; {unpack}name one of them, such as {path}/{names[-1]}"
+    )
     if way == "folder":
         assert len(read_images(f"{path}/{names[1]}", 16).labels) == 6
     if not divided:
         with pytest.raises(UserError, match=r"none of which is for validation; name its folder with --data\.valid"):
             read_images(path, 16, part="valid")
+
+
+def test_validation_on_training_images_is_said(tmp_path: Path) -> None:
+    told: list[str] = []
+    images = {f"{label}/{n}.png": _bytes(_plain("L", at + n)) for label, at in (("a", 9), ("b", 99)) for n in range(9)}
+    path = _as_folder(images, tmp_path)
+    read(DataConfig(train=path, size=16), 0, told.append)
+    assert told[-1].startswith("set aside 2 of 18 images")
+    read(DataConfig(train=path, valid=path, size=16), 0, told.append)
+    assert told[-1].startswith("18 of the 18 validation images are training images too")
 
 
 def test_ten_numbers_are_in_their_order(tmp_path: Path) -> None:

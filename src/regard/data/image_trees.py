@@ -88,13 +88,13 @@ def read_tree(entries: Entries, origin: str, *, part: str | None, keep_empty: bo
     """
     survey = _survey(entries)
     if not survey.images:
-        return Source(iter(_bad(survey.bad, origin)), survey.notes())
-    top, notes = survey.shared(), survey.notes()
+        return Source(iter(_bad(survey.bad, origin)), survey.notes(()))
+    top, notes = survey.shared(), survey.notes(())
     parts = _parts(survey.below(top), len(top), origin)
     if parts:
         name = _chosen(parts, part, origin)
-        notes = (f"took the folder {name} of {', '.join(parts.values())}", *notes)
         top = (*top, name)
+        notes = (f"took the folder {name} of {', '.join(parts.values())}", *survey.notes(top))
     images, deep = survey.below(top), len(top)
     _check_classes(images, deep, origin)
     bad = {path: reason for path, reason in survey.bad.items() if path.parts[:deep] == top}
@@ -156,17 +156,18 @@ class _Survey:
         """The images in ``top``."""
         return [path for path in self.images if path.parts[: len(top)] == top]
 
-    def notes(self) -> tuple[str, ...]:
-        """What is left out."""
+    def notes(self, top: tuple[str, ...]) -> tuple[str, ...]:
+        """What is left out in ``top``."""
         counted = (
-            (list(self.hidden), "hidden or system file or folder", "hidden or system files or folders"),
+            (self.hidden, "hidden or system file or folder", "hidden or system files or folders"),
             (self.others, "file that is no image", "files that are no images"),
         )
-        return tuple(
-            f"left out {len(paths):,} {one if len(paths) == 1 else several}: {_some([str(path) for path in paths])}"
-            for paths, one, several in counted
-            if paths
-        )
+        notes = []
+        for paths, one, several in counted:
+            names = [str(path) for path in paths if path.parts[: len(top)] == top]
+            if names:
+                notes.append(f"left out {len(names):,} {one if len(names) == 1 else several}: {_some(names)}")
+        return tuple(notes)
 
 
 def _survey(entries: Entries) -> _Survey:
@@ -219,8 +220,9 @@ def _chosen(parts: dict[str, str], part: str | None, origin: str) -> str:
     """The folder of the part that is wanted."""
     told = f"{origin}: is divided into {', '.join(parts.values())}"
     if part is None:
-        example = f"{origin}/{next(iter(parts.values()))}"
-        raise UserError(f"{told}; name one of them, such as {example} (an archive must be unpacked for that)")
+        example = next(parts[name] for name in ("test", "valid", "train") if name in parts)
+        unpacked = "unpack it, and " if Path(origin).is_file() else ""
+        raise UserError(f"{told}; {unpacked}name one of them, such as {origin}/{example}")
     if part not in parts:
         flag = "train" if part == "train" else "valid"
         raise UserError(f"{told}, none of which is for {part}ation; name its folder with --data.{flag}")

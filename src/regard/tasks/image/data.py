@@ -44,8 +44,17 @@ def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Sets:
     if valid is None and "valid" in train.parts:
         valid = config.train
     if valid is None:
-        return set_aside(train, seed, tell)
-    return Sets(train, read_one(valid, config, tell, part="valid", names=train.names))
+        sets = set_aside(train, seed, tell)
+    else:
+        sets = Sets(train, read_one(valid, config, tell, part="valid", names=train.names))
+    trained = set(sets.train.keys)
+    both = sum(key in trained for key in sets.valid.keys)
+    if both:
+        tell(
+            f"{both:,} of the {len(sets.valid.keys):,} validation images are training images too, "
+            "so that the validation figures will look better than they are"
+        )
+    return sets
 
 
 def read_one(
