@@ -141,7 +141,7 @@ MISTAKES: list[tuple[str, Make, str]] = [
     ("resume nothing", lambda p, run, c: [*TRAIN, p / "none", "--resume"], "no such run folder"),
     ("resume what", lambda p, run, c: [*TRAIN, "--resume"], "run: name the folder of the run to go on with"),
     ("no run", lambda p, run, c: ["translate", p / "none", "x"], "no such run folder"),
-    ("not a run", lambda p, run, c: ["translate", p, "x"], "not a folder of a run"),
+    ("not a run", lambda p, run, c: ["translate", p, "x"], "not the folder of a run"),
     ("another task's run", lambda p, run, c: ["translate", _folder(p, "classify"), "x"], "of the task 'classify'"),
     ("corrupt weights", _using("model.safetensors", b"x" * 99), "not a readable safetensors file"),
     ("missing weights", _using("model.safetensors", None), "no such file"),
@@ -206,7 +206,7 @@ def test_one_process_at_a_time_trains_in_a_run(run: Path, regard: Callable[..., 
     with alone(run):
         told = regard("train", "translate", run, "--resume")
     assert told.status == 2
-    assert "another process trains in this folder" in told.err
+    assert "another process is training in this folder" in told.err
     assert regard("train", "translate", run, "--resume").status == 0
 
 

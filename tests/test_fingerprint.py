@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from conftest import Told
-from regard.train.fingerprint import Part
+from regard.errors import UserError
+from regard.train.fingerprint import Fingerprint, Part, check_resume, check_validation, save
 from regard.train.run import create, locate
 
 WORDS = ("red", "blue", "green", "white", "black", "brown", "grey", "pink", "gold", "teal", "plum", "lime")
@@ -256,6 +257,20 @@ def test_files_that_belong_to_the_weights_are_not_exchanged(
     path.unlink()
     for command in commands:
         assert f"{path}: no such file" in regard(*command).err
+
+
+def test_classes_are_compared_by_number_too(tmp_path: Path) -> None:
+    def of(*classes: str) -> Fingerprint:
+        return Fingerprint.of("images", [("a",)], [("b",)], classes)
+
+    save(tmp_path, of("cat", "dog"))
+    check_resume(tmp_path, of("cat", "dog"), pytest.fail)
+    with pytest.raises(
+        UserError, match="changed since the run began: classes: in another order; restore them, or train"
+    ):
+        check_resume(tmp_path, of("dog", "cat"), pytest.fail)
+    with pytest.raises(UserError, match=r"classes: 'a', 'b', 'c', 'd', 'e' and 2 more new; restore them, or name"):
+        check_validation(tmp_path, of("cat", "dog", *"abcdefg"))
 
 
 def test_a_fingerprint_tells_examples_and_order() -> None:

@@ -1,4 +1,4 @@
-"""What can be set about training; free of torch, so that the command line can show it at once."""
+"""Settings of training; imports no torch, so that the command line shows its help quickly."""
 
 from __future__ import annotations
 
@@ -10,59 +10,61 @@ from regard.train.ranges import not_negative, positive, share
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; each task adds how large a batch is."""
+    """How to train; each task adds the size of a batch."""
 
     batch_measure: ClassVar[str]
-    """The name of that setting."""
+    """The name of the setting for the size of a batch."""
 
     epochs: int = 20
-    """Passes over the training data; the learning rate falls over them."""
+    """Passes over the training data."""
     steps: int | None = None
-    """Stop after so many steps, if the epochs are not over before; the learning rate falls over them."""
+    """Stop after this many steps, if the epochs do not end first."""
     minutes: float | None = None
-    """Stop after so many minutes, validations included, if the epochs are not over before; the learning rate falls by
-    the clock then, so that two runs are no longer equal to the bit."""
+    """Stop after this many minutes, validations included, if the epochs do not end first. The learning rate then
+    follows the clock, so two runs are no longer bitwise equal."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """muon: steps of the hidden layers' matrices are made orthogonal, which takes more time a step and fewer passes
-    (Jordan et al. 2024); the other weights by AdamW."""
+    """muon: Muon (Jordan et al. 2024) for the matrices of the hidden layers, which takes more time per step and fewer
+    epochs, and AdamW for the other weights."""
     learning_rate: float = 2e-3
-    """Highest learning rate, reached after the warm-up."""
+    """Peak learning rate, reached after the warm-up."""
     schedule: Literal["cosine", "linear", "constant", "inverse-sqrt"] = "cosine"
-    """How the learning rate goes on after the warm-up: a cosine or a line to zero; as it is; or with one over the root
-    of the step, as the Transformer's paper has it."""
+    """Learning rate after the warm-up: falling to zero along a cosine or a line over the whole training; constant; or
+    proportional to 1/√step, as in the Transformer paper."""
     warmup: int = 200
-    """Steps over which the learning rate rises from zero."""
+    """Steps of the warm-up, over which the learning rate rises linearly from zero."""
     accumulate: int = 1
-    """Batches whose gradients are added up for one step: a larger batch in the same memory."""
+    """Batches whose gradients are accumulated for one step: a larger batch in the same memory."""
     weight_decay: float = 0.01
-    """Decoupled weight decay, in learning rates."""
+    """Decoupled weight decay, multiplied by the learning rate."""
     clip: float = 1.0
-    """Largest norm of the gradient; larger ones are scaled down."""
+    """Maximum norm of the gradient; a larger gradient is scaled down to it."""
     label_smoothing: float = 0.0
-    """Share of the target's probability that is spread over all tokens."""
+    """Label smoothing: the share of the target's probability that is spread over all tokens."""
     ema: float = 0.0
-    """Decay of a moving average of the weights, such as 0.999, which is then what is validated and used; 0: none."""
+    """Decay of an exponential moving average of the weights, such as 0.999, which is then validated and used; 0: no
+    average."""
     average: int = 0
-    """At the end, try the mean of the weights of the last so many validations, and keep it if it is better; 0: no."""
+    """At the end, validate the mean of the weights of this many last validations, and keep it if it is better; 0: do
+    not."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: matrix products in half precision (autocast); on CPUs with AMX or BF16 instructions much faster."""
+    """bfloat16: matrix products in bfloat16 (autocast), which is much faster on CPUs with AMX or BF16 instructions."""
     metric: str = "loss"
-    """Validation figure that decides which checkpoint is the best, and when to stop early."""
+    """Validation metric that selects the best checkpoint and decides when to stop early."""
     evaluate_every: int | None = None
-    """Steps between validations; without it, once an epoch."""
+    """Steps between validations; by default once per epoch."""
     patience: int | None = None
-    """Stop after this many validations without a better figure; without it, never early."""
+    """Early stopping: stop after this many validations without improvement; by default never."""
     save_every: int = 200
-    """Steps between checkpoints; one is also made at each validation, and on Ctrl-C."""
+    """Steps between checkpoints; one is also written at each validation and on Ctrl-C."""
     seed: int = 0
-    """Seed of the weights, the order of the data and dropout: the same seed gives the same run."""
+    """Seed of the initial weights, the order of the data and dropout: the same seed gives the same run."""
     tensorboard: bool = False
     """Also log for TensorBoard, in the run's folder."""
     fsdp: bool = False
-    """With several processes: shard weights and optimizer (FSDP2) instead of copying them (DDP)."""
+    """With several processes: shard the weights and the optimizer state (FSDP2) instead of replicating them (DDP)."""
 
     def problem(self) -> str | None:
-        """The first setting that is out of range, as a sentence; None if all are well."""
+        """The error message for the first setting that is out of range; None if there is none."""
         return (
             positive(
                 "train", self, "epochs", "steps", "minutes", self.batch_measure, "learning_rate", "accumulate", "clip",

@@ -1,10 +1,10 @@
-"""Whether settings are in range, and the sentence about the first that is not; free of torch."""
+"""Checks that settings are in range; imports no torch."""
 
 from __future__ import annotations
 
 
 def positive(where: str, section: object, *names: str) -> str | None:
-    """The first of these settings that is not above 0, as a sentence; one that is None is not asked."""
+    """The error message for the first of these settings that is not above 0; None is allowed."""
     for name in names:
         value = getattr(section, name)
         if value is not None and not value > 0:
@@ -13,7 +13,7 @@ def positive(where: str, section: object, *names: str) -> str | None:
 
 
 def not_negative(where: str, section: object, *names: str) -> str | None:
-    """The first of these settings that is below 0, as a sentence."""
+    """The error message for the first of these settings that is below 0."""
     for name in names:
         if not getattr(section, name) >= 0:
             return f"{where}.{name}: must not be below 0, got {getattr(section, name)}"
@@ -21,7 +21,7 @@ def not_negative(where: str, section: object, *names: str) -> str | None:
 
 
 def share(where: str, section: object, *names: str) -> str | None:
-    """The first of these settings that is no probability below 1, as a sentence."""
+    """The error message for the first of these settings that is not in [0, 1)."""
     for name in names:
         if not 0 <= getattr(section, name) < 1:
             return f"{where}.{name}: must be at least 0 and below 1, got {getattr(section, name)}"

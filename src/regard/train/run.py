@@ -19,20 +19,20 @@ _MARK = "run.json"
 
 
 def fresh_name(task: str) -> Path:
-    """A folder for a new run under ``runs``, named after the task and the time."""
+    """A name for the folder of a new run: under ``runs``, with the task and the time."""
     return Path("runs") / f"{task}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def check_free(run: Path) -> None:
-    """Make sure that a new run can have the folder ``run``. Raises UserError: something is in it."""
+    """Check that ``run`` can be the folder of a new run. Raises UserError: it is not empty."""
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
         taken = (run / _MARK).exists()
-        told = "holds a run already; go on with it by --resume, or" if taken else "the folder is not empty;"
-        raise UserError(f"{run}: {told} name another folder")
+        problem = "holds a run already; continue it with --resume, or" if taken else "the folder is not empty;"
+        raise UserError(f"{run}: {problem} name another folder")
 
 
 def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
-    """Make a run's folder: ``fill`` writes into a temporary folder, which is then renamed.
+    """Create a run's folder: ``fill`` writes into a temporary folder, which is then renamed.
 
     Raises:
         UserError: the folder is taken, or cannot be written.
@@ -49,7 +49,7 @@ def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
             run.rmdir()
         fresh.rename(run)
     except OSError as error:
-        raise UserError(f"{run}: cannot make the folder ({error.strerror or error})") from error
+        raise UserError(f"{run}: cannot create the folder ({error.strerror or error})") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         if new_parent and not run.exists():
@@ -59,24 +59,24 @@ def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
 
 @contextmanager
 def alone(run: Path) -> Iterator[None]:
-    """Keep other processes from training in ``run``; a killed process lets go by itself.
+    """Lock ``run`` against training by another process; the lock of a killed process is released.
 
     Raises:
-        UserError: another process trains in it.
+        UserError: another process is training in it.
     """
     with (run / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserError(f"{run}: another process trains in this folder; stop it first") from error
+            raise UserError(f"{run}: another process is training in this folder; stop it first") from error
         yield
 
 
 def check(run: Path, task: str | None = None) -> None:
-    """Make sure that ``run`` is a run's folder, of ``task`` if given, and has its own files.
+    """Check that ``run`` is a run's folder, of ``task`` if given, with its own files unchanged.
 
     Raises:
-        UserError: it is something else, or a file such as a tokenizer is missing or has changed.
+        UserError: it is not, or a file such as a tokenizer is missing or has changed.
     """
     if not run.exists():
         near = (
@@ -84,29 +84,29 @@ def check(run: Path, task: str | None = None) -> None:
             if run.parent.is_dir()
             else []
         )
-        told = f"; runs there: {', '.join(near[:5])}" if near else ""
-        raise UserError(f"{run}: no such run folder{told}")
+        others = f"; runs there: {', '.join(near[:5])}" if near else ""
+        raise UserError(f"{run}: no such run folder{others}")
     if not (run / _MARK).exists():
-        raise UserError(f"{run}: not a folder of a run (it has no {_MARK})")
-    found = kind(run)
-    if task is not None and found != task:
-        raise UserError(f"{run}: is a run of the task {found!r}, not of {task!r}")
+        raise UserError(f"{run}: not the folder of a run (it has no {_MARK})")
+    actual = kind(run)
+    if task is not None and actual != task:
+        raise UserError(f"{run}: is a run of the task {actual!r}, not of {task!r}")
     fingerprint.check_files(run)
 
 
 def kind(run: Path) -> str:
-    """The task of a run's folder. Raises UserError: the folder is not one of a run."""
+    """The task of a run. Raises UserError: the folder is not that of a run."""
     if not (run / _MARK).exists():
-        raise UserError(f"{run}: not a folder of a run (it has no {_MARK})")
+        raise UserError(f"{run}: not the folder of a run (it has no {_MARK})")
     return str(checkpoint.read_json(run / _MARK).get("task"))
 
 
 def locate(run: Path, path: str | None) -> str | None:
     """Where the data are that were named ``path`` when the run began, from any current folder.
 
-    They are looked for where they were then, and then where they lie as seen from the run's folder, which may have been
-    moved together with them. Two files ``"a,b"`` and a local folder ``"hf:FOLDER[:CONFIG][#SPLIT]"`` are understood; a
-    path that is found in neither place is returned as it is.
+    They are looked for where they were then, and then at the same place relative to the run's folder, which may have
+    been moved together with them. Two files ``"a,b"`` and a local folder ``"hf:FOLDER[:CONFIG][#SPLIT]"`` are
+    understood. A path that is found in neither place is returned as it is.
     """
     if path is None:
         return None
@@ -115,7 +115,7 @@ def locate(run: Path, path: str | None) -> str | None:
 
     def existing(name: str) -> str | None:
         before = os.path.join(cwd, name)
-        after = os.path.normpath(os.path.join(run, os.path.relpath(before, folder)))
+        after = os.path.abspath(os.path.join(run, os.path.relpath(before, folder)))
         return next((place for place in (before, after) if os.path.exists(place)), None)
 
     if path.startswith("hf:"):

@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of where training stands."""
+"""The learning rate as a pure function of the progress of training."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ SHAPES: dict[str, Callable[[int, float, int], float]] = {
     "constant": lambda step, progress, warmup: 1.0,
     "inverse-sqrt": lambda step, progress, warmup: math.sqrt(max(1, warmup) / max(1, warmup, step + 1)),
 }
-"""The share of the highest rate after the warm-up: Loshchilov and Hutter 2017 (arXiv:1608.03983) for the cosine,
+"""The fraction of the peak rate after the warm-up: Loshchilov and Hutter 2017 (arXiv:1608.03983) for the cosine,
 Vaswani et al. 2017 (arXiv:1706.03762) for the inverse root."""
 
 
 def rate(step: int, progress: float, *, highest: float, warmup: int, schedule: str = "cosine") -> float:
-    """A linear rise over ``warmup`` steps, times one of `SHAPES`.
+    """The learning rate: a linear warm-up over ``warmup`` steps, times one of `SHAPES`.
 
     Args:
         step: steps taken before this one.
-        progress: share of the whole training that lies behind, 0 to 1.
-        highest: the rate at the top.
-        warmup: steps of the rise; 0 for none.
+        progress: fraction of the whole training that is done, 0 to 1.
+        highest: the peak rate.
+        warmup: steps of the warm-up; 0 for none.
         schedule: the name of the shape.
     """
     rise = min(1.0, (step + 1) / warmup) if warmup else 1.0

@@ -95,7 +95,7 @@ class ImageConfig:
     train: ImageTrainConfig = field(default_factory=ImageTrainConfig)
 
     def problem(self) -> str | None:
-        """The first setting that is out of range, as a sentence; None if all are well."""
+        """The error message for the first setting that is out of range; None if there is none."""
         data, augment, model = self.data, self.augment, self.model
         smallest = 16 if model.kind == "resnet" else 8  # a resnet's last stage halves it three times
         if data.size < smallest or data.size % 4:
