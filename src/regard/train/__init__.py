@@ -1,1 +1,1 @@
-"""Training: loop, checkpoints, schedule, several processes, progress."""
+"""Training: the loop, checkpoints, optimizers, schedules, several processes, logs and reports."""

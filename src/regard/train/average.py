@@ -1,4 +1,4 @@
-"""Averages of weights: a moving one while training goes on, and the mean of several checkpoints."""
+"""Averages of weights: an exponential moving average during training, and the mean of several checkpoints."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 class MovingAverage:
     """``a ← d a + (1 − d) w`` after each step (Polyak and Juditsky 1992), of all parameters of ``model``.
 
-    At first d is smaller, (1 + n) / (10 + n) after n steps, so that the random weights are soon forgotten.
+    At the start d is smaller, (1 + n) / (10 + n) after n steps, so that the initial weights have little influence.
 
     Args:
-        model: sharded or not; buffers are not averaged.
+        model: the model, sharded or not; buffers are not averaged.
         decay: d.
     """
 
@@ -25,14 +25,14 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after step number ``step``, from 1."""
-        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        """Update the average after step number ``step``, counted from 1."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
         for mean, parameter in zip(self.weights, self.model.parameters(), strict=True):
-            mean.lerp_(parameter, share)
+            mean.lerp_(parameter, weight)
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the model's weights and the averages."""
+        """Exchange the weights of the model with the averages."""
         for mean, parameter in zip(self.weights, self.model.parameters(), strict=True):
             now = parameter.detach().clone()
             parameter.copy_(mean)
@@ -40,7 +40,7 @@ class MovingAverage:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Inside, the model has the averaged weights."""
+        """A context in which the model has the averaged weights."""
         self.swap()
         try:
             yield
@@ -49,7 +49,7 @@ class MovingAverage:
 
 
 def mean_of(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of several checkpoints' weights, name by name; whole numbers, such as counts, are the last one's."""
+    """The mean of the weights of several checkpoints by name; integers, such as counts, are taken from the last one."""
     last = states[-1]
     return {
         name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)

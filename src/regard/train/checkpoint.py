@@ -1,8 +1,8 @@
-"""Checkpoints that a kill at any moment cannot spoil: written under a temporary name, flushed, then renamed.
+"""Checkpoints that survive a kill at any moment: written under a temporary name, flushed to disk, then renamed.
 
 A checkpoint is a folder ``checkpoints/step-000123`` with ``model.safetensors``, ``optimizer.safetensors`` and
-``state.json``. ``last.json`` and ``best.json`` in the run's folder name the ones that count; a folder appears under its
-final name only when all in it is on the disk, and the pointers change only after that.
+``state.json``. ``last.json`` and ``best.json`` in the run's folder name the last and the best one. A folder gets its
+final name only when all its files are on the disk, and these two files change only after that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from regard.errors import UserError
 
 Which = str
-"""``"last"`` or ``"best"``, or a checkpoint's own name."""
+"""``"last"``, ``"best"``, or the name of a checkpoint."""
 
 
 def name_of(step: int) -> str:
@@ -37,18 +37,18 @@ def save(
     which: list[Which],
     kept: Sequence[str] = (),
 ) -> None:
-    """Write a checkpoint and point ``which`` at it; older ones that nothing points at are removed.
+    """Write a checkpoint and make it the last or the best one; others that are neither are removed.
 
     Args:
         run: the run's folder.
-        name: of the checkpoint; one of that name that is there already stays as it is.
-        tensors: file name without ending → tensors by name.
-        state: whatever JSON can hold.
-        which: the pointers to move: ``"last"``, ``"best"``.
-        kept: names of older checkpoints that stay.
+        name: of the checkpoint; an existing one of that name is kept as it is.
+        tensors: file name without suffix → tensors by name.
+        state: anything that JSON can represent.
+        which: what it becomes: ``"last"``, ``"best"`` or both.
+        kept: names of other checkpoints to keep.
 
     Raises:
-        UserError: the disk is full or not writable; what was there before still stands.
+        UserError: the disk is full or not writable; the checkpoints before it are unchanged.
     """
     folder = run / "checkpoints" / name
     fresh = folder.with_name(folder.name + ".tmp")
@@ -77,12 +77,12 @@ def save(
 
 
 def load_state(run: Path, which: Which) -> dict[str, Any]:
-    """The JSON state of a checkpoint. Raises UserError: there is none, or it cannot be read."""
+    """The JSON state of a checkpoint. Raises UserError: it does not exist or cannot be read."""
     return read_json(_pointed(run, which) / "state.json")
 
 
 def load_tensors(run: Path, which: Which, name: str) -> dict[str, Tensor]:
-    """One file's tensors. Raises UserError: there is none, or it cannot be read."""
+    """The tensors of one file of a checkpoint. Raises UserError: it does not exist or cannot be read."""
     path = _pointed(run, which) / f"{name}.safetensors"
     try:
         return load_file(path)
@@ -93,7 +93,7 @@ def load_tensors(run: Path, which: Which, name: str) -> dict[str, Tensor]:
 
 
 def fill(model: nn.Module, run: Path, which: Which) -> None:
-    """Give ``model`` the weights of a checkpoint. Raises UserError: there is none, or it is of another model."""
+    """Load the weights of a checkpoint into ``model``. Raises UserError: it does not exist or is of another model."""
     weights = load_tensors(run, which, "model")
     try:
         model.load_state_dict(weights)
@@ -108,7 +108,7 @@ def exists(run: Path, which: Which = "last") -> bool:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON under a temporary name, flush and rename. Raises OSError as the system gives it."""
+    """Write JSON under a temporary name, flush it to disk and rename it. Raises OSError."""
     fresh = path.with_name(path.name + ".tmp")
     fresh.write_text(json.dumps(content, indent=1))
     _flush(fresh)
@@ -116,7 +116,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises UserError: it is missing, or something else."""
+    """Read a JSON object from a file. Raises UserError: the file is missing or holds something else."""
     try:
         content = json.loads(path.read_text())
     except FileNotFoundError as error:
@@ -133,7 +133,7 @@ def _pointed(run: Path, which: Which) -> Path:
         return run / "checkpoints" / which
     if not exists(run, which):
         raise UserError(
-            f"{run}: has no {which} checkpoint; the training has not come to its first one, or this is no run"
+            f"{run}: has no {which} checkpoint; training has not reached its first one, or this is not a run"
         )
     name = read_json(run / f"{which}.json").get("checkpoint")
     if not isinstance(name, str) or Path(name).name != name:

@@ -1,4 +1,4 @@
-"""Several processes, started by ``torchrun``: who we are, sums over all, and the wrapped model."""
+"""Several processes started by ``torchrun``: this process's rank, sums over all processes, and the wrapped model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from regard.errors import UserError
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: ``rank`` of ``size``, computing on ``device``."""
+    """This process, number ``rank`` of ``size``, which computes on ``device``."""
 
     rank: int
     size: int
@@ -27,7 +27,7 @@ class World:
 
     @property
     def first(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this is the process that prints and writes files."""
         return self.rank == 0
 
     def sum(self, *numbers: float) -> list[float]:
@@ -39,7 +39,7 @@ class World:
         return [float(number) for number in total.tolist()]
 
     def gather(self, thing: object) -> list[object]:
-        """Each process's ``thing``, by rank."""
+        """The ``thing`` of every process, by rank."""
         things: list[object] = [None] * self.size
         if self.size == 1:
             return [thing]
@@ -47,7 +47,7 @@ class World:
         return things
 
     def first_does(self, act: Callable[[], None]) -> None:
-        """The first process acts, the others wait for it. Raises UserError: in all, what it raised in the first."""
+        """Call ``act`` in the first process while the others wait. Raises UserError: in every process, if it does."""
         problem = ""
         if self.first:
             try:
@@ -59,20 +59,20 @@ class World:
             raise UserError(problem)
 
     def wrap(self, model: nn.Module, shard: bool) -> nn.Module:
-        """The model to train: itself, a `DistributedDataParallel` copy of it, or itself sharded in place."""
+        """The model to train: the same one, wrapped in `DistributedDataParallel`, or sharded in place."""
         if self.size == 1:
             return model
         if shard:
             fully_shard(model)
             return model
-        # Said of 1 × 1 convolutions with channels last, whose two ways to count strides are the same memory.
+        # A warning about 1 × 1 convolutions with channels last, where both strides describe the same memory.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         return DistributedDataParallel(model)
 
 
 @contextmanager
 def whole(model: nn.Module) -> Iterator[None]:
-    """Inside, every process has all the weights of a sharded model, for calls other than ``forward``."""
+    """A context in which every process has all weights of a sharded model, for calls other than ``forward``."""
     if not isinstance(model, FSDPModule):
         yield
         return
@@ -85,7 +85,7 @@ def whole(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """Join the processes that ``torchrun`` started, one GPU each where there are any; leave them at the end."""
+    """Join the process group that ``torchrun`` started, with one GPU per process if there are GPUs."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
@@ -94,8 +94,8 @@ def world() -> Iterator[World]:
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     if device.type == "cpu":
-        # Whoever lets go of gloo's group last waits for its threads and keeps the interpreter's lock meanwhile, which
-        # they may need to let go of a tensor (PyTorch 2.13): now and then a process never ended. So nobody does.
+        # Freeing the gloo group joins its threads while holding the GIL, which these threads may need to free a tensor
+        # (PyTorch 2.13): now and then a process deadlocked at exit. So the group is never freed.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(distributed.group.WORLD))
     try:
         yield World(distributed.get_rank(), size, device)

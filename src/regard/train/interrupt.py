@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end training at the next step, with everything saved; a second Ctrl-C ends it at once."""
+"""Ctrl-C and SIGTERM stop training after the current step, with its state saved; a second Ctrl-C stops it at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Interrupted(Exception):
-    """Training was asked to stop, and has saved its state after ``step`` steps."""
+    """Training was stopped by a signal and has saved its state after ``step`` steps."""
 
     def __init__(self, step: int, signal_number: int):
         super().__init__(f"stopped after step {step}")
@@ -17,16 +17,16 @@ class Interrupted(Exception):
 
 
 class Interrupt:
-    """While entered, notes the first SIGINT or SIGTERM in ``asked`` instead of raising in the middle of a step."""
+    """A context that records the first SIGINT or SIGTERM in ``signal_number`` instead of raising within a step."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.signal_number = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.signal(number, self._record)
         return self
 
     def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
@@ -34,10 +34,10 @@ class Interrupt:
             signal.signal(number, handler)
 
     def interrupted(self, step: int) -> Interrupted:
-        """The exception to raise once the state is saved."""
-        return Interrupted(step, self.asked or signal.SIGINT)
+        """The exception to raise after the state is saved."""
+        return Interrupted(step, self.signal_number or signal.SIGINT)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        if self.signal_number and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = number
+        self.signal_number = number

@@ -1,4 +1,4 @@
-"""Progress on the terminal, figures in ``metrics.jsonl``, and TensorBoard where it is asked for."""
+"""Progress on the terminal, metrics in ``metrics.jsonl``, and optionally TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from regard.errors import require
 
 _SMOOTH = 0.97
 _LINE_SECONDS = 20.0
-"""Without a terminal, how often a line of progress is printed."""
+"""Without a terminal, the interval between lines of progress."""
 
 
 class Log:
-    """Shows one bar on a terminal, a line now and then elsewhere, nothing if ``shown`` is False.
+    """A progress bar on a terminal, a line every 20 seconds elsewhere, nothing if ``shown`` is False.
 
     Args:
-        run: the run's folder, where figures are kept; None: nowhere.
-        unit: what the loss is a mean over, and speed is told in.
+        run: the run's folder, where metrics are written; None: they are not written.
+        unit: the unit of the loss and of the speed, such as ``"tokens"``.
         shown: False in all processes but the first.
-        tensorboard: also write TensorBoard's event files.
+        tensorboard: also write event files for TensorBoard.
     """
 
     def __init__(self, run: Path | None, *, unit: str = "tokens", shown: bool = True, tensorboard: bool = False):
@@ -75,7 +75,7 @@ class Log:
         rate: float,
         norm: float,
     ) -> None:
-        """One step was taken, over so many tokens in so many samples."""
+        """Log a training step over ``tokens`` tokens in ``samples`` samples."""
         if self._last_line is None:
             self._began_progress, self._last_line = progress, time.monotonic()
         speed = tokens / max(seconds, 1e-9)
@@ -104,11 +104,11 @@ class Log:
         stopped: bool = False,
         what: str = "",
     ) -> None:
-        """The model was validated; ``what``, if it was not the weights of this step."""
+        """Log a validation; ``what`` names the weights if they are not those of this step."""
         text = " · ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
         speed = f" · {self._speed:,.0f} {self._unit}/s" if self._speed else ""
         loss = f" · training loss {self._loss:.3f}" if self._loss is not None else ""
-        note = " · best so far" if better else (" · no longer better: stopping early" if stopped else "")
+        note = " · best so far" if better else (" · no improvement: stopping early" if stopped else "")
         whose = f" · {what}" if what else ""
         self.console.print(
             f"epoch {epoch + 1} · step {step}{whose} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True
@@ -117,7 +117,7 @@ class Log:
             self._keep({"step": step, "epoch": epoch, **{f"valid_{name}": figure for name, figure in figures.items()}})
 
     def resumed(self, step: int) -> None:
-        """Training goes on after ``step`` steps: what was noted of later ones is taken back."""
+        """Log that training resumes after ``step`` steps: metrics of later steps are removed."""
         self.console.print(f"resuming after step {step}", highlight=False, soft_wrap=True)
         if self._path is not None and self._path.exists():
             kept = [line for line in self._path.read_text().splitlines() if _step(line) <= step]
@@ -144,7 +144,7 @@ def _clock(seconds: float | None) -> str:
 
 
 def _step(line: str) -> float:
-    """The step of a noted line; a line cut short by a kill counts as the latest."""
+    """The step of a line of metrics; a line truncated by a kill counts as the last."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

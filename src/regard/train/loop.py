@@ -1,8 +1,8 @@
 """The training loop, the same for every task and for one process or many.
 
-Where training stands is (epoch, index of the batch in the epoch). The order of the data and the learning rate are pure
-functions of that and of the seed, and the random states are saved, so a run that is killed and resumed takes exactly
-the steps that an uninterrupted one takes.
+The position of training is (epoch, index of the batch in the epoch). The order of the data and the learning rate are
+pure functions of it and of the seed, and the random states are saved, so a run that is killed and resumed takes exactly
+the steps of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ from regard.train.state import (
 
 
 class Trainable(Protocol):
-    """What a task gives to the loop."""
+    """What a task provides to the loop."""
 
     @property
     def model(self) -> nn.Module:
-        """The model, as it is before it is wrapped for several processes."""
+        """The model, before it is wrapped for several processes."""
         ...
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch, as rows of the training data: a pure function of the epoch."""
+        """The batches of an epoch as indices of training examples: a pure function of the epoch."""
         ...
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """The summed loss of these rows, and over how many tokens it is summed."""
+        """The summed loss of these examples, and the number of tokens it is summed over."""
         ...
 
     def evaluate(self) -> dict[str, float]:
-        """Validation figures of ``model`` by name, ``loss`` among them; called in evaluation mode, without gradient."""
+        """Validation metrics of ``model`` by name, with ``loss``; called in evaluation mode, without gradients."""
         ...
 
 
 @dataclass
 class Progress:
-    """Where training stands; saved with each checkpoint.
+    """The progress of training; saved with each checkpoint.
 
-    ``best`` is the deciding figure of the best validation, ``best_loss`` its loss. ``seconds`` are those of the steps,
-    ``spent`` those of validations too; ``recent`` names the checkpoints to average.
+    ``best`` is the value of ``train.metric`` at the best validation, ``best_loss`` its loss. ``seconds`` is the time of
+    the steps, ``spent`` that of validations too; ``recent`` names the checkpoints to average.
     """
 
     epoch: int = 0
@@ -81,18 +81,18 @@ class Progress:
 
 
 def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: Log, resume: bool = False) -> Progress:
-    """Train, validate and save until the epochs are over or validation no longer improves.
+    """Train, validate and save until the last epoch, step or minute, or until early stopping.
 
     Args:
         task: model, data and loss.
         config: how to train.
         run: the folder of checkpoints.
-        world: this process among all.
-        log: where progress is shown and figures are kept.
-        resume: go on from the last checkpoint.
+        world: this process and their number.
+        log: shows progress and keeps the metrics.
+        resume: continue from the last checkpoint.
 
     Returns:
-        Where training ended.
+        The progress at the end.
 
     Raises:
         UserError: a checkpoint cannot be read or written, or the loss is no longer finite.
@@ -102,7 +102,7 @@ def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: L
 
 
 class _Run:
-    """The variables of one training run."""
+    """The state of one training run."""
 
     def __init__(self, task: Trainable, config: TrainConfig, run: Path, world: World, log: Log):
         keep_freed_memory()
@@ -127,7 +127,7 @@ class _Run:
                     due = self._evaluation_due(len(batches))
                     if due:
                         self._evaluate()
-                    stop = bool(self.world.sum(float(interrupt.asked))[0])
+                    stop = bool(self.world.sum(float(interrupt.signal_number))[0])
                     if not due and (stop or self.at.step % self.config.save_every == 0):
                         self._save(["last"])
                     if stop:
@@ -139,17 +139,17 @@ class _Run:
         return self.at
 
     def _progress(self, batches: int) -> float:
-        """The share of the training that lies behind, by epochs, steps or the clock, whichever is furthest."""
+        """The fraction of the training that is done, by epochs, steps or minutes, whichever is largest."""
         return max(self._budget(), (self.at.epoch + self.at.index / batches) / self.config.epochs)
 
     def _budget(self) -> float:
-        """The share of the steps or minutes that is spent; 0 where neither is set."""
+        """The fraction of ``train.steps`` or ``train.minutes`` that is used; 0 if neither is set."""
         steps, minutes = self.config.steps, self.config.minutes
         return max(self.at.step / steps if steps else 0.0, self.at.spent / (60 * minutes) if minutes else 0.0)
 
     def _train_step(self, batches: list[list[int]]) -> None:
         began, config, world = time.perf_counter(), self.config, self.world
-        taken = batches[self.at.index : self.at.index + config.accumulate]
+        accumulated = batches[self.at.index : self.at.index + config.accumulate]
         progress = self._progress(len(batches))
         learning_rate = rate(
             self.at.step, progress, highest=config.learning_rate, warmup=config.warmup, schedule=config.schedule
@@ -157,10 +157,10 @@ class _Run:
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         total, tokens = 0.0, 0.0
-        for rows in taken:
+        for rows in accumulated:
             loss, count = self._add_gradient(rows)
             total, tokens = total + loss, tokens + count
-        # Gradients are averaged over the processes, the loss over all tokens.
+        # DDP averages gradients over the processes; the loss is a mean over all tokens.
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(world.size / tokens)
@@ -169,25 +169,25 @@ class _Run:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             optimizer.step()
-        self.at.index += len(taken)
+        self.at.index += len(accumulated)
         self.at.step += 1
         if self.average is not None:
             self.average.update(self.at.step)
         self.at.tokens += int(tokens)
         seconds = time.perf_counter() - began
         self.at.seconds += seconds
-        # All processes go by the first one's clock, or they would not stop at the same step.
+        # All processes use the clock of the first, so that they stop at the same step.
         self.at.spent += float(world.sum(seconds if world.first else 0.0)[0]) if config.minutes else seconds
         self.log.step(
             self.at.step, self.at.epoch, progress, loss=total / tokens, tokens=int(tokens),
-            samples=sum(len(rows) for rows in taken), seconds=seconds, rate=learning_rate, norm=_number(norm),
+            samples=sum(len(rows) for rows in accumulated), seconds=seconds, rate=learning_rate, norm=_number(norm),
         )  # fmt: skip
 
     def _add_gradient(self, rows: list[int]) -> tuple[float, float]:
-        """Add the gradient of the summed loss of ``rows``; the loss and the tokens over all processes."""
+        """Add the gradient of the summed loss of ``rows``; returns the loss and the tokens of all processes."""
         world, share = self.world, rows[self.world.rank :: self.world.size]
         with torch.autocast(world.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            # A process without a row of its own runs another's at weight zero: all must meet in backward.
+            # A process without a row of its own takes another's with weight zero: backward needs all processes.
             loss, count = self.task.loss(self.model, share or rows[:1])
         if not share:
             loss, count = loss * 0.0, 0
@@ -220,24 +220,24 @@ class _Run:
         self._save(["last", "best"] if better else ["last"])
 
     def _validated(self) -> tuple[dict[str, float], bool]:
-        """The figures of the weights as they are, and whether they are the best so far."""
+        """The metrics of the current weights, and whether they are the best so far."""
         self.model.eval()
         with torch.no_grad(), whole(self.model):
             figures = self.task.evaluate()
         metric = self.config.metric
         if metric not in figures:
-            raise UserError(f"train.metric: this task gives {', '.join(figures)}, not {metric}")
+            raise UserError(f"train.metric: this task has {', '.join(figures)}, not {metric}")
         figure = figures[metric]
         sign = -1.0 if metric == "loss" else 1.0
         loss = figures["loss"]
-        # Of equal figures the surer is the better.
+        # Of equal metrics, the one with the lower loss is better.
         better = self.at.best is None or (sign * figure, -loss) > (sign * self.at.best, -self.at.best_loss)
         if better:
             self.at.best, self.at.best_loss = figure, loss
         return figures, better
 
     def _try_mean(self) -> None:
-        """The mean of the last validated weights, as the best checkpoint if it is better."""
+        """Validate the mean of the last validated weights, and save it as the best checkpoint if it is better."""
         states = [checkpoint.load_tensors(self.run, name, "model") for name in self.at.recent]
         before, mean = gather_weights(self.model), mean_of(states)
         restore_weights(self.model, mean)
@@ -272,12 +272,12 @@ class _Run:
         tensors = {name: checkpoint.load_tensors(self.run, "last", name) for name in ("model", "optimizer")}
         restore_tensors(self.model, self.optimizers, tensors)
         if self.average is not None:
-            self.average.swap()  # what was loaded is the average
+            self.average.swap()  # the loaded weights are the average
             restore_weights(self.model, checkpoint.load_tensors(self.run, "last", "training"))
         restore_random_states(state["random"][self.world.rank])
         self.at = Progress(**state["progress"])
 
 
 def _number(norm: Any) -> float:
-    """The gradient's norm, which is a sharded tensor under FSDP2."""
+    """The norm of the gradient as a number; under FSDP2 it is a sharded tensor."""
     return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)

@@ -1,18 +1,18 @@
-"""Keep freed memory instead of handing it back to the system after every tensor."""
+"""Keep freed memory for reuse instead of returning it to the operating system."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # the GNU C library's numbers, malloc.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h of the GNU C library
 
 
 def keep_freed_memory() -> bool:
-    """Make the GNU C library reuse large blocks; True if it took it.
+    """Make the GNU C library reuse large blocks; True if it does.
 
-    PyTorch's CPU allocator asks malloc for each tensor. Above a threshold glibc maps fresh pages for it and unmaps them
-    when it dies, so that every batch pays for touching the same memory anew: a fifth of a training step here.
+    PyTorch's CPU allocator calls malloc for each tensor. Above a threshold, glibc maps new pages for it and unmaps them
+    when it is freed, so that every batch pays for page faults: a fifth of the time of a training step here.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -1,4 +1,4 @@
-"""The optimizers: AdamW for all weights, or Muon for those of the hidden layers and AdamW for the rest."""
+"""Optimizers: AdamW for all weights, or Muon for the matrices of the hidden layers and AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from regard.train.config import TrainConfig
 
 _BETAS = (0.9, 0.98)
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of Jordan's polynomial, which takes singular values from 0.01 to 1 near 1 in five steps."""
+"""Coefficients of Jordan's polynomial, which brings singular values between 0.01 and 1 close to 1 in five steps."""
 
 
 def optimizers(model: nn.Module, config: TrainConfig, *, fused: bool) -> list[torch.optim.Optimizer]:
-    """What changes the weights of ``model``, by ``config.optimizer``; ``fused``: AdamW's step as one kernel."""
+    """The optimizers of ``model`` for ``config.optimizer``; ``fused``: use the fused AdamW."""
 
     def adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
@@ -26,16 +26,16 @@ def optimizers(model: nn.Module, config: TrainConfig, *, fused: bool) -> list[to
     if config.optimizer == "adamw":
         return [adamw(model.parameters())]
     hidden = hidden_weights(model)
-    found: list[torch.optim.Optimizer] = []
+    chosen: list[torch.optim.Optimizer] = []
     if hidden:
-        found.append(Muon(hidden, lr=config.learning_rate, weight_decay=config.weight_decay))
+        chosen.append(Muon(hidden, lr=config.learning_rate, weight_decay=config.weight_decay))
     taken = {id(weight) for weight in hidden}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
-    return [*found, adamw(rest)] if rest else found
+    return [*chosen, adamw(rest)] if rest else chosen
 
 
 def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of linear layers and convolutions, but for the model's own ``output``, which gives the logits."""
+    """The weights of linear layers and convolutions, except the layer ``model.output``, which computes the logits."""
     last = getattr(getattr(model, "module", model), "output", None)
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     layers = [layer for layer in model.modules() if isinstance(layer, kinds) and layer is not last]
@@ -43,16 +43,16 @@ def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose step for each matrix is the nearest one with all singular values alike (Jordan et al. 2024).
+    """Muon: the momentum of each matrix, orthogonalized, is its update (Jordan et al. 2024).
 
-    https://kellerjordan.github.io/posts/muon. Steps are as large as AdamW's usually are, a root mean square of 0.2
-    learning rates (Liu et al. 2025, arXiv:2502.16982), so that learning rates and decays mean the same for both.
+    https://kellerjordan.github.io/posts/muon. Updates have a root mean square of 0.2 times the learning rate, as is
+    typical of AdamW (Liu et al. 2025, arXiv:2502.16982), so that the same learning rate and weight decay suit both.
 
     Args:
-        params: weights of two dimensions or more; those behind the first count as one, as of a convolution.
+        params: weights of two or more dimensions; all but the first are flattened, as for a convolution.
         lr: learning rate.
-        momentum: share of the sum of gradients that stays each step (Nesterov's form).
-        weight_decay: decoupled, as AdamW's.
+        momentum: decay of the sum of gradients per step (Nesterov).
+        weight_decay: decoupled, as in AdamW.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0):
@@ -60,13 +60,13 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Change the weights by their gradients; ``closure`` is not called."""
+        """Update the weights; ``closure`` is not called."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
-                    self._change(weight, group)
+                    self._update(weight, group)
 
-    def _change(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _update(self, weight: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """``(m, n)`` with singular values near 1, from 0.7 to 1.2, by ``steps`` of a Newton–Schulz iteration."""
+    """``(m, n)`` with singular values between about 0.7 and 1.2, by ``steps`` of a Newton–Schulz iteration."""
     a, b, c = _COEFFICIENTS
     x: Tensor = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]

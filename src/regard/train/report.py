@@ -1,4 +1,4 @@
-"""The report of a run, ``report.md``: what was trained and how well, with the curves as a picture."""
+"""The report of a run, ``report.md``: what was trained, its validation metrics, and a plot of the curves."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _SMOOTH = 0.7
 
 
 def write(run: Path, task: str, progress: Progress, *, parameters: int, unit: str, samples: Sequence[str]) -> Path:
-    """Write ``report.md``, and ``curves.png`` where matplotlib is installed, into a run's folder.
+    """Write ``report.md``, and ``curves.png`` if matplotlib is installed, into a run's folder.
 
     Args:
         run: the folder, with ``config.yaml`` and ``metrics.jsonl``.
-        task: its name.
-        progress: where training ended.
-        parameters: how many the model has.
+        task: name of the task.
+        progress: the progress at which training ended.
+        parameters: the number of the model's parameters.
         unit: what the loss is a mean over.
-        samples: lines of Markdown that show what the model does.
+        samples: lines of Markdown with sample output of the model.
     """
     figures = _figures(run / "metrics.jsonl")
     validations = [line for line in figures if any(name.startswith("valid_") for name in line)]
@@ -57,13 +57,13 @@ def _summary(progress: Progress, parameters: int, unit: str) -> str:
 def _figures(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    found = []
+    figures = []
     for line in path.read_text().splitlines():
         try:
-            found.append(json.loads(line))
+            figures.append(json.loads(line))
         except ValueError:
-            continue  # cut short by a kill
-    return found
+            continue  # truncated by a kill
+    return figures
 
 
 def _table(validations: list[dict[str, Any]]) -> str:

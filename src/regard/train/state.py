@@ -1,4 +1,4 @@
-"""All that a run needs to go on exactly: weights, optimizer, random states; the same for one process and many."""
+"""The state that an exact resumption needs: weights, optimizer, random states; the same for any number of processes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def gather_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, dict[str, Tensor]]:
-    """Whole weights, and the optimizers' state as ``"weight's name:moment"``.
+    """The full weights, and the state of the optimizers as ``"name of the weight:moment"``.
 
-    Every process must call it; under several, only the first is given anything.
+    Every process must call it; of several, only the first gets the tensors.
     """
     state: Any = get_optimizer_state_dict(model, optimizers, options=_FULL).get("state", {})
     moments = {
@@ -33,16 +33,16 @@ def gather_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) ->
 
 
 def gather_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Whole weights alone, called as `gather_tensors` is."""
+    """The full weights alone; called like `gather_tensors`."""
     weights: Any = get_model_state_dict(model, options=_FULL)
-    # Copies: on a CPU these are the parameters themselves, which the next step changes.
+    # Copied: on a CPU these are the parameters themselves, which the next step changes.
     return {name: tensor.clone() for name, tensor in weights.items()}
 
 
 def restore_tensors(
     model: nn.Module, optimizers: list[torch.optim.Optimizer], tensors: dict[str, dict[str, Tensor]]
 ) -> None:
-    """Put back what `gather_tensors` gave."""
+    """Restore what `gather_tensors` returned."""
     restore_weights(model, tensors["model"])
     state: dict[str, Any] = {}
     for key, value in tensors["optimizer"].items():
@@ -53,13 +53,13 @@ def restore_tensors(
 
 
 def restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Give the model these whole weights."""
-    found: Any = weights
-    set_model_state_dict(model, found, options=_FULL)
+    """Load these full weights into the model."""
+    state: Any = weights
+    set_model_state_dict(model, state, options=_FULL)
 
 
 def random_states() -> dict[str, Any]:
-    """This process's random states, of Python, NumPy and torch, ready for JSON."""
+    """The random states of this process, of Python, NumPy and torch, as JSON can represent them."""
     numpy_state: Any = np.random.get_state(legacy=False)
     numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
     cuda = [_text(state) for state in torch.cuda.get_rng_state_all()] if torch.cuda.is_available() else []
@@ -67,7 +67,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put back what `random_states` gave."""
+    """Restore what `random_states` returned."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     np.random.set_state(states["numpy"])
