@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import StringIO
@@ -202,6 +205,13 @@ def test_files_that_cannot_be_read_are_named_and_the_others_classified(
         f"regard: {tmp_path}: Is a directory",
     ]
     assert regard("look", run, cut).status == 2
+
+
+def test_the_name_of_a_file_need_not_be_utf8(run: Path, shapes: Path, tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    shutil.copy(shapes / "level" / "0.png", path)
+    done = subprocess.run([sys.executable, "-m", "regard", "classify", run, path, "--top", "1"], capture_output=True)
+    assert (done.returncode, done.stdout.split(b"\t")[0]) == (0, path), done.stderr
 
 
 def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:

@@ -477,6 +477,16 @@ def test_cells_that_are_no_image(case: str, tmp_path: Path) -> None:
     assert f"{path}: record 1 ({told})" in str(error.value)
 
 
+def test_a_folder_of_parquet_files_is_named(tmp_path: Path) -> None:
+    _table({"image": FILES, "label": ["red", "blue", "red"]}, tmp_path)
+    with pytest.raises(UserError) as error:
+        read_images(str(tmp_path), 4)
+    assert str(error.value) == (
+        f"{tmp_path}: no image in it; left out 1 file that is no image: table.parquet; "
+        f"for Parquet files in a folder, use hf:{tmp_path}"
+    )
+
+
 def test_a_table_names_files_beside_it(tmp_path: Path) -> None:
     for number, content in enumerate(FILES):
         (tmp_path / f"{number}.png").write_bytes(content)
@@ -549,6 +559,13 @@ def test_names_of_windows_in_an_archive(tmp_path: Path) -> None:
         for name, content in TWO.items():
             archive.writestr(name.replace("/", "\\"), content)
     assert read_images(str(tmp_path / "a.zip"), 4).names == ("cat", "dog")
+
+
+def test_names_of_classes_are_utf8(tmp_path: Path) -> None:
+    path = _as_folder(TWO, tmp_path)
+    os.rename(os.fsencode(f"{path}/cat"), os.fsencode(path) + b"/caf\xe9")
+    with pytest.raises(UserError, match=r"the name of the folder 'caf\\udce9' is not UTF-8; rename it"):
+        read_images(path, 4)
 
 
 def test_names_of_classes_are_composed(tmp_path: Path) -> None:
@@ -637,8 +654,9 @@ def test_cifars_test_images_are_not_trained_on(tmp_path: Path) -> None:
 
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({"data": []}))
-    with pytest.raises(UserError, match="a Python pickle, which can run code"):
-        read_images(str(tmp_path / "data_batch_1"), 32)
+    for path in (tmp_path / "data_batch_1", tmp_path):
+        with pytest.raises(UserError, match=r"Python version is a pickle, which can run .*; use its binary version"):
+            read_images(str(path), 32)
 
 
 def test_the_middle_square_is_taken() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -123,6 +124,8 @@ def classify(
     at_least("top", top, 1)
     if look is not None and len(images) != 1:
         raise UserError(f"--look: draws one image, got {len(images)}")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # the name of a file need not be UTF-8
     task, failed = commands("image"), False
     for result in task.classify(run, settings_of("image"), images, checkpoint=checkpoint):
         if isinstance(result, UserError):

@@ -235,6 +235,8 @@ def _check_classes(images: Sequence[PurePosixPath], deep: int, origin: str) -> N
         below = path.parts[deep:]
         if len(below) == 1:
             raise UserError(f"{origin}/{path}: lies in no folder of a class; expected {origin}/CLASS/{path.name}")
+        if any("\ud800" <= letter <= "\udfff" for letter in below[0]):  # stands for a byte that is not UTF-8
+            raise UserError(f"{origin}: the name of the folder {below[0]!r} is not UTF-8; rename it")
         if len(below) > 2:
             raise UserError(
                 f"{origin}: the class of {path} could be {below[0]!r} or {below[-2]!r}; move the images of each class "

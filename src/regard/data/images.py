@@ -16,6 +16,7 @@ from regard.data.image_trees import TARS, Item, Source, open_tree, read_tree
 from regard.errors import UserError
 
 _CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_PICKLES = ("data_batch", "test_batch")
 _SHOWN = 3
 _SHOWN_CLASSES = 10
 
@@ -103,7 +104,7 @@ def read_images(
         count = "one image that is" if len(bad) == 1 else f"{len(bad):,} images that are"
         notes = (*notes, f"left out {count} not usable: {'; '.join(bad[:_SHOWN])}{more}")
     if not pixels:
-        raise UserError(f"{path}: no image in it" + "".join(f"; {note}" for note in notes))
+        raise UserError("; ".join((f"{path}: no image in it", *notes, *_instead(Path(path)))))
     known = tuple(sorted(set(labels), key=_natural)) if names is None else names
     strange = sorted(set(labels).difference(known), key=_natural)
     if strange:
@@ -130,11 +131,20 @@ def _source(path: str, part: str | None, image: str | None, label: str | None, *
         return read_tree(open_tree(file), path, part=part, keep_empty=keep_empty)
     if file.suffix.lower() == ".bin":
         return Source(_cifar([file]))
-    if file.name.lower().startswith(("data_batch", "test_batch")):
-        raise UserError(
-            f"{path}: is a Python pickle, which can run code when it is read; use CIFAR-10's binary version (.bin)"
-        )
+    if file.name.startswith(_PICKLES):
+        raise UserError(f"{path}: {_instead(file.parent)[0]}")
     raise UserError(f"{path}: expected a folder with a folder per class, .tar, .zip, .bin (CIFAR-10) or .parquet")
+
+
+def _instead(folder: Path) -> list[str]:
+    """What to do about a folder that has no image files, but data of another kind."""
+    if any(folder.glob("*.parquet")):
+        return [f"for Parquet files in a folder, use hf:{folder}"]
+    if any(path.name.startswith(_PICKLES) for path in folder.glob("*_batch*")):
+        return [
+            "CIFAR-10's Python version is a pickle, which can run code when it is read; use its binary version (.bin)"
+        ]
+    return []
 
 
 def _folder(folder: Path, part: str | None, keep_empty: bool) -> Source:
