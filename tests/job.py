@@ -1,4 +1,4 @@
-"""A small training job that the tests of the loop run in processes of their own: see `main`."""
+"""A small training job that tests of the training loop run in separate processes: see `main`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VOCABULARY = 23
 
 
 class Reverse:
-    """Write a row of numbers backwards; token 1 begins, token 2 ends."""
+    """Reverse a sequence of tokens; token 1 is BOS, token 2 is EOS."""
 
     def __init__(self, *, dropout: float = 0.1, rows: int = 67, kind: str = "gru"):
         random = torch.Generator().manual_seed(5)
@@ -58,7 +58,7 @@ def run(
 
 
 def main() -> None:
-    """``python job.py FOLDER '{"settings": …}'``: train, or go on where the folder has a checkpoint."""
+    """``python job.py FOLDER '{"settings": …}'``: train, or resume if the folder has a checkpoint."""
     folder = Path(sys.argv[1])
     settings = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What tests of stopping and going on share: a log that interrupts, and the tensors of a checkpoint."""
+"""Helpers of tests that interrupt and resume training: a log that interrupts, and the tensors of a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from regard.train.log import Log
 
 
 def interrupting(at: int, number: int) -> type[Log]:
-    """A log that sends this process a signal when step ``at`` is taken."""
+    """A log that sends a signal to this process at step ``at``."""
 
-    class Impatient(Log):
+    class Interrupting(Log):
         def step(self, step: int, *arguments: object, **figures: object) -> None:
             if step == at:
                 os.kill(os.getpid(), number)
 
-    return Impatient
+    return Interrupting
 
 
 def tensors(folder: Path, name: str = "model", which: str = "last") -> dict[str, torch.Tensor]:
-    """The tensors of one file of the checkpoint that ``which`` points at."""
+    """The tensors of one file of the last or the best checkpoint."""
     pointed = json.loads((folder / f"{which}.json").read_text())["checkpoint"]
     return load_file(folder / "checkpoints" / pointed / f"{name}.safetensors")
 
 
 def assert_same(one: Path, other: Path) -> None:
-    """Both runs ended with the same weights and optimizer, to the bit."""
+    """Both runs ended with bitwise equal weights and optimizer states."""
     for name in ("model", "optimizer"):
         first, second = tensors(one, name), tensors(other, name)
         assert first.keys() == second.keys()

@@ -59,8 +59,8 @@ def trained(
     MAKE[task][0](work / "data")
     monkeypatch.chdir(work)
     options = ["--data.train", f"data/{MAKE[task][1]}", *SMALL[task], "--train.epochs", 1, "--train.warmup", 1]
-    told = regard("train", task, "run", *options)
-    assert told.status == 0, told.err
+    result = regard("train", task, "run", *options)
+    assert result.status == 0, result.err
     return task, work
 
 
@@ -79,9 +79,9 @@ def test_a_run_finds_its_data_from_another_folder_and_after_a_move(
     if task != "translate":  # which has no validation text of its own to be scored on
         assert regard("eval", tmp_path / "moved" / "run").status == 0
     shutil.rmtree(tmp_path / "moved" / "data")
-    told = regard("train", task, tmp_path / "moved" / "run", "--resume")
-    assert told.status == 2
-    assert told.err.startswith(f"regard: data/{MAKE[task][1]}: no such file")
+    result = regard("train", task, tmp_path / "moved" / "run", "--resume")
+    assert result.status == 2
+    assert result.err.startswith(f"regard: data/{MAKE[task][1]}: no such file")
 
 
 LOCATED = {
@@ -207,10 +207,10 @@ def test_changed_data_are_refused_and_said(
     folder = copied(task)
     before = (folder / "run" / "last.json").read_bytes()
     change(folder / "data")
-    told = regard("train", task, folder / "run", "--resume")
-    assert told.status == 2
-    assert expected in told.err.splitlines()[-1]
-    assert "restore them, or train a new run in another folder" in told.err
+    result = regard("train", task, folder / "run", "--resume")
+    assert result.status == 2
+    assert expected in result.err.splitlines()[-1]
+    assert "restore them, or train a new run in another folder" in result.err
     assert (folder / "run" / "last.json").read_bytes() == before
 
 
@@ -224,18 +224,18 @@ def test_a_run_is_not_scored_on_what_it_may_have_trained_on(
 ) -> None:
     folder = copied(task)
     change(folder / "data")
-    told = regard("eval", folder / "run")
-    assert told.status == 2
-    assert "its data have changed since the run began" in told.err
-    assert "name what to score on with --data" in told.err
+    result = regard("eval", folder / "run")
+    assert result.status == 2
+    assert "its data have changed since the run began" in result.err
+    assert "name what to score on with --data" in result.err
 
 
 def test_another_order_goes_on_and_is_said(copied: Callable[[str], Path], regard: Callable[..., Told]) -> None:
     folder = copied("translate")
     _edit(folder / "data" / "train.tsv", lambda rows: rows[::-1])
-    told = regard("train", "translate", folder / "run", "--resume")
-    assert told.status == 0
-    assert "the training pairs are the same as before, but in another order" in told.err
+    result = regard("train", "translate", folder / "run", "--resume")
+    assert result.status == 0
+    assert "the training pairs are the same as before, but in another order" in result.err
 
 
 @pytest.mark.parametrize(
@@ -250,8 +250,8 @@ def test_files_that_belong_to_the_weights_are_not_exchanged(
     path = run / name
     path.write_text(path.read_text() + " ")
     for command in commands:
-        told = regard(*command)
-        assert (told.status, told.err) == (
+        result = regard(*command)
+        assert (result.status, result.err) == (
             2, f"regard: {path}: has changed since the run began; its weights do not fit it; restore it\n"
         )  # fmt: skip
     path.unlink()
@@ -291,6 +291,6 @@ def test_a_broken_fingerprint_is_said(
 ) -> None:
     path = copied("image") / "run" / "data.json"
     path.unlink() if content is None else path.write_text(content)
-    told = regard("train", "image", path.parent, "--resume")
-    assert told.status == 2
-    assert told.err.splitlines()[-1].startswith(f"regard: {path}: ")
+    result = regard("train", "image", path.parent, "--resume")
+    assert result.status == 2
+    assert result.err.splitlines()[-1].startswith(f"regard: {path}: ")

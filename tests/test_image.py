@@ -1,4 +1,4 @@
-"""The models of pictures, and `regard train image` with what one does with its runs."""
+"""The image models, and the commands that train, use and score a classifier."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_logits_and_places(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["query", "vit"])
-def test_a_picture_stands_by_itself(name: str) -> None:
+def test_an_image_does_not_depend_on_the_batch(name: str) -> None:
     model, x = _model(name), torch.randn(3, 3, 16, 16)
     torch.testing.assert_close(model(x)[1:2], model(x[1:2]), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_left_and_right_are_alike_where_both_are_looked_at(name: str) -> None:
+def test_mirrored_averages_an_image_and_its_mirror_image(name: str) -> None:
     model, x = _model(name), torch.randn(3, 3, 16, 16)
     both = Mirrored(model)
     assert both.output is model.output
@@ -81,7 +81,7 @@ def test_wrong_models_are_refused() -> None:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of upright and level bars, of several sizes and modes."""
+    """Images of upright and level bars, in grey and with alpha."""
     folder, random = tmp_path_factory.mktemp("shapes"), np.random.default_rng(0)
     for name in ("level", "upright"):
         (folder / name).mkdir()
@@ -111,16 +111,16 @@ def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _train(folder, shapes, "--model.attention", "query", "--train.epochs", 12, "--train.warmup", 10)
 
 
-def test_it_learnt_and_names(run: Path, shapes: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+def test_it_learned_and_classifies(run: Path, shapes: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
     scores = json.loads(regard("eval", run, "--json").out)
     assert scores["accuracy"]["score"] == 100.0
     assert json.loads(regard("eval", run, "--data", shapes, "--json").out)["accuracy"]["score"] > 95
-    told = regard("classify", run, shapes / "level" / "0.png", shapes / "upright" / "0.png", "--top", 1)
-    assert [line.split("\t")[1].split()[0] for line in told.out.splitlines()] == ["level", "upright"]
+    result = regard("classify", run, shapes / "level" / "0.png", shapes / "upright" / "0.png", "--top", 1)
+    assert [line.split("\t")[1].split()[0] for line in result.out.splitlines()] == ["level", "upright"]
     assert regard("classify", run, shapes / "level" / "0.png", "--look", tmp_path / "o.png").status == 0
     assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
-    told = regard("look", run, shapes / "upright" / "1.png", "--out", tmp_path / "p.svg")
-    assert ("upright" in told.out, "<svg" in (tmp_path / "p.svg").read_text()) == (True, True)
+    result = regard("look", run, shapes / "upright" / "1.png", "--out", tmp_path / "p.svg")
+    assert ("upright" in result.out, "<svg" in (tmp_path / "p.svg").read_text()) == (True, True)
 
 
 def test_a_run_is_kept_and_reported(run: Path) -> None:
@@ -142,10 +142,10 @@ def test_a_run_is_kept_and_reported(run: Path) -> None:
 )
 def test_other_ways_to_train(options: list[object], shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
     folder = _train(tmp_path / "run", shapes, "--train.epochs", 1, *options)
-    found = json.loads(regard("eval", folder, "--json").out)
-    assert 0 <= found["accuracy"]["score"] <= 100
+    scores = json.loads(regard("eval", folder, "--json").out)
+    assert 0 <= scores["accuracy"]["score"] <= 100
     last = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]
-    assert found["loss"]["score"] == pytest.approx(last["valid_loss"], rel=1e-5)
+    assert scores["loss"]["score"] == pytest.approx(last["valid_loss"], rel=1e-5)
 
 
 def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
@@ -158,7 +158,7 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws one image, got 2"),
         (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
@@ -180,13 +180,13 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_a_line(
-    arguments: list[object], told: str, run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]
+    arguments: list[object], expected: str, run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]
 ) -> None:
     names = {"run": run, "new": tmp_path / "new", "shapes": shapes}
-    found = regard(*(str(argument).format(**names) for argument in arguments))
-    assert found.status == 2
-    assert told in found.err
-    assert found.err.count("\n") == 1
+    result = regard(*(str(argument).format(**names) for argument in arguments))
+    assert result.status == 2
+    assert expected in result.err
+    assert result.err.count("\n") == 1
 
 
 def test_files_that_cannot_be_read_are_named_and_the_others_classified(
@@ -194,10 +194,10 @@ def test_files_that_cannot_be_read_are_named_and_the_others_classified(
 ) -> None:
     good, cut, none = shapes / "level" / "0.png", tmp_path / "cut.png", tmp_path / "none.png"
     cut.write_bytes(good.read_bytes()[:60])
-    told = regard("classify", run, cut, good, none, __file__, tmp_path, good)
-    assert told.status == 1
-    assert [line.split("\t")[0] for line in told.out.splitlines()] == [str(good), str(good)]
-    errors = told.err.splitlines()
+    result = regard("classify", run, cut, good, none, __file__, tmp_path, good)
+    assert result.status == 1
+    assert [line.split("\t")[0] for line in result.out.splitlines()] == [str(good), str(good)]
+    errors = result.err.splitlines()
     assert errors[0].startswith(f"regard: {cut}: not a usable image: cannot be read as PNG: ")
     assert errors[1:] == [
         f"regard: {none}: No such file or directory",
@@ -228,12 +228,12 @@ def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: C
     assert (
         "record 4 (the file is empty); replace it, or leave such images out with --data.on-bad" in regard(*command).err
     )
-    told = regard(*command, "--data.on-bad", "skip")
-    assert "left out one image that is not usable" in told.err
-    assert json.loads(told.out)["accuracy"]["how"] == "per cent of 19 images"
+    result = regard(*command, "--data.on-bad", "skip")
+    assert "left out one image that is not usable" in result.err
+    assert json.loads(result.out)["accuracy"]["how"] == "per cent of 19 images"
     shutil.copytree(shapes / "level", tmp_path / "set" / "levels")
-    told = regard("eval", run, "--data", tmp_path / "set")
-    assert (told.status, told.err) == (
+    result = regard("eval", run, "--data", tmp_path / "set")
+    assert (result.status, result.err) == (
         2,
         f"regard: {tmp_path / 'set'}: has the class 'levels', which the training data do not have; "
         "theirs are level, upright\n",
@@ -243,18 +243,18 @@ def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: C
 def test_one_class_or_one_image_is_too_little(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
     (tmp_path / "set" / "a").mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(tmp_path / "set" / "a" / "1.png")
-    told = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
-    assert "has one class, 'a', and needs at least two" in told.err
+    result = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
+    assert "has one class, 'a', and needs at least two" in result.err
     (tmp_path / "set" / "b").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "set" / "b" / "1.png")
-    told = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
-    assert "the class 'a' has one image" in told.err
+    result = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
+    assert "the class 'a' has one image" in result.err
 
 
 def test_a_model_without_places_says_so(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
     folder = _train(tmp_path / "run", shapes, "--train.epochs", 1)
-    told = regard("classify", folder, shapes / "level" / "0.png", "--look", tmp_path / "o.png")
-    assert "has no attention over places" in told.err
+    result = regard("classify", folder, shapes / "level" / "0.png", "--look", tmp_path / "o.png")
+    assert "has no attention over places" in result.err
 
 
 def test_the_demo_is_a_valid_configuration() -> None:

@@ -1,4 +1,4 @@
-"""Muon: which weights it changes, and how."""
+"""Muon: which weights it updates, and how."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from regard.train.optimizer import Muon, hidden_weights, optimizers, orthogonal
 def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     u, s, v = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
-    found = orthogonal(u @ torch.diag(s.clamp(min=0.02 * float(s.norm()))) @ v)
-    values = torch.linalg.svdvals(found)
+    result = orthogonal(u @ torch.diag(s.clamp(min=0.02 * float(s.norm()))) @ v)
+    values = torch.linalg.svdvals(result)
     assert values.min() > 0.6
     assert values.max() < 1.3
-    # The directions stay: what is left is u times a diagonal times v.
-    turned = u.mT @ found @ v.mT
-    torch.testing.assert_close(turned, torch.diag(turned.diagonal()), rtol=0, atol=1e-10)
+    # The singular vectors stay: the result is u times a diagonal matrix times v.
+    rotated = u.mT @ result @ v.mT
+    torch.testing.assert_close(rotated, torch.diag(rotated.diagonal()), rtol=0, atol=1e-10)
     assert not orthogonal(torch.zeros(shape)).any()
 
 
@@ -55,7 +55,7 @@ def test_momentum_is_nesterovs() -> None:
     [ResNet(5, width=8, attention="self"), ViT(5, size=16, width=16), TransformerLM(50, dim=16, layers=1, heads=2)],
     ids=["resnet", "vit", "language"],
 )
-def test_each_weight_has_one_optimizer(model: nn.Module) -> None:
+def test_every_weight_has_exactly_one_optimizer(model: nn.Module) -> None:
     config = TrainConfig(optimizer="muon")
     muon, adamw = optimizers(model, config, fused=True)
     groups = [{id(weight) for weight in one.param_groups[0]["params"]} for one in (muon, adamw)]
@@ -68,6 +68,6 @@ def test_each_weight_has_one_optimizer(model: nn.Module) -> None:
     assert len(optimizers(model, TrainConfig(), fused=True)) == 1
 
 
-def test_a_model_without_hidden_layers_is_adamws() -> None:
+def test_a_model_without_hidden_layers_uses_adamw() -> None:
     (only,) = optimizers(nn.Embedding(3, 4), TrainConfig(optimizer="muon"), fused=True)
     assert isinstance(only, torch.optim.AdamW)

@@ -1,4 +1,4 @@
-"""Each task trained by two processes has the losses of one."""
+"""Each task has the same losses with two processes as with one."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ TASKS = {
         "--augment.crop", "0", "--augment.no-flip", "--augment.cutout", "0", "--train.batch", "5",
     ],
 }  # fmt: skip
-"""Settings under which nothing is left to chance: what is drawn differs from process to process."""
+"""Settings without randomness, since each process draws its own random numbers."""
 
 
-def _data(task: str, folder: Path, pictures: int = 24) -> Path:
+def _data(task: str, folder: Path, images: int = 24) -> Path:
     random = np.random.default_rng(0)
     words = ["red", "green", "blue", "cat", "dog", "owl", "runs", "sleeps"]
     lines = [" ".join(random.choice(words, 4)) for _ in range(80)]
     if task == "image":
-        for number in range(pictures):
-            path = folder / "pictures" / words[number % 3] / f"{number}.png"
+        for number in range(images):
+            path = folder / "images" / words[number % 3] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
-        return folder / "pictures"
+        return folder / "images"
     path = folder / ("text.tsv" if task == "translate" else "text.txt")
     path.write_text("".join(f"{line}\t{line.upper()}\n" for line in lines))
     return path
 
 
 def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
-    """Train by ``count`` processes; what they said beside the results."""
+    """Train with ``count`` processes; returns their standard error."""
     done = by_processes(count, "-m", "regard", "train", task, run, "--data.train", data, *COMMON, *options)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stderr
@@ -55,12 +55,12 @@ def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_two_processes_get_the_loss_of_one(task: str, tmp_path: Path) -> None:
-    data, told = _data(task, tmp_path), []
+    data, metrics = _data(task, tmp_path), []
     for count in (1, 2):
         run = tmp_path / f"run{count}"
         _train(count, task, run, data, *TASKS[task])
-        told.append([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()])
-    one, two = told
+        metrics.append([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()])
+    one, two = metrics
     assert len(one) == len(two) > 5
     for first, second in zip(one, two, strict=True):
         assert first.keys() == second.keys()
@@ -68,7 +68,7 @@ def test_two_processes_get_the_loss_of_one(task: str, tmp_path: Path) -> None:
             assert second[name] == pytest.approx(first[name], rel=2e-3)
 
 
-def test_two_processes_say_nothing_of_strides(tmp_path: Path) -> None:
-    data = _data("image", tmp_path, pictures=80)  # smaller batches go another way through PyTorch
+def test_two_processes_do_not_warn_about_strides(tmp_path: Path) -> None:
+    data = _data("image", tmp_path, images=80)  # smaller batches take another path in PyTorch
     network = ["--model.attention", "self", "--model.width", "8", "--model.blocks", "1", "--data.size", "32"]
     assert "strides" not in _train(2, "image", tmp_path / "run", data, "--train.batch", "64", *network)

@@ -105,7 +105,7 @@ def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool, options:
             assert second[name] == pytest.approx(first[name], rel=2e-3)
 
 
-def test_nobody_lets_go_of_the_group_of_processes(tmp_path: Path) -> None:
+def test_the_process_group_is_never_freed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "import gc, weakref\nfrom torch import distributed\nfrom regard.train.distributed import world\n"
@@ -130,7 +130,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_broken_checkpoints_are_told_in_a_line(tmp_path: Path) -> None:
+def test_broken_checkpoints_are_errors_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no last checkpoint"):
         checkpoint.load_state(tmp_path, "last")
     run(tmp_path, epochs=1)
@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
         run(tmp_path, epochs=30, learning_rate=1e30, warmup=0)
 
 
-def test_resume_wants_as_many_processes(tmp_path: Path) -> None:
+def test_resuming_needs_the_same_number_of_processes(tmp_path: Path) -> None:
     run(tmp_path, epochs=1)
     state = next(tmp_path.rglob("state.json"))
     content = json.loads(state.read_text())
@@ -175,7 +175,7 @@ def test_resume_wants_as_many_processes(tmp_path: Path) -> None:
 
 
 class Given:
-    """A model of one weight, whose validation loss is what a list says."""
+    """A model with one weight and given validation losses."""
 
     def __init__(self, batches: list[list[int]], losses: list[float]):
         self.model: nn.Module = nn.Linear(1, 1, bias=False)
@@ -249,7 +249,7 @@ def test_the_mean_of_the_last_weights_is_kept_if_it_is_better(tmp_path: Path, be
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == sorted({*kept, best})
 
 
-def test_of_equal_figures_the_surer_is_the_best(tmp_path: Path) -> None:
+def test_of_equal_metrics_the_lower_loss_is_the_best(tmp_path: Path) -> None:
     class Sure(Given):
         def evaluate(self) -> dict[str, float]:
             return {"accuracy": 90.0, **super().evaluate()}

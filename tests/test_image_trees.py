@@ -1,0 +1,208 @@
+"""Which files of a folder or an archive are images, and which folders are classes."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from image_sets import BLUE, TWO, WAYS, as_folder, as_tar, as_zip, encoded, members, noise, plain, tree
+from regard.data.images import read_images
+from regard.errors import UserError
+from regard.tasks.image.config import DataConfig
+from regard.tasks.image.data import read
+
+TAKEN: dict[str, tuple[dict[str, bytes], list[int], tuple[str, ...]]] = {
+    "a folder per class": (TWO, [2, 2], ()),
+    "any ending, or none": (
+        {**TWO, **tree("cat/3.jfif", "cat/4", "dog/3.JPEG", "dog/4.dat", "dog/5.txt")}, [4, 5], ()),
+    "within other folders": ({f"my/set/{name}": content for name, content in TWO.items()}, [2, 2], ()),
+    "hidden files and folders": (
+        {**TWO, **tree("cat/._x.png", ".ipynb_checkpoints/x.png", ".git/index", "__MACOSX/cat/1.png",
+                        "cat/.cache/x.png", "dog/Thumbs.db", content=b"anything")},
+        [2, 2], ("left out 6 hidden or system files or folders: .git, .ipynb_checkpoints, __MACOSX and 3 more",)),
+    "images that are hidden": (
+        {**TWO, **tree(".ipynb_checkpoints/1.png")}, [2, 2], ("left out 1 hidden or system file or folder: "
+                                                               ".ipynb_checkpoints",)),
+    "files that are none": (
+        {**TWO, **tree("README.md", "cat/labels.csv", content=b"text")}, [2, 2],
+        ("left out 2 files that are no images: README.md, cat/labels.csv",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["folder", "tar", "tar.xz", "zip"])
+@pytest.mark.parametrize("case", TAKEN)
+def test_which_files_are_taken_for_what(case: str, way: str, tmp_path: Path) -> None:
+    members, counts, notes = TAKEN[case]
+    images = read_images(WAYS[way](dict(sorted(members.items())), tmp_path), 4)
+    assert images.names == ("cat", "dog")
+    assert np.bincount(images.labels).tolist() == counts
+    assert images.notes == notes
+    assert images.describe() == f"{sum(counts)} images of 2 classes: cat {counts[0]}, dog {counts[1]}"
+
+
+REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
+    "no image": (tree("cat/1.txt", content=b"text"), "no image in it; left out 1 file that is no image: cat/1.txt"),
+    "beside the classes": ({**TWO, **tree("loose.png")}, "loose.png: lies in no folder of a class; expected "),
+    "no classes": (tree("1.png", "2.png"), "1.png: lies in no folder of a class; expected "),
+    "two folders deep": (tree("cat/day/1.png", "dog/night/1.png"), "could be 'cat' or 'day'; move the images of each"),
+    "one and two folders deep": ({**TWO, **tree("dog/night/1.png")}, "could be 'dog' or 'night'; move the images"),
+    "a part and a class": ({**TWO, **tree("train/cat/1.png")}, "could be 'train' or 'cat'; move the images"),
+    "parts without classes": (
+        tree("train/1.png", "val/1.png"), "the folders train, val hold images, but no folders of classes; "
+        "expected such as train/CLASS/1.png"),
+    "two training parts": (
+        tree("train/cat/1.png", "training/cat/1.png", "val/cat/1.png"),
+        "both train and training could be the same part"),
+    "parts, of which none is named": (
+        {f"{part}/{name}": b for name, b in TWO.items() for part in ("test", "train")},
+        "is divided into test, train; "),
+    "a class of files that are none": (
+        {**TWO, **tree("emu/1.mp4", content=b"film")},
+        "the folder of a class without an image: emu; add images or remove it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["folder", "tar", "tar.xz", "zip"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_right_is_refused(case: str, way: str, tmp_path: Path) -> None:
+    members, told = REFUSED[case]
+    path = WAYS[way](dict(sorted(members.items())), tmp_path)
+    with pytest.raises(UserError) as error:
+        read_images(path, 4)
+    assert str(error.value).startswith(path)
+    assert told in str(error.value)
+
+
+def test_empty_folders_of_classes_are_left_out_where_asked(tmp_path: Path) -> None:
+    path = as_folder(TWO, tmp_path)
+    (tmp_path / "set" / "emu").mkdir()
+    with pytest.raises(UserError, match="the folder of a class without an image: emu; add images or remove it"):
+        read_images(path, 4)
+    for options in ({"on_bad": "skip"}, {"names": ("cat", "dog")}):
+        images = read_images(path, 4, **options)
+        assert (images.names, images.notes) == (("cat", "dog"), ("left out folders without an image: emu",))
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    path = Path(as_folder(tree("store/cats/1.png", "store/dogs/1.png"), tmp_path))
+    links = tmp_path / "links"
+    (links / "dog").mkdir(parents=True)
+    (links / "cat").symlink_to(path / "store" / "cats", target_is_directory=True)
+    (links / "dog" / "one").symlink_to(path / "store" / "dogs" / "1.png")
+    (links / "cat" / "up").symlink_to(links / "cat", target_is_directory=True)  # a loop
+    images = read_images(str(links), 4)
+    assert (images.names, images.labels.tolist()) == (("cat", "dog"), [0, 1])
+    (links / "dog" / "two").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"dog/two \(a link to a file that does not exist\)"):
+        read_images(str(links), 4)
+    (links / "dog" / "two").unlink()
+    os.mkfifo(links / "dog" / "two.png")
+    with pytest.raises(UserError, match=r"dog/two\.png \(not a regular file\)"):
+        read_images(str(links), 4)
+
+
+@pytest.mark.parametrize("way", ["tar", "zip"])
+def test_links_in_archives_are_followed(way: str, tmp_path: Path) -> None:
+    def write(target: str) -> str:
+        path = tmp_path / f"set.{way}"
+        content = encoded(plain("RGB", BLUE))
+        if way == "tar":
+            with tarfile.open(path, "w") as archive:
+                for name, link in (("cat/1.png", ""), ("dog/1", target)):
+                    info = tarfile.TarInfo(name)
+                    info.size, info.linkname = 0 if link else len(content), link
+                    info.type = tarfile.SYMTYPE if link else tarfile.REGTYPE
+                    archive.addfile(info, None if link else io.BytesIO(content))
+        else:
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("cat/1.png", content)
+                info = zipfile.ZipInfo("dog/1")
+                info.external_attr = 0o120777 << 16
+                archive.writestr(info, target)
+        return str(path)
+
+    images = read_images(write("../cat/1.png"), 4)
+    assert (images.names, images.labels.tolist()) == (("cat", "dog"), [0, 1])
+    for target in ("../cat/2.png", "../cat", "/etc/passwd"):
+        with pytest.raises(UserError, match=r"dog/1 \(a link to "):
+            read_images(write(target), 4)
+
+
+def test_members_of_an_archive_that_cannot_be_read(tmp_path: Path) -> None:
+    path = Path(as_zip(members(noise("PNG")), tmp_path))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"special.png") + 2000
+    content[at : at + 4] = b"else"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"special\.png \(cannot be read from the archive: Bad CRC-32"):
+        read_images(str(path), 4)
+    for kind in ("", "gz", "xz"):
+        path = Path(as_tar(members(noise("PNG")), tmp_path, kind))
+        path.write_bytes(path.read_bytes()[:-9000] if not kind else path.read_bytes()[:8000])
+        with pytest.raises(UserError, match="not readable as a tar archive"):
+            read_images(str(path), 4)
+
+
+def test_names_of_windows_in_an_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, content in TWO.items():
+            archive.writestr(name.replace("/", "\\"), content)
+    assert read_images(str(tmp_path / "a.zip"), 4).names == ("cat", "dog")
+
+
+def test_names_of_classes_are_utf8(tmp_path: Path) -> None:
+    path = as_folder(TWO, tmp_path)
+    os.rename(os.fsencode(f"{path}/cat"), os.fsencode(path) + b"/caf\xe9")
+    with pytest.raises(UserError, match=r"the name of the folder 'caf\\udce9' is not UTF-8; rename it"):
+        read_images(path, 4)
+
+
+def test_names_of_classes_are_composed(tmp_path: Path) -> None:
+    path = as_folder(tree("cafe\u0301/1.png", "tea/1.png"), tmp_path)
+    assert read_images(path, 4, names=("caf\u00e9", "tea")).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("way", ["folder", "tar", "zip"])
+@pytest.mark.parametrize(
+    "names", [("train", "val"), ("Training", "validation"), ("train", "valid", "test"), ("train", "test")]
+)
+def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tmp_path: Path) -> None:
+    members = {f"{part}/{label}/{n}.png": encoded(plain("L", at * 40 + len(label) * 5 + n))
+               for at, part in enumerate(names) for label in ("red", "blue")
+               for n in range(4 if part == names[0] else 3)}  # fmt: skip
+    members |= {f"{names[1]}/red/.hidden.png": b"", f"{names[1]}/notes.txt": b"text"}
+    path, told = WAYS[way](members, tmp_path), []
+    sets = read(DataConfig(train=path, size=16), 0, told.append)
+    divided = len(names) > 2 or names[1] != "test"
+    assert (len(sets.train.labels), len(sets.valid.labels)) == ((8, 6) if divided else (6, 2))
+    assert told[0] == f"{path}: took the folder {names[0]} of {', '.join(sorted(names))}"
+    assert told[1] == f"{path}: 8 images of 2 classes: blue 4, red 4"
+    if divided:
+        assert told[2:] == [f"{path}: took the folder {names[1]} of {', '.join(sorted(names))}",
+                            f"{path}: left out 1 hidden or system file or folder: {names[1]}/red/.hidden.png",
+                            f"{path}: left out 1 file that is no image: {names[1]}/notes.txt",
+                            f"{path}: 6 images of 2 classes: blue 3, red 3"]  # fmt: skip
+    unpack = "" if way == "folder" else "unpack it, and "
+    with pytest.raises(UserError) as error:
+        read_images(path, 16)
+    assert str(error.value) == (
+        f"{path}: is divided into {', '.join(sorted(names))}; {unpack}name one of them, such as {path}/{names[-1]}"
+    )
+    if way == "folder":
+        assert len(read_images(f"{path}/{names[1]}", 16).labels) == 6
+    if not divided:
+        with pytest.raises(UserError, match=r"none of which is for validation; name its folder with --data\.valid"):
+            read_images(path, 16, part="valid")
+
+
+def test_ten_numbers_are_in_their_order(tmp_path: Path) -> None:
+    path = as_folder(tree(*(f"{n}/1.png" for n in range(12)), "a/1.png"), tmp_path)
+    images = read_images(path, 4)
+    assert images.names == (*map(str, range(12)), "a")
+    assert images.describe() == "13 images of 13 classes: 0 1, 1 1, 2 1, …, 1 to 1 a class"
