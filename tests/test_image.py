@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
@@ -205,6 +205,18 @@ def test_files_that_cannot_be_read_are_named_and_the_others_classified(
         f"regard: {tmp_path}: Is a directory",
     ]
     assert regard("look", run, cut).status == 2
+
+
+def test_a_broken_file_is_one_line(run: Path, tmp_path: Path) -> None:
+    buffer = BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "TIFF")
+    samples = b"\x15\x01\x03\x00\x01\x00\x00\x00"  # the tag SamplesPerPixel, which is 3
+    (tmp_path / "a.tiff").write_bytes(buffer.getvalue().replace(samples + b"\3\0", samples + b"\xff\xff"))
+    done = subprocess.run([sys.executable, "-m", "regard", "classify", run, tmp_path / "a.tiff"], capture_output=True)
+    assert (done.returncode, done.stdout) == (1, b"")
+    line = f"regard: {tmp_path / 'a.tiff'}: not a usable image: cannot be read as TIFF: "
+    assert done.stderr.decode().startswith(line)
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_the_name_of_a_file_need_not_be_utf8(run: Path, shapes: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import warnings
 from contextlib import suppress
@@ -11,6 +12,9 @@ from typing import Any
 import numpy as np
 
 from regard.errors import require
+
+# Pillow logs some errors besides raising them; without a handler, Python would print these lines on standard error.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 HEAD = 64
 """How many bytes of a file tell its format."""
