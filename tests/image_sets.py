@@ -105,6 +105,6 @@ WAYS: dict[str, Callable[[dict[str, bytes], Path], str]] = {
 
 
 COLUMNS = {
-    "parquet": ("the column img is the image, label its class",),
-    "hf": ("the column image is the image, label its class",),
+    "parquet": ("image column img, label column label",),
+    "hf": ("image column image, label column label",),
 }

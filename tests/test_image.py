@@ -201,7 +201,7 @@ def test_files_that_cannot_be_read_are_named_and_the_others_classified(
     assert errors[0].startswith(f"regard: {cut}: not a usable image: cannot be read as PNG: ")
     assert errors[1:] == [
         f"regard: {none}: No such file or directory",
-        f"regard: {__file__}: not a usable image: its content is not that of an image",
+        f"regard: {__file__}: not a usable image: its content is not an image",
         f"regard: {tmp_path}: Is a directory",
     ]
     assert regard("look", run, cut).status == 2
@@ -247,8 +247,8 @@ def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: C
     result = regard("eval", run, "--data", tmp_path / "set")
     assert (result.status, result.err) == (
         2,
-        f"regard: {tmp_path / 'set'}: has the class 'levels', which the training data do not have; "
-        "theirs are level, upright\n",
+        f"regard: {tmp_path / 'set'}: has the class 'levels', which is not in the training data; "
+        "its classes are level, upright\n",
     )
 
 

@@ -93,12 +93,12 @@ GOOD: dict[str, tuple[Callable[[], bytes], tuple[int, int, int]]] = {
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "the file is empty"),
-    "text": (lambda: b"no image at all", "its content is not that of an image"),
-    "a page": (lambda: b"<!DOCTYPE html><title>404</title>", "its content is not that of an image"),
-    "AppleDouble": (lambda: b"\0\5\x16\7" + b"\0" * 80, "its content is not that of an image"),
-    "HEIC": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 80, "is HEIC, which is not read; convert it"),
-    "JPEG XL": (lambda: b"\xff\x0a" + b"\0" * 80, "is JPEG XL, which is not read"),
-    "SVG": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is SVG, which is not read"),
+    "text": (lambda: b"no image at all", "its content is not an image"),
+    "a page": (lambda: b"<!DOCTYPE html><title>404</title>", "its content is not an image"),
+    "AppleDouble": (lambda: b"\0\5\x16\7" + b"\0" * 80, "its content is not an image"),
+    "HEIC": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 80, "HEIC is not supported; convert it"),
+    "JPEG XL": (lambda: b"\xff\x0a" + b"\0" * 80, "JPEG XL is not supported"),
+    "SVG": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG is not supported"),
     "only the magic of PNG": (lambda: b"\x89PNG\r\n\x1a\n", "cannot be read as PNG: damaged, or of a kind"),
     "only the magic of TIFF": (lambda: b"II*\0", "cannot be read as TIFF: damaged, or of a kind"),
     "cut png": (lambda: noise("PNG")[:6000], "cannot be read as PNG: "),
@@ -118,8 +118,8 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: _array(np.full((4, 4), 200, np.float32)), "floating-point values from 200 to 200; expected"),
     "float with NaN": (lambda: _array(np.full((4, 4), np.nan, np.float32)), "floating-point values from nan to nan"),
     "32 bits": (
-        lambda: _array(np.full((4, 4), 70_000, np.int32)), "has integers of 32 bits or with a sign, from 70,000"),
-    "negative": (lambda: _array(np.full((4, 4), -7, np.int32)), "has integers of 32 bits or with a sign, from -7"),
+        lambda: _array(np.full((4, 4), 70_000, np.int32)), "has signed or 32-bit integers, from 70,000"),
+    "negative": (lambda: _array(np.full((4, 4), -7, np.int32)), "has signed or 32-bit integers, from -7"),
 }  # fmt: skip
 
 

@@ -81,11 +81,11 @@ def test_columns_are_named(tmp_path: Path) -> None:
         read_images(path, 4, label_column="lable")
     path = _table({"a": FILES, "b": ["x", "y", "x"]}, tmp_path)
     with pytest.raises(
-        UserError, match=r"which column is the image\?; its columns are a, b; name one with --data\.image"
+        UserError, match=r"cannot tell which column is the image; its columns are a, b; name one with --data\.image"
     ):
         read_images(path, 4)
     with pytest.raises(
-        UserError, match=r"which column is the label\?; its columns are a, b; name one with --data\.label"
+        UserError, match=r"cannot tell which column is the label; its columns are a, b; name one with --data\.label"
     ):
         read_images(path, 4, image_column="a")
     assert read_images(path, 4, image_column="a", label_column="b").names == ("x", "y")
@@ -111,7 +111,7 @@ def test_labels_that_are_no_class(case: str, tmp_path: Path) -> None:
 def test_a_missing_label_is_not_the_last_class(tmp_path: Path) -> None:
     types = _types(label=_names("red", "blue"))
     path = _table({"picture": ROWS, "label": [0, 1, -1]}, tmp_path, types)
-    with pytest.raises(UserError, match=r"record 3 \(its label -1 is none of the 2 classes; is it without a label\?\)"):
+    with pytest.raises(UserError, match=r"record 3 \(label -1 is not one of the 2 classes; it may stand for a .*\)"):
         read_images(path, 4)
     images = read_images(path, 4, on_bad="skip")
     assert (images.names, images.labels.tolist()) == (("blue", "red"), [1, 0])
@@ -139,7 +139,7 @@ def test_a_folder_of_parquet_files_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         read_images(str(tmp_path), 4)
     assert str(error.value) == (
-        f"{tmp_path}: no image in it; left out 1 file that is no image: table.parquet; "
+        f"{tmp_path}: no images in it; left out 1 file that is not an image: table.parquet; "
         f"for Parquet files in a folder, use hf:{tmp_path}"
     )
 

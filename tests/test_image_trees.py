@@ -31,7 +31,7 @@ TAKEN: dict[str, tuple[dict[str, bytes], list[int], tuple[str, ...]]] = {
                                                                ".ipynb_checkpoints",)),
     "files that are none": (
         {**TWO, **tree("README.md", "cat/labels.csv", content=b"text")}, [2, 2],
-        ("left out 2 files that are no images: README.md, cat/labels.csv",)),
+        ("left out 2 files that are not images: README.md, cat/labels.csv",)),
 }  # fmt: skip
 
 
@@ -43,13 +43,14 @@ def test_which_files_are_taken_for_what(case: str, way: str, tmp_path: Path) -> 
     assert images.names == ("cat", "dog")
     assert np.bincount(images.labels).tolist() == counts
     assert images.notes == notes
-    assert images.describe() == f"{sum(counts)} images of 2 classes: cat {counts[0]}, dog {counts[1]}"
+    assert images.describe() == f"{sum(counts)} images in 2 classes: cat {counts[0]}, dog {counts[1]}"
 
 
 REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
-    "no image": (tree("cat/1.txt", content=b"text"), "no image in it; left out 1 file that is no image: cat/1.txt"),
-    "beside the classes": ({**TWO, **tree("loose.png")}, "loose.png: lies in no folder of a class; expected "),
-    "no classes": (tree("1.png", "2.png"), "1.png: lies in no folder of a class; expected "),
+    "no image": (
+        tree("cat/1.txt", content=b"text"), "no images in it; left out 1 file that is not an image: cat/1.txt"),
+    "beside the classes": ({**TWO, **tree("loose.png")}, "loose.png: is not in the folder of a class; expected "),
+    "no classes": (tree("1.png", "2.png"), "1.png: is not in the folder of a class; expected "),
     "two folders deep": (tree("cat/day/1.png", "dog/night/1.png"), "could be 'cat' or 'day'; move the images of each"),
     "one and two folders deep": ({**TWO, **tree("dog/night/1.png")}, "could be 'dog' or 'night'; move the images"),
     "a part and a class": ({**TWO, **tree("train/cat/1.png")}, "could be 'train' or 'cat'; move the images"),
@@ -64,7 +65,7 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
         "is divided into test, train; "),
     "a class of files that are none": (
         {**TWO, **tree("emu/1.mp4", content=b"film")},
-        "the folder of a class without an image: emu; add images or remove it"),
+        "classes without images: emu; add images or remove the folders"),
 }  # fmt: skip
 
 
@@ -82,11 +83,11 @@ def test_what_cannot_be_right_is_refused(case: str, way: str, tmp_path: Path) ->
 def test_empty_folders_of_classes_are_left_out_where_asked(tmp_path: Path) -> None:
     path = as_folder(TWO, tmp_path)
     (tmp_path / "set" / "emu").mkdir()
-    with pytest.raises(UserError, match="the folder of a class without an image: emu; add images or remove it"):
+    with pytest.raises(UserError, match="classes without images: emu; add images or remove the folders"):
         read_images(path, 4)
     for options in ({"on_bad": "skip"}, {"names": ("cat", "dog")}):
         images = read_images(path, 4, **options)
-        assert (images.names, images.notes) == (("cat", "dog"), ("left out folders without an image: emu",))
+        assert (images.names, images.notes) == (("cat", "dog"), ("left out folders without images: emu",))
 
 
 def test_links_are_followed(tmp_path: Path) -> None:
@@ -105,6 +106,14 @@ def test_links_are_followed(tmp_path: Path) -> None:
     os.mkfifo(links / "dog" / "two.png")
     with pytest.raises(UserError, match=r"dog/two\.png \(not a regular file\)"):
         read_images(str(links), 4)
+
+
+def test_parts_without_training_images(tmp_path: Path) -> None:
+    path = as_folder({f"{part}/{name}": content for part in ("test", "val") for name, content in TWO.items()}, tmp_path)
+    with pytest.raises(
+        UserError, match=r"into test, val, none of which is for training; name the folder with --data\.train"
+    ):
+        read_images(path, 16, part="train")
 
 
 @pytest.mark.parametrize("way", ["tar", "zip"])
@@ -181,13 +190,13 @@ def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tm
     sets = read(DataConfig(train=path, size=16), 0, told.append)
     divided = len(names) > 2 or names[1] != "test"
     assert (len(sets.train.labels), len(sets.valid.labels)) == ((8, 6) if divided else (6, 2))
-    assert told[0] == f"{path}: took the folder {names[0]} of {', '.join(sorted(names))}"
-    assert told[1] == f"{path}: 8 images of 2 classes: blue 4, red 4"
+    assert told[0] == f"{path}: using the folder {names[0]} (of {', '.join(sorted(names))})"
+    assert told[1] == f"{path}: 8 images in 2 classes: blue 4, red 4"
     if divided:
-        assert told[2:] == [f"{path}: took the folder {names[1]} of {', '.join(sorted(names))}",
+        assert told[2:] == [f"{path}: using the folder {names[1]} (of {', '.join(sorted(names))})",
                             f"{path}: left out 1 hidden or system file or folder: {names[1]}/red/.hidden.png",
-                            f"{path}: left out 1 file that is no image: {names[1]}/notes.txt",
-                            f"{path}: 6 images of 2 classes: blue 3, red 3"]  # fmt: skip
+                            f"{path}: left out 1 file that is not an image: {names[1]}/notes.txt",
+                            f"{path}: 6 images in 2 classes: blue 3, red 3"]  # fmt: skip
     unpack = "" if way == "folder" else "unpack it, and "
     with pytest.raises(UserError) as error:
         read_images(path, 16)
@@ -197,7 +206,7 @@ def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tm
     if way == "folder":
         assert len(read_images(f"{path}/{names[1]}", 16).labels) == 6
     if not divided:
-        with pytest.raises(UserError, match=r"none of which is for validation; name its folder with --data\.valid"):
+        with pytest.raises(UserError, match=r"none of which is for validation; name the folder with --data\.valid"):
             read_images(path, 16, part="valid")
 
 
@@ -205,4 +214,4 @@ def test_ten_numbers_are_in_their_order(tmp_path: Path) -> None:
     path = as_folder(tree(*(f"{n}/1.png" for n in range(12)), "a/1.png"), tmp_path)
     images = read_images(path, 4)
     assert images.names == (*map(str, range(12)), "a")
-    assert images.describe() == "13 images of 13 classes: 0 1, 1 1, 2 1, …, 1 to 1 a class"
+    assert images.describe() == "13 images in 13 classes: 0 1, 1 1, 2 1, …, 1 to 1 a class"

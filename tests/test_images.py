@@ -23,7 +23,7 @@ def test_validation_on_training_images_is_said(tmp_path: Path) -> None:
     read(DataConfig(train=path, size=16), 0, told.append)
     assert told[-1].startswith("set aside 2 of 18 images")
     read(DataConfig(train=path, valid=path, size=16), 0, told.append)
-    assert told[-1].startswith("18 of the 18 validation images are training images too")
+    assert told[-1].startswith("18 of the 18 validation images are also training images")
 
 
 def test_binary_files_of_cifar(tmp_path: Path) -> None:

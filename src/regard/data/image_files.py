@@ -1,4 +1,4 @@
-"""The pixels of an image file: which formats are read, told by their content, and what each colour mode becomes."""
+"""The pixels of an image file: which formats are read, recognized by their content, and how colours are converted."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from regard.errors import require
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 HEAD = 64
-"""How many bytes of a file tell its format."""
+"""The number of bytes of a file that show its format."""
 
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "QOI")
-"""Those of Pillow's formats that are read: raster images that are known by their first bytes."""
+"""The Pillow formats that are read: raster images that can be recognized by their first bytes."""
 
 _MAGIC = (
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
@@ -78,47 +78,47 @@ _ENDINGS = frozenset(
 
 
 class BadImage(Exception):
-    """A file or a record that is not an image that can be read; its text is the reason."""
+    """A file or a record is not an image that can be used; the message is the reason."""
 
 
 def image_format(head: bytes) -> str | None:
-    """The format of the image file that begins with ``head``; None: it is none of those that are read."""
+    """The format of an image file by its first bytes; None: it is not a format that is read."""
     return next((name for name, magic in _MAGIC if re.match(magic, head, re.DOTALL)), None)
 
 
 def why_not(name: str, head: bytes) -> str | None:
-    """Why the file that begins with ``head`` cannot be read although it is meant as an image; None: it is not."""
+    """Why a file with these first bytes cannot be read, if it seems to be meant as an image; else None."""
     other = next((kind for kind, magic in _MAGIC_NOT_READ if re.match(magic, head, re.DOTALL)), None)
     meant = name[name.rfind(".") :].lower() in _ENDINGS if "." in name else False
     if other is not None and (meant or other in ("HEIC", "JPEG XL")):
-        return f"is {other}, which is not read; convert it to PNG or JPEG"
+        return f"{other} is not supported; convert it to PNG or JPEG"
     if not meant:
         return None
-    return "its content is not that of an image" if head else "the file is empty"
+    return "its content is not an image" if head else "the file is empty"
 
 
 def open_image(content: bytes) -> np.ndarray:
-    """The pixels of an image file as uint8 RGB, ``(3, H, W)``: of an animation, the first frame.
+    """The pixels of an image file as uint8 RGB, ``(3, H, W)``; of an animation, the first frame.
 
-    The image is turned upright as its EXIF data say. Grey becomes three equal colours. Transparent pixels show a white
+    The image is rotated as its EXIF orientation says. Grey becomes three equal colours. Transparent pixels show a white
     background. 16-bit grey is scaled from 0 … 65,535, floating point from 0 … 1.
 
     Raises:
         BadImage: it is damaged, too large (Pillow's limit against decompression bombs), of a format that is not read,
-            or its values have no known range.
+            or the range of its values is not known.
     """
     images: Any = require("PIL.Image", "image", "reading images")
     ops: Any = require("PIL.ImageOps", "image", "reading images")
     name = image_format(content[:HEAD])
     if name is None:
-        raise BadImage(why_not(".png", content[:HEAD]) or "its content is not that of an image")
+        raise BadImage(why_not(".png", content[:HEAD]) or "its content is not an image")
     images.init()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of half of the limit, and of broken EXIF data
+        warnings.simplefilter("ignore")  # about images above half of the limit, and about broken EXIF data
         try:
             image = images.open(io.BytesIO(content), formats=[known for known in _FORMATS if known in images.OPEN])
             image.load()
-            with suppress(Exception):  # what is wrong in the EXIF data leaves the pixels as they are
+            with suppress(Exception):  # broken EXIF data do not change the pixels
                 image = ops.exif_transpose(image)
             return _colours(image, images)
         except BadImage:
@@ -159,17 +159,17 @@ def _colours(image: Any, images: Any) -> np.ndarray:
 
 
 def _grey(image: Any) -> np.ndarray:
-    """uint8 ``(H, W)`` of more than eight bits of grey."""
+    """uint8 ``(H, W)`` of an image with more than eight bits of grey."""
     values = np.asarray(image).astype(np.float64)
     low, high = float(values.min()), float(values.max())
     if image.mode == "F":
-        if not (low >= 0 and high <= 1):  # not a number, too
+        if not (low >= 0 and high <= 1):  # true for NaN as well
             raise BadImage(f"has floating-point values from {low:g} to {high:g}; expected 0 (black) to 1 (white)")
         return (values * 255).round().astype(np.uint8)
     if image.mode == "I" and (image.format == "TIFF" or low < 0 or high > 65535):
         raise BadImage(
-            f"has integers of 32 bits or with a sign, from {low:,.0f} to {high:,.0f}, whose range is not known; "
-            "save it with 8 or 16 bits without sign"
+            f"has signed or 32-bit integers, from {low:,.0f} to {high:,.0f}, whose range is not known; "
+            "save it as 8-bit or unsigned 16-bit integers"
         )
     grey = (values / 257).round().astype(np.uint8)
     clear = image.info.get("transparency")

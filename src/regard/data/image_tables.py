@@ -32,7 +32,7 @@ def read_parquet(path: Path, image: str | None, label: str | None) -> Source:
     kept = (schema.metadata or {}).get(b"huggingface")  # the datasets library writes its features there
     features = json.loads(kept).get("info", {}).get("features", {}) if kept else {}
     columns = _columns(schema.names, features, str(path), image, label)
-    return Source(_items(parquet_rows(path), str(path), columns, features, path.parent), (_told(columns),))
+    return Source(_items(parquet_rows(path), str(path), columns, features, path.parent), (_note(columns),))
 
 
 def read_hub(name: str, image: str | None, label: str | None) -> Source:
@@ -43,17 +43,17 @@ def read_hub(name: str, image: str | None, label: str | None) -> Source:
     columns = _columns(list(table.column_names), features, origin, image, label)
     if _type(features, columns[0]) == "Image":
         table = table.cast_column(columns[0], datasets.Image(decode=False))  # the file's bytes, which we decode
-    return Source(_items(table, origin, columns, features, Path()), (_told(columns),))
+    return Source(_items(table, origin, columns, features, Path()), (_note(columns),))
 
 
-def _told(columns: tuple[str, str]) -> str:
-    return f"the column {columns[0]} is the image, {columns[1]} its class"
+def _note(columns: tuple[str, str]) -> str:
+    return f"image column {columns[0]}, label column {columns[1]}"
 
 
 def _columns(
     names: Sequence[str], features: Features, origin: str, image: str | None, label: str | None
 ) -> tuple[str, str]:
-    """The columns of the image and of its label, as they are named, or else guessed by type and by name."""
+    """The columns of the image and of its label: those given, or else guessed by type and by name."""
     return (
         _column(names, [name for name in names if _type(features, name) == "Image"], origin, "image", image, _IMAGES),
         _column(
@@ -65,16 +65,18 @@ def _columns(
 def _column(
     names: Sequence[str], typed: Sequence[str], origin: str, what: str, given: str | None, usual: Sequence[str]
 ) -> str:
-    told = f"its columns are {', '.join(names)}; name one with --data.{what}-column"
+    columns = f"its columns are {', '.join(names)}; name one with --data.{what}-column"
     if given is not None:
         if given not in names:
-            raise UserError(f"{origin}: has no column {given!r}; {told}")
+            raise UserError(f"{origin}: has no column {given!r}; {columns}")
         return given
     possible = [name for name in usual if name in (typed or names)][:1] or list(typed)
     if len(possible) == 1:
         return possible[0]
-    problem = f"{' and '.join(possible)} could both be the {what}" if possible else f"which column is the {what}?"
-    raise UserError(f"{origin}: {problem}; {told}")
+    problem = (
+        f"{' and '.join(possible)} could both be the {what}" if possible else f"cannot tell which column is the {what}"
+    )
+    raise UserError(f"{origin}: {problem}; {columns}")
 
 
 def _type(features: Features, name: str) -> str | None:
@@ -124,7 +126,7 @@ def _label(value: Any, names: Sequence[str] | None) -> str:
         value = int(value)
     if names is not None and isinstance(value, int):
         if not 0 <= value < len(names):
-            raise BadImage(f"its label {value} is none of the {len(names):,} classes; is it without a label?")
+            raise BadImage(f"label {value} is not one of the {len(names):,} classes; it may stand for a missing label")
         return names[value]
     if not isinstance(value, str | int):
         raise BadImage(f"expected a label that is text or a whole number, got {type(value).__name__}")

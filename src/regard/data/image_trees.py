@@ -1,26 +1,19 @@
-"""Labelled images in a folder, a tar or a zip archive: which files are images, and which folders are classes."""
+"""Labelled images in a tree of files: which files are images, and which folders are classes."""
 
 from __future__ import annotations
 
-import lzma
-import posixpath
-import stat
-import tarfile
 import unicodedata
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
+from regard.data.file_trees import Entries
 from regard.data.image_files import HEAD, BadImage, image_format, why_not
 from regard.errors import UserError
 
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _SYSTEM = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
 _PARTS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -28,12 +21,11 @@ _PARTS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """Names of folders that hold a part of a data set."""
-_BROKEN_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 _SHOWN = 3
 
 
 class Item(NamedTuple):
-    """One image: where it is from, its class, and the file's bytes, its pixels, or why it cannot be read."""
+    """One image: its origin, its class, and the bytes of the file, its pixels, or why it cannot be read."""
 
     origin: str
     label: str
@@ -45,9 +37,9 @@ class Source:
     """Labelled images.
 
     Attributes:
-        items: the images; those that are known to be bad come first.
-        notes: what was taken for what, and what was left out and why, a sentence each.
-        parts: which of ``"train"``, ``"valid"`` and ``"test"`` there are besides; empty: it is not divided.
+        items: the images, first those that are known to be bad.
+        notes: how the data were understood, and what was left out and why.
+        parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
     """
 
     items: Iterator[Item]
@@ -55,36 +47,20 @@ class Source:
     parts: frozenset[str] = frozenset()
 
 
-class Entry(NamedTuple):
-    """A file in a tree, and how to read its first bytes (-1: all of them); a folder cannot be read."""
-
-    path: PurePosixPath
-    read: Callable[[int], bytes] | None
-
-
-Entries = Callable[[], Iterator[Entry]]
-
-
-def open_tree(path: Path) -> Entries:
-    """The files of a folder or of an archive; a call of the result goes through them once."""
-    reader = _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar
-    return partial(reader, path)
-
-
 def read_tree(entries: Entries, origin: str, *, part: str | None, keep_empty: bool) -> Source:
     """The images of a tree, each class in a folder of its own.
 
-    Folders that all images share are passed over. Below them lie the folders of the classes, or folders such as
+    Folders that contain all images are skipped. Below them lie the folders of the classes, or folders such as
     ``train`` and ``val`` with those of the classes.
 
     Args:
-        entries: from `open_tree`.
+        entries: from `regard.data.file_trees.open_tree`.
         origin: the name of the tree, for messages.
         part: of a tree with the folders ``train`` and ``val`` or ``test``, the one to read: ``"train"`` or ``"valid"``.
-        keep_empty: a class without an image is only told, not refused.
+        keep_empty: leave out folders without an image, with a note, instead of refusing them.
 
     Raises:
-        UserError: which folders are the classes cannot be told, a class is empty, or an archive cannot be read.
+        UserError: it is unclear which folders are the classes, a class is empty, or an archive cannot be read.
     """
     survey = _survey(entries)
     if not survey.images:
@@ -94,19 +70,19 @@ def read_tree(entries: Entries, origin: str, *, part: str | None, keep_empty: bo
     if parts:
         name = _chosen(parts, part, origin)
         top = (*top, name)
-        notes = (f"took the folder {name} of {', '.join(parts.values())}", *survey.notes(top))
-    images, deep = survey.below(top), len(top)
-    _check_classes(images, deep, origin)
-    bad = {path: reason for path, reason in survey.bad.items() if path.parts[:deep] == top}
-    empty = sorted(survey.folders_in(top) - {path.parts[deep] for path in images})
+        notes = (f"using the folder {name} (of {', '.join(parts.values())})", *survey.notes(top))
+    images, depth = survey.below(top), len(top)
+    _check_classes(images, depth, origin)
+    bad = {path: reason for path, reason in survey.bad.items() if path.parts[:depth] == top}
+    empty = sorted(survey.folders_in(top) - {path.parts[depth] for path in images})
     if empty and not keep_empty and not bad:
         raise UserError(
-            f"{origin}: the folder of a class without an image: {_some(empty)}; add images or remove it, "
-            "or leave such folders out with --data.on-bad skip"
+            f"{origin}: classes without images: {_some(empty)}; add images or remove the folders, "
+            "or leave them out with --data.on-bad skip"
         )
     if empty:
-        notes = (*notes, f"left out folders without an image: {_some(empty)}")
-    labels = {path: unicodedata.normalize("NFC", path.parts[deep]) for path in images}
+        notes = (*notes, f"left out folders without images: {_some(empty)}")
+    labels = {path: unicodedata.normalize("NFC", path.parts[depth]) for path in images}
     return Source(_items(entries, origin, labels, bad), notes, frozenset(parts))
 
 
@@ -131,7 +107,7 @@ def _bad(bad: dict[PurePosixPath, BadImage], origin: str) -> Iterator[Item]:
 
 @dataclass
 class _Survey:
-    """What is in a tree, by the first bytes of each file."""
+    """The contents of a tree, judged by the first bytes of each file."""
 
     images: list[PurePosixPath] = field(default_factory=list)
     folders: set[PurePosixPath] = field(default_factory=set)
@@ -140,7 +116,7 @@ class _Survey:
     others: list[PurePosixPath] = field(default_factory=list)
 
     def shared(self) -> tuple[str, ...]:
-        """The folders that all images share, without the folder of the class."""
+        """The folders that contain all images, without the folder of a class."""
         dirs = [path.parts[:-1] for path in self.images]
         depth = 0
         while all(len(parts) > depth + 1 for parts in dirs) and len(self.folders_in(dirs[0][:depth])) == 1:
@@ -148,19 +124,19 @@ class _Survey:
         return dirs[0][:depth]
 
     def folders_in(self, top: tuple[str, ...]) -> set[str]:
-        """The names of the folders in ``top``."""
-        deep = len(top)
-        return {path.parts[deep] for path in self.folders if len(path.parts) > deep and path.parts[:deep] == top}
+        """The names of the folders directly in ``top``."""
+        depth = len(top)
+        return {path.parts[depth] for path in self.folders if len(path.parts) > depth and path.parts[:depth] == top}
 
     def below(self, top: tuple[str, ...]) -> list[PurePosixPath]:
-        """The images in ``top``."""
+        """The images below ``top``."""
         return [path for path in self.images if path.parts[: len(top)] == top]
 
     def notes(self, top: tuple[str, ...]) -> tuple[str, ...]:
-        """What is left out in ``top``."""
+        """What is left out below ``top``."""
         counted = (
             (self.hidden, "hidden or system file or folder", "hidden or system files or folders"),
-            (self.others, "file that is no image", "files that are no images"),
+            (self.others, "file that is not an image", "files that are not images"),
         )
         notes = []
         for paths, one, several in counted:
@@ -196,12 +172,12 @@ def _survey(entries: Entries) -> _Survey:
     return survey
 
 
-def _parts(images: Sequence[PurePosixPath], deep: int, origin: str) -> dict[str, str]:
-    """The folder of each part of a data set that is divided so, by names such as train; empty: it is not divided."""
-    names = sorted({path.parts[deep] for path in images})
-    if any(len(path.parts) == deep + 1 for path in images) or not all(name.lower() in _PARTS for name in names):
+def _parts(images: Sequence[PurePosixPath], depth: int, origin: str) -> dict[str, str]:
+    """The folder of each part, if the data are divided into folders with names such as train; else empty."""
+    names = sorted({path.parts[depth] for path in images})
+    if any(len(path.parts) == depth + 1 for path in images) or not all(name.lower() in _PARTS for name in names):
         return {}
-    if all(len(path.parts) == deep + 2 for path in images):
+    if all(len(path.parts) == depth + 2 for path in images):
         if len(names) == 1:
             return {}
         raise UserError(
@@ -217,24 +193,24 @@ def _parts(images: Sequence[PurePosixPath], deep: int, origin: str) -> dict[str,
 
 
 def _chosen(parts: dict[str, str], part: str | None, origin: str) -> str:
-    """The folder of the part that is wanted."""
-    told = f"{origin}: is divided into {', '.join(parts.values())}"
+    """The folder of the requested part."""
+    divided = f"{origin}: is divided into {', '.join(parts.values())}"
     if part is None:
         example = next(parts[name] for name in ("test", "valid", "train") if name in parts)
         unpacked = "unpack it, and " if Path(origin).is_file() else ""
-        raise UserError(f"{told}; {unpacked}name one of them, such as {origin}/{example}")
+        raise UserError(f"{divided}; {unpacked}name one of them, such as {origin}/{example}")
     if part not in parts:
-        flag = "train" if part == "train" else "valid"
-        raise UserError(f"{told}, none of which is for {part}ation; name its folder with --data.{flag}")
+        purpose = {"train": "training", "valid": "validation"}[part]
+        raise UserError(f"{divided}, none of which is for {purpose}; name the folder with --data.{part}")
     return parts[part]
 
 
-def _check_classes(images: Sequence[PurePosixPath], deep: int, origin: str) -> None:
-    """Make sure that each image lies in the folder of its class. Raises UserError: it does not."""
+def _check_classes(images: Sequence[PurePosixPath], depth: int, origin: str) -> None:
+    """Check that each image is directly in the folder of its class. Raises UserError: one is not."""
     for path in images:
-        below = path.parts[deep:]
+        below = path.parts[depth:]
         if len(below) == 1:
-            raise UserError(f"{origin}/{path}: lies in no folder of a class; expected {origin}/CLASS/{path.name}")
+            raise UserError(f"{origin}/{path}: is not in the folder of a class; expected {origin}/CLASS/{path.name}")
         if any("\ud800" <= letter <= "\udfff" for letter in below[0]):  # stands for a byte that is not UTF-8
             raise UserError(f"{origin}: the name of the folder {below[0]!r} is not UTF-8; rename it")
         if len(below) > 2:
@@ -242,92 +218,6 @@ def _check_classes(images: Sequence[PurePosixPath], deep: int, origin: str) -> N
                 f"{origin}: the class of {path} could be {below[0]!r} or {below[-2]!r}; move the images of each class "
                 "into one folder, without folders in it"
             )
-
-
-def _folder(root: Path) -> Iterator[Entry]:
-    """Files in and below a folder, links followed."""
-
-    def walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Entry]:
-        try:
-            paths = sorted(folder.iterdir())
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-        for path in paths:
-            place = PurePosixPath(path.relative_to(root).as_posix())
-            if not path.is_dir():
-                yield Entry(place, partial(_read_file, path))
-                continue
-            yield Entry(place, None)
-            real = path.resolve()
-            if real not in above and not path.name.startswith("."):
-                yield from walk(path, (*above, real))
-
-    yield from walk(root, (root.resolve(),))
-
-
-def _read_file(path: Path, count: int) -> bytes:
-    if not path.is_file():
-        raise BadImage("a link to a file that does not exist" if path.is_symlink() else "not a regular file")
-    try:
-        with path.open("rb") as file:
-            return file.read(count)
-    except OSError as error:
-        raise BadImage(error.strerror or str(error)) from error
-
-
-def _tar(path: Path) -> Iterator[Entry]:
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                place = _place(member.name)
-                if place.parts:
-                    yield Entry(place, None if member.isdir() else partial(_read_tar, archive, member))
-    except _BROKEN_TAR as error:
-        raise UserError(f"{path}: not readable as a tar archive ({error})") from error
-
-
-def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo, count: int) -> bytes:
-    try:
-        file = archive.extractfile(member)
-    except KeyError as error:
-        raise BadImage(f"a link to {member.linkname}, which is not in the archive") from error
-    if file is None:
-        raise BadImage(f"a link to the folder {member.linkname}" if member.issym() else "not a regular file")
-    try:
-        return file.read(count)
-    except _BROKEN_TAR as error:  # not of this file alone
-        raise UserError(f"{archive.name!s}: not readable as a tar archive ({error})") from error
-
-
-def _zip(path: Path) -> Iterator[Entry]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in sorted(archive.infolist(), key=lambda member: member.filename):
-                place = _place(member.filename)
-                if place.parts:
-                    yield Entry(place, None if member.is_dir() else partial(_read_zip, archive, member))
-    except (zipfile.BadZipFile, OSError) as error:
-        raise UserError(f"{path}: not readable as a zip archive ({error})") from error
-
-
-def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, count: int) -> bytes:
-    try:
-        if stat.S_ISLNK(member.external_attr >> 16):
-            target = posixpath.normpath(
-                posixpath.join(posixpath.dirname(member.filename), archive.read(member).decode())
-            )
-            if target not in archive.namelist():
-                raise BadImage(f"a link to {target}, which is not a file in the archive")
-            member = archive.getinfo(target)
-        with archive.open(member) as file:
-            return file.read(count)
-    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise BadImage(f"cannot be read from the archive: {error}") from error  # RuntimeError: it needs a password
-
-
-def _place(name: str) -> PurePosixPath:
-    """Where a member of an archive lies; some programs of Windows write backslashes."""
-    return PurePosixPath(name.replace("\\", "/").lstrip("/"))
 
 
 def _some(names: Sequence[str]) -> str:

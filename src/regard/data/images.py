@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from regard.data.file_trees import TARS, open_tree
 from regard.data.image_files import BadImage, open_image, squared
 from regard.data.image_tables import read_hub, read_parquet
-from regard.data.image_trees import TARS, Item, Source, open_tree, read_tree
+from regard.data.image_trees import Item, Source, read_tree
 from regard.errors import UserError
 
 _CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -30,7 +31,7 @@ class Images:
         labels: int64 ``(n,)``, numbers of ``names``.
         names: of the classes.
         keys: a digest of each image as it was read, before it was scaled.
-        notes: what was taken for what, and what was left out and why, a sentence each.
+        notes: how the data were understood, and what was left out and why.
         parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
     """
 
@@ -42,14 +43,14 @@ class Images:
     parts: frozenset[str] = frozenset()
 
     def describe(self) -> str:
-        """How many images there are of which class."""
+        """The number of images, in all and of each class, in one line."""
         counts = np.bincount(self.labels, minlength=len(self.names))
         each = [f"{name} {count:,}" for name, count in zip(self.names, counts, strict=True)]
         if len(each) > _SHOWN_CLASSES:
             each = [*each[:_SHOWN], "…", f"{counts.min():,} to {counts.max():,} a class"]
         total, classes = len(self.labels), len(self.names)
         return (
-            f"{total:,} image{'s' if total > 1 else ''} of {classes:,} class{'es' if classes > 1 else ''}: "
+            f"{total:,} image{'s' if total > 1 else ''} in {classes:,} class{'es' if classes > 1 else ''}: "
             f"{', '.join(each)}"
         )
 
@@ -69,16 +70,16 @@ def read_images(
     Args:
         path: a folder with a folder per class; a tar (also .gz, .xz, .bz2) or zip of that; CIFAR-10's binary files, one
             or the folder; Parquet; or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset or a local folder of one.
-            Whether a file is an image is told by its content. Hidden files and folders are left out.
+            Whether a file is an image depends on its content, not on its name. Hidden files and folders are left out.
         size: of the sides, in pixels.
-        names: the classes, where they are known; others are an error then. None: those of the data.
-        on_bad: what to do with files that are damaged, or have the ending of an image and are none.
+        names: the classes, if they are known; another class is then an error. None: the classes of the data.
+        on_bad: what to do with files that are damaged, or have the suffix of an image but another content.
         part: of data that are divided into folders such as train and val, the one to read.
         image_column: of a table, the column with the image; None: guessed by its type and name.
         label_column: of a table, the column with the class; None: guessed by its type and name.
 
     Raises:
-        UserError: there is no such file or no image, which folder or column is the class cannot be told, a class is
+        UserError: there is no such file or no image, it is unclear which folder or column is the class, a class is
             unknown or has no image; with ``on_bad="error"``, a file is bad.
     """
     source = _source(path, part, image_column, label_column, keep_empty=on_bad == "skip" or names is not None)
@@ -104,13 +105,13 @@ def read_images(
         count = "one image that is" if len(bad) == 1 else f"{len(bad):,} images that are"
         notes = (*notes, f"left out {count} not usable: {'; '.join(bad[:_SHOWN])}{more}")
     if not pixels:
-        raise UserError("; ".join((f"{path}: no image in it", *notes, *_instead(Path(path)))))
+        raise UserError("; ".join((f"{path}: no images in it", *notes, *_instead(Path(path)))))
     known = tuple(sorted(set(labels), key=_natural)) if names is None else names
     strange = sorted(set(labels).difference(known), key=_natural)
     if strange:
         raise UserError(
             f"{path}: has the class{'es' if len(strange) > 1 else ''} {', '.join(map(repr, strange[:_SHOWN]))}, "
-            f"which the training data do not have; theirs are {_listed(known)}"
+            f"which is not in the training data; its classes are {_listed(known)}"
         )
     numbers = {name: number for number, name in enumerate(known)}
     label_array = np.array([numbers[label] for label in labels], dtype=np.int64)

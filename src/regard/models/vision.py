@@ -1,4 +1,4 @@
-"""Models of pictures: a small residual network, with and without attention, and a compact Transformer."""
+"""Image models: a small residual network, with and without attention, and a compact Transformer."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ResNet(nn.Module):
         self.output = nn.Linear(deep * (2 if attention == "query" else 1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` of pictures ``(B, 3, H, W)``, sides of 8 at least, of 16 in training."""
+        """Logits ``(B, classes)`` of images ``(B, 3, H, W)``, sides of 8 at least, of 16 in training."""
         return self.look(x, None).logits
 
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
@@ -112,10 +112,10 @@ class ResNet(nn.Module):
 
 
 class ViT(nn.Module):
-    """A compact Transformer for small pictures: convolutions make the patches, attention pools them.
+    """A compact Transformer for small images: convolutions make the patches, attention pools them.
 
     Dosovitskiy et al. 2021 (arXiv:2010.11929) for the Transformer; Hassani et al. 2021 (arXiv:2104.05704) for the
-    convolutions in front and the pooling behind, without which few pictures are too few.
+    convolutions in front and the pooling behind, without which small training sets do not suffice.
 
     Args:
         classes: how many.
@@ -155,7 +155,7 @@ class ViT(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` of pictures ``(B, 3, size, size)``."""
+        """Logits ``(B, classes)`` of images ``(B, 3, size, size)``."""
         return self.look(x, None).logits
 
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen

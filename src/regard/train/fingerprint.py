@@ -108,13 +108,13 @@ def check_resume(run: Path, now: Fingerprint, tell: Callable[[str], None]) -> No
         changed += _changed_part(f"{what} {now.unit}", old, new)
     if changed:
         raise UserError(
-            f"{run}: cannot go on, for its data have changed since the run began: {'; '.join(changed)}; "
+            f"{run}: cannot resume, because its data have changed since the run began: {'; '.join(changed)}; "
             "restore them, or train a new run in another folder"
         )
     if before.train.order != now.train.order:
         tell(
             f"{run}: the training {now.unit} are the same as before, but in another order: "
-            "training goes on, though not with exactly the steps of an uninterrupted run"
+            "training resumes, but not with exactly the steps of an uninterrupted run"
         )
 
 

@@ -51,8 +51,8 @@ def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Sets:
     both = sum(key in trained for key in sets.valid.keys)
     if both:
         tell(
-            f"{both:,} of the {len(sets.valid.keys):,} validation images are training images too, "
-            "so that the validation figures will look better than they are"
+            f"{both:,} of the {len(sets.valid.keys):,} validation images are also training images, "
+            "so the validation metrics will be too optimistic"
         )
     return sets
 

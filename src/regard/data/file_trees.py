@@ -1,0 +1,122 @@
+"""The files of a folder, a tar or a zip archive, one by one: their paths, and how to read them."""
+
+from __future__ import annotations
+
+import lzma
+import posixpath
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from regard.data.image_files import BadImage
+from regard.errors import UserError
+
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+_BROKEN_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+class Entry(NamedTuple):
+    """A file in a tree, and how to read its first bytes (-1: all of them); a folder cannot be read."""
+
+    path: PurePosixPath
+    read: Callable[[int], bytes] | None
+
+
+Entries = Callable[[], Iterator[Entry]]
+
+
+def open_tree(path: Path) -> Entries:
+    """The files of a folder or of an archive; a call of the result goes through them once."""
+    reader = _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar
+    return partial(reader, path)
+
+
+def _folder(root: Path) -> Iterator[Entry]:
+    """Files in and below a folder, links followed."""
+
+    def walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Entry]:
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+        for path in paths:
+            place = PurePosixPath(path.relative_to(root).as_posix())
+            if not path.is_dir():
+                yield Entry(place, partial(_read_file, path))
+                continue
+            yield Entry(place, None)
+            real = path.resolve()
+            if real not in above and not path.name.startswith("."):
+                yield from walk(path, (*above, real))
+
+    yield from walk(root, (root.resolve(),))
+
+
+def _read_file(path: Path, count: int) -> bytes:
+    if not path.is_file():
+        raise BadImage("a link to a file that does not exist" if path.is_symlink() else "not a regular file")
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise BadImage(error.strerror or str(error)) from error
+
+
+def _tar(path: Path) -> Iterator[Entry]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                place = _place(member.name)
+                if place.parts:
+                    yield Entry(place, None if member.isdir() else partial(_read_tar, archive, member))
+    except _BROKEN_TAR as error:
+        raise UserError(f"{path}: not readable as a tar archive ({error})") from error
+
+
+def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo, count: int) -> bytes:
+    try:
+        file = archive.extractfile(member)
+    except KeyError as error:
+        raise BadImage(f"a link to {member.linkname}, which is not in the archive") from error
+    if file is None:
+        raise BadImage(f"a link to the folder {member.linkname}" if member.issym() else "not a regular file")
+    try:
+        return file.read(count)
+    except _BROKEN_TAR as error:  # not of this file alone
+        raise UserError(f"{archive.name!s}: not readable as a tar archive ({error})") from error
+
+
+def _zip(path: Path) -> Iterator[Entry]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in sorted(archive.infolist(), key=lambda member: member.filename):
+                place = _place(member.filename)
+                if place.parts:
+                    yield Entry(place, None if member.is_dir() else partial(_read_zip, archive, member))
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path}: not readable as a zip archive ({error})") from error
+
+
+def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, count: int) -> bytes:
+    try:
+        if stat.S_ISLNK(member.external_attr >> 16):
+            target = posixpath.normpath(
+                posixpath.join(posixpath.dirname(member.filename), archive.read(member).decode())
+            )
+            if target not in archive.namelist():
+                raise BadImage(f"a link to {target}, which is not a file in the archive")
+            member = archive.getinfo(target)
+        with archive.open(member) as file:
+            return file.read(count)
+    except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise BadImage(f"cannot be read from the archive: {error}") from error  # RuntimeError: it needs a password
+
+
+def _place(name: str) -> PurePosixPath:
+    """Where a member of an archive lies; some programs of Windows write backslashes."""
+    return PurePosixPath(name.replace("\\", "/").lstrip("/"))
