@@ -43,7 +43,7 @@ def test_which_files_are_taken_for_what(case: str, way: str, tmp_path: Path) -> 
     assert images.names == ("cat", "dog")
     assert np.bincount(images.labels).tolist() == counts
     assert images.notes == notes
-    assert images.describe() == f"{sum(counts)} images in 2 classes: cat {counts[0]}, dog {counts[1]}"
+    assert images.describe() == f"{sum(counts)} images in 2 classes: cat ({counts[0]}), dog ({counts[1]})"
 
 
 REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
@@ -191,12 +191,12 @@ def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tm
     divided = len(names) > 2 or names[1] != "test"
     assert (len(sets.train.labels), len(sets.valid.labels)) == ((8, 6) if divided else (6, 2))
     assert told[0] == f"{path}: using the folder {names[0]} (of {', '.join(sorted(names))})"
-    assert told[1] == f"{path}: 8 images in 2 classes: blue 4, red 4"
+    assert told[1] == f"{path}: 8 images in 2 classes: blue (4), red (4)"
     if divided:
         assert told[2:] == [f"{path}: using the folder {names[1]} (of {', '.join(sorted(names))})",
                             f"{path}: left out 1 hidden or system file or folder: {names[1]}/red/.hidden.png",
                             f"{path}: left out 1 file that is not an image: {names[1]}/notes.txt",
-                            f"{path}: 6 images in 2 classes: blue 3, red 3"]  # fmt: skip
+                            f"{path}: 6 images in 2 classes: blue (3), red (3)"]  # fmt: skip
     unpack = "" if way == "folder" else "unpack it, and "
     with pytest.raises(UserError) as error:
         read_images(path, 16)
@@ -211,7 +211,7 @@ def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tm
 
 
 def test_ten_numbers_are_in_their_order(tmp_path: Path) -> None:
-    path = as_folder(tree(*(f"{n}/1.png" for n in range(12)), "a/1.png"), tmp_path)
+    path = as_folder(tree(*(f"{n}/1.png" for n in range(12)), "a/1.png", "7/2.png"), tmp_path)
     images = read_images(path, 4)
     assert images.names == (*map(str, range(12)), "a")
-    assert images.describe() == "13 images in 13 classes: 0 1, 1 1, 2 1, …, 1 to 1 a class"
+    assert images.describe() == "14 images in 13 classes: 0 (1), 1 (1), 2 (1), …; the smallest 0 (1), the largest 7 (2)"

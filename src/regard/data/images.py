@@ -45,9 +45,10 @@ class Images:
     def describe(self) -> str:
         """The number of images, in all and of each class, in one line."""
         counts = np.bincount(self.labels, minlength=len(self.names))
-        each = [f"{name} {count:,}" for name, count in zip(self.names, counts, strict=True)]
+        each = [f"{name} ({count:,})" for name, count in zip(self.names, counts, strict=True)]
         if len(each) > _SHOWN_CLASSES:
-            each = [*each[:_SHOWN], "…", f"{counts.min():,} to {counts.max():,} a class"]
+            low, high = int(counts.argmin()), int(counts.argmax())
+            each = [*each[:_SHOWN], f"…; the smallest {each[low]}, the largest {each[high]}"]
         total, classes = len(self.labels), len(self.names)
         return (
             f"{total:,} image{'s' if total > 1 else ''} in {classes:,} class{'es' if classes > 1 else ''}: "
