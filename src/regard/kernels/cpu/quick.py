@@ -21,12 +21,12 @@ LAST_SEES_ALL = NO_MASK - 1
 """What stands for no mask, and for a causal one whose last query sees the last key."""
 
 _DONE, _NOT_HERE, _NO_MEMORY = range(3)
-_LEND = 5
+_VIEW_OF = 5
 """Where a pointer to the function that lends a tensor is, in DLPack's table of functions, counted in pointers."""
 
 
 class _Python(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("lend", "let_go", "take", "none")]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("view_of", "release_lock", "acquire_lock", "none")]
 
 
 def _functions() -> _Python | None:
@@ -36,12 +36,12 @@ def _functions() -> _Python | None:
         return None
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
     table = (ctypes.c_void_p * 7).from_address(pointer(capsule, b"dlpack_exchange_api"))
-    if ctypes.c_uint32.from_buffer(table).value != 1 or not table[_LEND]:
+    if ctypes.c_uint32.from_buffer(table).value != 1 or not table[_VIEW_OF]:
         return None
     lock = [
         ctypes.cast(getattr(python, name), ctypes.c_void_p) for name in ("PyEval_SaveThread", "PyEval_RestoreThread")
     ]
-    return _Python(table[_LEND], *lock, id(None))
+    return _Python(table[_VIEW_OF], *lock, id(None))
 
 
 _python = _functions()

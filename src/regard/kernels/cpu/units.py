@@ -33,11 +33,11 @@ def factors(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -
     """
     found = torch.empty(shape, dtype=dtype, device="cpu")
     seed = torch.empty((), dtype=torch.int64, device="cpu").random_(-(2**63), None).item()
-    least_kept = min(round(p * 2**32) - 2**31, 2**31 - 1)
+    keep_threshold = min(round(p * 2**32) - 2**31, 2**31 - 1)
     assert library.library is not None
     assert library.level is not None
     packed = _UNITS.pack(
-        found.data_ptr(), found.numel(), dtype.itemsize, seed, least_kept, _bits(1 / (1 - p), dtype),
+        found.data_ptr(), found.numel(), dtype.itemsize, seed, keep_threshold, _bits(1 / (1 - p), dtype),
         torch.get_num_threads(), LEVELS[library.level],
     )  # fmt: skip
     run(library.library.regard_drop, packed)

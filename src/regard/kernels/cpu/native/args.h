@@ -69,7 +69,7 @@ struct Args {
 struct Units {
     char* to;
     i64 count, size, seed;
-    i64 least_kept;  // random bits, signed, that are at least this keep a unit
+    i64 keep_threshold;  // random bits, signed, that are at least this keep a unit
     i64 kept, threads, level;
 };
 

@@ -4,8 +4,8 @@
 
 // A tile of gradients, times a number a lane if there is one, to the gradient of a tensor that was broadcast.
 template <class M>
-static void give(const Strided& to, i64 kind, const Block<M>& k, i64 split, i64 j0, i64 n, const typename M::C* g, const typename M::C* times,
-                 typename M::C* of_query, typename M::C* spare) {
+static void add_dense_gradient(const Strided& to, i64 kind, const Block<M>& k, i64 split, i64 j0, i64 n, const typename M::C* g, const typename M::C* times,
+                 typename M::C* of_query, typename M::C* scratch) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     if (kind == OF_QUERIES) {
@@ -25,9 +25,9 @@ static void give(const Strided& to, i64 kind, const Block<M>& k, i64 split, i64 
             *(C*)at(to, k.b, k.h, split, j0 + j) += sum_lanes<C>(sum);
         }
     } else {
-        turn_back<C>(spare, KEYS, g, k.ld, k.n, n);
+        transpose_back<C>(scratch, KEYS, g, k.ld, k.n, n);
         for (i64 i = 0; i < k.n; ++i) {
-            C* row = spare + i * KEYS;
+            C* row = scratch + i * KEYS;
             char* out = const_cast<char*>(at(to, k.b, k.h, k.query[i], j0));
             if (times)
                 for (i64 j = 0; j < n; ++j) row[j] *= -times[i];
@@ -38,37 +38,37 @@ static void give(const Strided& to, i64 kind, const Block<M>& k, i64 split, i64 
     }
 }
 
-template <class M> static void give_relative(const Args& a, const Block<M>& k, i64 split, i64 j0, i64 n, const typename M::C* g, typename M::C* spare) {
+template <class M> static void add_relative_gradient(const Args& a, const Block<M>& k, i64 split, i64 j0, i64 n, const typename M::C* g, typename M::C* scratch) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     C* table = (C*)a.grad_relative + ((k.b * a.heads + k.h) * a.splits + split) * a.relative_length + a.relative_length - a.keys;
     i64 size = n + k.ld;
-    __builtin_memset(spare, 0, size * sizeof(C));
+    __builtin_memset(scratch, 0, size * sizeof(C));
     for (i64 j = 0; j < n; ++j)
         for (i64 i = 0; i < k.ld; i += W) {
-            C* to = spare + n - 1 - j + i;
+            C* to = scratch + n - 1 - j + i;
             store(to, load(to) + load(g + j * k.ld + i));
         }
     // Only real lanes reach an entry: those past the last have no gradient, but their place would be outside the table.
-    for (i64 i = 0; i < n + k.n - 1; ++i) table[j0 + n - 1 - k.query[0] - i] += spare[i];
+    for (i64 i = 0; i < n + k.n - 1; ++i) table[j0 + n - 1 - k.query[0] - i] += scratch[i];
 }
 
-template <class M> static void give_values(const Back<M>& w, const Sums<M>& to, i64 j0, i64 n, const Factors<M>& f) {
+template <class M> static void add_value_gradient(const BackwardState<M>& w, const Sums<M>& to, i64 j0, i64 n, const GradientOperands<M>& f) {
     i64 rows = w.k.ld / M::PAIR, row = to.value_row;
     gemm<M, true>(n, row / WIDE<typename M::C>, rows, f.weights, rows, 1, w.output, row, to.value + j0 * row, row);
 }
-template <class M> static void give_keys(const Back<M>& w, const Sums<M>& to, i64 j0, i64 n, const Factors<M>& f) {
+template <class M> static void add_key_gradient(const BackwardState<M>& w, const Sums<M>& to, i64 j0, i64 n, const GradientOperands<M>& f) {
     i64 rows = w.k.ld / M::PAIR, row = to.key_row;
     gemm<M, true>(n, row / WIDE<typename M::C>, rows, f.of_scores, rows, 1, w.query, row, to.key + j0 * row, row);
 }
-template <class M> static void give_queries(const Tiles<M>& t, Back<M>& w, i64 tile, i64 j0, i64 n, const Factors<M>& f) {
-    fill<M>(f.by_keys, n, w.k.ld);
-    gemm<M, true>(t.a.width, w.k.nv, units<M>(n), t.mixing.at + (j0 - tile) / M::PAIR * t.mixing.row, t.mixing.step,
-                  t.mixing.row, f.by_keys, w.k.ld, w.grad, w.k.ld);
+template <class M> static void add_query_gradient(const Tiles<M>& t, BackwardState<M>& w, i64 tile, i64 j0, i64 n, const GradientOperands<M>& f) {
+    zero_padding<M>(f.by_keys, n, w.k.ld);
+    gemm<M, true>(t.a.width, w.k.nv, units<M>(n), t.key_pairs.at + (j0 - tile) / M::PAIR * t.key_pairs.row, t.key_pairs.step,
+                  t.key_pairs.row, f.by_keys, w.k.ld, w.grad, w.k.ld);
 }
 
 // What of the keys' gradients of a distance is not a product.
-template <class M> static void distance_back(const Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
+template <class M> static void distance_back(const Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
     using C = typename M::C;
     const Args& a = t.a;
     i64 ld = w.k.ld;
@@ -86,45 +86,45 @@ template <class M> static void distance_back(const Tiles<M>& t, Back<M>& w, cons
 }
 
 template <class M>
-static void back_step(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 tile_keys, typename M::C* g, typename M::A* rounded, int pass) {
+static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 tile_keys, typename M::C* g, typename M::A* rounded, int pass) {
     using C = typename M::C;
     const Args& a = t.a;
     Block<M>& k = w.k;
-    i64 j0 = most(tile, k.low), end = least(tile + tile_keys, k.high);
+    i64 j0 = max(tile, k.low), end = min(tile + tile_keys, k.high);
     if (j0 >= end) return;
     j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
     i64 n = end - j0;
     if (is_plain<M>(a) && k.n == k.ld) {
         if (!score(t, k, w.q, tile, j0, n, t.scores)) return;
-        meet_values(t, w, tile, j0, n, g);
-        Factors<M> f = descend_at_once(t, w, n, g, rounded);
-        give_values(w, to, j0, n, f);
-        give_keys(w, to, j0, n, f);
-        give_queries(t, w, tile, j0, n, f);
+        weight_gradients(t, w, tile, j0, n, g);
+        GradientOperands<M> f = plain_score_gradients(t, w, n, g, rounded);
+        add_value_gradient(w, to, j0, n, f);
+        add_key_gradient(w, to, j0, n, f);
+        add_query_gradient(t, w, tile, j0, n, f);
         return;
     }
-    if (!remake(t, w, tile, j0, n, g)) return;
-    if (pass == 0) return foresee(t, w, n, g);
-    descend(t, w, j0, n, g);
+    if (!recompute_weights(t, w, tile, j0, n, g)) return;
+    if (pass == 0) return add_row_sums(t, w, n, g);
+    score_gradients(t, w, j0, n, g);
     if (k.n < k.ld)  // lanes without a query have no gradient
         for (i64 j = 0; j < n; ++j)
             for (i64 i = k.n; i < k.ld; ++i) g[j * k.ld + i] = t.scores[j * k.ld + i] = 0;
     if (a.grad_prior_kind && (a.grad_prior_kind != SHARED) == (pass == 1))
-        give<M>(a.grad_prior_mean, a.grad_prior_kind, k, to.split, j0, n, t.dense, w.extra, w.of_prior, t.spare);
+        add_dense_gradient<M>(a.grad_prior_mean, a.grad_prior_kind, k, to.split, j0, n, t.dense, w.extra, w.of_prior, t.scratch);
     if (a.grad_bias_kind && (a.grad_bias_kind != SHARED) == (pass == 1))
-        give<M>(a.grad_bias, a.grad_bias_kind, k, to.split, j0, n, g, nullptr, w.of_bias, t.spare);
+        add_dense_gradient<M>(a.grad_bias, a.grad_bias_kind, k, to.split, j0, n, g, nullptr, w.of_bias, t.scratch);
     if (pass == 2) return;
-    if (a.grad_relative) give_relative(a, k, to.split, j0, n, g, t.spare);
+    if (a.grad_relative) add_relative_gradient(a, k, to.split, j0, n, g, t.scratch);
     if (a.softcap)
         for (i64 i = 0; i < n * k.ld; i += WIDE<C>) store(g + i, load(g + i) * load(t.slope + i));
-    Factors<M> f = factors(t, g, n, k.ld, rounded);
-    give_values(w, to, j0, n, f);
+    GradientOperands<M> f = gradient_operands(t, g, n, k.ld, rounded);
+    add_value_gradient(w, to, j0, n, f);
     if (a.score == ADDITIVE) {
         if constexpr (M::PAIR == 1) (along_the_width(t, k) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
         return;
     }
-    give_keys(w, to, j0, n, f);
+    add_key_gradient(w, to, j0, n, f);
     if constexpr (M::PAIR == 1)
         if (a.score == DISTANCE) distance_back(t, w, to, tile, j0, n, g);
-    give_queries(t, w, tile, j0, n, f);
+    add_query_gradient(t, w, tile, j0, n, f);
 }

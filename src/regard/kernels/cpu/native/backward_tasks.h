@@ -1,15 +1,15 @@
 // How a backward is cut into tasks: key heads, and where those are few, parts of their queries, whose sums are added after.
 #pragma once
 
-template <class M> struct BackMemory {
+template <class M> struct BackwardMemory {
     using C = typename M::C;
     Tiles<M> t;
-    Back<M> w[GROUP];
+    BackwardState<M> w[GROUP];
     C* g;
     typename M::A* rounded;
     Sums<M> sums;
-    BackMemory(const Args& a, Arena& arena, bool sums_here) : t(tiles<M>(a, arena, true)) {
-        for (i64 i = 0; i < least(GROUP, (a.queries + LANES<M> - 1) / LANES<M>); ++i) lay(w[i], a, arena);
+    BackwardMemory(const Args& a, Arena& arena, bool sums_here) : t(tiles<M>(a, arena, true)) {
+        for (i64 i = 0; i < min(GROUP, (a.queries + LANES<M> - 1) / LANES<M>); ++i) allocate(w[i], a, arena);
         g = arena.take<C>(KEYS * LANES<M>);
         rounded = arena.take<typename M::A>(M::PAIR == 2 ? KEYS * LANES<M> : 0);
         sums = {nullptr, nullptr, whole<C>(a.width), whole<C>(a.value_width), 0};
@@ -28,28 +28,28 @@ template <class M> struct Backward {
     bool in_place;   // the first split's are added up where they are wanted
     i64 part() const { return a.keys * (whole<C>(a.width) + whole<C>(a.value_width)); }
 
-    static void walk_group(BackMemory<M>& m, const Args& a, i64 b, i64 h, i64 first, i64 count, i64 stride, bool only_bias) {
+    static void group_backward(BackwardMemory<M>& m, const Args& a, i64 b, i64 h, i64 first, i64 count, i64 stride, bool only_bias) {
         i64 low = a.keys, high = 0, hk = h / (a.heads / a.key_heads);
         Tiles<M>& t = m.t;
         begin_head(t, h);
         for (i64 i = 0; i < count; ++i) {
             i64 from = (first + i * stride) * LANES<M>;
-            begin(m.w[i].k, a, b, h, from, least(LANES<M>, a.queries - from), nullptr);
-            begin_back(m.w[i], t);
-            low = least(low, m.w[i].k.low), high = most(high, m.w[i].k.high);
+            begin_block(m.w[i].k, a, b, h, from, min(LANES<M>, a.queries - from), nullptr);
+            begin_backward(m.w[i], t);
+            low = min(low, m.w[i].k.low), high = max(high, m.w[i].k.high);
         }
-        bool foresees = a.normalizer == ENTMAX || a.normalizer == GUMBEL || a.normalizer == STRAIGHT_THROUGH;
-        for (int pass = foresees ? 0 : 1; pass < 2; ++pass) {
+        bool two_passes = a.normalizer == ENTMAX || a.normalizer == GUMBEL || a.normalizer == STRAIGHT_THROUGH;
+        for (int pass = two_passes ? 0 : 1; pass < 2; ++pass) {
             for (i64 tile = low - low % KEYS; tile < high; tile += KEYS) {
-                i64 n = least(KEYS, high - tile);
-                t.key = along_width(t, a.key, a.width, t.key_held, b, hk, tile, n);
-                t.value = along_width(t, a.value, a.value_width, t.value_held, b, hk, tile, n);
-                t.mixing = M::PAIR == 2 ? along_keys(t, a.key, a.width, t.mixing_held, b, hk, tile, n) : t.key;
-                for (i64 i = 0; i < count; ++i) back_step(t, m.w[i], m.sums, tile, n, m.g, m.rounded, only_bias && pass ? 2 : pass);
+                i64 n = min(KEYS, high - tile);
+                t.key = along_width(t, a.key, a.width, t.key_buffer, b, hk, tile, n);
+                t.value = along_width(t, a.value, a.value_width, t.value_buffer, b, hk, tile, n);
+                t.key_pairs = M::PAIR == 2 ? along_keys(t, a.key, a.width, t.key_pairs_buffer, b, hk, tile, n) : t.key;
+                for (i64 i = 0; i < count; ++i) backward_step(t, m.w[i], m.sums, tile, n, m.g, m.rounded, only_bias && pass ? 2 : pass);
             }
-            for (i64 i = 0; !pass && i < count; ++i) foreseen(a, m.w[i]);
+            for (i64 i = 0; !pass && i < count; ++i) finish_row_sums(a, m.w[i]);
         }
-        for (i64 i = 0; !only_bias && i < count; ++i) finish_back(t, m.w[i]);
+        for (i64 i = 0; !only_bias && i < count; ++i) finish_backward(t, m.w[i]);
     }
 
     static void run(void* context, i64 task, char* memory) {
@@ -59,7 +59,7 @@ template <class M> struct Backward {
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
         bool here = f.in_place && split == 0;
-        BackMemory<M> m(a, arena, !f.parts && !here);
+        BackwardMemory<M> m(a, arena, !f.parts && !here);
         if (here) {
             m.sums.key = (C*)at(a.grad_key, b, hk, 0, 0), m.sums.value = (C*)at(a.grad_value, b, hk, 0, 0);
         } else if (f.parts) {
@@ -71,16 +71,16 @@ template <class M> struct Backward {
         i64 heads = a.heads / a.key_heads;
         if (i64 next = a.splits == 1 ? next_short_head<M>(a, task, a.key_heads) : -1; next >= 0) {
             i64 its = next / a.key_heads, head = next % a.key_heads;
-            ask(a.key, its, head, a.keys, a.width), ask(a.value, its, head, a.keys, a.value_width);
+            prefetch(a.key, its, head, a.keys, a.width), prefetch(a.value, its, head, a.keys, a.value_width);
             for (i64 h = head * heads; h < (head + 1) * heads; ++h) {
-                ask(a.query, its, h, a.queries, a.width);
-                ask(a.output, its, h, a.queries, a.value_width), ask(a.grad_output, its, h, a.queries, a.value_width);
+                prefetch(a.query, its, h, a.queries, a.width);
+                prefetch(a.output, its, h, a.queries, a.value_width), prefetch(a.grad_output, its, h, a.queries, a.value_width);
             }
         }
         for (i64 h = hk * heads; h < (hk + 1) * heads; ++h)
             // A split takes every so many blocks, so that a causal mask gives each as much.
             for (i64 first = split; first < f.blocks; first += a.splits * GROUP)
-                walk_group(m, a, b, h, first, least(GROUP, (f.blocks - first + a.splits - 1) / a.splits), a.splits, false);
+                group_backward(m, a, b, h, first, min(GROUP, (f.blocks - first + a.splits - 1) / a.splits), a.splits, false);
         if (!here && !f.parts) f.write_rows(m.sums.key, b, hk, 0, a.keys);
     }
 
@@ -109,7 +109,7 @@ template <class M> struct Backward {
         const Backward& f = *(const Backward*)context;
         const Args& a = f.a;
         i64 pieces = (a.keys + ROWS - 1) / ROWS, head = task / pieces, from = task % pieces * ROWS;
-        i64 b = head / a.key_heads, hk = head % a.key_heads, to = least(a.keys, from + ROWS);
+        i64 b = head / a.key_heads, hk = head % a.key_heads, to = min(a.keys, from + ROWS);
         i64 key_row = whole<C>(a.width), value_row = whole<C>(a.value_width);
         C* key = f.in_place ? (C*)at(a.grad_key, b, hk, 0, 0) : f.part_of(head, 0);
         C* value = f.in_place ? (C*)at(a.grad_value, b, hk, 0, 0) : key + a.keys * key_row;
@@ -126,9 +126,9 @@ template <class M> struct Backward {
         const Args& a = f.a;
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
-        BackMemory<M> m(a, arena, false);
+        BackwardMemory<M> m(a, arena, false);
         for (i64 b = 0; b < a.batch; ++b)
-            for (i64 h = 0; h < a.heads; ++h) walk_group(m, a, b, h, task, 1, 1, true);
+            for (i64 h = 0; h < a.heads; ++h) group_backward(m, a, b, h, task, 1, 1, true);
     }
 };
 
@@ -139,13 +139,13 @@ template <class M> static void backward_as(const Args& a) {
                    a.value_width % WIDE<C> == 0;  // the gradients are made contiguous
     f.in_place = as_rows;
     i64 tasks = a.batch * a.key_heads * a.splits;
-    if (a.splits > 1) f.parts = (C*)borrow((as_rows ? tasks - a.batch * a.key_heads : tasks) * f.part() * sizeof(C));
+    if (a.splits > 1) f.parts = (C*)allocate_aligned((as_rows ? tasks - a.batch * a.key_heads : tasks) * f.part() * sizeof(C));
     Arena measure{nullptr, 0, 0};
-    BackMemory<M> m(a, measure, !f.parts && !f.in_place);
+    BackwardMemory<M> m(a, measure, !f.parts && !f.in_place);
     parallel(tasks, a.threads, Backward<M>::run, &f, measure.used + 64);
     if (f.parts) {
         parallel(a.batch * a.key_heads * ((a.keys + Backward<M>::ROWS - 1) / Backward<M>::ROWS), a.threads, Backward<M>::add_parts, &f, 0);
-        give_back(f.parts);
+        free_aligned(f.parts);
     }
     if (a.grad_bias_kind == SHARED || a.grad_prior_kind == SHARED)
         parallel(f.blocks, a.threads, Backward<M>::run_shared, &f, measure.used + 64);

@@ -1,7 +1,7 @@
 // A block: up to LANES queries of one head, one a lane of a few vectors, with what each lane must know of its query.
 #pragma once
 
-INLINE uint32_t mixed(uint32_t x) {  // lowbias32, as in random.py
+INLINE uint32_t hash32(uint32_t x) {  // lowbias32, as in random.py
     x ^= x >> 16;
     x *= 0x7FEB352Du;
     x ^= x >> 15;
@@ -12,12 +12,12 @@ constexpr uint32_t GOLDEN = 0x9E3779B9u;
 enum Stream : uint32_t { DROPPING = 1, NOISE = 2, UNITS = 3 };
 
 INLINE uint32_t row_hash(i64 seed, uint32_t stream, i64 b, i64 h, i64 query) {
-    uint32_t x = mixed((uint32_t)seed);
-    x = mixed(x ^ ((uint32_t)((uint64_t)seed >> 32) * GOLDEN));
-    x = mixed(x ^ (stream * GOLDEN));
-    x = mixed(x ^ ((uint32_t)b * GOLDEN));
-    x = mixed(x ^ ((uint32_t)h * GOLDEN));
-    return mixed(x ^ ((uint32_t)query * GOLDEN));
+    uint32_t x = hash32((uint32_t)seed);
+    x = hash32(x ^ ((uint32_t)((uint64_t)seed >> 32) * GOLDEN));
+    x = hash32(x ^ (stream * GOLDEN));
+    x = hash32(x ^ ((uint32_t)b * GOLDEN));
+    x = hash32(x ^ ((uint32_t)h * GOLDEN));
+    return hash32(x ^ ((uint32_t)query * GOLDEN));
 }
 
 template <class M> struct Block {
@@ -34,38 +34,38 @@ template <class M> struct Block {
     alignas(64) C poison[LANES<M>];
 };
 
-template <class M> static void begin(Block<M>& k, const Args& a, i64 b, i64 h, i64 first, i64 n, const i64* chosen) {
+template <class M> static void begin_block(Block<M>& k, const Args& a, i64 b, i64 h, i64 first, i64 n, const i64* chosen) {
     constexpr int W = WIDE<typename M::C>;
     k.b = b, k.h = h, k.hk = h / (a.heads / a.key_heads);
     k.first = first, k.n = n, k.nv = round_up(n, M::TILED ? 2 * W : W) / W, k.ld = k.nv * W;
     k.low = a.keys, k.high = 0, k.inner = 0, k.outer = a.keys;
     for (i64 v = 0; v < k.nv; ++v) k.lows[v] = a.keys, k.highs[v] = 0;
     for (i64 i = 0; i < k.ld; ++i) {
-        i64 q = first + least(i, n - 1);
+        i64 q = first + min(i, n - 1);
         if (chosen) q = chosen[q];
         i64 start = 0, end = a.keys;
-        if (a.start.at) start = most(start, *(const i64*)at(a.start, b, h, q, 0));
-        if (a.end.at) end = least(end, *(const i64*)at(a.end, b, h, q, 0));
+        if (a.start.at) start = max(start, *(const i64*)at(a.start, b, h, q, 0));
+        if (a.end.at) end = min(end, *(const i64*)at(a.end, b, h, q, 0));
         k.query[i] = q;
-        k.start[i] = (Int<typename M::C>)least(start, a.keys), k.end[i] = (Int<typename M::C>)most(end, 0);
-        if (start < end) k.lows[i / W] = least(k.lows[i / W], start), k.highs[i / W] = most(k.highs[i / W], end);
-        k.inner = most(k.inner, start), k.outer = least(k.outer, end);
+        k.start[i] = (Int<typename M::C>)min(start, a.keys), k.end[i] = (Int<typename M::C>)max(end, 0);
+        if (start < end) k.lows[i / W] = min(k.lows[i / W], start), k.highs[i / W] = max(k.highs[i / W], end);
+        k.inner = max(k.inner, start), k.outer = min(k.outer, end);
         k.poison[i] = 0;
     }
-    for (i64 v = 0; v < k.nv; ++v) k.low = least(k.low, k.lows[v]), k.high = most(k.high, k.highs[v]);
+    for (i64 v = 0; v < k.nv; ++v) k.low = min(k.low, k.lows[v]), k.high = max(k.high, k.highs[v]);
     if (k.low > k.high) k.low = k.high = 0;
     for (i64 i = 0; a.seed && i < k.ld; ++i) k.noise[i] = row_hash(*a.seed, NOISE, b, h, k.query[i]);
     for (i64 i = 0; a.dropout > 0 && i < k.ld; ++i) k.drop[i] = row_hash(*a.dropout_seed, DROPPING, b, h, k.query[i]);
 }
 
 // Which lanes of a vector have a key in their interval.
-template <class M> INLINE auto within(const Block<M>& k, i64 i, i64 key) {
+template <class M> INLINE auto in_interval(const Block<M>& k, i64 i, i64 key) {
     using C = typename M::C;
     return (load_ints<C>(k.start + i) <= Int<C>(key)) & (load_ints<C>(k.end + i) > Int<C>(key));
 }
 
 // Whether the block's queries stand beside each other.
-template <class M> INLINE bool in_a_row(const Block<M>& k) { return k.query[k.n - 1] - k.query[0] == k.n - 1; }
+template <class M> INLINE bool consecutive(const Block<M>& k) { return k.query[k.n - 1] - k.query[0] == k.n - 1; }
 
 // The bits of one key for a vector of queries, as `random.py` draws them.
 INLINE i32v draw(const uint32_t* rows, i64 key) {
@@ -83,15 +83,15 @@ template <class C> INLINE IVec<C> draws(const uint32_t* rows, i64 key) {
     if constexpr (sizeof(C) == 4) {
         return draw(rows, key);
     } else {
-        IVec<C> found;
-        for (int i = 0; i < WIDE<C>; ++i) found[i] = (int32_t)mixed(rows[i] ^ ((uint32_t)key * GOLDEN));
-        return found;
+        IVec<C> result;
+        for (int i = 0; i < WIDE<C>; ++i) result[i] = (int32_t)hash32(rows[i] ^ ((uint32_t)key * GOLDEN));
+        return result;
     }
 }
 // What a key's bits must be at least, for dropout to keep it.
-INLINE i64 least_kept(const Args& a) { return (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL; }
-template <class C> INLINE Vec<C> kept(const uint32_t* rows, i64 key, i64 bound) {
-    return draws<C>(rows, key) >= all_ints<C>((Int<C>)bound) ? all(C(1)) : Vec<C>{};
+INLINE i64 keep_threshold(const Args& a) { return (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL; }
+template <class C> INLINE Vec<C> keep_factor(const uint32_t* rows, i64 key, i64 bound) {
+    return draws<C>(rows, key) >= splat_ints<C>((Int<C>)bound) ? splat(C(1)) : Vec<C>{};
 }
 template <class C> INLINE Vec<C> drawn(const uint32_t* rows, i64 key) { return to_real<C>(draws<C>(rows, key) >> 9); }
 template <class C> INLINE Vec<C> gumbel(const uint32_t* rows, i64 key) {

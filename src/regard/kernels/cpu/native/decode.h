@@ -2,10 +2,10 @@
 // along it together, lanes are the width, and the keys are split over threads; each part has its own softmax, joined after.
 #pragma once
 
-constexpr i64 ROWS_AT_ONCE = 4;   // queries that share what was read of a key
-constexpr i64 MOST_ROWS = 16;
-constexpr i64 STRETCH = 512;      // keys between two looks at the maximum
-constexpr i64 AHEAD = 64;         // keys from one that is multiplied to one that is fetched from memory meanwhile
+constexpr i64 ROWS_PER_STEP = 4;   // queries that share what was read of a key
+constexpr i64 MAX_ROWS = 16;
+constexpr i64 CHUNK = 512;      // keys between two looks at the maximum
+constexpr i64 PREFETCH_KEYS = 64;         // keys from one that is multiplied to one that is fetched from memory meanwhile
 
 // 2 W numbers to two vectors. Of bfloat16 the first holds those at even places, for then each takes one instruction; queries
 // and outputs are kept in that order too.
@@ -46,13 +46,13 @@ template <class C> INLINE Vec<C> folded(Vec<C>* row) {
 }
 
 // s[r][j] of R queries for `n` keys, W / R keys at a time, so that their sums are one vector.
-template <i64 DTYPE, class C, int R> static void near(const char* key, i64 row, i64 n, i64 width, const C* q, C* s) {
+template <i64 DTYPE, class C, int R> static void dot_keys(const char* key, i64 row, i64 n, i64 width, const C* q, C* s) {
     constexpr int W = WIDE<C>, K = W / R < 4 ? W / R : 4;
     const i64 size = bytes_of(DTYPE);
     for (i64 j = 0; j < n; j += K) {
         Vec<C> sum[W] = {};
         const char* at_key[K];
-        for (int k = 0; k < K; ++k) at_key[k] = key + least(j + k, n - 1) * row, ask(at_key[k] + AHEAD * row, width * size);
+        for (int k = 0; k < K; ++k) at_key[k] = key + min(j + k, n - 1) * row, prefetch(at_key[k] + PREFETCH_KEYS * row, width * size);
         for (i64 e = 0; e < width; e += 2 * W) {
             Vec<C> x[R], y[R];
 #pragma GCC unroll 4
@@ -69,12 +69,12 @@ template <i64 DTYPE, class C, int R> static void near(const char* key, i64 row, 
 #pragma GCC unroll 4
         for (int k = 0; k < K; ++k)
             for (int r = 0; r < R; ++r)
-                if (j + k < n) s[r * STRETCH + j + k] = total[k * R + r];
+                if (j + k < n) s[r * CHUNK + j + k] = total[k * R + r];
     }
 }
 
 // o[r][e] = f[r] · o[r][e] + Σ_j p[r][j] v[j][e]
-template <i64 DTYPE, class C, int R> static void gather(const char* value, i64 row, i64 n, i64 width, const C* p, const C* f, C* o) {
+template <i64 DTYPE, class C, int R> static void accumulate(const char* value, i64 row, i64 n, i64 width, const C* p, const C* f, C* o) {
     constexpr int W = WIDE<C>;
     const i64 size = bytes_of(DTYPE);
     for (i64 e = 0; e < width; e += 4 * W) {
@@ -85,13 +85,13 @@ template <i64 DTYPE, class C, int R> static void gather(const char* value, i64 r
 #pragma GCC unroll 4
             for (int v = 0; v < 4; ++v) sum[r][v] = v < 2 || second ? load(o + r * width + e + v * W) * f[r] : Vec<C>{};
         for (i64 j = 0; j < n; ++j) {
-            if (e == 0) ask(value + (j + AHEAD) * row, width * size);
+            if (e == 0) prefetch(value + (j + PREFETCH_KEYS) * row, width * size);
             Vec<C> x[4] = {};
             fetch<DTYPE, C>(value + j * row + e * size, x[0], x[1]);
             if (second) fetch<DTYPE, C>(value + j * row + (e + 2 * W) * size, x[2], x[3]);
 #pragma GCC unroll 4
             for (int r = 0; r < R; ++r) {
-                Vec<C> w = all(p[r * STRETCH + j]);
+                Vec<C> w = splat(p[r * CHUNK + j]);
 #pragma GCC unroll 4
                 for (int v = 0; v < 4; ++v) sum[r][v] = fma(w, x[v], sum[r][v]);
             }
@@ -114,26 +114,26 @@ template <i64 DTYPE, class C> struct Decode {
     // Row `r` of key head `hk` is query r % Lq of head hk · group + r / Lq.
     i64 head(i64 hk, i64 r) const { return hk * (a.heads / a.key_heads) + r / a.queries; }
 
-    template <int R> static void stretch(const Args& a, i64 b, i64 hk, i64 j0, i64 n, const C* q, const i64* start, const i64* end, C* s, C* o, C* top, C* total) {
+    template <int R> static void step(const Args& a, i64 b, i64 hk, i64 j0, i64 n, const C* q, const i64* start, const i64* end, C* s, C* o, C* top, C* total) {
         const C exponent = C(a.scale * 1.44269504088896340736), infinity = C(__builtin_inf());
-        near<DTYPE, C, R>(at(a.key, b, hk, j0, 0), a.key.stride[2] * bytes_of(DTYPE), n, a.width, q, s);
+        dot_keys<DTYPE, C, R>(at(a.key, b, hk, j0, 0), a.key.stride[2] * bytes_of(DTYPE), n, a.width, q, s);
         C factor[R];
         for (int r = 0; r < R; ++r) {
-            C* row = s + r * STRETCH;
+            C* row = s + r * CHUNK;
             const i64 wide = round_up(n, W);
             for (i64 j = 0; j < n; ++j) row[j] = j0 + j >= start[r] && j0 + j < end[r] ? row[j] * exponent : -infinity;
             for (i64 j = n; j < wide; ++j) row[j] = -infinity;
-            Vec<C> most_of = all(-infinity), spoilt = {};
+            Vec<C> lane_max = splat(-infinity), nan = {};
             for (i64 j = 0; j < wide; j += W) {
                 Vec<C> x = load(row + j);
-                most_of = larger(x, most_of), spoilt = x != x ? x : spoilt;
+                lane_max = maxv(x, lane_max), nan = x != x ? x : nan;
             }
             C now = top[r];
-            for (int l = 0; l < W; ++l) now = most_of[l] > now ? most_of[l] : now;
+            for (int l = 0; l < W; ++l) now = lane_max[l] > now ? lane_max[l] : now;
             C base = now == -infinity ? C(0) : now;
-            Vec<C> old = all(top[r] - base);
+            Vec<C> old = splat(top[r] - base);
             factor[r] = exp2v(old)[0];
-            Vec<C> sum = spoilt;
+            Vec<C> sum = nan;
             for (i64 j = 0; j < wide; j += W) {
                 Vec<C> p = exp2v(load(row + j) - base);
                 sum += p;
@@ -142,7 +142,7 @@ template <i64 DTYPE, class C> struct Decode {
             total[r] = total[r] * factor[r] + sum_lanes<C>(sum);
             top[r] = now;
         }
-        gather<DTYPE, C, R>(at(a.value, b, hk, j0, 0), a.value.stride[2] * bytes_of(DTYPE), n, a.value_width, s, factor, o);
+        accumulate<DTYPE, C, R>(at(a.value, b, hk, j0, 0), a.value.stride[2] * bytes_of(DTYPE), n, a.value_width, s, factor, o);
     }
 
     static void run(void* context, i64 task, char* memory) {
@@ -150,9 +150,9 @@ template <i64 DTYPE, class C> struct Decode {
         const Args& a = d.a;
         i64 split = task % d.splits, b = task / d.splits / a.key_heads, hk = task / d.splits % a.key_heads;
         Arena arena{memory, 0, 0};
-        C *q = arena.take<C>(MOST_ROWS * a.width), *o = arena.take<C>(MOST_ROWS * a.value_width), *s = arena.take<C>(ROWS_AT_ONCE * STRETCH);
-        C top[MOST_ROWS], total[MOST_ROWS];
-        i64 start[MOST_ROWS], end[MOST_ROWS], low = a.keys, high = 0;
+        C *q = arena.take<C>(MAX_ROWS * a.width), *o = arena.take<C>(MAX_ROWS * a.value_width), *s = arena.take<C>(ROWS_PER_STEP * CHUNK);
+        C top[MAX_ROWS], total[MAX_ROWS];
+        i64 start[MAX_ROWS], end[MAX_ROWS], low = a.keys, high = 0;
         for (i64 r = 0; r < d.rows; ++r) {
             i64 h = d.head(hk, r), i = r % a.queries;
             const char* from = at(a.query, b, h, i, 0);
@@ -162,20 +162,20 @@ template <i64 DTYPE, class C> struct Decode {
                 fetch<DTYPE, C>(from + e * bytes_of(DTYPE), x, y);
                 store(to + e, x), store(to + e + W, y);
             }
-            start[r] = a.start.at ? most(0, *(const i64*)at(a.start, b, h, i, 0)) : 0;
-            end[r] = a.end.at ? least(a.keys, *(const i64*)at(a.end, b, h, i, 0)) : a.keys;
-            if (start[r] < end[r]) low = least(low, start[r]), high = most(high, end[r]);
+            start[r] = a.start.at ? max(0, *(const i64*)at(a.start, b, h, i, 0)) : 0;
+            end[r] = a.end.at ? min(a.keys, *(const i64*)at(a.end, b, h, i, 0)) : a.keys;
+            if (start[r] < end[r]) low = min(low, start[r]), high = max(high, end[r]);
             top[r] = -C(__builtin_inf()), total[r] = 0;
         }
         __builtin_memset(o, 0, d.rows * a.value_width * sizeof(C));
-        i64 first = most(low - low % STRETCH, split * d.keys), last = least(high, (split + 1) * d.keys);
-        for (i64 j0 = first; j0 < last; j0 += STRETCH) {
-            i64 n = least(STRETCH, last - j0);
-            for (i64 r = 0; r < d.rows; r += ROWS_AT_ONCE) {
-                auto* run_rows = d.rows - r >= 4 ? stretch<4> : d.rows - r >= 2 ? stretch<2> : stretch<1>;
-                i64 took = d.rows - r >= 4 ? 4 : d.rows - r >= 2 ? 2 : 1;
-                run_rows(a, b, hk, j0, n, q + r * a.width, start + r, end + r, s, o + r * a.value_width, top + r, total + r);
-                if (took < 4 && d.rows - r > took) r -= ROWS_AT_ONCE - took;
+        i64 first = max(low - low % CHUNK, split * d.keys), last = min(high, (split + 1) * d.keys);
+        for (i64 j0 = first; j0 < last; j0 += CHUNK) {
+            i64 n = min(CHUNK, last - j0);
+            for (i64 r = 0; r < d.rows; r += ROWS_PER_STEP) {
+                auto* step_rows = d.rows - r >= 4 ? step<4> : d.rows - r >= 2 ? step<2> : step<1>;
+                i64 count = d.rows - r >= 4 ? 4 : d.rows - r >= 2 ? 2 : 1;
+                step_rows(a, b, hk, j0, n, q + r * a.width, start + r, end + r, s, o + r * a.value_width, top + r, total + r);
+                if (count < 4 && d.rows - r > count) r -= ROWS_PER_STEP - count;
             }
         }
         C* to = d.parts + task * d.rows * d.part();
@@ -223,32 +223,32 @@ template <i64 DTYPE, class C> struct Decode {
         stat<C>(a, b, h, THIRD)[i] = 0, stat<C>(a, b, h, POISON)[i] = 0;
     }
 
-    static void all_of(const Args& a) {
+    static void run_call(const Args& a) {
         i64 rows = a.heads / a.key_heads * a.queries, heads = a.batch * a.key_heads;
-        i64 splits = most(1, least((a.keys + 511) / 512, (4 * a.threads + heads - 1) / heads));
-        i64 keys = round_up((a.keys + splits - 1) / splits, STRETCH);
+        i64 splits = max(1, min((a.keys + 511) / 512, (4 * a.threads + heads - 1) / heads));
+        i64 keys = round_up((a.keys + splits - 1) / splits, CHUNK);
         Decode d{a, rows, splits, keys, nullptr};
-        d.parts = (C*)borrow(heads * splits * rows * d.part() * sizeof(C));
-        size_t bytes = (MOST_ROWS * (a.width + a.value_width) + ROWS_AT_ONCE * STRETCH + 64) * sizeof(C);
+        d.parts = (C*)allocate_aligned(heads * splits * rows * d.part() * sizeof(C));
+        size_t bytes = (MAX_ROWS * (a.width + a.value_width) + ROWS_PER_STEP * CHUNK + 64) * sizeof(C);
         parallel(heads * splits, a.threads, run, &d, bytes);
         parallel(heads * rows, heads * rows * a.value_width > 65536 ? a.threads : 1, join, &d, a.value_width * sizeof(C) + 64);
-        give_back(d.parts);
+        free_aligned(d.parts);
     }
 };
 
 // Whether a call is one for this file; what it lacks goes the general way.
-template <class C> static bool few(const Args& a) {
+template <class C> static bool is_few_queries(const Args& a) {
     i64 rows = a.heads / a.key_heads * a.queries, chunk = 2 * WIDE<C>;
     bool plain = a.score == DOT && a.normalizer == SOFTMAX && a.scale > 0 && !a.softcap && !a.bias.at && !a.relative && !a.visible.at &&
                  !a.layout.at && !a.bad && !a.extra && !(a.dropout > 0);
-    return plain && rows <= MOST_ROWS && a.keys >= 128 && a.width % chunk == 0 && a.value_width % chunk == 0 && a.query.stride[3] == 1 &&
+    return plain && rows <= MAX_ROWS && a.keys >= 128 && a.width % chunk == 0 && a.value_width % chunk == 0 && a.query.stride[3] == 1 &&
            a.key.stride[3] == 1 && a.value.stride[3] == 1;
 }
 
 static bool decode(const Args& a) {
-    if (a.dtype == F64 || !few<float>(a)) return false;  // as in along_the_width
-    if (a.dtype == F32) Decode<F32, float>::all_of(a);
-    if (a.dtype == BF16) Decode<BF16, float>::all_of(a);
-    if (a.dtype == F16) Decode<F16, float>::all_of(a);
+    if (a.dtype == F64 || !is_few_queries<float>(a)) return false;  // as in along_the_width
+    if (a.dtype == F32) Decode<F32, float>::run_call(a);
+    if (a.dtype == BF16) Decode<BF16, float>::run_call(a);
+    if (a.dtype == F16) Decode<F16, float>::run_call(a);
     return true;
 }

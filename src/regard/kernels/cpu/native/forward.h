@@ -19,21 +19,21 @@ template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> o
 // Σ of new exponentials onto the old, both brought to the larger top; the weights 2^(exponent · (s − top)) stay in `s`, or
 // go to `pairs`.
 template <class M, bool PAIRS>
-static const typename M::C* soften(typename M::C* s, typename M::A* pairs, i64 n, i64 ld, typename M::C exponent, typename M::C* top,
+static const typename M::C* online_softmax(typename M::C* s, typename M::A* pairs, i64 n, i64 ld, typename M::C exponent, typename M::C* top,
                                    typename M::C* total, typename M::C* factor) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
-    const Vec<C> lowest = all(-C(__builtin_inf()));
+    const Vec<C> lowest = splat(-C(__builtin_inf()));
     bool moved = false;
     for (i64 i = 0; i < ld; i += W) {
         Vec<C> old = load(top + i), one = old, two = old;
         i64 j = 0;
         for (; j + 1 < n; j += 2) {
-            one = larger(load(s + j * ld + i), one);
-            two = larger(load(s + (j + 1) * ld + i), two);
+            one = maxv(load(s + j * ld + i), one);
+            two = maxv(load(s + (j + 1) * ld + i), two);
         }
-        if (j < n) one = larger(load(s + j * ld + i), one);
-        Vec<C> now = larger(one, two);
+        if (j < n) one = maxv(load(s + j * ld + i), one);
+        Vec<C> now = maxv(one, two);
         store(top + i, now);
         Vec<C> base = now == lowest ? Vec<C>{} : now * exponent;  // nothing seen yet: any number but −∞
         Vec<C> f = exp2v(old * exponent - base);
@@ -43,25 +43,25 @@ static const typename M::C* soften(typename M::C* s, typename M::A* pairs, i64 n
         j = 0;
         if constexpr (PAIRS) {
             for (; j + 1 < n; j += 2) {
-                Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), all(exponent), -base));
-                Vec<C> r = exp2v<false>(fma(load(s + (j + 1) * ld + i), all(exponent), -base));
+                Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), splat(exponent), -base));
+                Vec<C> r = exp2v<false>(fma(load(s + (j + 1) * ld + i), splat(exponent), -base));
                 sum += p, more += r;
                 pack_pair<M>(pairs + j / 2 * ld + i, p, r);
             }
             if (j < n) {
-                Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), all(exponent), -base));
+                Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), splat(exponent), -base));
                 sum += p;
                 pack_pair<M>(pairs + j / 2 * ld + i, p, Vec<C>{});
             }
         } else {
             for (; j + 1 < n; j += 2) {
-                Vec<C> p = exp2v(fma(load(s + j * ld + i), all(exponent), -base));
-                Vec<C> r = exp2v(fma(load(s + (j + 1) * ld + i), all(exponent), -base));
+                Vec<C> p = exp2v(fma(load(s + j * ld + i), splat(exponent), -base));
+                Vec<C> r = exp2v(fma(load(s + (j + 1) * ld + i), splat(exponent), -base));
                 sum += p, more += r;
                 store(s + j * ld + i, p), store(s + (j + 1) * ld + i, r);
             }
             if (j < n) {
-                Vec<C> p = exp2v(fma(load(s + j * ld + i), all(exponent), -base));
+                Vec<C> p = exp2v(fma(load(s + j * ld + i), splat(exponent), -base));
                 sum += p;
                 store(s + j * ld + i, p);
             }
@@ -72,7 +72,7 @@ static const typename M::C* soften(typename M::C* s, typename M::A* pairs, i64 n
 }
 
 // Weights as the product with values wants them: themselves, or their pairs in `pairs`.
-template <class M> static const typename M::A* packed(const typename M::C* s, typename M::A* pairs, i64 n, i64 ld) {
+template <class M> static const typename M::A* pack_weights(const typename M::C* s, typename M::A* pairs, i64 n, i64 ld) {
     if constexpr (M::PAIR == 1) {
         return s;
     } else {
@@ -85,7 +85,7 @@ template <class M> static const typename M::A* packed(const typename M::C* s, ty
 }
 
 // Rows of pairs past the last, up to a whole tile, are 0.
-template <class M> static void fill(const typename M::A* weights, i64 n, i64 ld) {
+template <class M> static void zero_padding(const typename M::A* weights, i64 n, i64 ld) {
     if constexpr (M::TILED) {
         i64 rows = (n + 1) / 2;
         __builtin_memset(const_cast<uint32_t*>(weights) + rows * ld, 0, (units<M>(n) - rows) * ld * sizeof(uint32_t));
@@ -94,57 +94,57 @@ template <class M> static void fill(const typename M::A* weights, i64 n, i64 ld)
 
 // The product of `n` weights a lane, from key `j0`, with their values; `factor` first multiplies what is there.
 template <class M>
-static void mix(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, const typename M::A* weights, typename M::C* output,
+static void add_values(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, const typename M::A* weights, typename M::C* output,
                 const typename M::C* factor) {
-    fill<M>(weights, n, k.ld);
+    zero_padding<M>(weights, n, k.ld);
     i64 from = (j0 - tile) / M::PAIR * t.value.row;
     gemm<M, true>(t.a.value_width, k.nv, units<M>(n), t.value.at + from, t.value.step, t.value.row,
                   weights, k.ld, output, k.ld, factor);
 }
 
 // Softmax of products and nothing else, but for intervals.
-template <class M> INLINE bool is_bare(const Tiles<M>& t) {
+template <class M> INLINE bool is_plain_softmax(const Tiles<M>& t) {
     const Args& a = t.a;
-    return t.raw && a.normalizer == SOFTMAX && !a.visible.at && !a.layout.at && !a.bad && !(a.dropout > 0);
+    return t.unscaled && a.normalizer == SOFTMAX && !a.visible.at && !a.layout.at && !a.bad && !(a.dropout > 0);
 }
 
 // Where a block's queries do not all see the same of a tile, as on a diagonal, each vector or two of them go along their own
 // keys. (One would do for float32 too, but keys and values would be read from the second cache too often.) For each query
 // these are the same sums in the same order.
-template <class M> static void step_by_vectors(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_keys) {
+template <class M> static void forward_step_by_vectors(Tiles<M>& t, ForwardState<M>& w, i64 tile, i64 tile_keys) {
     using C = typename M::C;
     constexpr int W = WIDE<C>, SPAN = M::PAIR == 2 ? 1 : NV / 2;
     const Block<M>& k = w.k;
     alignas(64) C factor[SPAN * W];
     auto* pairs = (typename M::A*)t.dense;
     for (i64 v = 0; v < k.nv; v += SPAN) {
-        i64 span = least(SPAN, k.nv - v), low = t.a.keys, high = 0;
-        for (i64 u = v; u < v + span; ++u) low = least(low, k.lows[u]), high = most(high, k.highs[u]);
-        i64 i = v * W, ld = span * W, j0 = most(tile, low), end = least(tile + tile_keys, high);
+        i64 span = min(SPAN, k.nv - v), low = t.a.keys, high = 0;
+        for (i64 u = v; u < v + span; ++u) low = min(low, k.lows[u]), high = max(high, k.highs[u]);
+        i64 i = v * W, ld = span * W, j0 = max(tile, low), end = min(tile + tile_keys, high);
         if (j0 >= end) continue;
         j0 -= (j0 - tile) % 2;
         i64 n = end - j0;
         C* s = t.scores;
-        gemm<M, false>(n, span, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, w.q.turned + i, k.ld, s, ld);
+        gemm<M, false>(n, span, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, w.q.transposed + i, k.ld, s, ld);
         for (i64 j = 0; j < n; ++j)
             for (i64 l = 0; l < ld; l += W)
-                store(s + j * ld + l, within(k, i + l, j0 + j) ? load(s + j * ld + l) : all(-C(__builtin_inf())));
-        const C* f = soften<M, M::PAIR == 2>(s, pairs, n, ld, t.exponent, w.top + i, w.total + i, factor);
+                store(s + j * ld + l, in_interval(k, i + l, j0 + j) ? load(s + j * ld + l) : splat(-C(__builtin_inf())));
+        const C* f = online_softmax<M, M::PAIR == 2>(s, pairs, n, ld, t.exponent, w.top + i, w.total + i, factor);
         const auto* weights = M::PAIR == 2 ? pairs : (const typename M::A*)s;
         gemm<M, true>(t.a.value_width, span, units<M>(n), t.value.at + (j0 - tile) / M::PAIR * t.value.row, t.value.step,
                       t.value.row, weights, ld, w.output + i, k.ld, f);
     }
 }
 
-template <class M> static void step(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_keys) {
+template <class M> static void forward_step(Tiles<M>& t, ForwardState<M>& w, i64 tile, i64 tile_keys) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
     Block<M>& k = w.k;
-    i64 j0 = most(tile, k.low), end = least(tile + tile_keys, k.high);
+    i64 j0 = max(tile, k.low), end = min(tile + tile_keys, k.high);
     if (j0 >= end) return;
     if constexpr (!M::TILED)
-        if (is_bare(t) && (j0 < k.inner || end > k.outer)) return step_by_vectors(t, w, tile, tile_keys);
+        if (is_plain_softmax(t) && (j0 < k.inner || end > k.outer)) return forward_step_by_vectors(t, w, tile, tile_keys);
     j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
     i64 n = end - j0;
     C* s = t.scores;
@@ -159,24 +159,24 @@ template <class M> static void step(Tiles<M>& t, Walk<M>& w, i64 tile, i64 tile_
         const C* f;
         const auto* weights = pairs;
         if (M::PAIR == 2 && !(a.dropout > 0)) {
-            f = soften<M, M::PAIR == 2>(s, pairs, n, k.ld, t.exponent, w.top, w.total, factor);
+            f = online_softmax<M, M::PAIR == 2>(s, pairs, n, k.ld, t.exponent, w.top, w.total, factor);
         } else {
-            f = soften<M, false>(s, pairs, n, k.ld, t.exponent, w.top, w.total, factor);
-            if (a.dropout > 0) drop(a, k, j0, n, s);
-            weights = packed<M>(s, pairs, n, k.ld);
+            f = online_softmax<M, false>(s, pairs, n, k.ld, t.exponent, w.top, w.total, factor);
+            if (a.dropout > 0) apply_dropout(a, k, j0, n, s);
+            weights = pack_weights<M>(s, pairs, n, k.ld);
         }
-        mix(t, k, tile, j0, n, weights, w.output, f);
+        add_values(t, k, tile, j0, n, weights, w.output, f);
     } else if (a.normalizer == SIGMOID) {
         for (i64 i = 0; i < n * k.ld; i += W)
             store(s + i, C(1) / (C(1) + exp2v(load(s + i) * C(-1.44269504088896340736))));
-        if (a.dropout > 0) drop(a, k, j0, n, s);
-        mix(t, k, tile, j0, n, packed<M>(s, pairs, n, k.ld), w.output, nullptr);
+        if (a.dropout > 0) apply_dropout(a, k, j0, n, s);
+        add_values(t, k, tile, j0, n, pack_weights<M>(s, pairs, n, k.ld), w.output, nullptr);
     } else {
         choose(a, w, j0, n, s);
     }
 }
 
-template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {
+template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
     using C = typename M::C;
     const Args& a = t.a;
     Block<M>& k = w.k;
@@ -194,7 +194,7 @@ template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {
             if (real && !none) {
                 const char* row = at(a.value, k.b, k.hk, w.taken[i], 0);
                 i64 size = bytes_of(a.dtype);
-                bool keep = !(a.dropout > 0) || (int32_t)mixed(k.drop[i] ^ ((uint32_t)w.taken[i] * GOLDEN)) >= least_kept(a);
+                bool keep = !(a.dropout > 0) || (int32_t)hash32(k.drop[i] ^ ((uint32_t)w.taken[i] * GOLDEN)) >= keep_threshold(a);
                 for (i64 e = 0; keep && e < a.value_width; ++e)
                     w.output[e * k.ld + i] = one * read<C>(row + e * a.value.stride[3] * size, a.dtype);
             }
@@ -207,7 +207,7 @@ template <class M> static void finish(Tiles<M>& t, Walk<M>& w) {
         } else if (a.normalizer == SIGMOID) {
             times[i] = kept;
         } else {
-            double top = (double)w.top[i] * (t.raw ? a.scale : 1.0), sum = (double)w.total[i];
+            double top = (double)w.top[i] * (t.unscaled ? a.scale : 1.0), sum = (double)w.total[i];
             bool none = sum == 0;
             second = none ? C(-infinity) : C(top + __builtin_log(sum));
             total = second;

@@ -2,12 +2,12 @@
 #pragma once
 
 // Blocks of one head; a task takes a few that stand beside each other.
-template <class M> struct Cut {
+template <class M> struct Partition {
     i64 blocks, group, groups, tasks;
 };
-template <class M> static Cut<M> cut(const Args& a, i64 queries) {
-    i64 blocks = (queries + LANES<M> - 1) / LANES<M>, all = blocks * a.batch * a.heads;
-    i64 group = most(1, least(GROUP, all / (4 * a.threads)));
+template <class M> static Partition<M> partition(const Args& a, i64 queries) {
+    i64 blocks = (queries + LANES<M> - 1) / LANES<M>, total = blocks * a.batch * a.heads;
+    i64 group = max(1, min(GROUP, total / (4 * a.threads)));
     i64 groups = (blocks + group - 1) / group;
     return {blocks, group, groups, groups * a.batch * a.heads};
 }
@@ -22,13 +22,13 @@ template <class M> static i64 next_short_head(const Args& a, i64 task, i64 heads
 template <class M> struct ForwardMemory {
     using C = typename M::C;
     Tiles<M> t;
-    Walk<M> w[GROUP];
-    C* held;
+    ForwardState<M> w[GROUP];
+    C* buffer;
     i64* rows;
-    ForwardMemory(const Args& a, Arena& arena, i64 group) : t(tiles<M>(a, arena, false)), held(nullptr), rows(nullptr) {
-        for (i64 g = 0; g < group; ++g) lay(w[g], a, arena);
+    ForwardMemory(const Args& a, Arena& arena, i64 group) : t(tiles<M>(a, arena, false)), buffer(nullptr), rows(nullptr) {
+        for (i64 g = 0; g < group; ++g) allocate(w[g], a, arena);
         if (a.normalizer == ENTMAX || a.normalizer == TOPK) {
-            held = arena.take<C>((round_up(a.keys, KEYS) + KEYS) * LANES<M>);
+            buffer = arena.take<C>((round_up(a.keys, KEYS) + KEYS) * LANES<M>);
             rows = arena.take<i64>(a.keys + KEYS);
         }
     }
@@ -36,47 +36,47 @@ template <class M> struct ForwardMemory {
 
 template <class M> struct Forward {
     const Args& a;
-    Cut<M> c;
+    Partition<M> c;
     static void run(void* context, i64 task, char* memory) {
         const Forward& f = *(const Forward*)context;
         const Args& a = f.a;
         i64 heads = a.batch * a.heads, group = f.c.groups - 1 - task / heads, b = task % heads / a.heads, h = task % heads % a.heads;
-        i64 first = group * f.c.group, count = least(f.c.group, f.c.blocks - first), low = a.keys, high = 0;
+        i64 first = group * f.c.group, count = min(f.c.group, f.c.blocks - first), low = a.keys, high = 0;
         bool whole_rows = a.normalizer == ENTMAX || a.normalizer == TOPK;
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
         ForwardMemory<M> m(a, arena, whole_rows ? 1 : f.c.group);
         if (i64 next = next_short_head<M>(a, task, a.heads); next >= 0) {
             i64 its = next / a.heads, head = next % a.heads, key_head = head / (a.heads / a.key_heads);
-            ask(a.query, its, head, a.queries, a.width);
-            ask(a.key, its, key_head, a.keys, a.width), ask(a.value, its, key_head, a.keys, a.value_width);
+            prefetch(a.query, its, head, a.queries, a.width);
+            prefetch(a.key, its, key_head, a.keys, a.width), prefetch(a.value, its, key_head, a.keys, a.value_width);
         }
         begin_head(m.t, h);
         for (i64 g = 0; g < count; ++g) {
             i64 from = (first + g) * LANES<M>;
-            Walk<M>& w = m.w[whole_rows ? 0 : g];
-            begin(w.k, a, b, h, from, least(LANES<M>, a.queries - from), nullptr);
+            ForwardState<M>& w = m.w[whole_rows ? 0 : g];
+            begin_block(w.k, a, b, h, from, min(LANES<M>, a.queries - from), nullptr);
             if (whole_rows) {
-                buffered(m.t, w, m.held, m.rows);
+                buffered(m.t, w, m.buffer, m.rows);
                 continue;
             }
-            begin_walk(w, m.t);
-            low = least(low, w.k.low), high = most(high, w.k.high);
+            begin_forward(w, m.t);
+            low = min(low, w.k.low), high = max(high, w.k.high);
         }
         if (whole_rows) return;
         i64 hk = h / (a.heads / a.key_heads);
         for (i64 tile = low - low % KEYS; tile < high; tile += KEYS) {
-            i64 n = least(KEYS, high - tile);
-            m.t.key = along_width(m.t, a.key, a.width, m.t.key_held, b, hk, tile, n);
-            m.t.value = along_keys(m.t, a.value, a.value_width, m.t.value_held, b, hk, tile, n);
-            for (i64 g = 0; g < count; ++g) step(m.t, m.w[g], tile, n);
+            i64 n = min(KEYS, high - tile);
+            m.t.key = along_width(m.t, a.key, a.width, m.t.key_buffer, b, hk, tile, n);
+            m.t.value = along_keys(m.t, a.value, a.value_width, m.t.value_buffer, b, hk, tile, n);
+            for (i64 g = 0; g < count; ++g) forward_step(m.t, m.w[g], tile, n);
         }
-        for (i64 g = 0; g < count; ++g) finish(m.t, m.w[g]);
+        for (i64 g = 0; g < count; ++g) finish_forward(m.t, m.w[g]);
     }
 };
 
 template <class M> static void forward_as(const Args& a) {
-    Forward<M> f{a, cut<M>(a, a.queries)};
+    Forward<M> f{a, partition<M>(a, a.queries)};
     Arena measure{nullptr, 0, 0};
     ForwardMemory<M> m(a, measure, f.c.group);
     parallel(f.c.tasks, a.threads, Forward<M>::run, &f, measure.used + 64);

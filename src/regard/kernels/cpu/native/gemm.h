@@ -47,7 +47,7 @@ template <class M> constexpr int LANES = NV * WIDE<typename M::C>;  // most quer
 
 // Kept from being folded into each product as a memory operand, which would load it anew for each.
 template <class A> INLINE Vec<A> broadcast(A x) {
-    Vec<A> v = all(x);
+    Vec<A> v = splat(x);
 #if defined(__x86_64__) && (defined(__AVX2__) || defined(__AVX512F__))
     asm volatile("" : "+v"(v));
 #endif
@@ -174,7 +174,7 @@ static void tiled(i64 m, i64 n, i64 depth, const uint32_t* a, i64 am, const uint
     for (i64 i = 0; ADD && factor && i < m; ++i)
         for (i64 j = 0; j < n * 16; j += 16) store(c + i * ldc + j, load(c + i * ldc + j) * load(factor + j));
     for (i64 i = 0; i < m; i += 32) {
-        int first = (int)least(16, m - i), second = (int)(m - i > 16 ? least(16, m - i - 16) : 0);
+        int first = (int)min(16, m - i), second = (int)(m - i > 16 ? min(16, m - i - 16) : 0);
         configure(first, second);
         const uint32_t* rows = a + i * am;
         float* to = c + i * ldc;

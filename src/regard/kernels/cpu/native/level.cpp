@@ -18,21 +18,21 @@ namespace REGARD_LEVEL {
 #include "load.h"
 #include "block.h"
 #include "scores.h"
-#include "walk.h"
-#include "sampled.h"
+#include "forward_state.h"
+#include "sampling.h"
 #include "forward.h"
 #include "weights.h"
-#include "buffered.h"
+#include "whole_row.h"
 #include "forward_tasks.h"
-#include "back.h"
-#include "descend.h"
-#include "additive_back.h"
+#include "backward_state.h"
+#include "score_gradients.h"
+#include "additive_backward.h"
 #include "backward.h"
 #include "backward_tasks.h"
 #include "look.h"
 #include "look_tasks.h"
 #include "decode.h"
-#include "drop.h"
+#include "unit_dropout.h"
 
 // In pairs of bfloat16 where the processor multiplies them and the score is a product; otherwise in float32 or float64.
 #if defined(__AVX512BF16__)
@@ -56,7 +56,7 @@ static void look(const Args& a) { EACH(look) }
 template <class M> static double products(i64 times) {
     using C = typename M::C;
     Vec<C> sum[24];
-    for (int n = 0; n < 24; ++n) sum[n] = all(C(n));  // no two alike, or the compiler would have one do for both
+    for (int n = 0; n < 24; ++n) sum[n] = splat(C(n));  // no two alike, or the compiler would have one do for both
     Vec<typename M::A> x = broadcast<typename M::A>((typename M::A)1), y = x;
     for (i64 i = 0; i < times; ++i)
 #pragma GCC unroll 24
@@ -80,4 +80,4 @@ static double peak(i64 dtype, i64 times) {
 #define JOIN(a, b) JOIN2(a, b)
 extern const Level JOIN(level_, REGARD_LEVEL);
 const Level JOIN(level_, REGARD_LEVEL) = {NAME(REGARD_LEVEL), REGARD_LEVEL::forward, REGARD_LEVEL::backward, REGARD_LEVEL::look,
-                                          REGARD_LEVEL::drop, REGARD_LEVEL::peak};
+                                          REGARD_LEVEL::drop_units, REGARD_LEVEL::peak};

@@ -40,21 +40,21 @@ const int watching = [] {
 
 // While tasks run, numbers too small for a full mantissa are 0: weights of far keys become such numbers, and every product
 // with one would cost a hundred others.
-struct NoTinyNumbers {
+struct FlushDenormals {
 #if defined(__x86_64__)
     unsigned before = _mm_getcsr();
-    NoTinyNumbers() { _mm_setcsr(before | 0x8040); }
-    ~NoTinyNumbers() { _mm_setcsr(before); }
+    FlushDenormals() { _mm_setcsr(before | 0x8040); }
+    ~FlushDenormals() { _mm_setcsr(before); }
 #elif defined(__aarch64__)
     uint64_t before;
-    NoTinyNumbers() {
+    FlushDenormals() {
         asm volatile("mrs %0, fpcr" : "=r"(before));
         asm volatile("msr fpcr, %0" ::"r"(before | (1ull << 24)));
     }
-    ~NoTinyNumbers() { asm volatile("msr fpcr, %0" ::"r"(before)); }
+    ~FlushDenormals() { asm volatile("msr fpcr, %0" ::"r"(before)); }
 #else
-    NoTinyNumbers() {}
-    ~NoTinyNumbers() {}
+    FlushDenormals() {}
+    ~FlushDenormals() {}
 #endif
 };
 
@@ -64,20 +64,20 @@ struct Memory {
     size_t size = 0;
     char* get(size_t bytes) {
         if (bytes > size) {
-            give_back(at);
-            at = (char*)borrow(bytes);
+            free_aligned(at);
+            at = (char*)allocate_aligned(bytes);
             size = bytes;
         }
         return at;
     }
     void shrink() {
         if (size > KEPT) {
-            give_back(at);
+            free_aligned(at);
             at = nullptr;
             size = 0;
         }
     }
-    ~Memory() { give_back(at); }
+    ~Memory() { free_aligned(at); }
 };
 thread_local Memory own;
 
@@ -85,14 +85,14 @@ thread_local Memory own;
 // Tiles are so much state that Linux wants to be asked for them, once in a process.
 bool has_tiles() {
 #if defined(__linux__)
-    static const bool found = [] {
+    static const bool result = [] {
         unsigned a, b, c, d;
         constexpr unsigned TILES = 1u << 24, BF16 = 1u << 22;
         if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & TILES) == 0 || (d & BF16) == 0) return false;
         constexpr int REQUEST = 0x1023, TILE_DATA = 18;
         return syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
     }();
-    return found;
+    return result;
 #else
     return false;
 #endif
@@ -120,10 +120,10 @@ const Level* level(int index) {
 
 template <class A> const char* guard(const void* packed, void (*Level::*what)(const A&)) {
     const A& a = *(const A*)packed;
-    const Level* found = level((int)a.level);
-    if (!found) return "this machine does not have that level";
+    const Level* result = level((int)a.level);
+    if (!result) return "this machine does not have that level";
     try {
-        (found->*what)(a);
+        (result->*what)(a);
         return nullptr;
     } catch (const std::bad_alloc&) {
         return "out of memory";
@@ -131,17 +131,17 @@ template <class A> const char* guard(const void* packed, void (*Level::*what)(co
 }
 }  // namespace
 
-void* borrow(size_t bytes) {
-    void* found = std::aligned_alloc(64, (bytes + 63) & ~size_t(63));
-    if (!found) throw std::bad_alloc();
-    return found;
+void* allocate_aligned(size_t bytes) {
+    void* result = std::aligned_alloc(64, (bytes + 63) & ~size_t(63));
+    if (!result) throw std::bad_alloc();
+    return result;
 }
-void give_back(void* memory) { std::free(memory); }
+void free_aligned(void* memory) { std::free(memory); }
 
 void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* context, size_t bytes) {
     if (threads > tasks) threads = tasks;
     if (threads <= 1) {
-        NoTinyNumbers none;
+        FlushDenormals none;
         char* memory = own.get(bytes);
         for (i64 task = 0; task < tasks; ++task) run(context, task, memory);
         own.shrink();
@@ -151,7 +151,7 @@ void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* cont
     std::atomic<bool> failed{false};
     auto work = [&] {
         try {
-            NoTinyNumbers none;
+            FlushDenormals none;
             char* memory = own.get(bytes);
             for (i64 task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) run(context, task, memory);
             own.shrink();
@@ -179,13 +179,13 @@ namespace {
 // Whether an exponent is that of infinity and NaN; a loop that the compiler makes vectors of, as it does not of one that ends early.
 template <class U, U EXPONENT> bool finite_row(const char* from, i64 stride, i64 n) {
     const U* x = (const U*)from;
-    U found = 0;
+    U result = 0;
     if (stride == 1) {
-        for (i64 e = 0; e < n; ++e) found |= (U)((x[e] & EXPONENT) == EXPONENT);
+        for (i64 e = 0; e < n; ++e) result |= (U)((x[e] & EXPONENT) == EXPONENT);
     } else {
-        for (i64 e = 0; e < n; ++e) found |= (U)((x[e * stride] & EXPONENT) == EXPONENT);
+        for (i64 e = 0; e < n; ++e) result |= (U)((x[e * stride] & EXPONENT) == EXPONENT);
     }
-    return !found;
+    return !result;
 }
 struct Finite {
     const Extent& x;
@@ -207,8 +207,8 @@ struct Finite {
 extern "C" {
 __attribute__((visibility("default"))) long regard_args_size() { return sizeof(Args); }
 __attribute__((visibility("default"))) const char* regard_level(int index) {
-    const Level* found = level(index);
-    return found ? found->name : nullptr;
+    const Level* result = level(index);
+    return result ? result->name : nullptr;
 }
 // Each returns null, or why it failed.
 __attribute__((visibility("default"))) const char* regard_forward(const void* args) { return guard(args, &Level::forward); }

@@ -102,31 +102,31 @@ template <class C> static void write_row(char* to, i64 dtype, i64 stride, const 
 
 // Asks for bytes long before they are wanted: the processor guesses what is read next, but not across pages nor from one
 // tensor to another. They come to the second cache, for the first has few places for what is on its way.
-INLINE void ask(const char* from, i64 bytes) {
+INLINE void prefetch(const char* from, i64 bytes) {
     for (i64 at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
 }
-INLINE void ask(const Strided& t, i64 b, i64 h, i64 rows, i64 width) {
+INLINE void prefetch(const Strided& t, i64 b, i64 h, i64 rows, i64 width) {
     if (t.stride[3] != 1) return;
-    for (i64 i = 0; i < rows; ++i) ask(at(t, b, h, i, 0), width * bytes_of(t.dtype));
+    for (i64 i = 0; i < rows; ++i) prefetch(at(t, b, h, i, 0), width * bytes_of(t.dtype));
 }
 // The same right before rows are read, or written, a piece at a time: all of them are on their way together then.
-template <int WRITES, class C> INLINE void ask_now(const C* rows, i64 ld, i64 n, i64 width) {
+template <int WRITES, class C> INLINE void prefetch_rows(const C* rows, i64 ld, i64 n, i64 width) {
     for (i64 i = 0; i < n; ++i)
         for (i64 at = 0; at < width * (i64)sizeof(C); at += 64) __builtin_prefetch((const char*)(rows + i * ld) + at, WRITES);
 }
 
 // Rows to columns: `to[c][r] = from[r][c]` for `rows` × `columns`, with rows up to the next whole vector 0.
-template <class C> static void turn(C* to, i64 ldto, const C* from, i64 ldfrom, i64 rows, i64 columns) {
+template <class C> static void transpose(C* to, i64 ldto, const C* from, i64 ldfrom, i64 rows, i64 columns) {
     constexpr int W = WIDE<C>;
     Vec<C> tile[W];
     for (i64 r = 0; r < rows; r += W) {
-        i64 high = least(W, rows - r);
-        ask_now<0>(from + r * ldfrom, ldfrom, high, columns);
+        i64 high = min(W, rows - r);
+        prefetch_rows<0>(from + r * ldfrom, ldfrom, high, columns);
         for (i64 c = 0; c < columns; c += W) {
-            i64 wide = least(W, columns - c);
+            i64 wide = min(W, columns - c);
             if (high == W && wide == W) {
                 for (int i = 0; i < W; ++i) tile[i] = load(from + (r + i) * ldfrom + c);
-                transpose<C>(tile);
+                transpose_registers<C>(tile);
                 for (int i = 0; i < W; ++i) store(to + (c + i) * ldto + r, tile[i]);
                 continue;
             }
@@ -134,22 +134,22 @@ template <class C> static void turn(C* to, i64 ldto, const C* from, i64 ldfrom, 
                 tile[i] = Vec<C>{};
                 if (i < high) __builtin_memcpy(&tile[i], from + (r + i) * ldfrom + c, wide * sizeof(C));
             }
-            transpose<C>(tile);
+            transpose_registers<C>(tile);
             for (int i = 0; i < wide; ++i) store(to + (c + i) * ldto + r, tile[i]);
         }
     }
 }
 // The way back: `to[r][c] = from[c][r]`, where only `rows` rows exist.
-template <class C> static void turn_back(C* to, i64 ldto, const C* from, i64 ldfrom, i64 rows, i64 columns) {
+template <class C> static void transpose_back(C* to, i64 ldto, const C* from, i64 ldfrom, i64 rows, i64 columns) {
     constexpr int W = WIDE<C>;
     Vec<C> tile[W];
     for (i64 r = 0; r < rows; r += W) {
-        i64 high = least(W, rows - r);
-        ask_now<1>(to + r * ldto, ldto, high, columns);
+        i64 high = min(W, rows - r);
+        prefetch_rows<1>(to + r * ldto, ldto, high, columns);
         for (i64 c = 0; c < columns; c += W) {
-            i64 wide = least(W, columns - c);
+            i64 wide = min(W, columns - c);
             for (int i = 0; i < W; ++i) tile[i] = i < wide ? load(from + (c + i) * ldfrom + r) : Vec<C>{};
-            transpose<C>(tile);
+            transpose_registers<C>(tile);
             if (high == W && wide == W) {
                 for (int i = 0; i < W; ++i) store(to + (r + i) * ldto + c, tile[i]);
                 continue;
@@ -165,8 +165,8 @@ struct Arena {
     size_t used, size;
     template <class T> T* take(size_t n) {
         used = (used + 63) & ~(size_t)63;
-        T* found = (T*)(base + used);
+        T* result = (T*)(base + used);
         used += n * sizeof(T);
-        return found;
+        return result;
     }
 };

@@ -1,41 +1,41 @@
 // Looking: tiles of weights are made anew from what the forward left, and each is shown to what was asked.
 #pragma once
 
-template <class M> struct Glance {
+template <class M> struct LookState {
     using C = typename M::C;
     Block<M> k;
     Query<M> q;
-    Known<M> known;
+    RowStats<M> row_stats;
     C *entropy, *reach;
     C *top;                    // [top][lanes], largest first
     Int<C>* top_keys;
-    C *sum, *most;             // of the map's column, a lane
+    C *sum, *column_max;             // of the map's column, a lane
     i64 row[LANES<M>];         // of the map
     C* received;               // [keys][W], the lanes not yet added up; shared by the task's blocks
 };
 
-template <class M> static void lay(Glance<M>& w, const Args& a, Arena& arena) {
+template <class M> static void allocate(LookState<M>& w, const Args& a, Arena& arena) {
     using C = typename M::C;
     i64 lanes = LANES<M>;
-    w.q.turned = arena.take<typename M::A>(units<M>(a.width) * lanes);
+    w.q.transposed = arena.take<typename M::A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
-    w.known = known<M>(arena);
-    C** each_lane[] = {&w.entropy, &w.reach, &w.sum, &w.most};
+    w.row_stats = allocate_row_stats<M>(arena);
+    C** each_lane[] = {&w.entropy, &w.reach, &w.sum, &w.column_max};
     for (C** each : each_lane) *each = arena.take<C>(lanes);
     w.top = arena.take<C>(a.top * lanes);
     w.top_keys = arena.take<Int<C>>(a.top * lanes);
 }
 
-template <class M> static void begin_glance(Glance<M>& w, Tiles<M>& t) {
-    recall(t.a, w.k, w.known);
+template <class M> static void begin_look(LookState<M>& w, Tiles<M>& t) {
+    load_stats(t.a, w.k, w.row_stats);
     read_query(t, w.k, w.q);
     for (i64 i = 0; t.a.map_sum && i < w.k.ld; ++i) w.row[i] = w.k.query[i] * t.a.map_rows / t.a.queries;
-    for (i64 i = 0; i < w.k.ld; ++i) w.entropy[i] = w.reach[i] = w.sum[i] = w.most[i] = 0;
+    for (i64 i = 0; i < w.k.ld; ++i) w.entropy[i] = w.reach[i] = w.sum[i] = w.column_max[i] = 0;
     for (i64 i = 0; i < t.a.top * w.k.ld; ++i) w.top[i] = -1, w.top_keys[i] = -1;
 }
 
 // The weights of `n` keys, as a row shows them: exact, and those of no query 0.
-template <class M> static bool weights_of(Tiles<M>& t, Glance<M>& w, i64 tile, i64 j0, i64 n) {
+template <class M> static bool weights_of(Tiles<M>& t, LookState<M>& w, i64 tile, i64 j0, i64 n) {
     using C = typename M::C;
     const Args& a = t.a;
     C* s = t.scores;
@@ -43,9 +43,9 @@ template <class M> static bool weights_of(Tiles<M>& t, Glance<M>& w, i64 tile, i
     if (a.normalizer == VARIATIONAL) add_noise(a, w.k, j0, n, s);
     if (a.top || a.entropy) __builtin_memcpy(t.dense, s, n * w.k.ld * sizeof(C));  // visible is what is not −∞
     if (is_hard(a.normalizer)) {
-        one_hot(w.k, w.known, j0, n, s);
+        one_hot(w.k, w.row_stats, j0, n, s);
     } else {
-        weigh(t, w.k, w.known, j0, n, s);
+        weights_from_scores(t, w.k, w.row_stats, j0, n, s);
     }
     if (a.bad)
         for (i64 j = 0; j < n; ++j)
@@ -55,7 +55,7 @@ template <class M> static bool weights_of(Tiles<M>& t, Glance<M>& w, i64 tile, i
     return true;
 }
 
-template <class M> static void keep_top(Tiles<M>& t, Glance<M>& w, i64 j0, i64 n) {
+template <class M> static void keep_top(Tiles<M>& t, LookState<M>& w, i64 j0, i64 n) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     i64 top = t.a.top, ld = w.k.ld;
@@ -78,24 +78,24 @@ template <class M> static void keep_top(Tiles<M>& t, Glance<M>& w, i64 j0, i64 n
 }
 
 // The map's cell of each lane gets what its column has come to.
-template <class M> static void flush(const Args& a, Glance<M>& w, i64 split, i64 column) {
+template <class M> static void flush(const Args& a, LookState<M>& w, i64 split, i64 column) {
     using C = typename M::C;
     i64 plane = ((w.k.b * a.heads + w.k.h) * a.splits + split) * a.map_rows * a.map_columns;
     for (i64 i = 0; i < w.k.n; ++i) {
         i64 cell = plane + w.row[i] * a.map_columns + column;
         C &sum = ((C*)a.map_sum)[cell], &largest = ((C*)a.map_max)[cell];
         sum += w.sum[i];
-        if (w.most[i] > largest || w.most[i] != w.most[i]) largest = w.most[i];
+        if (w.column_max[i] > largest || w.column_max[i] != w.column_max[i]) largest = w.column_max[i];
     }
-    for (i64 i = 0; i < w.k.ld; ++i) w.sum[i] = w.most[i] = 0;
+    for (i64 i = 0; i < w.k.ld; ++i) w.sum[i] = w.column_max[i] = 0;
 }
 
-template <class M> static void look_step(Tiles<M>& t, Glance<M>& w, i64 split, i64 tile, i64 tile_keys) {
+template <class M> static void look_step(Tiles<M>& t, LookState<M>& w, i64 split, i64 tile, i64 tile_keys) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
     Block<M>& k = w.k;
-    i64 j0 = most(tile, k.low), end = least(tile + tile_keys, k.high);
+    i64 j0 = max(tile, k.low), end = min(tile + tile_keys, k.high);
     if (j0 >= end) return;
     j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
     i64 n = end - j0, ld = k.ld;
@@ -107,16 +107,16 @@ template <class M> static void look_step(Tiles<M>& t, Glance<M>& w, i64 split, i
         if (a.reach)
             for (i64 j = 0; j < n; ++j) {
                 Vec<C> p = load(s + j * ld + i), far = place - C(j0 + j);
-                reach = fma(p, larger(far, -far), reach);
+                reach = fma(p, maxv(far, -far), reach);
             }
         bool exponential = a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL;
         if (a.entropy && exponential) {  // ln w is the score less the log-sum-exp
-            Vec<C> base = load(w.known.total + i), bits = {};
+            Vec<C> base = load(w.row_stats.total + i), bits = {};
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> p = load(s + j * ld + i), x = fma(load(t.dense + j * ld + i), all(-t.exponent), base);
+                Vec<C> p = load(s + j * ld + i), x = fma(load(t.dense + j * ld + i), splat(-t.exponent), base);
                 bits += p > C(0) ? p * x : p;
             }
-            entropy = fma(bits, all(C(0.693147180559945309417)), entropy);
+            entropy = fma(bits, splat(C(0.693147180559945309417)), entropy);
         } else if (a.entropy) {
             for (i64 j = 0; j < n; ++j) {
                 Vec<C> p = load(s + j * ld + i);
@@ -134,14 +134,14 @@ template <class M> static void look_step(Tiles<M>& t, Glance<M>& w, i64 split, i
     if (a.map_sum)
         for (i64 j = 0; j < n;) {
             i64 column = (j0 + j) * a.map_columns / a.keys;
-            i64 upto = least(n, ((column + 1) * a.keys + a.map_columns - 1) / a.map_columns - j0);
+            i64 upto = min(n, ((column + 1) * a.keys + a.map_columns - 1) / a.map_columns - j0);
             for (i64 i = 0; i < ld; i += W) {
-                Vec<C> sum = load(w.sum + i), largest = load(w.most + i);
+                Vec<C> sum = load(w.sum + i), largest = load(w.column_max + i);
                 for (i64 r = j; r < upto; ++r) {
                     Vec<C> p = load(s + r * ld + i);
-                    sum += p, largest = larger(largest, p);
+                    sum += p, largest = maxv(largest, p);
                 }
-                store(w.sum + i, sum), store(w.most + i, largest);
+                store(w.sum + i, sum), store(w.column_max + i, largest);
             }
             flush(a, w, split, column);
             j = upto;
@@ -149,7 +149,7 @@ template <class M> static void look_step(Tiles<M>& t, Glance<M>& w, i64 split, i
     if (a.top) keep_top(t, w, j0, n);
 }
 
-template <class M> static void finish_glance(const Args& a, Glance<M>& w) {
+template <class M> static void finish_look(const Args& a, LookState<M>& w) {
     using C = typename M::C;
     for (i64 i = 0; i < w.k.n; ++i) {
         i64 row = (w.k.b * a.heads + w.k.h) * a.queries + w.k.query[i];

@@ -4,11 +4,11 @@
 template <class M> struct LookMemory {
     using C = typename M::C;
     Tiles<M> t;
-    Glance<M> w[GROUP];
+    LookState<M> w[GROUP];
     C* received;
     LookMemory(const Args& a, Arena& arena, bool receives) : t(tiles<M>(a, arena, false)), received(nullptr) {
         i64 rows = a.weights ? a.chosen_query_count : a.queries;
-        for (i64 g = 0; g < least(GROUP, (rows + LANES<M> - 1) / LANES<M>); ++g) lay(w[g], a, arena);
+        for (i64 g = 0; g < min(GROUP, (rows + LANES<M> - 1) / LANES<M>); ++g) allocate(w[g], a, arena);
         if (receives) received = arena.take<C>((a.keys + KEYS) * WIDE<C>);
     }
 };
@@ -29,20 +29,20 @@ template <class M> struct Looking {
         begin_head(m.t, h);
         if (a.received) __builtin_memset(m.received, 0, (a.keys + KEYS) * W * sizeof(C));
         for (i64 first = split; first < f.blocks; first += a.splits * GROUP) {
-            i64 count = least(GROUP, (f.blocks - first + a.splits - 1) / a.splits), low = a.keys, high = 0;
+            i64 count = min(GROUP, (f.blocks - first + a.splits - 1) / a.splits), low = a.keys, high = 0;
             for (i64 g = 0; g < count; ++g) {
                 i64 from = (first + g * a.splits) * LANES<M>;
-                begin(m.w[g].k, a, b, h, from, least(LANES<M>, a.queries - from), nullptr);
-                begin_glance(m.w[g], m.t);
+                begin_block(m.w[g].k, a, b, h, from, min(LANES<M>, a.queries - from), nullptr);
+                begin_look(m.w[g], m.t);
                 m.w[g].received = m.received;
-                low = least(low, m.w[g].k.low), high = most(high, m.w[g].k.high);
+                low = min(low, m.w[g].k.low), high = max(high, m.w[g].k.high);
             }
             for (i64 tile = low - low % KEYS; tile < high; tile += KEYS) {
-                i64 n = least(KEYS, high - tile);
-                m.t.key = along_width(m.t, a.key, a.width, m.t.key_held, b, hk, tile, n);
+                i64 n = min(KEYS, high - tile);
+                m.t.key = along_width(m.t, a.key, a.width, m.t.key_buffer, b, hk, tile, n);
                 for (i64 g = 0; g < count; ++g) look_step(m.t, m.w[g], split, tile, n);
             }
-            for (i64 g = 0; g < count; ++g) finish_glance(a, m.w[g]);
+            for (i64 g = 0; g < count; ++g) finish_look(a, m.w[g]);
         }
         C* out = a.received ? (C*)a.received + ((b * a.heads + h) * a.splits + split) * a.keys : nullptr;
         for (i64 j = 0; out && j < a.keys; ++j) out[j] = sum_lanes<C>(load(m.received + j * W));
@@ -58,15 +58,15 @@ template <class M> struct Looking {
         [[maybe_unused]] TilesInUse in_use;
         LookMemory<M> m(a, arena, false);
         begin_head(m.t, h);
-        Glance<M>& w = m.w[0];
-        begin(w.k, a, b, h, from, least(LANES<M>, a.chosen_query_count - from), a.chosen_queries);
-        begin_glance(w, m.t);
+        LookState<M>& w = m.w[0];
+        begin_block(w.k, a, b, h, from, min(LANES<M>, a.chosen_query_count - from), a.chosen_queries);
+        begin_look(w, m.t);
         C* out = (C*)a.weights + ((b * a.heads + h) * a.chosen_query_count + from) * a.chosen_key_count;
         for (i64 c = 0; c < a.chosen_key_count; ++c) {
             // A run of keys that stand beside each other, within one tile; what no lane sees is 0.
             i64 j0 = a.chosen_keys[c], n = 1;
             while (c + n < a.chosen_key_count && n < KEYS && a.chosen_keys[c + n] == j0 + n) ++n;
-            m.t.key = along_width(m.t, a.key, a.width, m.t.key_held, b, hk, j0, n);
+            m.t.key = along_width(m.t, a.key, a.width, m.t.key_buffer, b, hk, j0, n);
             bool some = weights_of(m.t, w, j0, j0, n);
             for (i64 i = 0; i < w.k.n; ++i)
                 for (i64 j = 0; j < n; ++j) out[i * a.chosen_key_count + c + j] = some ? m.t.scores[j * w.k.ld + i] : C(0);

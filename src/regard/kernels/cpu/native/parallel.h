@@ -7,5 +7,5 @@
 // aligned and not cleared. Which thread runs a task is chance, so a task must not depend on it.
 void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* context, size_t bytes);
 
-void* borrow(size_t bytes);
-void give_back(void* memory);
+void* allocate_aligned(size_t bytes);
+void free_aligned(void* memory);

@@ -13,7 +13,7 @@ extern "C" int regard_all_finite(const void* extent, i64 threads);
 
 namespace {
 // How a tensor is lent: DLPack's DLTensor, version 1 (https://dmlc.github.io/dlpack/latest/c_api.html).
-struct Lent {
+struct Borrowed {
     char* at;
     int32_t device, device_id, rank;
     uint8_t kind, bits;
@@ -26,21 +26,21 @@ constexpr uint8_t INTEGER = 0, FLOAT = 2, BFLOAT = 4;
 
 // What Python hands over once: PyTorch's function that lends, Python's own that let go of its lock and take it again, and its None.
 struct Python {
-    int (*lend)(void* object, Lent* to);
-    void* (*let_go)();
-    void (*take)(void*);
+    int (*view_of)(void* object, Borrowed* to);
+    void* (*release_lock)();
+    void (*acquire_lock)(void*);
     void* none;
 };
 
 // While it lives, other threads of Python may run.
-struct Unlocked {
+struct LockReleased {
     const Python& python;
     void* lock;
-    explicit Unlocked(const Python& p) : python(p), lock(p.let_go()) {}
-    ~Unlocked() { python.take(lock); }
+    explicit LockReleased(const Python& p) : python(p), lock(p.release_lock()) {}
+    ~LockReleased() { python.acquire_lock(lock); }
 };
 
-i64 dtype_of(const Lent& x) {
+i64 dtype_of(const Borrowed& x) {
     if (x.lanes != 1) return -1;
     if (x.kind == BFLOAT && x.bits == 16) return BF16;
     if (x.kind != FLOAT) return -1;
@@ -49,8 +49,8 @@ i64 dtype_of(const Lent& x) {
 
 // A tensor of two to four dimensions as one of four, and how many it has; 0: it is something else.
 int as_extent(const Python& python, void* object, Extent& to) {
-    Lent x;
-    if (python.lend(object, &x) != 0 || x.device != ON_CPU || x.rank < 2 || x.rank > 4) return 0;
+    Borrowed x;
+    if (python.view_of(object, &x) != 0 || x.device != ON_CPU || x.rank < 2 || x.rank > 4) return 0;
     to.from = {x.at + x.offset, dtype_of(x), {0, 0, 0, 0}};
     for (int d = 0; d < 4; ++d) {
         int own = d - (4 - x.rank);
@@ -113,8 +113,8 @@ struct Call {
     }
 
     void see_lengths(const Python& python, void* lengths) {
-        Lent x;
-        fit = python.lend(lengths, &x) == 0 && x.device == ON_CPU && x.rank == 1 && x.kind == INTEGER && x.bits == 64 && x.size[0] == a.batch;
+        Borrowed x;
+        fit = python.view_of(lengths, &x) == 0 && x.device == ON_CPU && x.rank == 1 && x.kind == INTEGER && x.bits == 64 && x.size[0] == a.batch;
         if (!fit) return;
         end.resize(a.batch);
         for (i64 b = 0; b < a.batch; ++b) {
@@ -127,14 +127,14 @@ struct Call {
     template <class F> Done run(const Python& python, F what) {
         constexpr i64 LONG = i64(1) << 18;  // what is shorter is over before others could begin
         if (a.batch * a.heads * a.queries * a.keys * (a.width + a.value_width) < LONG) return what();
-        Unlocked others(python);
+        LockReleased others(python);
         return what();
     }
 };
 
 char* address(const Python& python, void* object) {
-    Lent x;
-    return python.lend(object, &x) == 0 ? x.at + x.offset : nullptr;
+    Borrowed x;
+    return python.view_of(object, &x) == 0 ? x.at + x.offset : nullptr;
 }
 }  // namespace
 

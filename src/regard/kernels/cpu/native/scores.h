@@ -3,7 +3,7 @@
 
 constexpr i64 KEYS = 128;  // of a tile; its scores, 32 KiB, stay in the first cache
 
-constexpr i64 TURNED = KEYS / 2 + 16;  // pairs of keys in a row of turned values: a product may begin within the tile
+constexpr i64 PAIR_ROW = KEYS / 2 + 16;  // pairs of keys in a row of turned values: a product may begin within the tile
 
 // One operand of a product, read number by number: `at[j · row + e · step]`.
 template <class M> struct Operand {
@@ -17,13 +17,13 @@ template <class M> struct Tiles {
     using A = typename M::A;
     const Args& a;
     bool direct;  // keys and values are read where they lie
-    bool raw;     // the scores stay without their scale, which goes into the exponent
+    bool unscaled;     // the scores stay without their scale, which goes into the exponent
     C exponent;   // exp(score) = 2^(exponent · score)
     i64 units, value_units;  // of a row: its width, or half of it
-    A *key_held, *value_held, *mixing_held;
-    C *scores, *slope, *dense, *mask, *spare;
+    A *key_buffer, *value_buffer, *key_pairs_buffer;
+    C *scores, *slope, *dense, *mask, *scratch;
     C* relative;  // of the head, backwards, so that the lanes, which go down the table, are a vector of it
-    Operand<M> key, value, mixing;  // of the tile: keys for the scores; values; keys for the gradient of the queries
+    Operand<M> key, value, key_pairs;  // of the tile: keys for the scores; values; keys for the gradient of the queries
 };
 
 template <class M> INLINE bool scaled_later(const Args& a) {
@@ -37,19 +37,19 @@ template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backw
     using A = typename M::A;
     Tiles<M> t{a, M::PAIR == 1 && a.dtype == (sizeof(C) == 8 ? F64 : F32), scaled_later<M>(a), C(0), 0, 0, {}, {}, {}, {}, {}, {}, {},
                {}, {}, {}, {}, {}};
-    t.exponent = C((t.raw ? a.scale : 1.0) * 1.44269504088896340736);
+    t.exponent = C((t.unscaled ? a.scale : 1.0) * 1.44269504088896340736);
     t.units = units<M>(a.width), t.value_units = units<M>(a.value_width);
-    i64 lanes = LANES<M>, widest = most(most(a.width, a.value_width), most(t.units, t.value_units));
+    i64 lanes = LANES<M>, widest = max(max(a.width, a.value_width), max(t.units, t.value_units));
     if (!t.direct) {
-        i64 held = most(KEYS, M::TILED ? TURNED : 0) * round_up(widest, 16);
-        t.key_held = arena.take<A>(held);
-        t.value_held = arena.take<A>(held);
-        if (backward && M::PAIR == 2) t.mixing_held = arena.take<A>(held);
+        i64 buffer = max(KEYS, M::TILED ? PAIR_ROW : 0) * round_up(widest, 16);
+        t.key_buffer = arena.take<A>(buffer);
+        t.value_buffer = arena.take<A>(buffer);
+        if (backward && M::PAIR == 2) t.key_pairs_buffer = arena.take<A>(buffer);
     }
     t.scores = arena.take<C>(KEYS * lanes);
     t.dense = arena.take<C>(KEYS * lanes);
     t.mask = arena.take<C>(KEYS * lanes);
-    t.spare = arena.take<C>(lanes * most(KEYS, widest) + 2 * lanes);
+    t.scratch = arena.take<C>(lanes * max(KEYS, widest) + 2 * lanes);
     if (a.relative) t.relative = arena.take<C>(a.relative_length + lanes);
     if (backward && a.softcap) t.slope = arena.take<C>(KEYS * lanes);
     return t;
@@ -92,7 +92,7 @@ INLINE void interleave(uint32_t* to, i64 ldto, const char* from, i64 row, i64 st
 
 // `n` rows of keys or values from `j0`, for products along their width; copied to `held` where they can't be read as they lie.
 template <class M>
-static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* held, i64 b, i64 hk, i64 j0, i64 n) {
+static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* buffer, i64 b, i64 hk, i64 j0, i64 n) {
     using A = typename M::A;
     const char* first = at(from, b, hk, j0, 0);
     i64 row = from.stride[2], step = from.stride[3], pairs = units<M>(width);
@@ -101,45 +101,45 @@ static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width,
     for (i64 j = 0; j < n; ++j) {
         const char* at_row = first + j * row * bytes_of(from.dtype);
         if constexpr (M::PAIR == 2) {
-            for (i64 e = width / 2; M::TILED && e < pairs; ++e) held[j * pairs + e] = 0;
-            read_pairs(held + j * pairs, at_row, step, width);
+            for (i64 e = width / 2; M::TILED && e < pairs; ++e) buffer[j * pairs + e] = 0;
+            read_pairs(buffer + j * pairs, at_row, step, width);
         } else {
-            read_row<typename M::C>(held + j * pairs, at_row, from.dtype, step, width);
+            read_row<typename M::C>(buffer + j * pairs, at_row, from.dtype, step, width);
         }
     }
-    return {held, pairs, 1};
+    return {buffer, pairs, 1};
 }
 // The same for products along the keys.
 template <class M>
-static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* held, i64 b, i64 hk, i64 j0, i64 n) {
+static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* buffer, i64 b, i64 hk, i64 j0, i64 n) {
     if constexpr (M::TILED) {
         // Turned, so that the keys of one column stand beside each other; missing ones are 0.
-        uint32_t* rows = (uint32_t*)t.spare;
+        uint32_t* rows = (uint32_t*)t.scratch;
         i64 pairs = (n + 1) / 2;
         interleave(rows, width, at(from, b, hk, j0, 0), from.stride[2], from.stride[3], n, width);
-        turn<uint32_t>(held, TURNED, rows, width, pairs, width);
+        transpose<uint32_t>(buffer, PAIR_ROW, rows, width, pairs, width);
         for (i64 e = 0; e < width; ++e)
-            for (i64 j = pairs; j < TURNED; ++j) held[e * TURNED + j] = 0;
-        return {held, 1, TURNED};
+            for (i64 j = pairs; j < PAIR_ROW; ++j) buffer[e * PAIR_ROW + j] = 0;
+        return {buffer, 1, PAIR_ROW};
     } else if constexpr (M::PAIR == 2) {
-        interleave(held, width, at(from, b, hk, j0, 0), from.stride[2], from.stride[3], n, width);
-        return {held, width, 1};
+        interleave(buffer, width, at(from, b, hk, j0, 0), from.stride[2], from.stride[3], n, width);
+        return {buffer, width, 1};
     } else {
-        return along_width(t, from, width, held, b, hk, j0, n);
+        return along_width(t, from, width, buffer, b, hk, j0, n);
     }
 }
 
 // The queries of a block (or rows of any tensor that has the queries' shape), turned: [width][lanes], by pairs for pairs.
 template <class M>
-static void turn_rows(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* spare, const bool* hidden = nullptr) {
+static void read_transposed(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* scratch, const bool* hidden = nullptr) {
     using A = typename M::A;
     i64 pairs = (width + M::PAIR - 1) / M::PAIR;
-    bool as_they_lie = !hidden && from.stride[3] == 1 && in_a_row(k) &&
+    bool as_they_lie = !hidden && from.stride[3] == 1 && consecutive(k) &&
                        (M::PAIR == 2 ? !(width & 1) && !(from.stride[2] & 1) : from.dtype == (sizeof(A) == 8 ? F64 : F32));
     if (as_they_lie) {
-        turn<A>(to, k.ld, (const A*)at(from, k.b, k.h, k.query[0], 0), from.stride[2] / M::PAIR, k.n, pairs);
+        transpose<A>(to, k.ld, (const A*)at(from, k.b, k.h, k.query[0], 0), from.stride[2] / M::PAIR, k.n, pairs);
     } else {
-        A* rows = (A*)spare;  // [lanes][pairs]
+        A* rows = (A*)scratch;  // [lanes][pairs]
         for (i64 i = 0; i < k.n; ++i) {
             const char* row = at(from, k.b, k.h, k.query[i], 0);
             if (hidden && hidden[i]) {
@@ -150,7 +150,7 @@ static void turn_rows(typename M::A* to, const Block<M>& k, const Strided& from,
                 read_row<typename M::C>(rows + i * pairs, row, from.dtype, from.stride[3], width);
             }
         }
-        turn<A>(to, k.ld, rows, pairs, k.n, pairs);
+        transpose<A>(to, k.ld, rows, pairs, k.n, pairs);
     }
     for (i64 i = round_up(k.n, WIDE<A>); i < k.ld; ++i)
         for (i64 e = 0; e < pairs; ++e) to[e * k.ld + i] = 0;
@@ -158,14 +158,14 @@ static void turn_rows(typename M::A* to, const Block<M>& k, const Strided& from,
 }
 
 // What a tensor that broadcasts to (B, H, Lq, Lk) has for a tile, [keys][lanes].
-template <class M> static void read_dense(typename M::C* to, const Strided& from, const Block<M>& k, i64 j0, i64 n, typename M::C* spare) {
+template <class M> static void read_dense(typename M::C* to, const Strided& from, const Block<M>& k, i64 j0, i64 n, typename M::C* scratch) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     i64 size = bytes_of(from.dtype);
     const char* base = at(from, k.b, k.h, 0, j0);
     if (from.stride[2] == 0) {
         for (i64 j = 0; j < n; ++j) {
-            Vec<C> v = all(read<C>(base + j * from.stride[3] * size, from.dtype));
+            Vec<C> v = splat(read<C>(base + j * from.stride[3] * size, from.dtype));
             for (i64 i = 0; i < k.ld; i += W) store(to + j * k.ld + i, v);
         }
     } else if (from.stride[3] == 0) {
@@ -174,8 +174,8 @@ template <class M> static void read_dense(typename M::C* to, const Strided& from
     } else {
         // By rows first: rows that lie a power of two apart would throw each other out of the cache.
         for (i64 i = 0; i < k.n; ++i)
-            read_row<C>(spare + i * KEYS, base + k.query[i] * from.stride[2] * size, from.dtype, from.stride[3], n);
-        turn<C>(to, k.ld, spare, KEYS, k.n, n);
+            read_row<C>(scratch + i * KEYS, base + k.query[i] * from.stride[2] * size, from.dtype, from.stride[3], n);
+        transpose<C>(to, k.ld, scratch, KEYS, k.n, n);
     }
     if (from.stride[2] && from.stride[3])
         for (i64 i = round_up(k.n, W); i < k.ld; ++i)
@@ -205,14 +205,14 @@ template <class M> static Seen read_mask(Tiles<M>& t, const Block<M>& k, i64 j0,
     }
     if (a.visible.at) {
         C* to = a.layout.at ? t.dense : t.mask;
-        read_dense<M>(to, a.visible, k, j0, n, t.spare);
+        read_dense<M>(to, a.visible, k, j0, n, t.scratch);
         for (i64 i = 0; a.layout.at && i < n * k.ld; ++i) t.mask[i] *= to[i];
     }
-    Vec<C> none = Vec<C>{}, whole = all(C(1));
+    Vec<C> none = Vec<C>{}, whole = splat(C(1));
     for (i64 i = 0; i < n * k.ld; i += W) {
         Vec<C> v = load(t.mask + i);
-        none = larger(none, v);
-        whole = -larger(-whole, -v);
+        none = maxv(none, v);
+        whole = -maxv(-whole, -v);
     }
     if (!any(none > C(0))) return NOTHING;
     return any(whole == C(0)) ? SOME : EVERYTHING;
@@ -232,12 +232,12 @@ template <class M> static void additive_few(Tiles<M>& t, const Block<M>& k, cons
     const C* key = (const C*)t.key.at + j0 * t.key.row;
     for (i64 i = 0; i < n * k.ld; i += W) store(to + i, Vec<C>{});
     for (i64 i = 0; i < k.n; ++i) {
-        for (i64 e = 0; e < a.width; ++e) t.spare[e] = query[e * k.ld + i];
+        for (i64 e = 0; e < a.width; ++e) t.scratch[e] = query[e * k.ld + i];
         for (i64 j = 0; j < n; ++j) {
             Vec<C> sum = {};
             for (i64 e = 0; e < a.width; e += W) {
                 i64 left = a.width - e;
-                sum = fma(tanhv(load_part(t.spare + e, left) + load_part(key + j * t.key.row + e, left)), load_part(vector + e, left), sum);
+                sum = fma(tanhv(load_part(t.scratch + e, left) + load_part(key + j * t.key.row + e, left)), load_part(vector + e, left), sum);
             }
             to[j * k.ld + i] = sum_lanes<C>(sum);
         }
@@ -257,10 +257,10 @@ template <class M> static void additive(Tiles<M>& t, const Block<M>& k, const ty
             const C* row = key + j * t.key.row;
             i64 e = 0;
             for (; e + 1 < a.width; e += 2) {
-                one = fma(tanhv(load(query + e * k.ld + i) + row[e * t.key.step]), all(vector[e]), one);
-                two = fma(tanhv(load(query + (e + 1) * k.ld + i) + row[(e + 1) * t.key.step]), all(vector[e + 1]), two);
+                one = fma(tanhv(load(query + e * k.ld + i) + row[e * t.key.step]), splat(vector[e]), one);
+                two = fma(tanhv(load(query + (e + 1) * k.ld + i) + row[(e + 1) * t.key.step]), splat(vector[e + 1]), two);
             }
-            if (e < a.width) one = fma(tanhv(load(query + e * k.ld + i) + row[e * t.key.step]), all(vector[e]), one);
+            if (e < a.width) one = fma(tanhv(load(query + e * k.ld + i) + row[e * t.key.step]), splat(vector[e]), one);
             store(to + j * k.ld + i, one + two);
         }
 }
@@ -274,7 +274,7 @@ template <class C> INLINE C square(const C* x, i64 step, i64 n) {
 
 // What of a query goes into many tiles.
 template <class M> struct Query {
-    typename M::A* turned;        // [width][lanes]
+    typename M::A* transposed;        // [width][lanes]
     typename M::C* square;        // −scale · |q|²
 };
 
@@ -288,17 +288,17 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     if (seen == NOTHING) return false;
     i64 size = n * k.ld;
     if (a.score == ADDITIVE) {
-        if constexpr (M::PAIR == 1) (along_the_width(t, k) ? additive_few<M> : additive<M>)(t, k, q.turned, j0 - tile, n, s);
+        if constexpr (M::PAIR == 1) (along_the_width(t, k) ? additive_few<M> : additive<M>)(t, k, q.transposed, j0 - tile, n, s);
     } else {
-        gemm<M, false>(n, k.nv, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.turned, k.ld, s, k.ld);
+        gemm<M, false>(n, k.nv, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.transposed, k.ld, s, k.ld);
         if (a.score == DISTANCE) {
             if constexpr (M::PAIR == 1)
                 for (i64 j = 0; j < n; ++j) {
                     C of_key = -C(a.scale) * square((const C*)t.key.at + (j0 - tile + j) * t.key.row, t.key.step, a.width);
                     for (i64 i = 0; i < k.ld; i += W)
-                        store(s + j * k.ld + i, fma(load(s + j * k.ld + i), all(C(2 * a.scale)), load(q.square + i) + of_key));
+                        store(s + j * k.ld + i, fma(load(s + j * k.ld + i), splat(C(2 * a.scale)), load(q.square + i) + of_key));
                 }
-        } else if (!t.raw && a.scale != 1) {
+        } else if (!t.unscaled && a.scale != 1) {
             for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) * C(a.scale));
         }
     }
@@ -314,11 +314,11 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
         C shift = read<C>(at(a.bias, k.b, k.h, 0, 0), a.bias.dtype);
         for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) + shift);
     } else if (a.bias.at) {
-        read_dense<M>(t.dense, a.bias, k, j0, n, t.spare);
+        read_dense<M>(t.dense, a.bias, k, j0, n, t.scratch);
         for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) + load(t.dense + i));
     }
     if (a.relative) {
-        if (in_a_row(k)) {
+        if (consecutive(k)) {
             for (i64 j = 0; j < n; ++j) {
                 const C* row = t.relative + a.keys - 1 - (j0 + j) + k.query[0];
                 for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) + load(row + i));
@@ -332,11 +332,11 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     if (!inside || seen == SOME || a.bad) {
         for (i64 j = 0; j < n; ++j)
             for (i64 i = 0; i < k.ld; i += W) {
-                auto visible = within(k, i, j0 + j);
+                auto visible = in_interval(k, i, j0 + j);
                 if (seen == SOME) visible &= load(t.mask + j * k.ld + i) != C(0);
-                store(s + j * k.ld + i, visible ? load(s + j * k.ld + i) : all(-C(__builtin_inf())));
+                store(s + j * k.ld + i, visible ? load(s + j * k.ld + i) : splat(-C(__builtin_inf())));
                 if (a.bad && a.bad[(k.b * a.key_heads + k.hk) * a.keys + j0 + j])
-                    store(k.poison + i, visible ? all(C(__builtin_nan(""))) : load(k.poison + i));
+                    store(k.poison + i, visible ? splat(C(__builtin_nan(""))) : load(k.poison + i));
             }
     }
     return true;

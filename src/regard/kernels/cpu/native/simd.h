@@ -63,14 +63,14 @@ template <class C> INLINE Vec<C> load_part(const C* at, i64 n) {
 }
 template <class C> INLINE void store_part(C* at, Vec<C> v, i64 n) { __builtin_memcpy(at, &v, (n < WIDE<C> ? n : WIDE<C>) * sizeof(C)); }
 // x − 0 is x whatever its sign, so that nothing is left of it but the broadcast; x + 0 is not.
-template <class C> INLINE Vec<C> all(C x) { return x - Vec<C>{}; }
-template <class C> INLINE IVec<C> all_ints(Int<C> x) { return IVec<C>{} + x; }
+template <class C> INLINE Vec<C> splat(C x) { return x - Vec<C>{}; }
+template <class C> INLINE IVec<C> splat_ints(Int<C> x) { return IVec<C>{} + x; }
 template <class C> INLINE IVec<C> bits_of(Vec<C> v) { return (IVec<C>)v; }
 template <class C> INLINE Vec<C> to_real(IVec<C> v) { return __builtin_convertvector(v, Vec<C>); }
 
 // `maskz` with a full mask is the plain instruction; GCC 12 warns of the plain intrinsic's own header.
 // The larger, and the second if either is not a number.
-INLINE f32v larger(f32v a, f32v b) {
+INLINE f32v maxv(f32v a, f32v b) {
 #if defined(__AVX512F__)
     return (f32v)_mm512_maskz_max_ps(0xFFFF, (__m512)a, (__m512)b);
 #elif defined(__AVX2__)
@@ -79,7 +79,7 @@ INLINE f32v larger(f32v a, f32v b) {
     return a > b ? a : b;
 #endif
 }
-INLINE f64v larger(f64v a, f64v b) { return a > b ? a : b; }
+INLINE f64v maxv(f64v a, f64v b) { return a > b ? a : b; }
 
 // One rounding where the instruction set has it; the compiler fuses nothing by itself, or a factor of 1 might not be 1.
 INLINE f32v fma(f32v a, f32v b, f32v c) {
@@ -111,9 +111,9 @@ template <class I> INLINE bool any(I v) {
 #if defined(__AVX512F__)
     if constexpr (SIZE == 4) return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0;
 #endif
-    int64_t found = 0;
-    for (int i = 0; i < BYTES / SIZE; ++i) found |= v[i];
-    return found != 0;
+    int64_t result = 0;
+    for (int i = 0; i < BYTES / SIZE; ++i) result |= v[i];
+    return result != 0;
 }
 
 template <class C> INLINE C sum_lanes(Vec<C> v) {
@@ -155,7 +155,7 @@ template <int STEP, class C> INLINE void exchange(Vec<C>* row) {
         row[r + STEP] = pick<C, HighOfBoth<STEP, W>>(a, b);
     }
 }
-template <class C> INLINE void transpose(Vec<C>* row) {
+template <class C> INLINE void transpose_registers(Vec<C>* row) {
     constexpr int W = WIDE<C>;
     exchange<1, C>(row);
     if constexpr (W > 2) exchange<2, C>(row);
@@ -163,6 +163,6 @@ template <class C> INLINE void transpose(Vec<C>* row) {
     if constexpr (W > 8) exchange<8, C>(row);
 }
 
-INLINE i64 least(i64 a, i64 b) { return a < b ? a : b; }
-INLINE i64 most(i64 a, i64 b) { return a > b ? a : b; }
+INLINE i64 min(i64 a, i64 b) { return a < b ? a : b; }
+INLINE i64 max(i64 a, i64 b) { return a > b ? a : b; }
 INLINE i64 round_up(i64 n, i64 to) { return (n + to - 1) / to * to; }

@@ -14,45 +14,45 @@ template <bool PRECISE = true> INLINE f32v exp2v(f32v x) {
     f32v f = (f32v)_mm512_maskz_reduce_ps(0xFFFF, (__m512)x, 0x01);
     f32v p;
     if constexpr (PRECISE) {
-        p = fma(f, all(0.001867130174f), all(0.009017030031f));
-        p = fma(p, f, all(0.05579991339f));
-        p = fma(p, f, all(0.24016445f));
-        p = fma(p, f, all(0.6931513118f));
+        p = fma(f, splat(0.001867130174f), splat(0.009017030031f));
+        p = fma(p, f, splat(0.05579991339f));
+        p = fma(p, f, splat(0.24016445f));
+        p = fma(p, f, splat(0.6931513118f));
     } else {
-        p = fma(f, all(0.07706704753f), all(0.2276449816f));
-        p = fma(p, f, all(0.6951167904f));
+        p = fma(f, splat(0.07706704753f), splat(0.2276449816f));
+        p = fma(p, f, splat(0.6951167904f));
     }
-    p = fma(p, f, all(1.0f));
+    p = fma(p, f, splat(1.0f));
     return (f32v)_mm512_maskz_scalef_ps(0xFFFF, (__m512)p, (__m512)x);
 #else
-    f32v y = larger(all(-127.0f), x);
+    f32v y = maxv(splat(-127.0f), x);
     f32v shifted = y + 12582912.0f;  // 1.5 · 2²³: what is left of the sum is the nearest whole number
     f32v f = y - (shifted - 12582912.0f);
-    f32v p = fma(f, all(0.001326472639f), all(0.009671512697f));
-    p = fma(p, f, all(0.05550733746f));
-    p = fma(p, f, all(0.2402224208f));
-    p = fma(p, f, all(0.6931469776f));
-    p = fma(p, f, all(1.0f));
+    f32v p = fma(f, splat(0.001326472639f), splat(0.009671512697f));
+    p = fma(p, f, splat(0.05550733746f));
+    p = fma(p, f, splat(0.2402224208f));
+    p = fma(p, f, splat(0.6931469776f));
+    p = fma(p, f, splat(1.0f));
     i32v power = ((i32v)shifted) << 23;
     f32v scaled = (f32v)((i32v)p + power);
-    scaled = y < all(-126.0f) ? f32v{} : scaled;
-    scaled = y >= all(128.0f) ? all(__builtin_inff()) : scaled;
+    scaled = y < splat(-126.0f) ? f32v{} : scaled;
+    scaled = y >= splat(128.0f) ? splat(__builtin_inff()) : scaled;
     return y != y ? y : scaled;
 #endif
 }
 template <bool PRECISE = true> INLINE f64v exp2v(f64v x) {
-    f64v y = larger(all(-1023.0), x);
+    f64v y = maxv(splat(-1023.0), x);
     f64v shifted = y + 6755399441055744.0;  // 1.5 · 2⁵²
     f64v f = y - (shifted - 6755399441055744.0);
     f64v z = f * 0.693147180559945309417;
     constexpr double c[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
                             1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0};
-    f64v p = fma(z, all(1.0 / 6227020800.0), all(c[0]));
-    for (int i = 1; i < 13; ++i) p = fma(p, z, all(c[i]));
+    f64v p = fma(z, splat(1.0 / 6227020800.0), splat(c[0]));
+    for (int i = 1; i < 13; ++i) p = fma(p, z, splat(c[i]));
     i64v power = ((i64v)shifted) << 52;
     f64v scaled = (f64v)((i64v)p + power);
-    scaled = y < all(-1022.0) ? f64v{} : scaled;
-    scaled = y >= all(1024.0) ? all(__builtin_inf()) : scaled;
+    scaled = y < splat(-1022.0) ? f64v{} : scaled;
+    scaled = y >= splat(1024.0) ? splat(__builtin_inf()) : scaled;
     return y != y ? y : scaled;
 }
 
@@ -63,14 +63,14 @@ INLINE f32v lnv(f32v x) {
     i32v exponent = shifted >> 23;
     f32v m = (f32v)(bits - (exponent << 23));
     f32v s = (m - 1.0f) / (m + 1.0f), z = s * s;
-    f32v p = fma(z, all(0.2380952f), all(0.2857143f));
-    p = fma(p, z, all(0.4f));
-    p = fma(p, z, all(0.66666667f));
+    f32v p = fma(z, splat(0.2380952f), splat(0.2857143f));
+    p = fma(p, z, splat(0.4f));
+    p = fma(p, z, splat(0.66666667f));
     f32v e = __builtin_convertvector(exponent, f32v);
-    f32v r = fma(e, all(0.693145752f), fma(e, all(1.42860677e-6f), fma(p * z, s, 2.0f * s)));
-    r = x == f32v{} ? all(-__builtin_inff()) : r;
-    r = x == all(__builtin_inff()) ? x : r;
-    return x >= f32v{} ? r : all(__builtin_nanf(""));
+    f32v r = fma(e, splat(0.693145752f), fma(e, splat(1.42860677e-6f), fma(p * z, s, 2.0f * s)));
+    r = x == f32v{} ? splat(-__builtin_inff()) : r;
+    r = x == splat(__builtin_inff()) ? x : r;
+    return x >= f32v{} ? r : splat(__builtin_nanf(""));
 }
 INLINE f64v lnv(f64v x) { return each(x, [](double v) { return __builtin_log(v); }); }
 
@@ -78,7 +78,7 @@ INLINE f64v lnv(f64v x) { return each(x, [](double v) { return __builtin_log(v);
 INLINE f32v inverse(f32v x) {
 #if defined(__AVX512F__)
     f32v r = (f32v)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)x);
-    return fma(r, fma(-x, r, all(1.0f)), r);
+    return fma(r, fma(-x, r, splat(1.0f)), r);
 #else
     return 1.0f / x;
 #endif
@@ -88,9 +88,9 @@ INLINE f32v inverse(f32v x) {
 // is near 0, and where all of a vector is, nothing else is worked out.
 template <bool SMALL = false> INLINE f32v tanhv(f32v x) {
     f32v size = (f32v)((i32v)x & 0x7FFFFFFF), z = x * x;
-    f32v p = fma(z, all(0.01645876f), all(-0.05268415f));
-    p = fma(p, z, all(0.13320942f));
-    p = fma(p, z, all(-0.33332957f));
+    f32v p = fma(z, splat(0.01645876f), splat(-0.05268415f));
+    p = fma(p, z, splat(0.13320942f));
+    p = fma(p, z, splat(-0.33332957f));
     f32v near = fma(p * z, x, x);
     auto is_near = size < 0.55f;
     if (SMALL && !any(~is_near)) return near;

@@ -5,19 +5,19 @@
 // and POISON is not a number where a query sees a key that is not finite; what is not named is 0.
 #pragma once
 
-template <class M> struct Known {
+template <class M> struct RowStats {
     using C = typename M::C;
     C *total, *second, *third;
     double power;  // of entmax: 1 / (α − 1)
     double factor;  // of entmax: α − 1; of the hard ones: 1 / T
 };
 
-template <class M> static Known<M> known(Arena& arena) {
+template <class M> static RowStats<M> allocate_row_stats(Arena& arena) {
     using C = typename M::C;
     return {arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), 1, 1};
 }
 
-template <class M> static void recall(const Args& a, const Block<M>& k, Known<M>& s) {
+template <class M> static void load_stats(const Args& a, const Block<M>& k, RowStats<M>& s) {
     using C = typename M::C;
     const C infinity = C(__builtin_inf());
     double number = number_of<C>(a, k.h);
@@ -42,7 +42,7 @@ template <class M> static void recall(const Args& a, const Block<M>& k, Known<M>
 
 // ((s − max)(α − 1) − τ)₊
 template <class C> INLINE Vec<C> above(Vec<C> s, Vec<C> top, Vec<C> threshold, C factor) {
-    return larger((s - top) * factor - threshold, Vec<C>{});
+    return maxv((s - top) * factor - threshold, Vec<C>{});
 }
 template <class C> INLINE Vec<C> raised(Vec<C> x, double power) {
     if (power == 1) return x;
@@ -51,47 +51,47 @@ template <class C> INLINE Vec<C> raised(Vec<C> x, double power) {
 }
 
 // In place. For the hard ones these are the soft weights of s / T with its noise, which their gradients go by.
-template <class M> static void weigh(Tiles<M>& t, const Block<M>& k, const Known<M>& known, i64 j0, i64 n, typename M::C* s) {
+template <class M> static void weights_from_scores(Tiles<M>& t, const Block<M>& k, const RowStats<M>& row_stats, i64 j0, i64 n, typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
     const C log2e = C(1.44269504088896340736);
     for (i64 i = 0; i < k.ld; i += W) {
-        Vec<C> base = load(known.total + i);
+        Vec<C> base = load(row_stats.total + i);
         if (a.normalizer == SIGMOID) {
             for (i64 j = 0; j < n; ++j) store(s + j * k.ld + i, C(1) / (C(1) + exp2v(load(s + j * k.ld + i) * -log2e)));
         } else if (a.normalizer == ENTMAX) {
-            Vec<C> threshold = load(known.second + i), inverse = load(known.third + i);
+            Vec<C> threshold = load(row_stats.second + i), inverse = load(row_stats.third + i);
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> part = above<C>(load(s + j * k.ld + i), base, threshold, C(known.factor));
-                store(s + j * k.ld + i, raised<C>(part, known.power) * inverse);
+                Vec<C> part = above<C>(load(s + j * k.ld + i), base, threshold, C(row_stats.factor));
+                store(s + j * k.ld + i, raised<C>(part, row_stats.power) * inverse);
             }
         } else if (a.normalizer == TOPK) {
-            Vec<C> least = load(known.second + i);
+            Vec<C> cutoff = load(row_stats.second + i);
             for (i64 j = 0; j < n; ++j) {
                 Vec<C> x = load(s + j * k.ld + i);
-                Vec<C> w = exp2v(fma(x, all(log2e), -base));
-                store(s + j * k.ld + i, x < least ? Vec<C>{} : w);
+                Vec<C> w = exp2v(fma(x, splat(log2e), -base));
+                store(s + j * k.ld + i, x < cutoff ? Vec<C>{} : w);
             }
         } else if (is_hard(a.normalizer)) {
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> x = load(s + j * k.ld + i) * C(known.factor);
+                Vec<C> x = load(s + j * k.ld + i) * C(row_stats.factor);
                 if (a.seed) x += gumbel<C>(k.noise + i, j0 + j);
-                store(s + j * k.ld + i, exp2v(fma(x, all(log2e), -base)));
+                store(s + j * k.ld + i, exp2v(fma(x, splat(log2e), -base)));
             }
         } else {
             for (i64 j = 0; j < n; ++j)
-                store(s + j * k.ld + i, exp2v(fma(load(s + j * k.ld + i), all(t.exponent), -base)));
+                store(s + j * k.ld + i, exp2v(fma(load(s + j * k.ld + i), splat(t.exponent), -base)));
         }
     }
 }
 
 // 1 where the key is the one taken.
-template <class M> static void one_hot(const Block<M>& k, const Known<M>& known, i64 j0, i64 n, typename M::C* s) {
+template <class M> static void one_hot(const Block<M>& k, const RowStats<M>& row_stats, i64 j0, i64 n, typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     for (i64 i = 0; i < k.ld; i += W) {
-        IVec<C> taken = load_ints<C>((const Int<C>*)(known.third + i));
-        for (i64 j = 0; j < n; ++j) store(s + j * k.ld + i, taken == Int<C>(j0 + j) ? all(C(1)) : Vec<C>{});
+        IVec<C> taken = load_ints<C>((const Int<C>*)(row_stats.third + i));
+        for (i64 j = 0; j < n; ++j) store(s + j * k.ld + i, taken == Int<C>(j0 + j) ? splat(C(1)) : Vec<C>{});
     }
 }

@@ -6,7 +6,7 @@
 // keys that fall below it in all lanes of the vector are done with; `rows` lists the others. (entmax.py says why.)
 template <class C> static Vec<C> threshold(const C* z, i64 ld, i64 n, i64* rows, double alpha) {
     double power = 1 / (alpha - 1);
-    Vec<C> t = all(C(-1));
+    Vec<C> t = splat(C(-1));
     i64 count = n;
     for (i64 j = 0; j < n; ++j) rows[j] = j;
     for (int step = 0; step < 100; ++step) {
@@ -19,13 +19,13 @@ template <class C> static Vec<C> threshold(const C* z, i64 ld, i64 n, i64* rows,
             if (!any(in)) continue;
             rows[left++] = j;
             part = in ? part : Vec<C>{};
-            Vec<C> below = power == 2 ? part : power == 1 ? (in ? all(C(1)) : Vec<C>{}) : powv(part, power - 1);
+            Vec<C> below = power == 2 ? part : power == 1 ? (in ? splat(C(1)) : Vec<C>{}) : powv(part, power - 1);
             slope += below;
             total = fma(below, part, total);
         }
         count = left;
         Vec<C> norm = power == 2 ? sqrtv(total) : power == 1 ? total : powv(total, alpha - 1);
-        Vec<C> bend = power == 2 ? norm : power == 1 ? all(C(1)) : powv(norm, power - 1);
+        Vec<C> bend = power == 2 ? norm : power == 1 ? splat(C(1)) : powv(norm, power - 1);
         Vec<C> moved = t + (norm - C(1)) * bend / slope;
         if (!any(moved > t)) break;
         t = moved > t ? moved : t;
@@ -39,22 +39,22 @@ template <class C> INLINE IVec<C> ordered(Vec<C> x) {
     return b ^ ((b >> (8 * sizeof(C) - 1)) & (Int<C>)(~((Int<C>)1 << (8 * sizeof(C) - 1))));
 }
 template <class C> static Vec<C> kth(const C* s, i64 ld, i64 n, i64 k) {
-    if (n < k) return all(-C(__builtin_inf()));
+    if (n < k) return splat(-C(__builtin_inf()));
     constexpr int BITS = 8 * sizeof(C);
     using U = typename Lanes<C>::I;
-    U found = all_ints<C>((Int<C>)1 << (BITS - 1));
+    U result = splat_ints<C>((Int<C>)1 << (BITS - 1));
     for (int bit = BITS - 1; bit >= 0; --bit) {
         // The sign's bit is turned: the smallest number has none.
-        U trial = bit == BITS - 1 ? U{} : found | ((Int<C>)1 << bit);
+        U trial = bit == BITS - 1 ? U{} : result | ((Int<C>)1 << bit);
         U count = {};
         for (i64 j = 0; j < n; ++j) count -= (U)(ordered<C>(load(s + j * ld)) >= trial);
-        found = count >= all_ints<C>((Int<C>)k) ? trial : found;
+        result = count >= splat_ints<C>((Int<C>)k) ? trial : result;
     }
-    U back = found ^ ((found >> (BITS - 1)) & (Int<C>)(~((Int<C>)1 << (BITS - 1))));
+    U back = result ^ ((result >> (BITS - 1)) & (Int<C>)(~((Int<C>)1 << (BITS - 1))));
     return (Vec<C>)back;
 }
 
-template <class M> static void buffered(Tiles<M>& t, Walk<M>& w, typename M::C* held, i64* rows) {
+template <class M> static void buffered(Tiles<M>& t, ForwardState<M>& w, typename M::C* buffer, i64* rows) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -66,20 +66,20 @@ template <class M> static void buffered(Tiles<M>& t, Walk<M>& w, typename M::C* 
     read_query(t, k, w.q);
     __builtin_memset(w.output, 0, a.value_width * k.ld * sizeof(C));
     for (i64 tile = low; tile < k.high; tile += KEYS) {
-        i64 keys = least(KEYS, k.high - tile);
-        C* s = held + (tile - low) * k.ld;
-        t.key = along_width(t, a.key, a.width, t.key_held, k.b, k.hk, tile, keys);
+        i64 keys = min(KEYS, k.high - tile);
+        C* s = buffer + (tile - low) * k.ld;
+        t.key = along_width(t, a.key, a.width, t.key_buffer, k.b, k.hk, tile, keys);
         if (!score(t, k, w.q, tile, tile, keys, s))
             for (i64 i = 0; i < keys * k.ld; ++i) s[i] = -infinity;
     }
     alignas(64) C times[LANES<M>];
     for (i64 i = 0; i < k.ld; i += W) {
-        C* s = held + i;
-        Vec<C> top = all(-infinity), spoilt = {};  // `spoilt` is not a number where a score is none
+        C* s = buffer + i;
+        Vec<C> top = splat(-infinity), nan = {};  // `nan` is not a number where a score is none
         for (i64 j = 0; j < n; ++j) {
             Vec<C> x = load(s + j * k.ld);
-            top = larger(x, top);
-            spoilt = x != x ? x : spoilt;
+            top = maxv(x, top);
+            nan = x != x ? x : nan;
         }
         auto none = top == -infinity;
         Vec<C> base = none ? Vec<C>{} : top, sum = {}, total, second, third = {};
@@ -91,12 +91,12 @@ template <class M> static void buffered(Tiles<M>& t, Walk<M>& w, typename M::C* 
             Vec<C> limit = threshold<C>(s, k.ld, n, rows, alpha);
             double power = 1 / (alpha - 1);
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> x = raised<C>(larger(load(s + j * k.ld) - limit, Vec<C>{}), power);
+                Vec<C> x = raised<C>(maxv(load(s + j * k.ld) - limit, Vec<C>{}), power);
                 sum += x;
                 store(s + j * k.ld, x);
             }
-            total = top, second = limit, third = C(1) / sum + spoilt;
-            store(times + i, (none ? Vec<C>{} : third) + spoilt);
+            total = top, second = limit, third = C(1) / sum + nan;
+            store(times + i, (none ? Vec<C>{} : third) + nan);
         } else {
             Vec<C> limit = kth<C>(s, k.ld, n, a.count);
             for (i64 j = 0; j < n; ++j) {
@@ -106,10 +106,10 @@ template <class M> static void buffered(Tiles<M>& t, Walk<M>& w, typename M::C* 
                 sum += p;
                 store(s + j * k.ld, p);
             }
-            total = (none ? all(-infinity) : top + lnv(sum)) + spoilt, second = limit;
-            store(times + i, (none ? Vec<C>{} : C(1) / sum) + spoilt);
+            total = (none ? splat(-infinity) : top + lnv(sum)) + nan, second = limit;
+            store(times + i, (none ? Vec<C>{} : C(1) / sum) + nan);
         }
-        for (i64 r = i; r < least(i + W, k.n); ++r) {
+        for (i64 r = i; r < min(i + W, k.n); ++r) {
             stat<C>(a, k.b, k.h, TOTAL)[k.query[r]] = total[r - i];
             stat<C>(a, k.b, k.h, SECOND)[k.query[r]] = second[r - i];
             stat<C>(a, k.b, k.h, THIRD)[k.query[r]] = third[r - i];
@@ -119,11 +119,11 @@ template <class M> static void buffered(Tiles<M>& t, Walk<M>& w, typename M::C* 
     C kept = C(1 / (1 - a.dropout));
     for (i64 i = 0; i < k.ld; ++i) times[i] *= kept;
     for (i64 tile = low; tile < k.high; tile += KEYS) {
-        i64 keys = least(KEYS, k.high - tile);
-        C* s = held + (tile - low) * k.ld;
-        if (a.dropout > 0) drop(a, k, tile, keys, s);
-        t.value = along_keys(t, a.value, a.value_width, t.value_held, k.b, k.hk, tile, keys);
-        mix(t, k, tile, tile, keys, packed<M>(s, (typename M::A*)t.dense, keys, k.ld), w.output, nullptr);
+        i64 keys = min(KEYS, k.high - tile);
+        C* s = buffer + (tile - low) * k.ld;
+        if (a.dropout > 0) apply_dropout(a, k, tile, keys, s);
+        t.value = along_keys(t, a.value, a.value_width, t.value_buffer, k.b, k.hk, tile, keys);
+        add_values(t, k, tile, tile, keys, pack_weights<M>(s, (typename M::A*)t.dense, keys, k.ld), w.output, nullptr);
     }
     write_output(t, k, w.output, times);
 }

@@ -4,7 +4,7 @@
 constexpr i64 GROUP = 16;  // most blocks that share a tile of keys and values
 
 // One block on its way along the keys.
-template <class M> struct Walk {
+template <class M> struct ForwardState {
     using C = typename M::C;
     Block<M> k;
     Query<M> q;
@@ -15,10 +15,10 @@ template <class M> struct Walk {
     Int<C>* taken;
 };
 
-template <class M> static void lay(Walk<M>& w, const Args& a, Arena& arena) {
+template <class M> static void allocate(ForwardState<M>& w, const Args& a, Arena& arena) {
     using C = typename M::C;
     i64 lanes = LANES<M>;
-    w.q.turned = arena.take<typename M::A>(units<M>(a.width) * lanes);
+    w.q.transposed = arena.take<typename M::A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
     w.output = arena.take<C>(a.value_width * lanes);
     w.top = arena.take<C>(lanes), w.total = arena.take<C>(lanes);
@@ -29,12 +29,12 @@ template <class M> static void lay(Walk<M>& w, const Args& a, Arena& arena) {
 
 template <class M> static void read_query(Tiles<M>& t, Block<M>& k, Query<M>& q, const bool* hidden = nullptr) {
     using C = typename M::C;
-    turn_rows<M>(q.turned, k, t.a.query, t.a.width, (char*)t.spare, hidden);
+    read_transposed<M>(q.transposed, k, t.a.query, t.a.width, (char*)t.scratch, hidden);
     if constexpr (M::PAIR == 1)
-        for (i64 i = 0; t.a.score == DISTANCE && i < k.ld; ++i) q.square[i] = -C(t.a.scale) * square(q.turned + i, k.ld, t.a.width);
+        for (i64 i = 0; t.a.score == DISTANCE && i < k.ld; ++i) q.square[i] = -C(t.a.scale) * square(q.transposed + i, k.ld, t.a.width);
 }
 
-template <class M> static void begin_walk(Walk<M>& w, Tiles<M>& t) {
+template <class M> static void begin_forward(ForwardState<M>& w, Tiles<M>& t) {
     using C = typename M::C;
     read_query(t, w.k, w.q);
     __builtin_memset(w.output, 0, t.a.value_width * w.k.ld * sizeof(C));
@@ -50,15 +50,15 @@ template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
 }
 
 // Columns to rows of a tensor of the queries' shape.
-template <class M> static void write_turned(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width, const typename M::C* from) {
+template <class M> static void write_transposed(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width, const typename M::C* from) {
     using C = typename M::C;
-    if (to.stride[3] == 1 && to.dtype == (sizeof(C) == 8 ? F64 : F32) && in_a_row(k)) {
-        turn_back<C>((C*)at(to, k.b, k.h, k.query[0], 0), to.stride[2], from, k.ld, k.n, width);
+    if (to.stride[3] == 1 && to.dtype == (sizeof(C) == 8 ? F64 : F32) && consecutive(k)) {
+        transpose_back<C>((C*)at(to, k.b, k.h, k.query[0], 0), to.stride[2], from, k.ld, k.n, width);
         return;
     }
-    turn_back<C>(t.spare, width, from, k.ld, k.n, width);
+    transpose_back<C>(t.scratch, width, from, k.ld, k.n, width);
     for (i64 i = 0; i < k.n; ++i)
-        write_row<C>(const_cast<char*>(at(to, k.b, k.h, k.query[i], 0)), to.dtype, to.stride[3], t.spare + i * width, width);
+        write_row<C>(const_cast<char*>(at(to, k.b, k.h, k.query[i], 0)), to.dtype, to.stride[3], t.scratch + i * width, width);
 }
 
 // Rows of the output from its columns, each lane times a number of its own.
@@ -72,5 +72,5 @@ template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, cons
             Vec<C> f = load(times + i);
             store(s + e * k.ld + i, f == C(0) ? Vec<C>{} : load(s + e * k.ld + i) * f);
         }
-    write_turned(t, k, a.output, a.value_width, s);
+    write_transposed(t, k, a.output, a.value_width, s);
 }

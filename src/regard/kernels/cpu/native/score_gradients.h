@@ -2,26 +2,26 @@
 #pragma once
 
 // What dropout multiplies a weight, and its gradient, by.
-template <class M> INLINE Vec<typename M::C> dropped(const Args& a, const Block<M>& k, i64 i, i64 j) {
+template <class M> INLINE Vec<typename M::C> dropout_factor(const Args& a, const Block<M>& k, i64 i, i64 j) {
     using C = typename M::C;
-    return kept<C>(k.drop + i, j, least_kept(a)) * C(1 / (1 - a.dropout));
+    return keep_factor<C>(k.drop + i, j, keep_threshold(a)) * C(1 / (1 - a.dropout));
 }
 
 // The slope of entmax at a weight, w^(2 − α) on the support.
 template <class C> INLINE Vec<C> slope(Vec<C> w, double alpha) {
-    if (alpha == 2) return w > C(0) ? all(C(1)) : Vec<C>{};
+    if (alpha == 2) return w > C(0) ? splat(C(1)) : Vec<C>{};
     if (alpha == 1.5) return sqrtv(w);
     return powv(w, 2 - alpha);
 }
 
 // The gradients of the weights: the output's gradient times the values.
-template <class M> static void meet_values(const Tiles<M>& t, const Back<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
+template <class M> static void weight_gradients(const Tiles<M>& t, const BackwardState<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
     gemm<M, false>(n, w.k.nv, t.value_units, t.value.at + (j0 - tile) * t.value.row, t.value.row, t.value.step,
-                   w.turned, w.k.ld, g, w.k.ld);
+                   w.grad_output, w.k.ld, g, w.k.ld);
 }
 
 // Scores, weights in t.scores, gradients of the weights in `g`, dropout in both; in t.dense the divergence's gradient.
-template <class M> static bool remake(Tiles<M>& t, Back<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
+template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -30,7 +30,7 @@ template <class M> static bool remake(Tiles<M>& t, Back<M>& w, i64 tile, i64 j0,
     if (!score(t, k, w.q, tile, j0, n, s)) return false;
     if (a.normalizer == VARIATIONAL) {
         if (a.grad_extra) {
-            if (a.prior_mean.at) read_dense<M>(t.dense, a.prior_mean, k, j0, n, t.spare);
+            if (a.prior_mean.at) read_dense<M>(t.dense, a.prior_mean, k, j0, n, t.scratch);
             for (i64 i = 0; i < n * k.ld; i += W) {
                 Vec<C> x = load(s + i), d = a.prior_mean.at ? x - load(t.dense + i) : x;
                 store(t.dense + i, x == -C(__builtin_inf()) ? Vec<C>{} : d * C(1 / (a.prior_scale * a.prior_scale)));
@@ -40,7 +40,7 @@ template <class M> static bool remake(Tiles<M>& t, Back<M>& w, i64 tile, i64 j0,
                 C each = C(scale / (a.prior_scale * a.prior_scale) - 1 / scale);
                 for (i64 i = 0; i < k.ld; i += W) {
                     Vec<C> count = {};
-                    for (i64 j = 0; j < n; ++j) count += load(s + j * k.ld + i) == -C(__builtin_inf()) ? Vec<C>{} : all(C(1));
+                    for (i64 j = 0; j < n; ++j) count += load(s + j * k.ld + i) == -C(__builtin_inf()) ? Vec<C>{} : splat(C(1));
                     store(w.numbers + i, fma(load(w.extra + i) * each, count, load(w.numbers + i)));
                 }
             }
@@ -50,27 +50,27 @@ template <class M> static bool remake(Tiles<M>& t, Back<M>& w, i64 tile, i64 j0,
     if (is_hard(a.normalizer) && a.grad_extra) {
         // d ln softmax(s / T)_taken: 1 where taken, less the softmax; kept in t.dense, as is s / T for its own gradient.
         for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> base = load(w.known.second + i), extra = load(w.extra + i);
-            IVec<C> taken = load_ints<C>((const Int<C>*)(w.known.third + i));
+            Vec<C> base = load(w.row_stats.second + i), extra = load(w.extra + i);
+            IVec<C> taken = load_ints<C>((const Int<C>*)(w.row_stats.third + i));
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> x = load(s + j * k.ld + i) * C(w.known.factor);
-                Vec<C> p = exp2v(fma(x, all(C(1.44269504088896340736)), -base));
-                store(t.dense + j * k.ld + i, extra * ((taken == Int<C>(j0 + j) ? all(C(1)) : Vec<C>{}) - p));
+                Vec<C> x = load(s + j * k.ld + i) * C(w.row_stats.factor);
+                Vec<C> p = exp2v(fma(x, splat(C(1.44269504088896340736)), -base));
+                store(t.dense + j * k.ld + i, extra * ((taken == Int<C>(j0 + j) ? splat(C(1)) : Vec<C>{}) - p));
             }
         }
     }
     bool tempers = is_hard(a.normalizer) && a.grad_numbers;
     if (tempers) __builtin_memcpy(t.mask, s, n * k.ld * sizeof(C));  // what was visible is in s now
-    weigh(t, k, w.known, j0, n, s);
-    meet_values(t, w, tile, j0, n, g);
+    weights_from_scores(t, k, w.row_stats, j0, n, s);
+    weight_gradients(t, w, tile, j0, n, g);
     if (a.dropout > 0)
         for (i64 j = 0; j < n; ++j)
-            for (i64 i = 0; i < k.ld; i += W) store(g + j * k.ld + i, load(g + j * k.ld + i) * dropped(a, k, i, j0 + j));
+            for (i64 i = 0; i < k.ld; i += W) store(g + j * k.ld + i, load(g + j * k.ld + i) * dropout_factor(a, k, i, j0 + j));
     return true;
 }
 
 // The sums over a row that its gradients need beforehand, where the output does not hold them.
-template <class M> static void foresee(Tiles<M>& t, Back<M>& w, i64 n, const typename M::C* g) {
+template <class M> static void add_row_sums(Tiles<M>& t, BackwardState<M>& w, i64 n, const typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -100,7 +100,7 @@ template <class M> static void foresee(Tiles<M>& t, Back<M>& w, i64 n, const typ
         store(w.plain + i, weighed), store(w.squared + i, surprised);
     }
 }
-template <class M> static void foreseen(const Args& a, Back<M>& w) {
+template <class M> static void finish_row_sums(const Args& a, BackwardState<M>& w) {
     using C = typename M::C;
     if (a.normalizer != ENTMAX) return;
     double less = number_of<C>(a, w.k.h) - 1;
@@ -113,7 +113,7 @@ template <class M> static void foreseen(const Args& a, Back<M>& w) {
 }
 
 // From the gradients of the weights to those of the scores, in place in `g`; then the weights as they met the values.
-template <class M> static void descend(Tiles<M>& t, Back<M>& w, i64 j0, i64 n, typename M::C* g) {
+template <class M> static void score_gradients(Tiles<M>& t, BackwardState<M>& w, i64 j0, i64 n, typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -133,11 +133,11 @@ template <class M> static void descend(Tiles<M>& t, Back<M>& w, i64 j0, i64 n, t
             } else if (is_hard(kind)) {
                 r = through ? p * (d - delta) : Vec<C>{};
                 if (a.grad_extra) r += load(t.dense + j * k.ld + i);
-                r *= C(w.known.factor);
+                r *= C(w.row_stats.factor);
                 if (a.grad_numbers) {
                     Vec<C> x = load(t.mask + j * k.ld + i);
                     x = x == -C(__builtin_inf()) ? Vec<C>{} : x;
-                    numbers = fma(r * C(-w.known.factor), x, numbers);
+                    numbers = fma(r * C(-w.row_stats.factor), x, numbers);
                 }
             } else {
                 r = p * (d - delta);
@@ -150,15 +150,15 @@ template <class M> static void descend(Tiles<M>& t, Back<M>& w, i64 j0, i64 n, t
         }
         store(w.numbers + i, numbers);
     }
-    if (is_hard(kind)) one_hot(k, w.known, j0, n, s);
+    if (is_hard(kind)) one_hot(k, w.row_stats, j0, n, s);
     if (a.dropout > 0)
         for (i64 j = 0; j < n; ++j)
-            for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) * dropped(a, k, i, j0 + j));
+            for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) * dropout_factor(a, k, i, j0 + j));
 }
 
 // A tile as the last three products take it: weights and gradients of scores by rows, for products along the queries, and
 // those gradients for the product along the keys.
-template <class M> struct Factors {
+template <class M> struct GradientOperands {
     const typename M::A *weights, *of_scores, *by_keys;
 };
 
@@ -174,14 +174,14 @@ template <class M> INLINE void pack_row(typename M::A* rows, i64 i, Vec<typename
 }
 
 // Of the weights in t.scores and the gradients in `g`; `rounded` is room for both by rows, where they must be bfloat16.
-template <class M> static Factors<M> factors(Tiles<M>& t, const typename M::C* g, i64 n, i64 ld, typename M::A* rounded) {
+template <class M> static GradientOperands<M> gradient_operands(Tiles<M>& t, const typename M::C* g, i64 n, i64 ld, typename M::A* rounded) {
     if constexpr (M::PAIR == 1) {
         return {t.scores, g, g};
     } else {
         typename M::A* of_scores = rounded + n * ld / 2;
         for (i64 i = 0; i < n * ld; i += WIDE<typename M::C>)
             pack_row<M>(rounded, i, load(t.scores + i)), pack_row<M>(of_scores, i, load(g + i));
-        return {rounded, of_scores, packed<M>(g, (typename M::A*)t.dense, n, ld)};
+        return {rounded, of_scores, pack_weights<M>(g, (typename M::A*)t.dense, n, ld)};
     }
 }
 
@@ -190,15 +190,15 @@ template <class M> INLINE bool is_plain(const Args& a) {
     return a.score == DOT && a.normalizer == SOFTMAX && !(a.dropout > 0) && !a.softcap && !a.grad_bias_kind && !a.grad_relative;
 }
 template <class M>
-static Factors<M> descend_at_once(Tiles<M>& t, const Back<M>& w, i64 n, typename M::C* g, typename M::A* rounded) {
+static GradientOperands<M> plain_score_gradients(Tiles<M>& t, const BackwardState<M>& w, i64 n, typename M::C* g, typename M::A* rounded) {
     using C = typename M::C;
     using A = typename M::A;
     i64 ld = w.k.ld;
     C* s = t.scores;
     A *of_scores = rounded + n * ld / 2, *by_keys = (A*)t.dense;
     for (i64 i = 0; i < ld; i += WIDE<C>) {
-        Vec<C> base = load(w.known.total + i), delta = load(w.delta + i);
-        auto weight = [&](i64 j) { return exp2v<M::PAIR == 1>(fma(load(s + j * ld + i), all(t.exponent), -base)); };
+        Vec<C> base = load(w.row_stats.total + i), delta = load(w.delta + i);
+        auto weight = [&](i64 j) { return exp2v<M::PAIR == 1>(fma(load(s + j * ld + i), splat(t.exponent), -base)); };
         auto of_score = [&](i64 j, Vec<C> p) { return p * (load(g + j * ld + i) - delta); };
         if constexpr (M::PAIR == 1) {
             for (i64 j = 0; j < n; ++j) {

@@ -3,13 +3,13 @@
 
 enum Spread : i64 { WHOLE = 1, OF_KEYS = 2, OF_QUERIES = 3, SHARED = 4 };  // how a dense gradient is given
 
-template <class M> struct Back {
+template <class M> struct BackwardState {
     using C = typename M::C;
     using A = typename M::A;
     Block<M> k;
     Query<M> q;
-    Known<M> known;
-    A *turned;           // gradient of the output, [value width][lanes]
+    RowStats<M> row_stats;
+    A *grad_output;          // gradient of the output, [value width][lanes]
     A *query, *output;   // queries (times their scale) and the output's gradient by rows, [lanes][width in whole vectors]
     C *grad;             // of the queries, [width][lanes]
     C *delta;            // Σ_j w dw, what the softmax's gradient takes off; of entmax by its slopes
@@ -27,14 +27,14 @@ template <class M> struct Sums {
 
 template <class C> INLINE i64 whole(i64 n) { return round_up(n, WIDE<C>); }
 
-template <class M> static void lay(Back<M>& w, const Args& a, Arena& arena) {
+template <class M> static void allocate(BackwardState<M>& w, const Args& a, Arena& arena) {
     using C = typename M::C;
     using A = typename M::A;
     i64 lanes = LANES<M>;
-    w.q.turned = arena.take<A>(units<M>(a.width) * lanes);
+    w.q.transposed = arena.take<A>(units<M>(a.width) * lanes);
     w.q.square = arena.take<C>(lanes);
-    w.known = known<M>(arena);
-    w.turned = arena.take<A>(units<M>(a.value_width) * lanes);
+    w.row_stats = allocate_row_stats<M>(arena);
+    w.grad_output = arena.take<A>(units<M>(a.value_width) * lanes);
     w.query = arena.take<A>(lanes / M::PAIR * whole<C>(a.width));
     w.output = arena.take<A>(lanes / M::PAIR * whole<C>(a.value_width));
     w.grad = arena.take<C>(a.width * lanes);
@@ -76,15 +76,15 @@ INLINE double product_scale(const Args& a) { return a.score == DISTANCE ? 2 * a.
 
 // One query's row as numbers of C, where it lies or copied to `held`.
 template <class M>
-INLINE const typename M::C* row_of(typename M::C* held, const Strided& from, const Block<M>& k, i64 lane, i64 width) {
+INLINE const typename M::C* row_of(typename M::C* buffer, const Strided& from, const Block<M>& k, i64 lane, i64 width) {
     using C = typename M::C;
     const char* row = at(from, k.b, k.h, k.query[lane], 0);
     if (from.stride[3] == 1 && from.dtype == (sizeof(C) == 8 ? F64 : F32)) return (const C*)row;
-    read_row<C>(held, row, from.dtype, from.stride[3], width);
-    return held;
+    read_row<C>(buffer, row, from.dtype, from.stride[3], width);
+    return buffer;
 }
 
-template <class M> static void begin_back(Back<M>& w, Tiles<M>& t) {
+template <class M> static void begin_backward(BackwardState<M>& w, Tiles<M>& t) {
     using C = typename M::C;
     const Args& a = t.a;
     Block<M>& k = w.k;
@@ -94,9 +94,9 @@ template <class M> static void begin_back(Back<M>& w, Tiles<M>& t) {
         some |= unseeing[i];
     }
     const bool* hidden = some ? unseeing : nullptr;
-    recall(a, k, w.known);
+    load_stats(a, k, w.row_stats);
     read_query(t, k, w.q, hidden);
-    turn_rows<M>(w.turned, k, a.grad_output, a.value_width, (char*)t.spare, hidden);
+    read_transposed<M>(w.grad_output, k, a.grad_output, a.value_width, (char*)t.scratch, hidden);
     keep_rows<M>(w.query, k, a.query, a.width, hidden, M::PAIR == 1 ? product_scale(a) : 1.0);
     keep_rows<M>(w.output, k, a.grad_output, a.value_width, hidden, 1.0);
     __builtin_memset(w.grad, 0, a.width * k.ld * sizeof(C));
@@ -106,8 +106,8 @@ template <class M> static void begin_back(Back<M>& w, Tiles<M>& t) {
         bool real = i < k.n && !unseeing[i];
         w.extra[i] = real && a.grad_extra ? ((const C*)a.grad_extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] : C(0);
         if (!real || a.normalizer == SIGMOID || a.normalizer == ENTMAX || is_hard(a.normalizer)) continue;
-        const C* output = row_of(t.spare, a.output, k, i, a.value_width);
-        const C* grad = row_of(t.spare + round_up(a.value_width, 16), a.grad_output, k, i, a.value_width);
+        const C* output = row_of(t.scratch, a.output, k, i, a.value_width);
+        const C* grad = row_of(t.scratch + round_up(a.value_width, 16), a.grad_output, k, i, a.value_width);
         Vec<C> sum = {};
         for (i64 e = 0; e < a.value_width; e += WIDE<C>) {
             i64 left = a.value_width - e;
@@ -117,7 +117,7 @@ template <class M> static void begin_back(Back<M>& w, Tiles<M>& t) {
     }
 }
 
-template <class M> static void finish_back(Tiles<M>& t, Back<M>& w) {
+template <class M> static void finish_backward(Tiles<M>& t, BackwardState<M>& w) {
     using C = typename M::C;
     const Args& a = t.a;
     Block<M>& k = w.k;
@@ -126,10 +126,10 @@ template <class M> static void finish_back(Tiles<M>& t, Back<M>& w) {
         for (i64 i = 0; i < k.ld; ++i) {
             C x = w.grad[e * k.ld + i] * scale;
             if constexpr (M::PAIR == 1)
-                if (a.score == DISTANCE) x -= 2 * C(a.scale) * w.sum[i] * w.q.turned[e * k.ld + i];
+                if (a.score == DISTANCE) x -= 2 * C(a.scale) * w.sum[i] * w.q.transposed[e * k.ld + i];
             w.grad[e * k.ld + i] = x;
         }
-    write_turned(t, k, a.grad_query, a.width, w.grad);
+    write_transposed(t, k, a.grad_query, a.width, w.grad);
     for (i64 i = 0; i < k.n; ++i) {
         i64 q = k.query[i];
         i64 row = (k.b * a.heads + k.h) * a.queries + q;

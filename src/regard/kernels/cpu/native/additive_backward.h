@@ -3,7 +3,7 @@
 
 // Adds rows of W lanes up to one vector a W rows.
 template <class C> INLINE Vec<C> sums(Vec<C>* rows) {
-    transpose<C>(rows);
+    transpose_registers<C>(rows);
     Vec<C> total = rows[0];
     for (int i = 1; i < WIDE<C>; ++i) total += rows[i];
     return total;
@@ -22,7 +22,7 @@ template <class M> INLINE AdditiveParts<typename M::C> additive_parts(const Tile
     return {(const C*)a.vector + k.h * a.width, grad, (const C*)t.key.at + first_key * t.key.row};
 }
 
-template <class M> static void additive_back_few(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
+template <class M> static void additive_back_few(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -30,12 +30,12 @@ template <class M> static void additive_back_few(Tiles<M>& t, Back<M>& w, const 
     const auto [vector, grad_vector, key] = additive_parts(t, k, to.split, j0 - tile);
     for (i64 i = 0; i < k.n; ++i)
         for (i64 e = 0; e < a.width; e += W) {
-            i64 left = least(W, a.width - e);
+            i64 left = min(W, a.width - e);
             C query[W] = {}, grad[W];
-            for (i64 l = 0; l < left; ++l) query[l] = ((const C*)w.q.turned)[(e + l) * k.ld + i];
+            for (i64 l = 0; l < left; ++l) query[l] = ((const C*)w.q.transposed)[(e + l) * k.ld + i];
             Vec<C> x = load(query), v = load_part(vector + e, left), of_query = {}, of_vector = {};
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> h = tanhv(x + load_part(key + j * t.key.row + e, left)), d = all(g[j * k.ld + i]);
+                Vec<C> h = tanhv(x + load_part(key + j * t.key.row + e, left)), d = splat(g[j * k.ld + i]);
                 of_vector = fma(d, h, of_vector);
                 Vec<C> r = fma(-d * h, h, d) * v;
                 of_query += r;
@@ -49,7 +49,7 @@ template <class M> static void additive_back_few(Tiles<M>& t, Back<M>& w, const 
 }
 
 // dv_e = Σ ds · tanh, dq_e = v_e Σ_j ds (1 − tanh²), dk_e = v_e Σ_i ds (1 − tanh²).
-template <class M> static void additive_back(Tiles<M>& t, Back<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
+template <class M> static void additive_back(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -61,7 +61,7 @@ template <class M> static void additive_back(Tiles<M>& t, Back<M>& w, const Sums
         C v = vector[e];
         for (i64 j = 0; j < n; ++j) rows[j] = Vec<C>{};
         for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> x = load((const C*)w.q.turned + e * k.ld + i), of_query = {};
+            Vec<C> x = load((const C*)w.q.transposed + e * k.ld + i), of_query = {};
             for (i64 j = 0; j < n; ++j) {
                 Vec<C> h = tanhv(x + key[j * t.key.row + e * t.key.step]), d = load(g + j * k.ld + i);
                 of_vector = fma(d, h, of_vector);
@@ -69,13 +69,13 @@ template <class M> static void additive_back(Tiles<M>& t, Back<M>& w, const Sums
                 of_query += r;
                 rows[j] += r;
             }
-            store(w.grad + e * k.ld + i, fma(of_query, all(v), load(w.grad + e * k.ld + i)));
+            store(w.grad + e * k.ld + i, fma(of_query, splat(v), load(w.grad + e * k.ld + i)));
         }
         if (grad_vector) grad_vector[e] += sum_lanes<C>(of_vector);
         for (i64 j = 0; j < n; j += W) {
             for (i64 l = n - j; l < W; ++l) rows[j + l] = Vec<C>{};
             Vec<C> total = sums<C>(rows + j);
-            for (i64 l = 0; l < least(W, n - j); ++l) to.key[(j0 + j + l) * to.key_row + e] += v * total[l];
+            for (i64 l = 0; l < min(W, n - j); ++l) to.key[(j0 + j + l) * to.key_row + e] += v * total[l];
         }
     }
 }
