@@ -25,15 +25,18 @@ def _animation(kind: str) -> bytes:
     return encoded(plain("RGB", RED), kind, save_all=True, append_images=[plain("RGB", BLUE)])
 
 
-def _png(width: int, height: int) -> bytes:
-    """A PNG file that claims a size and has no pixels."""
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(b"")),
-        (b"IEND", b""),
-    )
+def _png(width: int, height: int, depth: int = 8, colour: int = 2, row: bytes = b"") -> bytes:
+    """A PNG file written by hand: of a size without the pixels, or of a depth that Pillow does not write."""
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    pixels = (b"\0" + row) * height if row else b""
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
     chunks = [struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in parts]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _deep(colour: int, *values: int) -> bytes:
+    """A PNG file with 16 bits per channel."""
+    return _png(4, 4, 16, colour, struct.pack(f">{len(values)}H", *(257 * value for value in values)) * 4)
 
 
 def _clear(mode: str, colour: object) -> bytes:
@@ -80,6 +83,13 @@ GOOD: dict[str, tuple[Callable[[], bytes], tuple[int, int, int]]] = {
     "first page of a tiff": (lambda: _animation("TIFF"), RED),
     "16 bits png": (lambda: _array(np.full((4, 4), 77 * 257, np.uint16), "PNG"), (77, 77, 77)),
     "16 bits tiff": (lambda: _array(np.full((4, 4), 77 * 257, np.uint16)), (77, 77, 77)),
+    "16 bits tiff, big-endian": (lambda: _array(np.full((4, 4), 77 * 257, ">u2")), (77, 77, 77)),
+    "16 bits of colour": (lambda: _deep(2, *RED), RED),
+    "16 bits with alpha": (lambda: _deep(6, *RED, 255), RED),
+    "16 bits with alpha, clear": (lambda: _deep(6, *RED, 0), WHITE),
+    "16 bits of grey with alpha": (lambda: _deep(4, 77, 255), (77, 77, 77)),
+    "4 bits of grey": (lambda: _png(4, 4, 4, 0, b"\x55\x55"), (85, 85, 85)),
+    "fax tiff": (lambda: encoded(plain("1", 1), "TIFF", compression="group4"), WHITE),
     "16 bits pgm": (lambda: b"P5 2 2 65535\n" + struct.pack(">4H", *[77 * 257] * 4), (77, 77, 77)),
     "10 bits pgm": (lambda: b"P5 2 2 1023\n" + struct.pack(">4H", *[1023] * 4), WHITE),
     "float tiff": (lambda: _array(np.full((4, 4), 0.5, np.float32)), (128, 128, 128)),
