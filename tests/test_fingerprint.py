@@ -230,6 +230,21 @@ def test_a_run_is_not_scored_on_what_it_may_have_trained_on(
     assert "name what to score on with --data" in result.err
 
 
+def test_validation_images_of_their_own_are_scored_without_the_training_images(
+    tmp_path: Path, regard: Callable[..., Told]
+) -> None:
+    _images(tmp_path)
+    shutil.copytree(tmp_path / "train", tmp_path / "valid")
+    options = ["--data.train", tmp_path / "train", "--data.valid", tmp_path / "valid", "--train.epochs", 1]
+    assert regard("train", "image", tmp_path / "run", *options, "--train.warmup", 1, *SMALL["image"]).status == 0
+    shutil.rmtree(tmp_path / "train")
+    assert regard("eval", tmp_path / "run").status == 0
+    (tmp_path / "valid" / "cat" / "1.png").unlink()
+    assert "validation images: 19 instead of 20" in regard("eval", tmp_path / "run").err
+    (tmp_path / "valid" / "cat").rename(tmp_path / "valid" / "hund")
+    assert "has the class 'hund', which is not in the training data" in regard("eval", tmp_path / "run").err
+
+
 def test_another_order_goes_on_and_is_said(copied: Callable[[str], Path], regard: Callable[..., Told]) -> None:
     folder = copied("translate")
     _edit(folder / "data" / "train.tsv", lambda rows: rows[::-1])

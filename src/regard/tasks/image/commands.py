@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from regard.data.images import Images
 from regard.errors import UserError
 from regard.explain.overlay import save_overlay
 from regard.tasks.exporting import Exportable
@@ -22,7 +21,6 @@ from regard.tasks.image.model import Classified, load, save_classes
 from regard.tasks.image.task import ImageTask, scores
 from regard.tasks.running import Training, say
 from regard.train import run as runs
-from regard.train.fingerprint import check_validation
 
 TASK = "image"
 EVALUATE_OPTIONS = frozenset({"on_bad", "image_column", "label_column"})
@@ -113,7 +111,7 @@ def evaluate(
     config = settings(run)
     labeller = load(run, config, checkpoint)
     if path is None:
-        images = _own_validation(run, config)
+        images = data.own_validation(run, config.data, labeller.names, config.train.seed, say)
     else:
         images = data.read_one(path, replace(config.data, **reading), say, names=labeller.names)
     figures, counts = scores(labeller.model, images, labeller.scale)
@@ -128,12 +126,6 @@ def evaluate(
         "loss": (figures["loss"], "cross-entropy in nats an image"),
         "worst": (float(each[worst]), f"per cent of the class {worst!r}"),
     }
-
-
-def _own_validation(run: Path, config: ImageConfig) -> Images:
-    sets = data.read(config.data, config.train.seed, say)
-    check_validation(run, data.fingerprint(sets))
-    return sets.valid
 
 
 def show_scores(scored: dict[str, tuple[float, str]], console: Console) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,9 +16,11 @@ from regard.data.image_files import squared
 from regard.data.images import Images, read_images
 from regard.errors import UserError, require
 from regard.tasks.image.config import AugmentConfig, DataConfig
-from regard.train.fingerprint import Fingerprint
+from regard.train.fingerprint import Fingerprint, check_validation
 
 _SET_ASIDE = 0.1
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Sets:
     valid: Images
 
 
-def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Sets:
+def read(config: DataConfig, seed: int, tell: Tell) -> Sets:
     """The images that a configuration names. Raises UserError: they cannot be used."""
     if config.train is None:
         if config.valid is not None:
@@ -60,7 +63,7 @@ def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Sets:
 def read_one(
     path: str,
     config: DataConfig,
-    tell: Callable[[str], None],
+    tell: Tell,
     *,
     part: Literal["train", "valid"] | None = None,
     names: tuple[str, ...] | None = None,
@@ -77,11 +80,22 @@ def read_one(
 
 def fingerprint(sets: Sets) -> Fingerprint:
     """What identifies the images of a run."""
-    train, valid = (
-        ((one.names[label], key) for key, label in zip(one.keys, one.labels, strict=True))
-        for one in (sets.train, sets.valid)
-    )
-    return Fingerprint.of("images", train, valid, sets.train.names)
+    return Fingerprint.of("images", _rows(sets.train), _rows(sets.valid), sets.train.names)
+
+
+def own_validation(run: Path, config: DataConfig, names: tuple[str, ...], seed: int, tell: Tell) -> Images:
+    """The validation images of a run with these classes. Raises UserError: they have changed since it began."""
+    if config.valid is None:
+        sets = read(config, seed, tell)
+        check_validation(run, fingerprint(sets))
+        return sets.valid
+    valid = read_one(config.valid, config, tell, part="valid", names=names)
+    check_validation(run, Fingerprint.of("images", (), _rows(valid), names))
+    return valid
+
+
+def _rows(images: Images) -> Iterator[tuple[str, bytes]]:
+    return ((images.names[label], key) for key, label in zip(images.keys, images.labels, strict=True))
 
 
 def digits(size: int) -> Images:
@@ -94,7 +108,7 @@ def digits(size: int) -> Images:
     return Images(pixels, loaded.target.astype(np.int64), tuple("0123456789"), keys)
 
 
-def set_aside(images: Images, seed: int, tell: Callable[[str], None]) -> Sets:
+def set_aside(images: Images, seed: int, tell: Tell) -> Sets:
     """Set a tenth of each class aside for validation. Raises UserError: a class has only one image."""
     random = np.random.default_rng(seed)
     held = np.zeros(len(images.labels), dtype=bool)
