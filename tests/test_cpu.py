@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +39,11 @@ from regard import (
     attention,
 )
 from regard.attend.attention import lower
+from regard.kernels import reference, sdpa
+from regard.kernels.backends import choose
 from regard.kernels.cpu import backend, library
+from regard.kernels.cpu.call import FIELDS, NORMALIZERS, SCORES
+from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 
 pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
@@ -224,6 +231,62 @@ def test_what_is_refused_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "why_none", "the C++ kernels were not built")
     with pytest.raises(ValueError, match=r"cpu: the C\+\+ kernels were not built"):
         attention(q, q, q, backend="cpu")
+
+
+class NewScore(StrEnum):
+    """A score that is added to the plan and that no kernel knows yet."""
+
+    CHEBYSHEV = "chebyshev"
+
+
+class NewNormalizer(StrEnum):
+    """Likewise a normalizer."""
+
+    CUBIC = "cubic"
+
+
+@dataclass(eq=False, slots=True)
+class NewPlan(Plan):
+    """A plan with a field that no kernel knows yet."""
+
+    power: float = 1.0
+
+
+def test_the_map_of_what_the_kernels_have_is_whole() -> None:
+    """Each number is the enumerator of that name in C++, whatever the order of Python's enums."""
+    header = (Path(library.__file__).parent / "native" / "args.h").read_text()
+    for kind, numbers in ((ScoreKind, SCORES), (NormalizerKind, NORMALIZERS)):
+        assert set(numbers) == set(kind)
+        assert len(set(numbers.values())) == len(numbers)
+        for member, number in numbers.items():
+            assert re.search(rf"\b{member.name} = {number}\b", header), member
+    assert {field.name for field in fields(Plan)} == FIELDS == sdpa._FIELDS
+
+
+@pytest.mark.parametrize("name", ["cpu", "torch"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"score": NewScore.CHEBYSHEV}, ".*chebyshev"),
+        ({"normalizer": NewNormalizer.CUBIC}, ".*cubic"),
+        ({"power": 2.0}, ".*(do|does) not know the plan's field power"),
+    ],
+    ids=["score", "normalizer", "field"],
+)
+def test_what_a_backend_does_not_know_is_refused(name: str, change: dict[str, Any], reason: str) -> None:
+    q = rand(1, 1, 3, 4, seed=1).float()
+    plan = NewPlan(q, q, q)
+    assert choose(plan, name).name == name
+    with pytest.raises(ValueError, match=f"none can run this call .{name}: {reason}"):
+        choose(replace(plan, **change), name)
+    assert choose(replace(plan, **change)).name == "reference"
+
+
+@pytest.mark.parametrize("change", [{"score": NewScore.CHEBYSHEV}, {"normalizer": NewNormalizer.CUBIC}], ids=str)
+def test_the_reference_takes_an_unknown_kind_for_no_other(change: dict[str, Any]) -> None:
+    q = rand(1, 1, 3, 4, seed=1)
+    with pytest.raises(NotImplementedError, match=r"does not have the (score chebyshev|normalizer cubic)"):
+        reference.run(replace(Plan(q, q, q), **change), False, False)
 
 
 def test_a_level_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,12 @@ def normalize(plan: Plan, scores: Tensor, visible: Tensor | None, extra: bool) -
         divergence = _divergence(plan, scores, visible) if extra else None
         noisy = scores if plan.seed is None else _noisy(plan, scores)
         return Row(torch.softmax(noisy, -1), noisy, divergence)
-    return _hard(plan, scores, extra)
+    if kind in _HARD:
+        return _hard(plan, scores, extra)
+    raise NotImplementedError(f"the reference does not have the normalizer {kind}")
+
+
+_HARD = (NormalizerKind.ARGMAX, NormalizerKind.GUMBEL, NormalizerKind.REINFORCE, NormalizerKind.STRAIGHT_THROUGH)
 
 
 def _softmax(plan: Plan, scores: Tensor) -> Row:

@@ -132,3 +132,8 @@ class Plan:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         changed: dict[str, Any] = {name: t.detach() for name, t in found.items() if isinstance(t, Tensor)}
         return replace(self, **changed)
+
+
+def fields_outside(kind: type[Plan], known: frozenset[str]) -> tuple[tuple[str, object], ...]:
+    """Names and defaults of the fields that are not in ``known``: a backend refuses a plan that sets one of them."""
+    return tuple((field.name, field.default) for field in fields(kind) if field.name not in known)

@@ -144,6 +144,8 @@ def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
         # |q − k|² as 2q·k − |q|² − |k|², so that no (Lq, Lk, E) tensor is held.
         norms = [t.square().sum(-1, keepdim=True) * plan.scale for t in (query_BHQE, key_BHKE)]
         return products.scores(query_BHQE * (2 * plan.scale), key_BHKE) - norms[0] - norms[1].mT
+    if plan.score is not ScoreKind.ADDITIVE:
+        raise NotImplementedError(f"the reference does not have the score {plan.score}")
     assert plan.vector is not None
     hidden_BHQKE = torch.tanh(query_BHQE[..., :, None, :] + key_BHKE[..., None, :, :])
     return products.along(hidden_BHQKE, plan.vector.to(query_BHQE.dtype))

@@ -8,12 +8,28 @@ from torch.autograd import forward_ad
 from torch.nn.functional import scaled_dot_product_attention
 
 from regard.kernels import reference
-from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
+from regard.kernels.plan import NormalizerKind, Plan, ScoreKind, fields_outside
 from regard.kernels.visibility import guarded, visibility
+
+_FIELDS = frozenset(
+    (
+        *("query", "key", "value", "score", "scale", "softcap", "bias", "relative"),
+        *("start", "end", "visible", "layout", "block", "causal", "rows"),
+        *("normalizer", "sink", "dropout", "dropout_seed"),
+        # Of other scores and normalizers, which are refused:
+        *("vector", "number", "numbers", "count", "prior_mean", "prior_scale", "seed"),
+    )
+)
+"""The fields of a `Plan` that are obeyed or refused here."""
+
+_UNKNOWN = fields_outside(Plan, _FIELDS)
 
 
 def refuse(plan: Plan) -> str | None:
     """Why PyTorch's kernel cannot run ``plan``, or would not be faster than the reference."""
+    for name, default in _UNKNOWN if type(plan) is Plan else fields_outside(type(plan), _FIELDS):
+        if getattr(plan, name) is not default:
+            return f"PyTorch's kernel does not know the plan's field {name}"
     if plan.query.dtype is torch.float64:
         return "PyTorch's kernel has no second derivative, which float64 is for"
     if plan.score is not ScoreKind.DOT:

@@ -13,9 +13,20 @@ from torch.autograd import forward_ad
 
 from regard.kernels import reference
 from regard.kernels.cpu import library
-from regard.kernels.cpu.call import POISON, SECOND, STATS, TOTAL, Call, all_finite, computed_in
+from regard.kernels.cpu.call import (
+    FIELDS,
+    NORMALIZERS,
+    POISON,
+    SCORES,
+    SECOND,
+    STATS,
+    TOTAL,
+    Call,
+    all_finite,
+    computed_in,
+)
 from regard.kernels.cpu.gradients import Left, gradients
-from regard.kernels.plan import DIFFERENTIABLE, NormalizerKind, Plan, ScoreKind
+from regard.kernels.plan import DIFFERENTIABLE, NormalizerKind, Plan, ScoreKind, fields_outside
 from regard.kernels.visibility import nonfinite
 
 _FIELDS = tuple(field.name for field in fields(Plan))
@@ -23,6 +34,9 @@ _fields, _differentiable = attrgetter(*_FIELDS), attrgetter(*DIFFERENTIABLE)
 
 _NOTHING = torch.empty(0, device="cpu")
 """What nobody asked for; only where there is no graph that it could be found in."""
+
+_UNKNOWN = fields_outside(Plan, FIELDS)
+"""What was added to `Plan` and not yet to the kernels."""
 
 
 def refuse(plan: Plan) -> str | None:
@@ -32,6 +46,13 @@ def refuse(plan: Plan) -> str | None:
     query = plan.query
     if query.device.type != "cpu":
         return f"the C++ kernels are for the CPU, not {query.device.type}"
+    if plan.score not in SCORES:
+        return f"the C++ kernels do not have the score {plan.score}"
+    if plan.normalizer not in NORMALIZERS:
+        return f"the C++ kernels do not have the normalizer {plan.normalizer}"
+    for name, default in _UNKNOWN if type(plan) is Plan else fields_outside(type(plan), FIELDS):
+        if getattr(plan, name) is not default:
+            return f"the C++ kernels do not know the plan's field {name}"
     if plan.rows is not None:
         return "the C++ kernels see all of a call's queries"
     if 0 in query.shape or 0 in plan.key.shape or 0 in plan.value.shape:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from struct import Struct
 from typing import Any
 
@@ -15,11 +16,32 @@ from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3, torch.bool: 4, torch.int64: 1}
 """As ``native/args.h`` numbers them; of whole numbers only their size counts."""
 
-_SCORES = {ScoreKind.DOT: 0, ScoreKind.ADDITIVE: 1, ScoreKind.DISTANCE: 2}
+
+def _numbers(kinds: Iterable[StrEnum], function: str) -> dict[StrEnum, int]:
+    """The number of each kind in the library; a kind that the library does not have is left out."""
+    if library.library is None:
+        return {}
+    lookup = getattr(library.library, function)
+    numbers = {kind: lookup(kind.value.encode()) for kind in kinds}
+    return {kind: number for kind, number in numbers.items() if number >= 0}
+
+
+SCORES = _numbers(ScoreKind, "regard_score")
+NORMALIZERS = _numbers(NormalizerKind, "regard_normalizer")
+"""The scores and normalizers that the kernels have, with their numbers in ``native/args.h``."""
+
+FIELDS = frozenset(
+    (
+        *("query", "key", "value", "score", "scale", "vector", "softcap", "bias", "relative"),
+        *("start", "end", "visible", "layout", "block", "causal"),
+        *("normalizer", "sink", "number", "numbers", "count", "prior_mean", "prior_scale", "seed"),
+        *("dropout", "dropout_seed", "rows"),
+    )
+)
+"""The fields of a `Plan` that the kernels obey, need not know (``causal`` is a hint) or refuse (``rows``)."""
+
 LEVELS = {name: place for place, name in enumerate(library.NAMES)}
 """As the library numbers them."""
-
-_NORMALIZERS = {kind: place for place, kind in enumerate(NormalizerKind)}
 
 TOTAL, SECOND, POISON, STATS = 0, 1, 3, 4
 """Rows of the statistics that the forward leaves of each query."""
@@ -93,7 +115,7 @@ class Call:
         self.alive: tuple[object, ...] = (plan, output, stats, extra, bad)
         self.head = _HEAD.pack(
             batch, heads, key.shape[1], queries, key.shape[2], width, value.shape[3], DTYPES[query.dtype],
-            _SCORES[plan.score], _NORMALIZERS[plan.normalizer], torch.get_num_threads(),
+            SCORES[plan.score], NORMALIZERS[plan.normalizer], torch.get_num_threads(),
             LEVELS[library.level], plan.scale,
             *_rows(query), *_rows(key), *_rows(value), *_rows(output), stats.data_ptr(),
         )  # fmt: skip

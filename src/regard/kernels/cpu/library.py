@@ -14,7 +14,7 @@ NAMES = ("amx", "avx512bf16", "avx512", "avx2", "portable")
 
 _FORCED = {"avx512": ("amx", "avx512bf16", "avx512"), "avx2": ("avx2",), "portable": ("portable",)}
 
-_YOUNGEST = "regard_quick_backward"
+_YOUNGEST = "regard_normalizer"
 """Of the library's functions, the one that was added last."""
 
 OTHER_VERSION = "regard's C++ library is of another version than its Python: install regard anew"
@@ -35,6 +35,9 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
                 raise ImportError(OTHER_VERSION)
             found.regard_args_size.restype = ctypes.c_long
             found.regard_level.restype = ctypes.c_char_p
+            for lookup in (found.regard_score, found.regard_normalizer):
+                lookup.restype = ctypes.c_int64
+                lookup.argtypes = [ctypes.c_char_p]
             found.regard_peak.restype = ctypes.c_double
             found.regard_peak.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
             found.regard_all_finite.argtypes = [ctypes.c_char_p, ctypes.c_int64]

@@ -204,8 +204,30 @@ struct Finite {
 };
 }  // namespace
 
+namespace {
+// What the kernels compute, by the names that Python's enums have: Python refuses what is not listed here.
+struct Named {
+    const char* name;
+    i64 number;
+};
+constexpr Named SCORES[] = {{"dot", DOT}, {"additive", ADDITIVE}, {"distance", DISTANCE}};
+constexpr Named NORMALIZERS[] = {
+    {"softmax", SOFTMAX}, {"entmax", ENTMAX}, {"sigmoid", SIGMOID}, {"topk", TOPK}, {"argmax", ARGMAX}, {"gumbel", GUMBEL},
+    {"reinforce", REINFORCE}, {"straight-through", STRAIGHT_THROUGH}, {"variational", VARIATIONAL},
+};
+
+template <size_t N> i64 number_of_name(const Named (&table)[N], const char* name) {
+    for (const Named& entry : table)
+        if (!std::strcmp(entry.name, name)) return entry.number;
+    return -1;
+}
+}  // namespace
+
 extern "C" {
 __attribute__((visibility("default"))) long regard_args_size() { return sizeof(Args); }
+// The number of a score or a normalizer in `Args`; -1: the kernels do not have it.
+__attribute__((visibility("default"))) i64 regard_score(const char* name) { return number_of_name(SCORES, name); }
+__attribute__((visibility("default"))) i64 regard_normalizer(const char* name) { return number_of_name(NORMALIZERS, name); }
 __attribute__((visibility("default"))) const char* regard_level(int index) {
     const Level* result = level(index);
     return result ? result->name : nullptr;
