@@ -108,6 +108,12 @@ def test_labels_that_are_no_class(case: str, tmp_path: Path) -> None:
     assert str(error.value).startswith(f"{path}: not a usable image: {path}: record 1 ({told}); ")
 
 
+def test_whole_numbers_are_classes(tmp_path: Path) -> None:
+    for labels in ([10, 9, 10], [10.0, 9.0, 10.0]):
+        images = read_images(_table({"image": FILES, "label": labels}, tmp_path), 4)
+        assert (images.names, images.labels.tolist()) == (("9", "10"), [1, 0, 1])
+
+
 def test_a_missing_label_is_not_the_last_class(tmp_path: Path) -> None:
     types = _types(label=_names("red", "blue"))
     path = _table({"picture": ROWS, "label": [0, 1, -1]}, tmp_path, types)

@@ -55,6 +55,21 @@ def test_cifars_test_images_are_not_trained_on(tmp_path: Path) -> None:
         read_images(str(test), 32)
 
 
+def test_paths_that_are_no_images(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: no such file or folder"):
+        read_images(str(tmp_path / "nowhere"), 16)
+    with pytest.raises(UserError, match=r"expected a folder with a folder per class, \.tar, \.zip, "):
+        read_images(__file__, 16)
+    with pytest.raises(UserError) as error:
+        read_images(str(tmp_path), 16)
+    assert str(error.value) == f"{tmp_path}: no images in it"
+    for name, kind in (("a.tar", "a tar archive"), ("a.tgz", "a tar archive"), ("a.zip", "a zip archive"),
+                       ("a.parquet", "Parquet")):  # fmt: skip
+        (tmp_path / name).write_bytes(b"nothing of the kind")
+        with pytest.raises(UserError, match=f"{name}: not readable as {kind}"):
+            read_images(str(tmp_path / name), 16)
+
+
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({"data": []}))
     for path in (tmp_path / "data_batch_1", tmp_path):

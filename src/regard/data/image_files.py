@@ -150,9 +150,7 @@ def _colours(image: Any, images: Any) -> np.ndarray:
     """uint8 ``(3, H, W)`` of a Pillow image of any mode."""
     if image.mode == "F" or image.mode.startswith("I"):
         return np.repeat(_grey(image)[None], 3, 0)
-    if image.mode == "La":
-        image = image.convert("LA")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = images.alpha_composite(images.new("RGBA", image.size, "white"), image)
     return np.asarray(image.convert("RGB")).transpose(2, 0, 1)

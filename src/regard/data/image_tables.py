@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from regard.data.formats import Bad, hub_dataset, parquet_rows
 from regard.data.image_files import BadImage
 from regard.data.image_trees import Item, Source
@@ -100,15 +98,13 @@ def _items(
             yield Item(place, "", error)
 
 
-def _content(image: Any, folder: Path) -> bytes | np.ndarray:
-    """The bytes of an image file, or the pixels, from a cell of a table."""
+def _content(image: Any, folder: Path) -> bytes:
+    """The bytes of an image file from a cell of a table."""
     path = image
     if isinstance(image, dict):
         path, image = image.get("path"), image.get("bytes")
     if isinstance(image, bytes):
         return image
-    if hasattr(image, "convert"):  # an image of Pillow
-        return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     if isinstance(path, str):
         if not (folder / path).is_file():
             raise BadImage(f"names the file {path}, which does not exist")
