@@ -116,16 +116,23 @@ def _lse(s: np.ndarray) -> float:
     return float(s.max() + math.log(np.exp(s - s.max()).sum()))
 
 
+def _soft(s: np.ndarray) -> np.ndarray:
+    """Without the log-sum-exp, beside which the sum vanishes where the scores are large."""
+    parts = np.exp(s - s.max())
+    return np.asarray(parts / parts.sum())
+
+
 def softmax(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
-    return Row(np.exp(s - _lse(s)), _lse(s))
+    return Row(_soft(s), _lse(s))
 
 
 def sink(logits: np.ndarray) -> Normalizer:
-    return lambda s, b, h, i, keys: Row(np.exp(s - _lse(np.append(s, logits[h]))), _lse(s))
+    return lambda s, b, h, i, keys: Row(_soft(np.append(s, logits[h]))[:-1], _lse(s))
 
 
 def sparsemax(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
-    """Martins and Astudillo 2016, algorithm 1."""
+    """Martins and Astudillo 2016, algorithm 1; relative to the largest, beside which 1 may vanish."""
+    s = s - s.max()
     z = sorted(s, reverse=True)
     support = max(k for k in range(1, len(z) + 1) if 1 + k * z[k - 1] > sum(z[:k]))
     threshold = (sum(z[:support]) - 1) / support
@@ -137,7 +144,7 @@ def entmax(alpha: np.ndarray) -> Normalizer:
 
     def normalize(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
         a = float(alpha.reshape(-1)[h if alpha.size > 1 else 0])
-        z = (a - 1) * s
+        z = (a - 1) * (s - s.max())
         low, high = z.max() - 1, z.max()
         while low < (middle := (low + high) / 2) < high:
             total = (np.maximum(z - middle, 0.0) ** (1 / (a - 1))).sum()
@@ -157,7 +164,7 @@ def sigmoid(bias: np.ndarray) -> Normalizer:
 def topk(k: int) -> Normalizer:
     def normalize(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
         kept = s >= sorted(s, reverse=True)[min(k, len(s)) - 1]
-        return Row(np.where(kept, np.exp(s - _lse(s[kept])), 0.0), _lse(s[kept]))
+        return Row(_soft(np.where(kept, s, -np.inf)), _lse(s[kept]))
 
     return normalize
 
@@ -166,10 +173,11 @@ def hard(temperature: np.ndarray, seed: int | None) -> Normalizer:
     """With a seed: the key of the largest score and Gumbel noise; without: of the largest score."""
 
     def normalize(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
-        s = s / temperature.reshape(-1)[h if temperature.size > 1 else 0]
+        heat = float(temperature.reshape(-1)[h if temperature.size > 1 else 0])
+        top, s = float(s.max()) / heat, (s - s.max()) / heat
         noise = [0.0 if seed is None else -math.log(-math.log(uniform(seed, 2, b, h, i, j))) for j in keys]
         taken = int(np.argmax(s + noise))
-        return Row(np.eye(len(s))[taken], _lse(s), s[taken] - _lse(s))
+        return Row(np.eye(len(s))[taken], top + _lse(s), s[taken] - _lse(s))
 
     return normalize
 
@@ -183,7 +191,7 @@ def variational(scale: np.ndarray, mean: Bias, prior_scale: float, seed: int | N
             divergence += math.log(prior_scale / sigma) + (sigma**2 + apart) / (2 * prior_scale**2) - 0.5
         if seed is not None:
             s = s + [sigma * normal(seed, b, h, i, j) for j in keys]
-        return Row(np.exp(s - _lse(s)), _lse(s), divergence)
+        return Row(_soft(s), _lse(s), divergence)
 
     return normalize
 
@@ -235,12 +243,15 @@ def attend(
     lse, extra = np.full((batch, heads, queries), -np.inf), np.zeros((batch, heads, queries))
     for b, h, i in np.ndindex(batch, heads, queries):
         seen = [j for j in range(keys) if visible[b, h, i, j]]
-        if not seen:
-            continue
         s = np.array([score(h, query[b, h, i], key[b, h // group, j]) for j in seen])
         if bias is not None:
             s = s + [bias(b, h, i, j) for j in seen]
-        row = normalizer(s, b, h, i, seen)
+        # A bias of −∞ hides a key as a mask does; a query that sees none has output 0.
+        seen, s = [j for j, hidden in zip(seen, s == -np.inf, strict=True) if not hidden], s[s != -np.inf]
+        if not seen:
+            continue
+        with np.errstate(over="ignore"):
+            row = normalizer(s, b, h, i, seen)
         lse[b, h, i], extra[b, h, i] = row.lse, row.extra
         for j, weight in zip(seen, row.weights, strict=True):
             weights[b, h, i, j] = weight

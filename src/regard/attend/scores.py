@@ -48,7 +48,9 @@ class Dot:
 
 @dataclass(frozen=True, eq=False)
 class Cosine:
-    """``s = scale · q·k / (|q| |k|)`` (Graves et al. 2014, arXiv:1410.5401); a zero vector scores 0.
+    """``s = scale · q·k / (|q| |k|)`` (Graves et al. 2014, arXiv:1410.5401).
+
+    A zero vector scores 0 and gets no gradient.
 
     Attributes:
         scale: a number, or a learned tensor of one value a head, ``(H,)``.
@@ -68,11 +70,8 @@ class Cosine:
         else:
             scale, factor = _finite("Cosine.scale", self.scale), 1.0
 
-        def unit(tensor: Tensor) -> Tensor:
-            return torch.nn.functional.normalize(tensor.to(precise), dim=-1)
-
-        query_hat = _apart_from_nonfinite(lambda tensor: unit(tensor) * factor, query, masked)
-        key_hat = _apart_from_nonfinite(unit, key, masked)
+        query_hat = _apart_from_nonfinite(lambda tensor: _unit(tensor.to(precise)) * factor, query, masked)
+        key_hat = _apart_from_nonfinite(lambda tensor: _unit(tensor.to(precise)), key, masked)
         return Prepared(query_hat, key_hat, ScoreKind.DOT, scale)
 
 
@@ -172,6 +171,21 @@ def _same_width(query: Tensor, key: Tensor) -> None:
             f"key: must be as wide as query for this score, {query.shape[-1]}, got {key.shape[-1]}; "
             "Bilinear takes different widths"
         )
+
+
+def _unit(tensor: Tensor) -> Tensor:
+    """Vectors along the last dimension to length 1, of any size that is a normal number; smaller ones to 0.
+
+    The largest entry is divided by first, for squares overflow and underflow long before the entries do. It needs no
+    gradient, because the direction does not depend on it; a zero vector, which has no direction, has gradient 0.
+    """
+    if not tensor.shape[-1]:
+        return tensor
+    largest = tensor.detach().abs().amax(-1, keepdim=True)
+    zero = largest < torch.finfo(tensor.dtype).tiny
+    scaled = torch.where(zero, 0.0, tensor) / torch.where(zero, 1.0, largest)
+    length: Tensor = torch.linalg.vector_norm(scaled + zero.to(scaled.dtype), dim=-1, keepdim=True)
+    return scaled / length
 
 
 def _finite(name: str, number: float) -> float:

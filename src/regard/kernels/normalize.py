@@ -69,16 +69,20 @@ def _topk(plan: Plan, scores: Tensor) -> Row:
 def _hard(plan: Plan, scores: Tensor, extra: bool) -> Row:
     """One key a row; the gradient is that of a softmax for two of the estimators, none for the others."""
     kind, temperature = plan.normalizer, _number(plan)
-    tempered = scores / temperature
+    if not scores.shape[-1]:
+        return Row(torch.zeros_like(scores), scores, scores.new_zeros(scores.shape[:-1]))
+    # Relative to the largest: s / T itself may be more than the dtype holds, and to the temperature's gradient a large
+    # score would add nothing but its rounding, for the gradients of a row's scores sum to 0.
+    top = scores.detach().amax(-1, keepdim=True)
+    apart = scores - top
+    tempered = apart / temperature
     if isinstance(temperature, Tensor):
-        # The gradient to the temperature multiplies by the score, and 0 · ∞ is NaN.
-        hidden = scores.isneginf()
-        tempered = (scores.masked_fill(hidden, 0.0) / temperature).masked_fill(hidden, -torch.inf)
+        # The gradient to the temperature multiplies by s / T², and 0 · ∞ is NaN.
+        hidden = (tempered / temperature).detach().isneginf()
+        tempered = (apart.masked_fill(hidden, 0.0) / temperature).masked_fill(hidden, -torch.inf)
     choosing = tempered
     if kind in (NormalizerKind.GUMBEL, NormalizerKind.REINFORCE):
         choosing = tempered + random.gumbel(plan, scores.dtype)
-    if not scores.shape[-1]:
-        return Row(torch.zeros_like(scores), tempered, scores.new_zeros(scores.shape[:-1]))
     taken = choosing.argmax(-1, keepdim=True)
     # 1, or NaN where the score taken is none: what is not finite must not be hidden by the choice.
     one = choosing.detach().gather(-1, taken) * 0 + 1
@@ -86,7 +90,7 @@ def _hard(plan: Plan, scores: Tensor, extra: bool) -> Row:
     if kind in (NormalizerKind.GUMBEL, NormalizerKind.STRAIGHT_THROUGH):
         weights = _Through.apply(weights, torch.softmax(choosing, -1))  # type: ignore[no-untyped-call]
     logs = torch.log_softmax(tempered, -1).gather(-1, taken)[..., 0] if extra else None
-    return Row(weights, tempered, logs)
+    return Row(weights, tempered + top / temperature, logs)
 
 
 class _Through(torch.autograd.Function):

@@ -14,7 +14,7 @@ from torch import Tensor
 from regard.kernels import products, random
 from regard.kernels.normalize import normalize
 from regard.kernels.plan import Plan, ScoreKind
-from regard.kernels.visibility import guarded, visibility
+from regard.kernels.visibility import all_true, guarded, visibility
 
 
 class Whole(NamedTuple):
@@ -104,6 +104,8 @@ def _whole(plan: Plan, extra: bool) -> tuple[Whole, Tensor | None]:
     if groups > 1:
         key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
     scores_BHQK = _scores(plan, query, key)
+    if plan.bias is not None or plan.relative is not None:
+        visible, seen_BHQ = _not_hidden_by_bias(scores_BHQK, visible, seen_BHQ)
     if visible is not None:
         # In place, a pass less: these scores are new, and nothing before them needs them for its gradient.
         scores_BHQK = scores_BHQK.masked_fill_(~visible, -torch.inf)
@@ -124,6 +126,17 @@ def _seen(plan: Plan, visible: Tensor) -> Tensor | None:
         seen = visible.any(-1)
     plain = type(seen) is Tensor and seen.device.type == "cpu" and not torch.compiler.is_compiling()
     return None if plain and bool(seen.all()) else seen
+
+
+def _not_hidden_by_bias(
+    scores_BHQK: Tensor, visible: Tensor | None, seen_BHQ: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """A bias of −∞ hides a key as a mask does; a query from which it hides all keys sees nothing."""
+    shown = scores_BHQK.detach() != -torch.inf
+    if all_true(shown):
+        return visible, seen_BHQ
+    visible = shown if visible is None else visible & shown
+    return visible, visible.any(-1)
 
 
 def _scores(plan: Plan, query: Tensor, key: Tensor) -> Tensor:

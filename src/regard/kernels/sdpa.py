@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from regard.kernels import reference
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind, fields_outside
-from regard.kernels.visibility import guarded, visibility
+from regard.kernels.visibility import all_true, guarded, readable, visibility
 
 _FIELDS = frozenset(
     (
@@ -52,7 +52,26 @@ def refuse(plan: Plan) -> str | None:
         return "PyTorch's kernel has no derivative in forward mode"
     if 0 in (*plan.query.shape, *plan.key.shape):
         return "PyTorch's kernel has no defined result for empty inputs"
-    return None
+    return _bias_too_large(plan)
+
+
+_LARGEST_BIAS = 1e3
+
+
+def _bias_too_large(plan: Plan) -> str | None:
+    """PyTorch's kernel keeps one log-sum-exp a row for its backward: where all of a row is as low as the −10¹⁰ or
+    ``finfo.min`` that stand for a mask, the sum is lost in it, and half precision has no such number.
+
+    Only where looking at the numbers is free: on a GPU it would wait, in a graph there are none.
+    """
+    if plan.bias is None or not readable(plan.bias):
+        return None
+    bias, visible = plan.bias.detach(), visibility(plan)
+    top = (bias if visible is None else bias.masked_fill(~visible, -torch.inf)).amax(-1)
+    large = top.abs()[top.isfinite()].max() if bool(top.isfinite().any()) else None
+    if large is None or large <= _LARGEST_BIAS:
+        return None
+    return f"PyTorch's kernel loses a row whose bias is all beyond ±{_LARGEST_BIAS:.0f}, here {float(large):.3g}"
 
 
 def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,22 +84,27 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
 def _output(plan: Plan) -> Tensor:
     query, key, value = plan.query, plan.key, plan.value.to(plan.query.dtype)
     grouped = bool(query.shape[1] != key.shape[1])  # not symbolic, in a graph of any shape
-    visible = visibility(plan)
-    if visible is None:
-        bias = None if plan.bias is None else _whole(plan.bias.to(query.dtype), plan)
-        return scaled_dot_product_attention(query, key, value, bias, scale=plan.scale, enable_gqa=grouped)
-    key, value, poison = guarded(plan, visible, key, value)
-    seen = None
-    if plan.bias is None and plan.causal == 0:
+    visible, poison = visibility(plan), None
+    if visible is not None:
+        key, value, poison = guarded(plan, visible, key, value)
+    if visible is not None and plan.bias is None and plan.causal == 0:
         # PyTorch's own causal mask begins at the top left.
         output = scaled_dot_product_attention(query, key, value, is_causal=True, scale=plan.scale, enable_gqa=grouped)
-    else:
-        seen = visible.any(-1)
+        return output if poison is None else output + poison[..., None]
+    if plan.bias is not None:
+        shown = plan.bias != -torch.inf  # what a bias of −∞ hides, PyTorch's kernel takes for NaN where it hides all
+        visible = visible & shown if visible is not None else None if all_true(shown) else shown
+    seen = None if visible is None else visible.any(-1)
+    if seen is not None and visible is not None:
         # A query that sees nothing is let see everything, for what the kernel makes of it differs, and is zeroed later.
         query, visible = query.masked_fill(~seen[..., None], 0.0), visible | ~seen[..., None]
-        mask = visible if plan.bias is None else plan.bias.to(query.dtype).masked_fill(~visible, -torch.inf)
-        mask = _whole(mask, plan)
-        output = scaled_dot_product_attention(query, key, value, mask, scale=plan.scale, enable_gqa=grouped)
+    mask = visible
+    if plan.bias is not None:
+        bias = plan.bias.to(query.dtype)
+        mask = bias if visible is None else bias.masked_fill(~visible, -torch.inf)
+    mask = None if mask is None else _whole(mask, plan)
+    output = scaled_dot_product_attention(query, key, value, mask, scale=plan.scale, enable_gqa=grouped)
+    if seen is not None:
         output = output.masked_fill(~seen[..., None], 0.0)
     return output if poison is None else output + poison[..., None]
 

@@ -62,5 +62,9 @@ def nonfinite(tensor: Tensor) -> Tensor:
 
 def all_true(tensor: Tensor) -> bool:
     """Whether all is known to be true; False where looking costs a wait (a GPU) or cannot be done (a graph)."""
-    plain = type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
-    return plain and bool(tensor.all())
+    return readable(tensor) and bool(tensor.all())
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether looking at the numbers is free: on a GPU it would wait, in a graph there are none."""
+    return type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -15,12 +15,12 @@ from regard.kernels import reference
 from regard.kernels.cpu import library
 from regard.kernels.cpu.call import (
     FIELDS,
+    LSE,
     NORMALIZERS,
     POISON,
     SCORES,
-    SECOND,
     STATS,
-    TOTAL,
+    TOP,
     Call,
     all_finite,
     computed_in,
@@ -119,7 +119,10 @@ def is_plain(tensor: Tensor) -> bool:
 
 def sums(plan: Plan, stats: Tensor) -> Tensor:
     """The log-sum-exp, without a sink."""
-    return stats[:, :, TOTAL if plan.normalizer is NormalizerKind.TOPK else SECOND].contiguous()
+    if not plan.normalizer.hard:
+        return stats[:, :, LSE].contiguous()
+    temperature = plan.number if plan.numbers is None else plan.numbers.detach().to(stats.dtype)[:, None]
+    return stats[:, :, TOP] / temperature + stats[:, :, LSE]
 
 
 def cleaned(plan: Plan) -> tuple[Plan, Tensor | None]:
@@ -135,7 +138,7 @@ def cleaned(plan: Plan) -> tuple[Plan, Tensor | None]:
 
 
 def forward(plan: Plan, bad: Tensor | None, extra: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Output ``(B, H, Lq, Ev)``, statistics ``(B, H, 4, Lq)``, extra ``(B, H, Lq)`` or None."""
+    """Output ``(B, H, Lq, Ev)``, statistics ``(B, H, 5, Lq)``, extra ``(B, H, Lq)`` or None."""
     batch, heads, queries, _ = plan.query.shape
     precise = computed_in(plan.query.dtype)
     output = torch.empty((batch, heads, queries, plan.value.shape[3]), dtype=plan.query.dtype, device="cpu")

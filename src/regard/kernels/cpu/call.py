@@ -43,8 +43,8 @@ FIELDS = frozenset(
 LEVELS = {name: place for place, name in enumerate(library.NAMES)}
 """As the library numbers them."""
 
-TOTAL, SECOND, POISON, STATS = 0, 1, 3, 4
-"""Rows of the statistics that the forward leaves of each query."""
+TOP, LSE, REST, POISON, OWN, STATS = 0, 1, 2, 3, 4, 5
+"""Rows of the statistics that the forward leaves of each query: see ``native/weights.h``."""
 
 WHOLE, OF_KEYS, OF_QUERIES, SHARED = 1, 2, 3, 4
 """How the gradient of something that broadcasts to the scores is given."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from regard.kernels.cpu.call import OF_KEYS, OF_QUERIES, SHARED, TOTAL, WHOLE, Call, computed_in
+from regard.kernels.cpu.call import OF_KEYS, OF_QUERIES, OWN, SHARED, WHOLE, Call, computed_in
 from regard.kernels.plan import Plan
 
 _BLOCK = 64
@@ -35,6 +35,7 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
     """
     plan, output, stats, bad = left
     batch, heads, queries, width = plan.query.shape
+    given, wanted = wanted, wanted if grad_extra is not None else wanted - {"prior_mean"}
     precise, splits = computed_in(plan.query.dtype), parts_of_queries(plan.query.shape, plan.key.shape)
     if grad_extra is not None:
         grad_extra = grad_extra.to(precise).contiguous()
@@ -63,6 +64,9 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
         if part is not None:
             like = getattr(plan, name)
             found[name] = _gathered(name, part, like, kinds.get(name, 0)).to(like.dtype)
+    if given != wanted:  # the prior is in the divergence alone
+        assert plan.prior_mean is not None
+        found["prior_mean"] = torch.zeros_like(plan.prior_mean)
     if "sink" in wanted:
         found["sink"] = _of_sink(plan, output, stats, grad)
     return found
@@ -105,7 +109,6 @@ def _gathered(name: str, part: Tensor, like: Tensor, kind: int) -> Tensor:
 def _of_sink(plan: Plan, output: Tensor, stats: Tensor, grad: Tensor) -> Tensor:
     """``−Σ w_sink · (grad · output)``: the sink's own weight, whose value is 0."""
     assert plan.sink is not None
-    total = stats[:, :, TOTAL]
-    weight = torch.where(total.isneginf(), 0.0, torch.exp(plan.sink.to(total.dtype)[:, None] - total))
-    given = (grad.to(total.dtype) * output.to(total.dtype)).sum(-1)
+    weight = stats[:, :, OWN]
+    given = (grad.to(weight.dtype) * output.to(weight.dtype)).sum(-1)
     return -(weight * given).sum((0, 2)).to(plan.sink.dtype)

@@ -7,12 +7,16 @@ from torch import Tensor
 
 from regard.kernels import statistics as plain
 from regard.kernels.cpu.backend import cleaned, forward, is_plain
-from regard.kernels.cpu.call import STATS, TOTAL, Call, address, computed_in
+from regard.kernels.cpu.call import REST, STATS, TOP, Call, address, computed_in
 from regard.kernels.plan import NormalizerKind, Plan
 from regard.kernels.statistics import Asked
 
 _BY_LSE = (NormalizerKind.SOFTMAX, NormalizerKind.VARIATIONAL)
 """Whose weights are known from their log-sum-exp alone."""
+
+_LARGEST_LSE = 64.0
+"""Up to here weights are made from the log-sum-exp alone, which in float32 is then off by 4 · 10⁻⁶ at most. Where it is
+larger, its rounding would be seen, and the forward runs again for what it leaves: top and sum apart."""
 
 _TASKS_PER_THREAD = 4
 
@@ -68,13 +72,16 @@ def _call(plan: Plan, lse: Tensor | None, bad: Tensor | None) -> tuple[Call, Ten
     """A call with the statistics that looking needs; from the forward anew where its log-sum-exp does not say all."""
     batch, heads, queries, _ = plan.query.shape
     stats = torch.zeros((batch, heads, STATS, queries), dtype=computed_in(plan.query.dtype), device="cpu")
-    known = lse is not None and lse.numel() and plan.normalizer in _BY_LSE
-    if bad is not None or not known:
+    total = lse if lse is not None and lse.numel() and plan.normalizer in _BY_LSE else None
+    if total is not None and plan.sink is not None:
+        total = torch.where(total.isneginf(), total, torch.logaddexp(total, plan.sink.to(total.dtype)[:, None]))
+    small = total is not None and bool(((total.abs() <= _LARGEST_LSE) | total.isneginf()).all())
+    if bad is not None or not small:
         _, stats, _ = forward(plan, bad, False)
-    if known:
-        assert lse is not None
-        total = lse if plan.sink is None else torch.logaddexp(lse, plan.sink.to(lse.dtype)[:, None])
-        stats[:, :, TOTAL] = torch.where(lse.isneginf(), lse, total)
+    if small:
+        assert total is not None
+        stats[:, :, TOP] = torch.where(total.isneginf(), total, 0.0)
+        stats[:, :, REST] = total
     return Call(plan, plan.query, stats, None, bad), stats
 
 

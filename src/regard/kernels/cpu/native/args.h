@@ -73,8 +73,8 @@ struct Units {
     i64 kept, threads, level;
 };
 
-// The rows of `stats`. What they hold hangs on the normalizer: see `weights.h`.
-enum Stat { TOTAL = 0, SECOND = 1, THIRD = 2, POISON = 3, STATS = 4 };
+// The rows of `stats`. What LSE, REST and OWN hold depends on the normalizer: see `weights.h`.
+enum Stat { TOP = 0, LSE = 1, REST = 2, POISON = 3, OWN = 4, STATS = 5 };
 
 // What one level offers; an index is a thread's, so that each has its own memory.
 struct Level {

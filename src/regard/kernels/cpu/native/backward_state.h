@@ -84,13 +84,23 @@ INLINE const typename M::C* row_of(typename M::C* buffer, const Strided& from, c
     return buffer;
 }
 
+// Whether a block goes along the keys twice, first for Σ w dw: because the output, from which the softmax has it, does not
+// hold it, or holds it rounded to half precision where the gradient of a small parameter sums whole rows of score gradients.
+// Such a row sums to 0, and what rounding adds grows with the number of keys and, for ALiBi's slopes, with their distances.
+INLINE bool needs_two_passes(const Args& a) {
+    if (a.normalizer == SIGMOID || a.normalizer == ARGMAX || a.normalizer == REINFORCE) return false;
+    if (a.normalizer == ENTMAX || a.normalizer == GUMBEL || a.normalizer == STRAIGHT_THROUGH) return true;
+    bool rounded = a.dtype == BF16 || a.dtype == F16, summed_bias = a.grad_bias_kind && a.grad_bias_kind != WHOLE;
+    return rounded && (a.grad_relative || a.grad_vector || a.grad_numbers || summed_bias);
+}
+
 template <class M> static void begin_backward(BackwardState<M>& w, Tiles<M>& t) {
     using C = typename M::C;
     const Args& a = t.a;
     Block<M>& k = w.k;
     bool unseeing[LANES<M>], some = false;
     for (i64 i = 0; i < k.n; ++i) {
-        unseeing[i] = k.start[i] >= k.end[i] || (a.normalizer != SIGMOID && stat<C>(a, k.b, k.h, TOTAL)[k.query[i]] == -C(__builtin_inf()));
+        unseeing[i] = k.start[i] >= k.end[i] || (a.normalizer != SIGMOID && stat<C>(a, k.b, k.h, TOP)[k.query[i]] == -C(__builtin_inf()));
         some |= unseeing[i];
     }
     const bool* hidden = some ? unseeing : nullptr;
@@ -105,7 +115,7 @@ template <class M> static void begin_backward(BackwardState<M>& w, Tiles<M>& t) 
         w.soft[i] = w.squared[i] = w.mass[i] = w.plain[i] = 0;
         bool real = i < k.n && !unseeing[i];
         w.extra[i] = real && a.grad_extra ? ((const C*)a.grad_extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] : C(0);
-        if (!real || a.normalizer == SIGMOID || a.normalizer == ENTMAX || is_hard(a.normalizer)) continue;
+        if (!real || a.normalizer == SIGMOID || needs_two_passes(a)) continue;
         const C* output = row_of(t.scratch, a.output, k, i, a.value_width);
         const C* grad = row_of(t.scratch + round_up(a.value_width, 16), a.grad_output, k, i, a.value_width);
         Vec<C> sum = {};

@@ -38,8 +38,7 @@ template <class M> struct Backward {
             begin_backward(m.w[i], t);
             low = min(low, m.w[i].k.low), high = max(high, m.w[i].k.high);
         }
-        bool two_passes = a.normalizer == ENTMAX || a.normalizer == GUMBEL || a.normalizer == STRAIGHT_THROUGH;
-        for (int pass = two_passes ? 0 : 1; pass < 2; ++pass) {
+        for (int pass = needs_two_passes(a) ? 0 : 1; pass < 2; ++pass) {
             for (i64 tile = low - low % KEYS; tile < high; tile += KEYS) {
                 i64 n = min(KEYS, high - tile);
                 t.key = along_width(t, a.key, a.width, t.key_buffer, b, hk, tile, n);

@@ -29,6 +29,7 @@ template <class M> struct Block {
     i64 inner, outer;   // every lane sees all of [inner, outer)
     i64 lows[NV], highs[NV];  // as low and high, of the lanes of each vector
     i64 query[LANES<M>];  // the number of each lane's query
+    bool consecutive;     // each query is the one after the last lane's
     alignas(64) Int<C> start[LANES<M>], end[LANES<M>];
     alignas(64) uint32_t noise[LANES<M>], drop[LANES<M>];
     alignas(64) C poison[LANES<M>];
@@ -39,6 +40,7 @@ template <class M> static void begin_block(Block<M>& k, const Args& a, i64 b, i6
     k.b = b, k.h = h, k.hk = h / (a.heads / a.key_heads);
     k.first = first, k.n = n, k.nv = round_up(n, M::TILED ? 2 * W : W) / W, k.ld = k.nv * W;
     k.low = a.keys, k.high = 0, k.inner = 0, k.outer = a.keys;
+    k.consecutive = true;
     for (i64 v = 0; v < k.nv; ++v) k.lows[v] = a.keys, k.highs[v] = 0;
     for (i64 i = 0; i < k.ld; ++i) {
         i64 q = first + min(i, n - 1);
@@ -47,6 +49,7 @@ template <class M> static void begin_block(Block<M>& k, const Args& a, i64 b, i6
         if (a.start.at) start = max(start, *(const i64*)at(a.start, b, h, q, 0));
         if (a.end.at) end = min(end, *(const i64*)at(a.end, b, h, q, 0));
         k.query[i] = q;
+        if (i && i < n && q != k.query[i - 1] + 1) k.consecutive = false;
         k.start[i] = (Int<typename M::C>)min(start, a.keys), k.end[i] = (Int<typename M::C>)max(end, 0);
         if (start < end) k.lows[i / W] = min(k.lows[i / W], start), k.highs[i / W] = max(k.highs[i / W], end);
         k.inner = max(k.inner, start), k.outer = min(k.outer, end);
@@ -63,9 +66,6 @@ template <class M> INLINE auto in_interval(const Block<M>& k, i64 i, i64 key) {
     using C = typename M::C;
     return (load_ints<C>(k.start + i) <= Int<C>(key)) & (load_ints<C>(k.end + i) > Int<C>(key));
 }
-
-// Whether the block's queries stand beside each other.
-template <class M> INLINE bool consecutive(const Block<M>& k) { return k.query[k.n - 1] - k.query[0] == k.n - 1; }
 
 // The bits of one key for a vector of queries, as `random.py` draws them.
 INLINE i32v draw(const uint32_t* rows, i64 key) {

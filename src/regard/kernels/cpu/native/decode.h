@@ -121,7 +121,7 @@ template <i64 DTYPE, class C> struct Decode {
         for (int r = 0; r < R; ++r) {
             C* row = s + r * CHUNK;
             const i64 wide = round_up(n, W);
-            for (i64 j = 0; j < n; ++j) row[j] = j0 + j >= start[r] && j0 + j < end[r] ? row[j] * exponent : -infinity;
+            for (i64 j = 0; j < n; ++j) row[j] = j0 + j >= start[r] && j0 + j < end[r] ? row[j] : -infinity;
             for (i64 j = n; j < wide; ++j) row[j] = -infinity;
             Vec<C> lane_max = splat(-infinity), nan = {};
             for (i64 j = 0; j < wide; j += W) {
@@ -132,10 +132,10 @@ template <i64 DTYPE, class C> struct Decode {
             for (int l = 0; l < W; ++l) now = lane_max[l] > now ? lane_max[l] : now;
             C base = now == -infinity ? C(0) : now;
             Vec<C> old = splat(top[r] - base);
-            factor[r] = exp2v(old)[0];
+            factor[r] = exp2v(old * exponent)[0];
             Vec<C> sum = nan;
             for (i64 j = 0; j < wide; j += W) {
-                Vec<C> p = exp2v(load(row + j) - base);
+                Vec<C> p = exp2v((load(row + j) - base) * exponent);
                 sum += p;
                 store(row + j, p);
             }
@@ -191,7 +191,7 @@ template <i64 DTYPE, class C> struct Decode {
         const Args& a = d.a;
         i64 r = task % d.rows, b = task / d.rows / a.key_heads, hk = task / d.rows % a.key_heads, h = d.head(hk, r), i = r % a.queries;
         const C* first = d.parts + ((b * a.key_heads + hk) * d.splits * d.rows + r) * d.part();
-        const double infinity = __builtin_inf(), ln2 = 0.693147180559945309417;
+        const double infinity = __builtin_inf();
         C top = -C(infinity);
         double total = 0;
         C* o = (C*)memory;
@@ -203,24 +203,21 @@ template <i64 DTYPE, class C> struct Decode {
         for (i64 s = 0; s < d.splits; ++s) {
             const C* from = first + s * d.rows * d.part();
             if (from[a.value_width + 1] == 0) continue;
-            double f = __builtin_exp((double)(from[a.value_width] - (top == -C(infinity) ? C(0) : top)) * ln2);
+            double f = __builtin_exp(((double)from[a.value_width] - (double)(top == -C(infinity) ? C(0) : top)) * a.scale);
             total += f * (double)from[a.value_width + 1];
             for (i64 e = 0; e < a.value_width; ++e) o[e] += C(f) * from[e];
         }
         bool none = total == 0;
-        double lse = none ? -infinity : (double)top * ln2 + __builtin_log(total), whole = lse;
-        if (a.sink && !none) {
-            double sink = (double)((const C*)a.sink)[h];
-            total += __builtin_exp(sink - (double)top * ln2);
-            whole = (double)top * ln2 + __builtin_log(total);
-        }
-        C times = none ? C(0) : C(1 / total);
+        double largest = (double)top * a.scale, log_sum = __builtin_log(total);
+        C lse = none ? C(-infinity) : C(largest + log_sum), own = 0;
+        if (a.sink && !none) log_sum = with_sink((double)((const C*)a.sink)[h] - largest, log_sum, own);
+        C times = none ? C(0) : C(a.sink ? __builtin_exp(-log_sum) : 1 / total);
         for (i64 e = 0; e < a.value_width; ++e) {
             i64 within = e % (2 * W), place = DTYPE == BF16 ? e - within + within / 2 + (within & 1) * W : e;
             write<C>(const_cast<char*>(at(a.output, b, h, i, e)), a.output.dtype, none ? C(0) : o[place] * times);
         }
-        stat<C>(a, b, h, TOTAL)[i] = C(whole), stat<C>(a, b, h, SECOND)[i] = C(lse);
-        stat<C>(a, b, h, THIRD)[i] = 0, stat<C>(a, b, h, POISON)[i] = 0;
+        stat<C>(a, b, h, TOP)[i] = top, stat<C>(a, b, h, LSE)[i] = lse, stat<C>(a, b, h, REST)[i] = C(log_sum);
+        stat<C>(a, b, h, OWN)[i] = own, stat<C>(a, b, h, POISON)[i] = 0;
     }
 
     static void run_call(const Args& a) {

@@ -17,7 +17,8 @@ template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> o
 }
 
 // Σ of new exponentials onto the old, both brought to the larger top; the weights 2^(exponent · (s − top)) stay in `s`, or
-// go to `pairs`.
+// go to `pairs`. The top is subtracted before the product: a score as large as the dtype holds would be infinite times the
+// exponent, and its product rounded otherwise than one that is fused.
 template <class M, bool PAIRS>
 static const typename M::C* online_softmax(typename M::C* s, typename M::A* pairs, i64 n, i64 ld, typename M::C exponent, typename M::C* top,
                                    typename M::C* total, typename M::C* factor) {
@@ -35,33 +36,33 @@ static const typename M::C* online_softmax(typename M::C* s, typename M::A* pair
         if (j < n) one = maxv(load(s + j * ld + i), one);
         Vec<C> now = maxv(one, two);
         store(top + i, now);
-        Vec<C> base = now == lowest ? Vec<C>{} : now * exponent;  // nothing seen yet: any number but −∞
-        Vec<C> f = exp2v(old * exponent - base);
+        Vec<C> base = now == lowest ? Vec<C>{} : now;  // nothing seen yet: any number but −∞
+        Vec<C> f = exp2v((old - base) * exponent);
         moved |= any(old != now);
         store(factor + i, f);
         Vec<C> sum = {}, more = {};
         j = 0;
         if constexpr (PAIRS) {
             for (; j + 1 < n; j += 2) {
-                Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), splat(exponent), -base));
-                Vec<C> r = exp2v<false>(fma(load(s + (j + 1) * ld + i), splat(exponent), -base));
+                Vec<C> p = exp2v<false>((load(s + j * ld + i) - base) * exponent);
+                Vec<C> r = exp2v<false>((load(s + (j + 1) * ld + i) - base) * exponent);
                 sum += p, more += r;
                 pack_pair<M>(pairs + j / 2 * ld + i, p, r);
             }
             if (j < n) {
-                Vec<C> p = exp2v<false>(fma(load(s + j * ld + i), splat(exponent), -base));
+                Vec<C> p = exp2v<false>((load(s + j * ld + i) - base) * exponent);
                 sum += p;
                 pack_pair<M>(pairs + j / 2 * ld + i, p, Vec<C>{});
             }
         } else {
             for (; j + 1 < n; j += 2) {
-                Vec<C> p = exp2v(fma(load(s + j * ld + i), splat(exponent), -base));
-                Vec<C> r = exp2v(fma(load(s + (j + 1) * ld + i), splat(exponent), -base));
+                Vec<C> p = exp2v((load(s + j * ld + i) - base) * exponent);
+                Vec<C> r = exp2v((load(s + (j + 1) * ld + i) - base) * exponent);
                 sum += p, more += r;
                 store(s + j * ld + i, p), store(s + (j + 1) * ld + i, r);
             }
             if (j < n) {
-                Vec<C> p = exp2v(fma(load(s + j * ld + i), splat(exponent), -base));
+                Vec<C> p = exp2v((load(s + j * ld + i) - base) * exponent);
                 sum += p;
                 store(s + j * ld + i, p);
             }
@@ -176,6 +177,14 @@ template <class M> static void forward_step(Tiles<M>& t, ForwardState<M>& w, i64
     }
 }
 
+// ln(Σ + exp(sink)) of ln Σ, both relative to the row's top; `weight` is the sink's own.
+template <class C> INLINE double with_sink(double sink, double log_sum, C& weight) {
+    double larger_one = sink > log_sum ? sink : log_sum;
+    double total = larger_one + __builtin_log(__builtin_exp(sink - larger_one) + __builtin_exp(log_sum - larger_one));
+    weight = C(__builtin_exp(sink - total));
+    return total;
+}
+
 template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
     using C = typename M::C;
     const Args& a = t.a;
@@ -185,11 +194,11 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
     C kept = C(1 / (1 - a.dropout));
     for (i64 i = 0; i < k.ld; ++i) {
         bool real = i < k.n;
-        C total = C(0), second = C(0);
+        C top = C(0), lse = C(0), rest = C(0), own = C(0);
         if (is_hard(a.normalizer)) {
             bool none = w.taken[i] < 0;
-            total = none ? C(-infinity) : C(w.second_top[i] + __builtin_log((double)w.total[i]));
-            second = none ? C(-infinity) : C(w.second_top[i] + __builtin_log((double)w.second[i]));
+            top = none ? C(-infinity) : w.pivot[i];
+            lse = C(__builtin_log((double)w.second[i])), rest = C(__builtin_log((double)w.total[i]));
             C one = w.top[i] * 0 + 1;
             if (real && !none) {
                 const char* row = at(a.value, k.b, k.hk, w.taken[i], 0);
@@ -201,30 +210,23 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
             times[i] = none ? C(0) : kept;
             if (real) {
                 Int<C> taken = w.taken[i];
-                __builtin_memcpy(stat<C>(a, k.b, k.h, THIRD) + k.query[i], &taken, sizeof(C));
-                if (a.extra) ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] = none ? C(0) : w.taken_score[i] - second;
+                __builtin_memcpy(&own, &taken, sizeof(C));
+                if (a.extra) ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] = none ? C(0) : w.taken_score[i] - lse;
             }
         } else if (a.normalizer == SIGMOID) {
             times[i] = kept;
         } else {
-            double top = (double)w.top[i] * (t.unscaled ? a.scale : 1.0), sum = (double)w.total[i];
+            double largest = (double)w.top[i] * (t.unscaled ? a.scale : 1.0), sum = (double)w.total[i];
             bool none = sum == 0;
-            second = none ? C(-infinity) : C(top + __builtin_log(sum));
-            total = second;
-            double sink = a.sink ? (double)((const C*)a.sink)[k.h] : -infinity;
-            if (a.sink && !none) {
-                sum += __builtin_exp(sink - top);
-                total = C(top + __builtin_log(sum));
-            }
-            times[i] = none ? C(0) : C(kept / sum);
-            if (a.sink && sum == infinity) times[i] = C(0);
+            double log_sum = __builtin_log(sum);
+            top = w.top[i], lse = none ? C(-infinity) : C(largest + log_sum);
+            if (a.sink && !none) log_sum = with_sink((double)((const C*)a.sink)[k.h] - largest, log_sum, own);
+            rest = C(log_sum);
+            times[i] = none ? C(0) : C(a.sink ? kept * __builtin_exp(-log_sum) : kept / sum);
             if (real && a.extra) ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] = w.extra[i];
         }
         if (real) {
-            stat<C>(a, k.b, k.h, TOTAL)[k.query[i]] = total;
-            stat<C>(a, k.b, k.h, SECOND)[k.query[i]] = second;
-            if (!is_hard(a.normalizer)) stat<C>(a, k.b, k.h, THIRD)[k.query[i]] = 0;
-            stat<C>(a, k.b, k.h, POISON)[k.query[i]] = k.poison[i];
+            leave(a, k, i, top, lse, rest, own);
         }
     }
     write_output(t, k, w.output, times);

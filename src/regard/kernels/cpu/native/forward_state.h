@@ -10,7 +10,7 @@ template <class M> struct ForwardState {
     Query<M> q;
     C *output;                  // [value width][lanes], not yet divided
     C *top, *total;             // of the softmax: the largest score, and Σ exp(score − top)
-    C *second_top, *second;     // of the scores without noise, where they count too
+    C *pivot, *second;          // of the hard ones, whose top has noise: the largest score without it, and its sum
     C *taken_score, *extra;
     Int<C>* taken;
 };
@@ -22,7 +22,7 @@ template <class M> static void allocate(ForwardState<M>& w, const Args& a, Arena
     w.q.square = arena.take<C>(lanes);
     w.output = arena.take<C>(a.value_width * lanes);
     w.top = arena.take<C>(lanes), w.total = arena.take<C>(lanes);
-    w.second_top = arena.take<C>(lanes), w.second = arena.take<C>(lanes);
+    w.pivot = arena.take<C>(lanes), w.second = arena.take<C>(lanes);
     w.taken_score = arena.take<C>(lanes), w.extra = arena.take<C>(lanes);
     w.taken = arena.take<Int<C>>(lanes);
 }
@@ -39,7 +39,7 @@ template <class M> static void begin_forward(ForwardState<M>& w, Tiles<M>& t) {
     read_query(t, w.k, w.q);
     __builtin_memset(w.output, 0, t.a.value_width * w.k.ld * sizeof(C));
     for (i64 i = 0; i < w.k.ld; ++i) {
-        w.top[i] = w.second_top[i] = w.taken_score[i] = -C(__builtin_inf());
+        w.top[i] = w.pivot[i] = w.taken_score[i] = -C(__builtin_inf());
         w.total[i] = w.second[i] = w.extra[i] = 0;
         w.taken[i] = -1;
     }
@@ -49,10 +49,19 @@ template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
     return (C*)a.stats + ((b * a.heads + h) * STATS + which) * a.queries;
 }
 
+// What the backward and looking need to know of one query; see `weights.h`.
+template <class M>
+INLINE void leave(const Args& a, const Block<M>& k, i64 lane, typename M::C top, typename M::C lse, typename M::C rest, typename M::C own) {
+    using C = typename M::C;
+    i64 q = k.query[lane];
+    stat<C>(a, k.b, k.h, TOP)[q] = top, stat<C>(a, k.b, k.h, LSE)[q] = lse, stat<C>(a, k.b, k.h, REST)[q] = rest;
+    stat<C>(a, k.b, k.h, OWN)[q] = own, stat<C>(a, k.b, k.h, POISON)[q] = k.poison[lane];
+}
+
 // Columns to rows of a tensor of the queries' shape.
 template <class M> static void write_transposed(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width, const typename M::C* from) {
     using C = typename M::C;
-    if (to.stride[3] == 1 && to.dtype == (sizeof(C) == 8 ? F64 : F32) && consecutive(k)) {
+    if (to.stride[3] == 1 && to.dtype == (sizeof(C) == 8 ? F64 : F32) && k.consecutive) {
         transpose_back<C>((C*)at(to, k.b, k.h, k.query[0], 0), to.stride[2], from, k.ld, k.n, width);
         return;
     }

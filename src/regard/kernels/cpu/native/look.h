@@ -111,9 +111,9 @@ template <class M> static void look_step(Tiles<M>& t, LookState<M>& w, i64 split
             }
         bool exponential = a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL;
         if (a.entropy && exponential) {  // ln w is the score less the log-sum-exp
-            Vec<C> base = load(w.row_stats.total + i), bits = {};
+            Vec<C> base = load(w.row_stats.top + i), rest = load(w.row_stats.rest + i), bits = {};
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> p = load(s + j * ld + i), x = fma(load(t.dense + j * ld + i), splat(-t.exponent), base);
+                Vec<C> p = load(s + j * ld + i), x = fma(base - load(t.dense + j * ld + i), splat(t.exponent), rest);
                 bits += p > C(0) ? p * x : p;
             }
             entropy = fma(bits, splat(C(0.693147180559945309417)), entropy);

@@ -44,36 +44,34 @@ template <class M> static void add_noise(const Args& a, const Block<M>& k, i64 j
 
 INLINE bool is_hard(i64 kind) { return kind >= ARGMAX && kind <= STRAIGHT_THROUGH; }
 
-// One key a lane: the first of the largest, and the sums that its log-probability and its gradient need.
-template <class M> static void choose(const Args& a, ForwardState<M>& w, i64 j0, i64 n, typename M::C* s) {
+// One key a lane: the first of the largest, and the sums that its log-probability and its gradient need. All are relative to
+// the largest score so far without noise, which adds at most 17: s / T itself may be beyond what the dtype holds.
+template <class M> static void choose(const Args& a, ForwardState<M>& w, i64 j0, i64 n, const typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     Block<M>& k = w.k;
     C cooler = C(1 / number_of<C>(a, k.h)), exponent = C(1.44269504088896340736);
-    for (i64 i = 0; i < n * k.ld; i += W) store(s + i, load(s + i) * cooler);
-    for (i64 j = 0; j < n; ++j)
-        for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> x = load(s + j * k.ld + i);
-            Vec<C> y = a.seed ? x + gumbel<C>(k.noise + i, j0 + j) : x;
-            Vec<C> best = load(w.top + i);
-            auto better = (y > best) | ((y != y) & (best == best)) | ((load_ints<C>(w.taken + i) < 0) & (x > -C(__builtin_inf())));
-            store(w.top + i, better ? y : best);
-            store(w.taken_score + i, better ? x : load(w.taken_score + i));
-            IVec<C> taken = better ? splat_ints<C>(Int<C>(j0 + j)) : load_ints<C>(w.taken + i);
-            __builtin_memcpy(w.taken + i, &taken, BYTES);
-        }
-    // Both sums are taken from the top of the scores without noise: noise adds at most 17.
+    const Vec<C> lowest = splat(-C(__builtin_inf()));
     for (i64 i = 0; i < k.ld; i += W) {
-        Vec<C> old = load(w.second_top + i), now = old;
+        Vec<C> old = load(w.pivot + i), now = old;
         for (i64 j = 0; j < n; ++j) now = maxv(load(s + j * k.ld + i), now);
-        Vec<C> base = now == -C(__builtin_inf()) ? Vec<C>{} : now;
-        Vec<C> f = exp2v((old - base) * exponent), plain = load(w.second + i) * f, noisy = load(w.total + i) * f;
+        Vec<C> base = now == lowest ? Vec<C>{} : now, moved = (old - base) * cooler, f = exp2v(moved * exponent);
+        Vec<C> plain = load(w.second + i) * f, noisy = load(w.total + i) * f;
+        Vec<C> best = load(w.top + i) + moved, score = load(w.taken_score + i) + moved;
+        IVec<C> taken = load_ints<C>(w.taken + i);
         for (i64 j = 0; j < n; ++j) {
-            Vec<C> x = (load(s + j * k.ld + i) - base) * exponent;
-            plain += exp2v(x);
-            if (a.seed) noisy += exp2v(fma(gumbel<C>(k.noise + i, j0 + j), splat(exponent), x));
+            Vec<C> x = (load(s + j * k.ld + i) - base) * cooler, y = x;
+            plain += exp2v(x * exponent);
+            if (a.seed) {
+                y += gumbel<C>(k.noise + i, j0 + j);
+                noisy += exp2v(y * exponent);
+            }
+            auto better = (y > best) | ((y != y) & (best == best)) | ((taken < 0) & (x > lowest));
+            best = better ? y : best, score = better ? x : score;
+            taken = better ? splat_ints<C>(Int<C>(j0 + j)) : taken;
         }
-        store(w.second_top + i, now);
+        store(w.pivot + i, now), store(w.top + i, best), store(w.taken_score + i, score);
         store(w.second + i, plain), store(w.total + i, a.seed ? noisy : plain);
+        __builtin_memcpy(w.taken + i, &taken, BYTES);
     }
 }

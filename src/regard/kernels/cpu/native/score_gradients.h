@@ -50,11 +50,11 @@ template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& 
     if (is_hard(a.normalizer) && a.grad_extra) {
         // d ln softmax(s / T)_taken: 1 where taken, less the softmax; kept in t.dense, as is s / T for its own gradient.
         for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> base = load(w.row_stats.second + i), extra = load(w.extra + i);
-            IVec<C> taken = load_ints<C>((const Int<C>*)(w.row_stats.third + i));
+            Vec<C> base = load(w.row_stats.top + i), rest = load(w.row_stats.second + i), extra = load(w.extra + i);
+            IVec<C> taken = load_ints<C>((const Int<C>*)(w.row_stats.own + i));
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> x = load(s + j * k.ld + i) * C(w.row_stats.factor);
-                Vec<C> p = exp2v(fma(x, splat(C(1.44269504088896340736)), -base));
+                Vec<C> x = (load(s + j * k.ld + i) - base) * C(w.row_stats.factor);
+                Vec<C> p = exp2v(fma(x, splat(C(1.44269504088896340736)), -rest));
                 store(t.dense + j * k.ld + i, extra * ((taken == Int<C>(j0 + j) ? splat(C(1)) : Vec<C>{}) - p));
             }
         }
@@ -83,7 +83,7 @@ template <class M> static void add_row_sums(Tiles<M>& t, BackwardState<M>& w, i6
         for (i64 j = 0; j < n; ++j) {
             Vec<C> p = load(s + j * k.ld + i), d = load(g + j * k.ld + i);
             if (a.normalizer != ENTMAX) {
-                delta = fma(p, d, delta);
+                delta = fma(p, d, delta), mass += p;
                 continue;
             }
             Vec<C> f = slope<C>(p, alpha);
@@ -102,7 +102,11 @@ template <class M> static void add_row_sums(Tiles<M>& t, BackwardState<M>& w, i6
 }
 template <class M> static void finish_row_sums(const Args& a, BackwardState<M>& w) {
     using C = typename M::C;
-    if (a.normalizer != ENTMAX) return;
+    if (a.normalizer != ENTMAX) {
+        // Weights that sum to 1 but for rounding would give gradients of scores that do not sum to 0.
+        for (i64 i = 0; !a.sink && i < w.k.ld; ++i) w.delta[i] = w.mass[i] > 0 ? w.delta[i] / w.mass[i] : w.delta[i];
+        return;
+    }
     double less = number_of<C>(a, w.k.h) - 1;
     for (i64 i = 0; i < w.k.ld; ++i) {
         C share = w.soft[i] > 0 ? w.delta[i] / w.soft[i] : C(0);  // Σ share · dw
@@ -123,7 +127,7 @@ template <class M> static void score_gradients(Tiles<M>& t, BackwardState<M>& w,
     double alpha = number_of<C>(a, k.h);
     bool through = kind == GUMBEL || kind == STRAIGHT_THROUGH;
     for (i64 i = 0; i < k.ld; i += W) {
-        Vec<C> delta = load(w.delta + i), numbers = load(w.numbers + i), extra = load(w.extra + i);
+        Vec<C> delta = load(w.delta + i), numbers = load(w.numbers + i), extra = load(w.extra + i), top = load(w.row_stats.top + i);
         for (i64 j = 0; j < n; ++j) {
             Vec<C> p = load(s + j * k.ld + i), d = load(g + j * k.ld + i), r;
             if (kind == SIGMOID) {
@@ -135,7 +139,8 @@ template <class M> static void score_gradients(Tiles<M>& t, BackwardState<M>& w,
                 if (a.grad_extra) r += load(t.dense + j * k.ld + i);
                 r *= C(w.row_stats.factor);
                 if (a.grad_numbers) {
-                    Vec<C> x = load(t.mask + j * k.ld + i);
+                    // Less the top, which changes nothing, for the r of a row sum to 0, and keeps its rounding small.
+                    Vec<C> x = load(t.mask + j * k.ld + i) - top;
                     x = x == -C(__builtin_inf()) ? Vec<C>{} : x;
                     numbers = fma(r * C(-w.row_stats.factor), x, numbers);
                 }
@@ -197,8 +202,8 @@ static GradientOperands<M> plain_score_gradients(Tiles<M>& t, const BackwardStat
     C* s = t.scores;
     A *of_scores = rounded + n * ld / 2, *by_keys = (A*)t.dense;
     for (i64 i = 0; i < ld; i += WIDE<C>) {
-        Vec<C> base = load(w.row_stats.total + i), delta = load(w.delta + i);
-        auto weight = [&](i64 j) { return exp2v<M::PAIR == 1>(fma(load(s + j * ld + i), splat(t.exponent), -base)); };
+        Vec<C> base = load(w.row_stats.top + i), rest = load(w.row_stats.rest + i), delta = load(w.delta + i);
+        auto weight = [&](i64 j) { return exp2v<M::PAIR == 1>(fma(load(s + j * ld + i) - base, splat(t.exponent), -rest)); };
         auto of_score = [&](i64 j, Vec<C> p) { return p * (load(g + j * ld + i) - delta); };
         if constexpr (M::PAIR == 1) {
             for (i64 j = 0; j < n; ++j) {

@@ -27,9 +27,7 @@ template <class M> struct Tiles {
 };
 
 template <class M> INLINE bool scaled_later(const Args& a) {
-    bool exponential = a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL;
-    return a.score == DOT && a.scale > 0 && exponential && !a.softcap && !a.bias.at && !a.relative && !a.seed && !a.extra &&
-           !a.grad_extra;
+    return a.score == DOT && a.scale > 0 && a.normalizer == SOFTMAX && !a.softcap && !a.bias.at && !a.relative;
 }
 
 template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backward) {
@@ -134,7 +132,7 @@ template <class M>
 static void read_transposed(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* scratch, const bool* hidden = nullptr) {
     using A = typename M::A;
     i64 pairs = (width + M::PAIR - 1) / M::PAIR;
-    bool as_they_lie = !hidden && from.stride[3] == 1 && consecutive(k) &&
+    bool as_they_lie = !hidden && from.stride[3] == 1 && k.consecutive &&
                        (M::PAIR == 2 ? !(width & 1) && !(from.stride[2] & 1) : from.dtype == (sizeof(A) == 8 ? F64 : F32));
     if (as_they_lie) {
         transpose<A>(to, k.ld, (const A*)at(from, k.b, k.h, k.query[0], 0), from.stride[2] / M::PAIR, k.n, pairs);
@@ -219,9 +217,10 @@ template <class M> static Seen read_mask(Tiles<M>& t, const Block<M>& k, i64 j0,
 }
 
 // With few queries, as in a decoder's step, most lanes would be empty: lanes are the width then. Not in float64, where a
-// step equals the full pass to the bit, by going the same way.
+// step equals the full pass to the bit, by going the same way. Nor for top-k, whose rows are looked at, few at a time, by the
+// threshold that the forward found: a score that is summed in another order could fall below it.
 template <class M> INLINE bool along_the_width(const Tiles<M>& t, const Block<M>& k) {
-    return sizeof(typename M::C) == 4 && 2 * k.n <= WIDE<typename M::C> && t.key.step == 1;
+    return sizeof(typename M::C) == 4 && 2 * k.n <= WIDE<typename M::C> && t.key.step == 1 && t.a.normalizer != TOPK;
 }
 
 template <class M> static void additive_few(Tiles<M>& t, const Block<M>& k, const typename M::C* query, i64 j0, i64 n, typename M::C* to) {
@@ -318,7 +317,7 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
         for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) + load(t.dense + i));
     }
     if (a.relative) {
-        if (consecutive(k)) {
+        if (k.consecutive) {
             for (i64 j = 0; j < n; ++j) {
                 const C* row = t.relative + a.keys - 1 - (j0 + j) + k.query[0];
                 for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) + load(row + i));

@@ -1,41 +1,45 @@
-// From scores to weights where the forward has left what it found of each query in `stats`:
-//   softmax, variational, top-k  TOTAL the log-sum-exp (with the sink), SECOND without it; top-k: the least score kept
-//   entmax                       TOTAL the largest score, SECOND the threshold, THIRD 1 / Σ of what is above it
-//   hard                         TOTAL and SECOND the log-sum-exp of s / T with and without noise, THIRD the key taken
-// and POISON is not a number where a query sees a key that is not finite; what is not named is 0.
+// From scores to weights where the forward has left what it found of each query in `stats`. TOP is the largest score (in plain
+// softmax of products without their scale) and −∞ where the query sees nothing; the others are small, so that a weight is as
+// exact where the scores are 10³⁰ as where they are 1:
+//   softmax, variational  REST ln Σ exp(s − TOP), with the sink; LSE the log-sum-exp without it; OWN the sink's weight
+//   top-k                 the same of the scores kept; OWN the smallest of them
+//   entmax                LSE the threshold, REST 1 / Σ of what is above it
+//   hard                  REST and LSE ln Σ exp((s − TOP) / T) with and without noise, OWN the key taken
+// and POISON is not a number where a query sees a key that is not finite.
 #pragma once
 
 template <class M> struct RowStats {
     using C = typename M::C;
-    C *total, *second, *third;
-    double power;  // of entmax: 1 / (α − 1)
-    double factor;  // of entmax: α − 1; of the hard ones: 1 / T
+    C *top, *second, *rest, *own;  // TOP, LSE, REST and OWN; logarithms are of base 2
+    double power;                  // of entmax: 1 / (α − 1)
+    double factor;                 // of entmax: α − 1; of the hard ones: 1 / T
 };
 
 template <class M> static RowStats<M> allocate_row_stats(Arena& arena) {
     using C = typename M::C;
-    return {arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), 1, 1};
+    return {arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), arena.take<C>(LANES<M>), 1, 1};
 }
 
 template <class M> static void load_stats(const Args& a, const Block<M>& k, RowStats<M>& s) {
     using C = typename M::C;
-    const C infinity = C(__builtin_inf());
+    const C infinity = C(__builtin_inf()), log2e = C(1.44269504088896340736);
     double number = number_of<C>(a, k.h);
     if (a.normalizer == ENTMAX) s.factor = number - 1, s.power = 1 / (number - 1);
     if (is_hard(a.normalizer)) s.factor = 1 / number;
     for (i64 i = 0; i < k.ld; ++i) {
-        bool real = i < k.n;
         i64 q = k.query[i];
-        s.total[i] = real ? stat<C>(a, k.b, k.h, TOTAL)[q] : -infinity;
-        s.second[i] = real ? stat<C>(a, k.b, k.h, SECOND)[q] : C(0);
-        s.third[i] = real ? stat<C>(a, k.b, k.h, THIRD)[q] : C(0);
-        bool none = s.total[i] == -infinity;
+        s.top[i] = i < k.n ? stat<C>(a, k.b, k.h, TOP)[q] : -infinity;
+        s.second[i] = stat<C>(a, k.b, k.h, LSE)[q];
+        s.rest[i] = stat<C>(a, k.b, k.h, REST)[q];
+        s.own[i] = stat<C>(a, k.b, k.h, OWN)[q];
+        bool none = s.top[i] == -infinity;
+        if (none) s.top[i] = 0;
         if (a.normalizer == ENTMAX) {
-            if (none) s.total[i] = 0, s.second[i] = 1, s.third[i] = 0;
+            if (none) s.second[i] = 1, s.rest[i] = 0;
         } else {
             // Of an unseen row every exponential is 0.
-            s.total[i] = none ? infinity : s.total[i] * C(1.44269504088896340736);
-            if (is_hard(a.normalizer)) s.second[i] = none ? infinity : s.second[i] * C(1.44269504088896340736);
+            s.rest[i] = none ? infinity : s.rest[i] * log2e;
+            s.second[i] = none ? infinity : s.second[i] * log2e;
         }
     }
 }
@@ -57,31 +61,31 @@ template <class M> static void weights_from_scores(Tiles<M>& t, const Block<M>& 
     const Args& a = t.a;
     const C log2e = C(1.44269504088896340736);
     for (i64 i = 0; i < k.ld; i += W) {
-        Vec<C> base = load(row_stats.total + i);
+        Vec<C> base = load(row_stats.top + i), rest = load(row_stats.rest + i);
         if (a.normalizer == SIGMOID) {
             for (i64 j = 0; j < n; ++j) store(s + j * k.ld + i, C(1) / (C(1) + exp2v(load(s + j * k.ld + i) * -log2e)));
         } else if (a.normalizer == ENTMAX) {
-            Vec<C> threshold = load(row_stats.second + i), inverse = load(row_stats.third + i);
+            Vec<C> threshold = load(row_stats.second + i);
             for (i64 j = 0; j < n; ++j) {
                 Vec<C> part = above<C>(load(s + j * k.ld + i), base, threshold, C(row_stats.factor));
-                store(s + j * k.ld + i, raised<C>(part, row_stats.power) * inverse);
+                store(s + j * k.ld + i, raised<C>(part, row_stats.power) * rest);
             }
         } else if (a.normalizer == TOPK) {
-            Vec<C> cutoff = load(row_stats.second + i);
+            Vec<C> cutoff = load(row_stats.own + i);
             for (i64 j = 0; j < n; ++j) {
                 Vec<C> x = load(s + j * k.ld + i);
-                Vec<C> w = exp2v(fma(x, splat(log2e), -base));
+                Vec<C> w = exp2v(fma(x - base, splat(log2e), -rest));
                 store(s + j * k.ld + i, x < cutoff ? Vec<C>{} : w);
             }
         } else if (is_hard(a.normalizer)) {
             for (i64 j = 0; j < n; ++j) {
-                Vec<C> x = load(s + j * k.ld + i) * C(row_stats.factor);
+                Vec<C> x = (load(s + j * k.ld + i) - base) * C(row_stats.factor);
                 if (a.seed) x += gumbel<C>(k.noise + i, j0 + j);
-                store(s + j * k.ld + i, exp2v(fma(x, splat(log2e), -base)));
+                store(s + j * k.ld + i, exp2v(fma(x, splat(log2e), -rest)));
             }
         } else {
             for (i64 j = 0; j < n; ++j)
-                store(s + j * k.ld + i, exp2v(fma(load(s + j * k.ld + i), splat(t.exponent), -base)));
+                store(s + j * k.ld + i, exp2v(fma(load(s + j * k.ld + i) - base, splat(t.exponent), -rest)));
         }
     }
 }
@@ -91,7 +95,7 @@ template <class M> static void one_hot(const Block<M>& k, const RowStats<M>& row
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     for (i64 i = 0; i < k.ld; i += W) {
-        IVec<C> taken = load_ints<C>((const Int<C>*)(row_stats.third + i));
+        IVec<C> taken = load_ints<C>((const Int<C>*)(row_stats.own + i));
         for (i64 j = 0; j < n; ++j) store(s + j * k.ld + i, taken == Int<C>(j0 + j) ? splat(C(1)) : Vec<C>{});
     }
 }

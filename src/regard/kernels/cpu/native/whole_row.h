@@ -82,7 +82,7 @@ template <class M> static void buffered(Tiles<M>& t, ForwardState<M>& w, typenam
             nan = x != x ? x : nan;
         }
         auto none = top == -infinity;
-        Vec<C> base = none ? Vec<C>{} : top, sum = {}, total, second, third = {};
+        Vec<C> base = none ? Vec<C>{} : top, sum = {}, lse, rest, own = {};
         if (a.normalizer == ENTMAX) {
             for (i64 j = 0; j < n; ++j) {
                 Vec<C> z = (load(s + j * k.ld) - base) * C(alpha - 1);
@@ -95,8 +95,8 @@ template <class M> static void buffered(Tiles<M>& t, ForwardState<M>& w, typenam
                 sum += x;
                 store(s + j * k.ld, x);
             }
-            total = top, second = limit, third = C(1) / sum + nan;
-            store(times + i, (none ? Vec<C>{} : third) + nan);
+            lse = limit, rest = C(1) / sum + nan;
+            store(times + i, (none ? Vec<C>{} : rest) + nan);
         } else {
             Vec<C> limit = kth<C>(s, k.ld, n, a.count);
             for (i64 j = 0; j < n; ++j) {
@@ -106,15 +106,10 @@ template <class M> static void buffered(Tiles<M>& t, ForwardState<M>& w, typenam
                 sum += p;
                 store(s + j * k.ld, p);
             }
-            total = (none ? splat(-infinity) : top + lnv(sum)) + nan, second = limit;
+            rest = lnv(sum) + nan, lse = none ? splat(-infinity) : top + rest, own = limit;
             store(times + i, (none ? Vec<C>{} : C(1) / sum) + nan);
         }
-        for (i64 r = i; r < min(i + W, k.n); ++r) {
-            stat<C>(a, k.b, k.h, TOTAL)[k.query[r]] = total[r - i];
-            stat<C>(a, k.b, k.h, SECOND)[k.query[r]] = second[r - i];
-            stat<C>(a, k.b, k.h, THIRD)[k.query[r]] = third[r - i];
-            stat<C>(a, k.b, k.h, POISON)[k.query[r]] = k.poison[r];
-        }
+        for (i64 r = i; r < min(i + W, k.n); ++r) leave(a, k, r, top[r - i], lse[r - i], rest[r - i], own[r - i]);
     }
     C kept = C(1 / (1 - a.dropout));
     for (i64 i = 0; i < k.ld; ++i) times[i] *= kept;

@@ -1,0 +1,195 @@
+"""Scores as large as their dtype holds, and biases that stand for a mask: every mechanism, backend and dtype.
+
+The scores are chosen so that each is exact in every dtype: queries and keys are multiples of unit vectors by powers of
+two. The same weights are then right in float64 and in bfloat16, and gradients can be compared with the reference's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import mechanisms
+import oracle
+from mechanisms import BIASES, CASES, Case, Sizes
+from regard import Look, attention
+from regard.kernels.backends import BACKENDS
+
+SIZE = Sizes(2, 6, 3, 5, 7, 16, 16)
+"""A width whose root is exact, so that the scale is."""
+
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+NAMES = [backend.name for backend in BACKENDS]
+PRECISION = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 1e-2, torch.float16: 1.5e-3}
+"""Of outputs and gradients, relative to the largest."""
+
+WEIGHT = 2.0**-5
+"""About what the outputs' gradients are, so that those of half precision stay in its range."""
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+each_backend = pytest.mark.parametrize("backend", NAMES)
+
+
+def powers(dtype: torch.dtype) -> list[float]:
+    """Of the entries of queries and keys: scores up to 2³⁰, 10⁹, and 2¹²⁰, 10³⁶; in float16 to 2²⁴."""
+    return [2.0**12] if dtype is torch.float16 else [2.0**15, 2.0**60]
+
+
+def steep(case: Case, dtype: torch.dtype, power: float, top: int) -> list[Tensor]:
+    """Inputs whose products are −power², 0 or power² (``top`` 1), or the first two alone (``top`` 0)."""
+    size = SIZE._replace(key_heads=SIZE.heads)
+    draw = torch.Generator().manual_seed(5)
+    power = 1.0 if "additive" in case.name else power  # whose scores are large by its vector: see `check`
+    query = torch.zeros(*size.scores[:3], size.width, dtype=torch.float64)
+    key = torch.zeros(size.batch, size.key_heads, size.keys, case.key_width or size.width, dtype=torch.float64)
+    query.scatter_(-1, torch.randint(2, (*size.scores[:3], 1), generator=draw), power)
+    key.scatter_(-1, torch.randint(3, (*key.shape[:3], 1), generator=draw), -power)
+    key *= torch.where(torch.rand(key.shape[:3], generator=draw) < 0.5 * top, -1.0, 1.0)[..., None]
+    value = mechanisms.random(size.batch, size.key_heads, size.keys, size.width, seed=2)
+    return [query.to(dtype), key.to(dtype), value.to(dtype)]
+
+
+def parameters(case: Case, dtype: torch.dtype, size: Sizes) -> list[Tensor]:
+    """Those of scores must have query's dtype; others are more precise where they may be, for they are transformed."""
+    precise = dtype if "score" in case.call(size, *case.parameters(size)) else torch.promote_types(dtype, torch.float32)
+    return [p.to(precise) for p in case.parameters(size)]
+
+
+def call(case: Case, size: Sizes, leaves: list[Tensor], bias: Tensor | None, backend: str) -> tuple[list[Any], Any]:
+    """Output, gradients, and what a look shows; ``leaves`` are query, key, value and parameters."""
+    leaves = [t.clone().requires_grad_() for t in leaves]
+    options = case.call(size, *leaves[3:])
+    if bias is not None:
+        options["bias"] = bias = bias.clone().requires_grad_(backend != "torch")
+        leaves.append(bias)
+    asked = {"lse": True, "entropy": True, "received": True, "top": 2, "map": (2, 3), "rows": [3, 0, 4]}
+    look = Look(**{name: what for name, what in asked.items() if name not in case.undefined})
+    output, view = attention(*leaves[:3], look=look, backend=backend, **options)
+    weight = WEIGHT * mechanisms.random(*output.shape, seed=4)
+    wanted = [t for t in leaves if t.requires_grad]
+    grads = torch.autograd.grad((output.double() * weight).sum(), wanted, allow_unused=True)
+    return [output.detach(), *grads], view
+
+
+def close(found: Any, expected: Any, dtype: torch.dtype, what: str, least: float = 1e-30) -> None:
+    found, expected = (np.asarray(t.detach().double() if isinstance(t, Tensor) else t) for t in (found, expected))
+    largest = np.abs(expected[np.isfinite(expected)]).max(initial=least)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=PRECISION[dtype] * largest, err_msg=what)
+
+
+def check(
+    case: Case, dtype: torch.dtype, inputs: list[Tensor], backend: str, bias: Tensor | None = None, vector: float = 1.0,
+    forward_only: bool = False
+) -> None:  # fmt: skip
+    """Output and looks against the oracle, gradients against the reference in float64."""
+    size = SIZE._replace(key_heads=inputs[1].shape[1])
+    leaves = [t.to(dtype) for t in inputs] + parameters(case, dtype, size)
+    if "additive" in case.name:
+        leaves[3] *= vector
+    largest = max(1.0, float(max(t.abs().max() for t in inputs)), vector)
+    try:
+        found, view = call(case, size, leaves, bias, backend)
+    except ValueError as refusal:
+        if not str(refusal).startswith(f"backend: none can run this call ({backend}: "):
+            raise
+        pytest.skip(str(refusal))
+    arrays = [t.double().numpy() for t in leaves]
+    options = case.answer(size, *arrays[3:])
+    if bias is not None:
+        options["bias"] = oracle.dense(bias.double().numpy())
+    answer = oracle.attend(*arrays[:3], np.ones(size.scores, bool), **options)
+    weights = answer.weights
+    close(found[0], answer.output, dtype, "output")
+    close(view.rows, weights[:, :, [3, 0, 4]], dtype, "rows")
+    close(view.tile([2, 1], [6, 0, 3]), weights[:, :, [2, 1]][..., [6, 0, 3]], dtype, "tile")
+    close(view.received, weights.sum(2), dtype, "received")
+    close(view.map.max[:, :, 0, 0], weights[:, :, :3, :3].max((2, 3)), dtype, "map")
+    close(view.top.weights, -np.sort(-weights, -1)[..., :2], dtype, "top")
+    if "lse" not in case.undefined:
+        with np.errstate(over="ignore"):
+            close(view.lse, answer.lse.astype(view.lse.detach().numpy().dtype), dtype, "lse")
+    if "entropy" not in case.undefined:
+        logs = np.log(weights, out=np.zeros_like(weights), where=weights > 0)
+        close(view.entropy, -(weights * logs).sum(-1), dtype, "entropy")
+    if forward_only:
+        return
+    wanted, _ = call(case, size, [t.double() for t in leaves], None if bias is None else bias.double(), "reference")
+    for place, (mine, theirs) in enumerate(zip(found[1:], wanted[1:], strict=backend != "torch")):
+        # Of a sum of products that comes to 0, what is left is the rounding of its terms.
+        times = 2 if place == 3 and "bilinear" in case.name else place < 3 or (place == 4 and "additive" in case.name)
+        terms = 16 * WEIGHT * largest**times
+        close(0.0 if mine is None else mine, 0.0 if theirs is None else theirs, dtype, f"gradient {place}", terms)
+
+
+@each_backend
+@each_dtype
+@each_case
+def test_far_keys_are_far_and_those_that_tie_share(case: Case, dtype: torch.dtype, backend: str) -> None:
+    for power in powers(dtype):
+        # PyTorch's kernel keeps one log-sum-exp a row for its backward, and with it not the sum beside a large score.
+        forward_only = backend == "torch" and "bilinear" in case.name
+        check(case, dtype, steep(case, dtype, power, 0), backend, vector=power, forward_only=forward_only)
+
+
+TALL = [case for case in CASES if case not in BIASES and case.name not in ("variational", "variational, learned")]
+"""What adds nothing small to a score, which would be lost in some dtypes."""
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("case", [case for case in TALL if not case.name.startswith("all")], ids=lambda case: case.name)
+def test_a_large_maximum_loses_nothing(case: Case, dtype: torch.dtype, backend: str) -> None:
+    for power in powers(dtype):
+        check(case, dtype, steep(case, dtype, power, 1), backend, vector=power, forward_only=backend == "torch")
+
+
+def masking(lowest: float, dtype: torch.dtype) -> Tensor:
+    """A bias, a row for each way in which it may stand for a mask."""
+    bias = torch.zeros(SIZE.queries, SIZE.keys, dtype=torch.promote_types(dtype, torch.float32))
+    bias[0] = lowest
+    bias[1] = -math.inf
+    bias[2, :3] = -math.inf
+    bias[3, 2:5], bias[3, 6] = lowest, -math.inf
+    bias[4] = -lowest
+    return bias
+
+
+UNBIASED = [case for case in CASES if "bias" not in case.call(SIZE, *case.parameters(SIZE))]
+
+
+@each_backend
+@each_dtype
+@pytest.mark.parametrize("case", UNBIASED, ids=lambda case: case.name)
+def test_a_bias_as_a_mask(case: Case, dtype: torch.dtype, backend: str) -> None:
+    inputs = [t[..., : SIZE.width] for t in mechanisms.inputs(case, SIZE)]
+    lowest = {torch.finfo(torch.float32).min, torch.finfo(torch.promote_types(dtype, torch.float32)).min}
+    for low in lowest:
+        check(case, dtype, inputs, backend, masking(low, dtype))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("case", [case for case in UNBIASED if case.smooth], ids=lambda case: case.name)
+def test_a_row_that_a_bias_hides_has_no_gradient_of_any_order(case: Case, backend: str) -> None:
+    size = mechanisms.SMALL
+    bias = torch.zeros(size.queries, size.keys, dtype=torch.float64)
+    bias[1], bias[2, 1] = -math.inf, -math.inf
+    leaves = [t.requires_grad_() for t in (*mechanisms.inputs(case, size), *case.parameters(size), bias)]
+    output = attention(*leaves[:3], bias=bias, backend=backend, **case.call(size, *leaves[3:-1]))
+    assert torch.equal(output[:, :, 1], torch.zeros_like(output[:, :, 1]))
+    leaves = leaves[:3] + [bias] if "learned" in case.name and case.extra else leaves  # the prior is not in the output
+    first = torch.autograd.grad(output.square().sum(), leaves, create_graph=True)
+    second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves, allow_unused=True)
+    for grad in (*first, *(g for g in second if g is not None)):
+        assert grad.isfinite().all()
+    for query, of_bias in ((first[0], first[-1]), (second[0], second[-1])):
+        assert query is not None
+        assert of_bias is not None
+        assert not query[:, :, 1].any()
+        assert not of_bias[1].any()
+        assert not of_bias[2, 1]
