@@ -52,6 +52,22 @@ def drawn_masks(draw: st.DrawFn, size: Sizes) -> Drawn | None:
     return found
 
 
+STRENGTHS = (0.1, 1.0, 8.0, 1e-320, 1e-30, 1e6, 1e12, 1e30)
+"""What queries are multiplied by: from denormal scores to ones that leave nothing but the largest."""
+
+MASKING = (0.0, 0.0, -np.inf, float(np.finfo(np.float32).min), float(np.finfo(np.float64).min), 1e300)
+"""What a dense bias is made of that stands for a mask."""
+
+
+@st.composite
+def drawn_biases(draw: st.DrawFn, size: Sizes) -> np.ndarray:
+    """A bias of entries of `MASKING`, some of whose rows are all alike."""
+    values = np.random.default_rng(draw(st.integers(0, 2**32))).choice(MASKING, size.scores)
+    for row in draw(st.lists(st.integers(0, size.queries - 1), max_size=3)):
+        values[:, :, row] = draw(st.sampled_from(MASKING))
+    return values
+
+
 tried: Counter[str] = Counter()
 
 
@@ -65,12 +81,17 @@ def _combination(data: st.DataObject) -> None:
     bias = data.draw(st.none() | st.sampled_from(BIASES))
     normalizer = data.draw(st.none() | st.sampled_from(NORMALIZERS))
     drawn = data.draw(drawn_masks(size))
-    strength = data.draw(st.sampled_from([0.1, 1.0, 8.0]))
+    strength = data.draw(st.sampled_from(STRENGTHS))
+    if score.name == "distance":
+        strength = min(strength, 8.0)  # computed from squares, which lose the digits of small distances far away
     q, k, v = mechanisms.inputs(score, size)
     q = q * strength
     if data.draw(st.booleans(), label="strides"):
         q, k, v = (torch.stack([t, t], -1).transpose(1, 2)[..., 0].transpose(1, 2) for t in (q, k, v))
     options, answers = _together([case for case in (bias, normalizer, score) if case is not None], size)
+    if bias is None and data.draw(st.booleans(), label="bias as a mask"):
+        masking = data.draw(drawn_biases(size))
+        options["bias"], answers["bias"] = torch.from_numpy(masking), oracle.dense(masking)
     visible = np.ones(size.scores, bool) if drawn is None else drawn[1]
     gaps = [1.0]
     if normalizer is not None and normalizer.name.startswith(("topk", "hard")):
@@ -79,9 +100,15 @@ def _combination(data: st.DataObject) -> None:
     assume(min(gaps) > 1e-9)
     rows = list(range(size.queries))
     mask = None if drawn is None else drawn[0]
-    output, view = attention(q, k, v, mask=mask, look=Look(rows=rows), **options)
+    backend = data.draw(st.sampled_from([None, None, "reference"]))
+    has_lse = normalizer is None or "lse" not in normalizer.undefined
+    look = Look(rows=rows, lse=has_lse)
+    output, view = attention(q, k, v, mask=mask, look=look, backend=backend, **options)
     np.testing.assert_allclose(view.rows, expected.weights, atol=1e-9)
+    np.testing.assert_allclose(view.tile(rows[::-1], [0]), expected.weights[:, :, ::-1, :1], atol=1e-9)
     np.testing.assert_allclose(output, expected.output, atol=1e-8)
+    if has_lse:
+        np.testing.assert_allclose(view.lse, expected.lse, rtol=1e-9, atol=1e-9)
     tried["all"] += 1
 
 
@@ -89,7 +116,7 @@ def _watched(normalizer: oracle.Normalizer, gaps: list[float]) -> oracle.Normali
     """Notes the least gap between two scores: where they are equal but for rounding, either may be taken."""
 
     def watched(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> oracle.Row:
-        gaps.extend(np.diff(np.sort(s)))
+        gaps.extend(np.diff(np.sort(s)) / max(1.0, np.abs(s).max()))
         return normalizer(s, b, h, i, keys)
 
     return watched

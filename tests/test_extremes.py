@@ -17,7 +17,7 @@ from torch import Tensor
 import mechanisms
 import oracle
 from mechanisms import BIASES, CASES, Case, Sizes
-from regard import Look, attention
+from regard import Causal, Cosine, Lengths, Look, attention
 from regard.kernels.backends import BACKENDS
 
 SIZE = Sizes(2, 6, 3, 5, 7, 16, 16)
@@ -193,3 +193,49 @@ def test_a_row_that_a_bias_hides_has_no_gradient_of_any_order(case: Case, backen
         assert not query[:, :, 1].any()
         assert not of_bias[1].any()
         assert not of_bias[2, 1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("sizes", [(5, 7), (130, 140), (1, 300), (2, 600)], ids=str)
+@pytest.mark.parametrize("mask", [None, Causal(), Lengths(torch.tensor([3, 1]))], ids=["none", "causal", "lengths"])
+def test_large_scores_on_the_quick_and_the_decoding_path(mask: Any, sizes: tuple[int, int], dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(1)
+    for power in (*powers(dtype), 0.0):
+        query, key = (
+            torch.zeros(2, 4, n, 32, dtype=torch.float64).scatter_(
+                -1, torch.randint(3, (2, 4, n, 1), generator=draw), power
+            )
+            for n in sizes
+        )
+        key *= torch.randint(-1, 2, key.shape, generator=draw)
+        value = mechanisms.random(2, 4, sizes[1], 32)
+        exact = [t.to(dtype).double().requires_grad_() for t in (query, key, value)]
+        expected = attention(*exact, mask=mask, backend="reference")
+        wanted = torch.autograd.grad((WEIGHT * expected).sum(), exact)
+        leaves = [t.to(dtype).requires_grad_() for t in (query, key, value)]
+        close(attention(*(t.detach() for t in leaves), mask=mask), expected, dtype, "output without a gradient")
+        output = attention(*leaves, mask=mask)
+        close(output, expected, dtype, "output")
+        for mine, theirs in zip(torch.autograd.grad((WEIGHT * output).sum(), leaves), wanted, strict=True):
+            close(mine, theirs, dtype, "gradient", 16 * WEIGHT * max(1.0, power))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("masked", [False, True])
+def test_cosine_of_vectors_of_any_length(dtype: torch.dtype, masked: bool) -> None:
+    query, key, value = (t.to(dtype) for t in mechanisms.inputs(CASES[0], SIZE))
+    mask = Lengths(torch.tensor([7, 4])) if masked else None
+    expected = attention(query, key, value, mask=mask, score=Cosine(3.0))
+    for length in (2.0**-110, 2.0**-60, 2.0**60, 2.0**110):
+        found = attention(query * length, key / length, value, mask=mask, score=Cosine(3.0))
+        torch.testing.assert_close(found, expected, rtol=0, atol=PRECISION[dtype])
+    for zero in (0.0, float(torch.finfo(dtype).tiny) / 4):
+        query[:, :, 1], key[:, :, 2] = zero, zero
+        leaves = [t.clone().requires_grad_() for t in (query, key, value)]
+        output, view = attention(*leaves, mask=mask, score=Cosine(3.0), look=Look(rows=[1]))
+        weights = view.rows[0] if masked else view.rows
+        torch.testing.assert_close(weights, torch.full_like(weights, 1 / 7))
+        of_query, of_key, _ = torch.autograd.grad(output.square().sum(), leaves)
+        assert not of_query[:, :, 1].any()
+        assert not of_key[:, :, 2].any()
+        assert max(of_query.abs().max(), of_key.abs().max()) < 100

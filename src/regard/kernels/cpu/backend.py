@@ -120,7 +120,7 @@ def is_plain(tensor: Tensor) -> bool:
 def sums(plan: Plan, stats: Tensor) -> Tensor:
     """The log-sum-exp, without a sink."""
     if not plan.normalizer.hard:
-        return stats[:, :, LSE].contiguous()
+        return stats[:, :, LSE].clone()  # what is seen may be changed in place, what is saved may not
     temperature = plan.number if plan.numbers is None else plan.numbers.detach().to(stats.dtype)[:, None]
     return stats[:, :, TOP] / temperature + stats[:, :, LSE]
 
