@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from regard.kernels.backends import Backend
+from regard.kernels.memory import is_watched
 from regard.kernels.plan import NormalizerKind, Plan
 from regard.kernels.recomputed import with_gradient
 from regard.kernels.reference import log_sum_exp
@@ -203,7 +204,7 @@ def indices(name: str, chosen: Indices, length: int, device: torch.device) -> Te
     if at.dim() != 1 or (at.numel() and (at.is_floating_point() or at.dtype is torch.bool)):
         raise TypeError(f"{name} must be a slice or whole numbers in one dimension, got {chosen!r}")
     at = at.to(torch.int64)
-    if not torch.compiler.is_compiling() and at.numel() and not -length <= at.min() <= at.max() < length:
+    if not is_watched() and at.numel() and not -length <= at.min() <= at.max() < length:
         raise ValueError(f"{name} must be from {-length} to {length - 1}, got {at.tolist()}")
     return at % max(1, length)
 

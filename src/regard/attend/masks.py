@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from regard.attend.visible import Mask, Shape, Visible
+from regard.kernels.memory import is_plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +144,9 @@ class Documents(Mask):
             else _documents("queries", self.queries, batch, queries, device)
         )
         same = (of_queries[:, :, None] == of_keys[:, None, :])[:, None]
-        seen = _looks(device) and _packed(of_keys)
-        if self.packed and _looks(device) and not seen:
+        readable = is_plain(of_keys)
+        seen = readable and _packed(of_keys)
+        if self.packed and readable and not seen:
             raise ValueError("mask: Documents.packed is promised, but the keys of a document stand apart")
         if not (self.packed or seen):
             return Visible(dense=same)
@@ -193,11 +195,6 @@ def _offset(name: str, offset: int | Tensor | None, shape: Shape, device: torch.
     return offset
 
 
-def _looks(device: torch.device) -> bool:
-    """Whether looking at numbers is free: on a GPU it would wait, in a graph there are none yet."""
-    return device.type == "cpu" and not torch.compiler.is_compiling()
-
-
 def _integers(name: str, tensor: Tensor, shapes: tuple[tuple[int, ...], ...], device: torch.device) -> None:
     wanted = " or ".join(map(str, shapes))
     if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.dtype is torch.bool:
@@ -210,7 +207,7 @@ def _integers(name: str, tensor: Tensor, shapes: tuple[tuple[int, ...], ...], de
 
 def _lengths(name: str, lengths: Tensor, batch: int, longest: int, device: torch.device) -> Tensor:
     _integers(name, lengths, ((batch,),), device)
-    if _looks(device) and batch:
+    if is_plain(lengths) and batch:
         least, most = (int(bound) for bound in lengths.aminmax())
         if least < 0 or most > longest:
             raise ValueError(f"mask: {name} must be from 0 to {longest}, got {lengths.tolist()}")

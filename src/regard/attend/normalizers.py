@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from regard.kernels.memory import is_plain
 from regard.kernels.plan import NormalizerKind
 
 Shape = tuple[int, int, int, int]
@@ -280,8 +281,8 @@ def _like(name: str, tensor: Tensor, query: Tensor) -> None:
 
 
 def _within(name: str, tensor: Tensor, wanted: str, test: Any) -> None:
-    # Only where looking at the numbers is free: on a GPU it would wait, in a graph there are none yet.
-    if tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(test(tensor).all()):
+    # Only where looking at the numbers is free: on a GPU it would wait, in a graph or under vmap there are none.
+    if is_plain(tensor) and not bool(test(tensor).all()):
         raise ValueError(f"normalizer: {name} must be {wanted}, got {tensor.tolist()}")
 
 

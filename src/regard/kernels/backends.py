@@ -107,8 +107,10 @@ def _known(name: str, backends: tuple[Backend, ...], source: str) -> None:
 
 def run(plan: Plan, backend: Backend, *, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Run ``plan`` on ``backend`` through the op, so that every graph shows one node a call."""
-    if backend.run is cpu.run and cpu.is_plain(plan.query):
+    if backend.run is cpu.run and cpu.can_read(plan):
         return cpu.run_plain(plan, lse, extra)  # no graph to be seen in, and the op takes twice as long as a small call
+    if torch._C._are_functorch_transforms_active():
+        return backend.run(plan, lse, extra)  # torch.func takes what the op is composed of, not the op
     arguments = [getattr(plan, name) for name in _FIELDS]
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.attention(*arguments, lse, extra, backend.name)
     return found

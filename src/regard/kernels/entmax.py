@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regard.kernels.memory import is_plain
+
 _MOST_STEPS = 100
 """Steps that a row may take; it takes about ten."""
 
@@ -35,29 +37,65 @@ def entmax(scores: Tensor, alpha: float | Tensor) -> Tensor:
 class _Entmax(torch.autograd.Function):
     """The gradient is written from the weights alone, in differentiable terms, so it can be differentiated again."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, alpha: float | Tensor) -> Tensor:
-        weights = _solve(scores, alpha)
-        tensors = (weights, alpha) if isinstance(alpha, Tensor) else (weights,)
+    def forward(scores: Tensor, alpha: float | Tensor) -> Tensor:
+        return _solve(scores, alpha)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor], output: Tensor) -> None:
+        alpha = inputs[1]
+        tensors = (output, alpha) if isinstance(alpha, Tensor) else (output,)
         ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
         ctx.alpha = None if isinstance(alpha, Tensor) else alpha
-        return weights
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        weights = ctx.saved_tensors[0]
-        alpha = ctx.saved_tensors[1] if ctx.alpha is None else ctx.alpha
-        support = weights > 0
-        inside = torch.where(support, weights, 1.0)
-        slope = support.to(weights.dtype) if ctx.alpha == 2 else torch.where(support, inside ** (2 - alpha), 0.0)
-        share = slope / slope.sum(-1, keepdim=True)
+        weights, alpha = _saved(ctx)
+        slope, share = _slopes(weights, alpha)
+        # The matrix of derivatives is symmetric, so this is the derivative in forward mode as well.
         grad_scores = slope * (grad - (share * grad).sum(-1, keepdim=True))
         if not ctx.needs_input_grad[1]:
             return grad_scores, None
-        surprise = -weights * inside.log()
-        change = (weights - share) / (alpha - 1) ** 2
-        change = change + (surprise - share * surprise.sum(-1, keepdim=True)) / (alpha - 1)
-        return grad_scores, (grad * change).sum(-1, keepdim=True).sum_to_size(alpha.shape)
+        assert isinstance(alpha, Tensor)
+        by_alpha = (grad * _by_alpha(weights, alpha, share)).sum(-1, keepdim=True)
+        return grad_scores, by_alpha.sum_to_size(alpha.shape)
+
+    @staticmethod
+    def jvp(ctx: Any, scores: Tensor | None, alpha_tangent: Tensor | None) -> Tensor:
+        weights, alpha = _saved(ctx)
+        slope, share = _slopes(weights, alpha)
+        tangent = torch.zeros_like(weights)
+        if scores is not None:
+            tangent = tangent + slope * (scores - (share * scores).sum(-1, keepdim=True))
+        if alpha_tangent is not None:
+            assert isinstance(alpha, Tensor)
+            tangent = tangent + alpha_tangent * _by_alpha(weights, alpha, share)
+        return tangent
+
+
+def _saved(ctx: Any) -> tuple[Tensor, float | Tensor]:
+    """The weights and alpha."""
+    return ctx.saved_tensors[0], ctx.saved_tensors[1] if ctx.alpha is None else ctx.alpha
+
+
+def _slopes(weights: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
+    """``w^(2 − α)`` on the support, 0 elsewhere, and each one's share of the row's sum."""
+    support = weights > 0
+    if not isinstance(alpha, Tensor) and alpha == 2:
+        slope = support.to(weights.dtype)
+    else:
+        slope = torch.where(support, torch.where(support, weights, 1.0) ** (2 - alpha), 0.0)
+    return slope, slope / slope.sum(-1, keepdim=True)
+
+
+def _by_alpha(weights: Tensor, alpha: Tensor, share: Tensor) -> Tensor:
+    """The derivative of each weight by α."""
+    surprise = -weights * torch.where(weights > 0, weights, 1.0).log()
+    change = (weights - share) / (alpha - 1) ** 2
+    return change + (surprise - share * surprise.sum(-1, keepdim=True)) / (alpha - 1)
 
 
 def _solve(scores: Tensor, alpha: float | Tensor) -> Tensor:
@@ -69,9 +107,9 @@ def _solve(scores: Tensor, alpha: float | Tensor) -> Tensor:
     z = (scores - scores.amax(-1, keepdim=True)) * (alpha - 1)
     power = 1 / (alpha - 1)
     threshold = torch.full_like(z[..., :1], -1.0)
-    traced = torch.compiler.is_compiling() or type(scores) is not Tensor or scores.device.type != "cpu"
+    traced = not is_plain(scores, alpha if isinstance(alpha, Tensor) else None)
     for _ in range(_TRACED_STEPS if traced else _MOST_STEPS):
-        part = (z - threshold).clamp_(min=0)
+        part = (z - threshold).relu_()
         # The slope of the norm N is −Σ part^(p − 1) · N^(1 − p); what is below τ has no share in it, for p = 1 neither.
         below = _power(part, power, 1)
         total = (below * part).sum(-1, keepdim=True)
@@ -81,7 +119,7 @@ def _solve(scores: Tensor, alpha: float | Tensor) -> Tensor:
         if not traced and not bool((moved > threshold).any()):
             break
         threshold = torch.maximum(moved, threshold)
-    part = (z - threshold).clamp_(min=0)
+    part = (z - threshold).relu_()
     weights = _power(part, power, 0)
     return weights / weights.sum(-1, keepdim=True)
 

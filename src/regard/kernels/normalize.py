@@ -86,7 +86,7 @@ def _hard(plan: Plan, scores: Tensor, extra: bool) -> Row:
     taken = choosing.argmax(-1, keepdim=True)
     # 1, or NaN where the score taken is none: what is not finite must not be hidden by the choice.
     one = choosing.detach().gather(-1, taken) * 0 + 1
-    weights = torch.zeros_like(scores).scatter_(-1, taken, one)
+    weights = torch.zeros_like(choosing).scatter(-1, taken, one)
     if kind in (NormalizerKind.GUMBEL, NormalizerKind.STRAIGHT_THROUGH):
         weights = _Through.apply(weights, torch.softmax(choosing, -1))  # type: ignore[no-untyped-call]
     logs = torch.log_softmax(tempered, -1).gather(-1, taken)[..., 0] if extra else None
@@ -96,13 +96,23 @@ def _hard(plan: Plan, scores: Tensor, extra: bool) -> Row:
 class _Through(torch.autograd.Function):
     """The first tensor going forward, the gradient of the second going back, without the rounding of a sum of both."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: object, hard: Tensor, soft: Tensor) -> Tensor:
+    def forward(hard: Tensor, soft: Tensor) -> Tensor:
         return hard.clone()
+
+    @staticmethod
+    def setup_context(ctx: object, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Nothing is kept: the gradient is that of ``soft`` as it comes."""
 
     @staticmethod
     def backward(ctx: object, grad: Tensor) -> tuple[None, Tensor]:
         return None, grad
+
+    @staticmethod
+    def jvp(ctx: object, hard: Tensor | None, soft: Tensor) -> Tensor:
+        return soft.clone()
 
 
 def _noisy(plan: Plan, scores: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from regard.kernels.memory import is_plain
+
 ROWS, KEYS = 128, 128
 """Of a tile. A sliding cache keeps its keys in whole tiles, so that they stay at their places."""
 
@@ -47,8 +49,7 @@ def along(hidden: Tensor, vector: Tensor) -> Tensor:
 
 
 def _steady(tensor: Tensor) -> bool:
-    plain = type(tensor) is Tensor and not torch.compiler.is_compiling()
-    return tensor.dtype is torch.float64 and plain and tensor.device.type == "cpu" and tensor.numel() > 0
+    return tensor.dtype is torch.float64 and is_plain(tensor) and tensor.numel() > 0
 
 
 def _tiles(tensor: Tensor, dim: int, size: int) -> tuple[Tensor, ...]:

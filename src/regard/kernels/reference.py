@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from regard.kernels import products, random
+from regard.kernels.memory import is_plain
 from regard.kernels.normalize import normalize
 from regard.kernels.plan import Plan, ScoreKind
 from regard.kernels.visibility import all_true, guarded, visibility
@@ -107,11 +108,13 @@ def _whole(plan: Plan, extra: bool) -> tuple[Whole, Tensor | None]:
     if plan.bias is not None or plan.relative is not None:
         visible, seen_BHQ = _not_hidden_by_bias(scores_BHQK, visible, seen_BHQ)
     if visible is not None:
-        # In place, a pass less: these scores are new, and nothing before them needs them for its gradient.
-        scores_BHQK = scores_BHQK.masked_fill_(~visible, -torch.inf)
+        # In place, a pass less: these scores are new, and nothing before them needs them for its gradient. But vmap
+        # cannot write what differs from sample to sample into what does not.
+        fill = Tensor.masked_fill_ if is_plain(scores_BHQK, visible) else Tensor.masked_fill
+        scores_BHQK = fill(scores_BHQK, ~visible, -torch.inf)
         if seen_BHQ is not None:
             # Zeros, not −∞, where a query sees nothing, so that its row is finite; its output is zeroed later.
-            scores_BHQK = scores_BHQK.masked_fill_(~seen_BHQ[..., None], 0.0)
+            scores_BHQK = fill(scores_BHQK, ~seen_BHQ[..., None], 0.0)
     row = normalize(plan, scores_BHQK, visible, extra)
     return Whole(row.weights, row.scores, row.extra, value, visible, seen_BHQ), poison_BHQ
 
@@ -124,8 +127,7 @@ def _seen(plan: Plan, visible: Tensor) -> Tensor | None:
         seen = torch.as_tensor(end > start, device=plan.query.device)
     else:
         seen = visible.any(-1)
-    plain = type(seen) is Tensor and seen.device.type == "cpu" and not torch.compiler.is_compiling()
-    return None if plain and bool(seen.all()) else seen
+    return None if all_true(seen) else seen
 
 
 def _not_hidden_by_bias(
@@ -170,8 +172,8 @@ def _relative(plan: Plan, relative: Tensor) -> Tensor:
     if not queries:
         return relative.new_zeros(1, 0, keys)
     rows = torch.arange(queries, device=relative.device) if plan.rows is None else plan.rows
-    if not isinstance(keys, int):
-        # In a graph of any length; the windows below would hold it to one.
+    if not isinstance(keys, int) or not is_plain(relative):
+        # In a graph of any length, which the windows below would hold to one; their gradient has no rule for vmap.
         at = torch.arange(keys, device=relative.device) - rows[:, None] + (reach - keys)
         return relative[:, at]
     # Window r holds the entries r to r + Lk − 1: the last query's row is window 0, that before it window 1.

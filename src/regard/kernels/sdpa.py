@@ -8,8 +8,9 @@ from torch.autograd import forward_ad
 from torch.nn.functional import scaled_dot_product_attention
 
 from regard.kernels import reference
+from regard.kernels.memory import is_plain
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind, fields_outside
-from regard.kernels.visibility import all_true, guarded, readable, visibility
+from regard.kernels.visibility import all_true, guarded, visibility
 
 _FIELDS = frozenset(
     (
@@ -64,7 +65,7 @@ def _bias_too_large(plan: Plan) -> str | None:
 
     Only where looking at the numbers is free: on a GPU it would wait, in a graph there are none.
     """
-    if plan.bias is None or not readable(plan.bias):
+    if plan.bias is None or not is_plain(plan.bias):
         return None
     bias, visible = plan.bias.detach(), visibility(plan)
     top = (bias if visible is None else bias.masked_fill(~visible, -torch.inf)).amax(-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from regard.kernels.memory import is_plain
 from regard.kernels.plan import Plan
 
 
@@ -61,10 +62,5 @@ def nonfinite(tensor: Tensor) -> Tensor:
 
 
 def all_true(tensor: Tensor) -> bool:
-    """Whether all is known to be true; False where looking costs a wait (a GPU) or cannot be done (a graph)."""
-    return readable(tensor) and bool(tensor.all())
-
-
-def readable(tensor: Tensor) -> bool:
-    """Whether looking at the numbers is free: on a GPU it would wait, in a graph there are none."""
-    return type(tensor) is Tensor and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    """Whether all is known to be true; False where looking costs a wait (a GPU) or cannot be done (a graph, vmap)."""
+    return is_plain(tensor) and bool(tensor.all())

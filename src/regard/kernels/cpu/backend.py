@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from regard.kernels import reference
 from regard.kernels.cpu import library
+from regard.kernels.cpu.batching import batched, unbatched
 from regard.kernels.cpu.call import (
     FIELDS,
     LSE,
@@ -26,6 +26,8 @@ from regard.kernels.cpu.call import (
     computed_in,
 )
 from regard.kernels.cpu.gradients import Left, gradients
+from regard.kernels.cpu.second import gradients_of_gradients
+from regard.kernels.memory import is_plain, is_watched
 from regard.kernels.plan import DIFFERENTIABLE, NormalizerKind, Plan, ScoreKind, fields_outside
 from regard.kernels.visibility import nonfinite
 
@@ -57,13 +59,6 @@ def refuse(plan: Plan) -> str | None:
         return "the C++ kernels see all of a call's queries"
     if 0 in query.shape or 0 in plan.key.shape or 0 in plan.value.shape:
         return "there is nothing to compute"
-    return transformed()
-
-
-def transformed() -> str | None:
-    """What of torch.func or forward mode is at work that the kernels cannot follow, as a sentence; None: nothing."""
-    if torch._C._are_functorch_transforms_active():
-        return "the C++ kernels cannot be transformed by torch.func"
     if forward_ad._current_level >= 0:
         return "the C++ kernels have no derivative in forward mode"
     return None
@@ -72,14 +67,16 @@ def transformed() -> str | None:
 def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
     """As `regard.kernels.reference.run`, as ops that a graph can hold."""
     plan, bad, has_extra = _prepared(plan, extra)
-    output, stats, aside = torch.ops.regard.cpu_forward(*_fields(plan), bad, has_extra)
+    transformed = torch._C._are_functorch_transforms_active()
+    call: Callable[..., Any] = _Forward.apply if transformed else torch.ops.regard.cpu_forward
+    output, stats, aside = call(*_fields(plan), bad, has_extra)
     output, aside = _spoilt(output, stats, aside if has_extra else None, bad)
     nothing = output.new_empty(0)
     return output, sums(plan, stats) if lse else nothing, nothing if aside is None else aside
 
 
 def run_plain(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The same for tensors that are plain memory, see `is_plain`, in as few steps as can be."""
+    """The same for tensors that the kernels can read, see `can_read`, in as few steps as can be."""
     plan, bad, has_extra = _prepared(plan, extra)
     inputs = _differentiable(plan) if torch.is_grad_enabled() else ()
     if any(tensor is not None and tensor.requires_grad for tensor in inputs):
@@ -109,12 +106,12 @@ def _spoilt(output: Tensor, stats: Tensor, aside: Tensor | None, bad: Tensor | N
     return (output + poison[..., None]).to(output.dtype), None if aside is None else aside + poison
 
 
-def is_plain(tensor: Tensor) -> bool:
-    """Whether memory can be read and written: not a graph's tensor, nor under a mode that wants to see each op.
+def can_read(plan: Plan) -> bool:
+    """Whether the kernels can read all tensors of ``plan`` as they are, so that nothing has to go through an op.
 
-    Nor may it be under a transform of torch.func, which `refuse` refuses.
+    PyTorch's dispatcher makes such tensors of others, or hands them to the subclass, the mode or the transform.
     """
-    return type(tensor) is Tensor and not torch.compiler.is_compiling() and not torch._C._len_torch_dispatch_stack()
+    return not is_watched() and not torch._C._are_functorch_transforms_active() and is_plain(*_tensors(plan))
 
 
 def sums(plan: Plan, stats: Tensor) -> Tensor:
@@ -130,7 +127,7 @@ def cleaned(plan: Plan) -> tuple[Plan, Tensor | None]:
 
     What is masked must not leak, and 0 · NaN is NaN; what is not masked leaves its mark in the statistics.
     """
-    if not plan.masked or (is_plain(plan.key) and all_finite(plan.key) and all_finite(plan.value)):
+    if not plan.masked or (is_plain(plan.key, plan.value) and all_finite(plan.key) and all_finite(plan.value)):
         return plan, None
     finite = torch.isfinite(nonfinite(plan.key) + nonfinite(plan.value))
     key, value = (torch.where(finite[..., None], tensor, 0.0) for tensor in (plan.key, plan.value))
@@ -195,19 +192,19 @@ def _saved(ctx: Any) -> Left:
 
 
 def backward(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
-    """As `gradients`; where the gradient's own gradient is asked for, from the reference."""
-    if not torch.is_grad_enabled():
+    """As `gradients`, as an op where the gradients' own gradients are wanted or ``grad`` cannot be read as it is."""
+    if not torch.is_grad_enabled() and is_plain(grad, grad_extra):
         return gradients(left, grad, grad_extra, wanted)
-    plan, names = left.plan, [name for name in DIFFERENTIABLE if name in wanted]
-    again, _, aside = reference.run(plan, False, grad_extra is not None)
-    outputs, grads = ([again], [grad]) if grad_extra is None else ([again, aside], [grad, grad_extra])
-    usable = [(o, g) for o, g in zip(outputs, grads, strict=True) if o.requires_grad]
-    found = torch.autograd.grad(
-        [o for o, _ in usable], [getattr(plan, n) for n in names], [g for _, g in usable],
-        create_graph=True, allow_unused=True,
-    )  # fmt: skip
-    zero = {name: torch.zeros_like(getattr(plan, name)) for name in names}
-    return {n: zero[n] if g is None else g for n, g in zip(names, found, strict=True)}
+    names = [name for name in DIFFERENTIABLE if name in wanted]
+    return dict(zip(names, _by_op(left, grad, grad_extra, names), strict=True))
+
+
+def _by_op(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: list[str]) -> Sequence[Tensor]:
+    """The gradients of ``wanted`` in their order, by what graphs, transforms and gradients of gradients can follow."""
+    transformed = torch._C._are_functorch_transforms_active()
+    call: Callable[..., Any] = _Backward.apply if transformed else torch.ops.regard.cpu_backward
+    found: Sequence[Tensor] = call(*_fields(left.plan), *left[1:], grad, grad_extra, wanted)
+    return found
 
 
 # In graphs the kernels are two opaque ops with all of a plan's fields; `_Attention` is the same outside of them.
@@ -268,14 +265,107 @@ def _backward(ctx: Any, grad: Tensor, _: Tensor, grad_extra: Tensor) -> tuple[An
     left = _saved(ctx)
     needs = dict(zip(_FIELDS, ctx.needs_input_grad, strict=False))
     wanted = [name for name in DIFFERENTIABLE if needs[name]]
-    flat = _fields(left.plan)
     aside = grad_extra if ctx.extra else None
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        found = backward(left, grad, aside, frozenset(wanted))
-    else:
-        given = torch.ops.regard.cpu_backward(*flat, *left[1:], grad, aside, wanted)
-        found = dict(zip(wanted, given, strict=True))
+    found = dict(zip(wanted, _by_op(left, grad, aside, wanted), strict=True))
     return *(found.get(name) for name in _FIELDS), None, None
 
 
 torch.library.register_autograd("regard::cpu_forward", _backward, setup_context=_setup, lib=_library)
+
+
+def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None:
+    *values, _output, _stats, _bad, grad, grad_extra, wanted = inputs
+    plan = _plan(tuple(values))
+    ctx.rest, ctx.wanted = _rest(plan), wanted
+    ctx.save_for_backward(*_tensors(plan), grad, grad_extra)
+
+
+def _second(ctx: Any, given: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    *tensors, grad, grad_extra = ctx.saved_tensors
+    plan = Plan(**dict(zip(_TENSORS, tensors, strict=True)), **dict(zip(_REST, ctx.rest, strict=True)))
+    needs = dict(zip(_FIELDS, ctx.needs_input_grad, strict=False))
+    inputs = [name for name in DIFFERENTIABLE if needs[name]]
+    whole = {
+        name: torch.zeros_like(getattr(plan, name)) if tensor is None else tensor
+        for name, tensor in zip(ctx.wanted, given, strict=True)
+    }
+    found, of_grad, of_extra = gradients_of_gradients(plan, grad, grad_extra, ctx.wanted, whole, inputs)
+    return *(found.get(name) for name in _FIELDS), None, None, None, of_grad, of_extra, None
+
+
+torch.library.register_autograd("regard::cpu_backward", _second, setup_context=_setup_second, lib=_library)
+
+
+_FORWARD = (*_FIELDS, "bad", "extra")
+_BACKWARD = (*_FIELDS, "output", "stats", "bad", "grad", "grad_extra", "wanted")
+
+
+class _Forward(torch.autograd.Function):
+    """`cpu_forward` as the transforms of torch.func see it, which do not take an op's own rules."""
+
+    @staticmethod
+    def forward(*values: Any) -> tuple[Tensor, Tensor, Tensor]:
+        found: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.cpu_forward(*values)
+        return found
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        _setup(ctx, inputs, output)
+        ctx.mark_non_differentiable(output[1])
+
+    backward = staticmethod(_backward)
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[Any, ...], *values: Any) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
+        has_extra = values[-1]
+
+        def run(arguments: dict[str, Any]) -> list[Tensor]:
+            found = _Forward.apply(*(arguments[name] for name in _FORWARD))  # type: ignore[no-untyped-call]
+            return list(found if has_extra else found[:2])
+
+        found = batched(run, info.batch_size, _named(_FORWARD, values), _named(_FORWARD, dims), [])
+        return (*found, *([] if has_extra else [found[1].new_empty(0)])), (0, 0, 0 if has_extra else None)
+
+
+class _Backward(torch.autograd.Function):
+    """`cpu_backward` likewise."""
+
+    @staticmethod
+    def forward(*values: Any) -> tuple[Tensor, ...]:
+        return tuple(torch.ops.regard.cpu_backward(*values))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        _setup_second(ctx, inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor | None) -> tuple[Any, ...]:
+        return _second(ctx, given)
+
+    @staticmethod
+    def vmap(info: Any, dims: tuple[Any, ...], *values: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        def run(arguments: dict[str, Any]) -> list[Tensor]:
+            return list(_Backward.apply(*(arguments[name] for name in _BACKWARD)))  # type: ignore[no-untyped-call]
+
+        found = batched(run, info.batch_size, _named(_BACKWARD, values), _named(_BACKWARD, dims), values[-1])
+        return tuple(found), (0,) * len(found)
+
+
+@torch.library.impl(_library, "cpu_backward", "Batched")
+def _backward_in_grads_batched(*values: Any) -> list[Tensor]:
+    """The rule for the older vmap, by which ``is_grads_batched`` and ``jacobian(vectorize=True)`` run."""
+    arguments, dims, level, samples = _named(_BACKWARD, values), {}, 0, 0
+    for name, value in arguments.items():
+        if isinstance(value, Tensor) and (found := unbatched(value)) is not None:
+            arguments[name], level = found
+            dims[name], samples = 0, arguments[name].shape[0]
+
+    def run(arguments: dict[str, Any]) -> list[Tensor]:
+        found: list[Tensor] = torch.ops.regard.cpu_backward(*(arguments[name] for name in _BACKWARD))
+        return found
+
+    return [torch._add_batch_dim(g, 0, level) for g in batched(run, samples, arguments, dims, arguments["wanted"])]
+
+
+def _named(names: tuple[str, ...], values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(names, values, strict=True))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from regard.kernels import statistics as plain
-from regard.kernels.cpu.backend import cleaned, forward, is_plain
+from regard.kernels.cpu.backend import can_read, cleaned, forward
 from regard.kernels.cpu.call import REST, STATS, TOP, Call, address, computed_in
 from regard.kernels.plan import NormalizerKind, Plan
 from regard.kernels.statistics import Asked
@@ -23,9 +23,9 @@ _TASKS_PER_THREAD = 4
 
 def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor]:
     """As `regard.kernels.statistics.statistics`; ``lse`` is the forward's, None: not at hand."""
-    plan, bad = cleaned(plan)
-    if not is_plain(plan.query):
+    if not can_read(plan):
         return plain.statistics(plan, asked, lse)
+    plan, bad = cleaned(plan)
     call, stats = _call(plan, lse, bad)
     batch, heads, queries, _ = plan.query.shape
     keys, precise = plan.key.shape[2], stats.dtype
@@ -62,9 +62,9 @@ def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor
 
 def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None) -> Tensor:
     """As `regard.kernels.statistics.tile`."""
-    plan, bad = cleaned(plan)
-    if lse is None or plan.normalizer not in _BY_LSE or not is_plain(plan.query):
+    if lse is None or plan.normalizer not in _BY_LSE or not can_read(plan):
         return plain.tile(plan, queries, keys, lse)
+    plan, bad = cleaned(plan)
     return _weights(_call(plan, lse, bad)[0], plan, queries, keys)
 
 

@@ -8,12 +8,15 @@ from ctypes import pythonapi as python
 from typing import Any
 
 import torch
-from torch import Tensor, empty_like, get_num_threads, is_autocast_enabled, is_grad_enabled
+from torch import Tensor, empty_like, get_num_threads, is_grad_enabled
+from torch._C import _are_functorch_transforms_active, _is_any_autocast_enabled
+from torch.autograd import forward_ad
 
 from regard.kernels.cpu import library
-from regard.kernels.cpu.backend import backward, directly, is_plain, transformed
+from regard.kernels.cpu.backend import backward, directly
 from regard.kernels.cpu.call import LEVELS, STATS, computed_in
 from regard.kernels.cpu.gradients import Left, parts_of_queries
+from regard.kernels.memory import is_plain, is_watched
 from regard.kernels.plan import Plan
 
 NO_MASK = 2**63 - 1
@@ -72,11 +75,17 @@ def attention(
     if (
         _here is None
         or library.level is None
-        or not (type(query) is type(key) is type(value) is Tensor and is_plain(query))
-        or not (lengths is None or type(lengths) is Tensor)
+        or is_watched()
+        # What is not memory on a CPU, the library finds out, but for subclasses and what is lazily negated.
+        or not type(query) is type(key) is type(value) is Tensor
+        or (lengths is not None and (type(lengths) is not Tensor or lengths.is_neg()))
         or not (query.is_cpu and query.dim() and value.dim())
-        or is_autocast_enabled("cpu")
-        or transformed() is not None
+        or query.is_neg()
+        or key.is_neg()
+        or value.is_neg()
+        or _is_any_autocast_enabled()
+        or _are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
         or not (scale is None or (type(scale) is float and math.isfinite(scale)))
     ):
         return None
@@ -127,8 +136,8 @@ class _Quick(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         query, key, value, output, stats, lengths = ctx.saved_tensors
-        if is_grad_enabled():
-            return *_differentiable(ctx, grad), None, None, None
+        if is_grad_enabled() or not is_plain(grad):
+            return *_by_op(ctx, grad), None, None, None
         assert library.level is not None
         given = [empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (query, key, value)]
         done = _backward(
@@ -143,10 +152,11 @@ class _Quick(torch.autograd.Function):
 _apply = directly(_Quick)
 
 
-def _differentiable(ctx: Any, grad: Tensor) -> list[Tensor | None]:
-    """The gradients of query, key and value, with a gradient of their own: the long way's."""
+def _by_op(ctx: Any, grad: Tensor) -> list[Tensor | None]:
+    """The gradients of query, key and value by the op, which has a gradient of its own and takes any kind of tensor."""
     *tensors, lengths = ctx.saved_tensors
-    query, key, value, output, stats = (tensor[(None,) * (4 - grad.dim())] for tensor in tensors)
+    missing = (1,) * (4 - grad.dim())
+    query, key, value, output, stats, grad = (t.view(missing + t.shape) for t in (*tensors, grad))
     queries, keys, end = query.shape[2], key.shape[2], None if lengths is None else lengths[:, None, None]
     if ctx.causal != NO_MASK:
         offset = keys - queries if ctx.causal == LAST_SEES_ALL else ctx.causal
@@ -154,5 +164,5 @@ def _differentiable(ctx: Any, grad: Tensor) -> list[Tensor | None]:
     scale = query.shape[3] ** -0.5 if math.isnan(ctx.factor) else ctx.factor
     left = Left(Plan(query, key, value, scale=scale, end=end), output, stats, None)
     names = [name for name, wanted in zip(("query", "key", "value"), ctx.needs_input_grad, strict=False) if wanted]
-    found = backward(left, grad[(None,) * (4 - grad.dim())], None, frozenset(names))
-    return [found[n][(0,) * (4 - grad.dim())] if n in names else None for n in ("query", "key", "value")]
+    found = backward(left, grad, None, frozenset(names))
+    return [found[n].view(found[n].shape[len(missing) :]) if n in names else None for n in ("query", "key", "value")]

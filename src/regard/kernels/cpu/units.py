@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from regard.kernels.cpu import library
-from regard.kernels.cpu.backend import is_plain
 from regard.kernels.cpu.call import LEVELS, run
+from regard.kernels.memory import is_plain
 
 _UNITS = Struct("8q")
 _WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -18,12 +18,7 @@ _WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 def can(like: Tensor) -> bool:
     """Whether factors for ``like`` can be drawn here."""
-    return (
-        library.level is not None
-        and like.device.type == "cpu"
-        and is_plain(like)
-        and not torch._C._are_functorch_transforms_active()
-    )
+    return library.level is not None and is_plain(like) and not torch._C._are_functorch_transforms_active()
 
 
 def factors(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -> Tensor:

@@ -50,7 +50,7 @@ i64 dtype_of(const Borrowed& x) {
 // A tensor of two to four dimensions as one of four, and how many it has; 0: it is something else.
 int as_extent(const Python& python, void* object, Extent& to) {
     Borrowed x;
-    if (python.view_of(object, &x) != 0 || x.device != ON_CPU || x.rank < 2 || x.rank > 4) return 0;
+    if (python.view_of(object, &x) != 0 || x.device != ON_CPU || x.rank < 2 || x.rank > 4 || !x.at) return 0;  // zeros without memory
     to.from = {x.at + x.offset, dtype_of(x), {0, 0, 0, 0}};
     for (int d = 0; d < 4; ++d) {
         int own = d - (4 - x.rank);
@@ -114,7 +114,7 @@ struct Call {
 
     void see_lengths(const Python& python, void* lengths) {
         Borrowed x;
-        fit = python.view_of(lengths, &x) == 0 && x.device == ON_CPU && x.rank == 1 && x.kind == INTEGER && x.bits == 64 && x.size[0] == a.batch;
+        fit = python.view_of(lengths, &x) == 0 && x.device == ON_CPU && x.rank == 1 && x.kind == INTEGER && x.bits == 64 && x.size[0] == a.batch && x.at;
         if (!fit) return;
         end.resize(a.batch);
         for (i64 b = 0; b < a.batch; ++b) {

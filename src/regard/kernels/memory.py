@@ -1,0 +1,46 @@
+"""Which tensors are plain memory, so that a kernel can read them and Python can look at their numbers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+_keys = torch._C._dispatch_keys
+
+
+def _dense(device: str) -> list[torch._C.DispatchKeySet]:
+    """The dispatch keys of dense tensors, made outside of inference mode and in it."""
+    with torch.inference_mode():
+        inside = torch.empty(0, device=device)
+    with torch.inference_mode(False):
+        return [_keys(torch.empty(0, device=device)), _keys(inside)]
+
+
+_PLAIN = _dense("cpu")
+
+
+def is_memory(tensor: Tensor) -> bool:
+    """Whether the value of ``tensor`` is what its memory on the CPU holds.
+
+    It is not for a tensor that is lazily negated or conjugated, zero without memory, sparse, nested, quantized, on
+    meta, wrapped by a transform of torch.func or ``is_grads_batched``, or of a subclass. All of these but subclasses
+    show in the keys by which PyTorch dispatches.
+    """
+    kind = type(tensor)
+    if kind is not Tensor and kind is not Parameter:
+        return False
+    keys = _keys(tensor)
+    return keys in _PLAIN
+
+
+def is_watched() -> bool:
+    """Whether something wants to see each operation: a compiler, or a mode such as that of FakeTensor."""
+    return torch.compiler.is_compiling() or bool(torch._C._len_torch_dispatch_stack())
+
+
+def is_plain(*tensors: Tensor | None) -> bool:
+    """Whether the numbers of all ``tensors`` can be read here and now; None counts as readable."""
+    if is_watched():
+        return False
+    return all(tensor is None or is_memory(tensor) for tensor in tensors)

@@ -1,0 +1,283 @@
+"""The transforms of torch.func, and batches of gradients, over every mechanism and mask, against a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import grad, hessian, jacfwd, jacrev, vmap
+
+import mechanisms
+from masks import MASKS
+from mechanisms import CASES, SMALL, USUAL, Case
+from regard import (
+    Additive,
+    ALiBi,
+    BlockSparse,
+    Causal,
+    Cosine,
+    Documents,
+    Dropout,
+    Entmax,
+    Hard,
+    Lengths,
+    Look,
+    Prefix,
+    RelativeBias,
+    Sigmoid,
+    Softmax,
+    Variational,
+    Window,
+    attention,
+)
+
+SAMPLES = 3
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+BY_NAME = {case.name: case for case in CASES}
+
+
+def samples(*tensors: Tensor) -> list[Tensor]:
+    """Each tensor with samples of it in front, which differ."""
+    return [torch.stack([t * (1 - 0.2 * i) for i in range(SAMPLES)]) for t in tensors]
+
+
+def loop(f: Callable[..., Any], dims: tuple[int | None, ...], *tensors: Tensor) -> Any:
+    """What `vmap` is defined by."""
+    each = [f(*(t if d is None else t[i] for t, d in zip(tensors, dims, strict=True))) for i in range(SAMPLES)]
+    return tuple(map(torch.stack, zip(*each, strict=True))) if isinstance(each[0], tuple) else torch.stack(each)
+
+
+def gradients(f: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, ...]]:
+    """Of the sum of the squares, by autograd."""
+
+    def of(*tensors: Tensor) -> tuple[Tensor, ...]:
+        leaves = [t.detach().clone().requires_grad_() for t in tensors]
+        output = f(*leaves)
+        if not output.requires_grad:
+            return tuple(torch.zeros_like(t) for t in leaves)
+        return torch.autograd.grad(output.square().sum(), leaves, allow_unused=True, materialize_grads=True)
+
+    return of
+
+
+def check(f: Callable[..., Tensor], dims: tuple[int | None, ...], *tensors: Tensor) -> None:
+    """`vmap`, and `vmap` of `grad`, of ``f`` against the loop."""
+    torch.testing.assert_close(vmap(f, dims)(*tensors), loop(f, dims, *tensors))
+    by_func = vmap(grad(lambda *t: f(*t).square().sum(), tuple(range(len(tensors)))), dims)(*tensors)
+    torch.testing.assert_close(by_func, loop(gradients(f), dims, *tensors))
+
+
+@each_case
+@pytest.mark.parametrize("mask", ["none", "causal", "lengths", "boolean"])
+def test_samples_of_everything(case: Case, mask: str) -> None:
+    tensors, made = samples(*mechanisms.inputs(case), *case.parameters(USUAL)), MASKS[mask].make(USUAL)
+
+    def f(q: Tensor, k: Tensor, v: Tensor, *parameters: Tensor) -> Tensor:
+        return attention(q, k, v, mask=made, **case.call(USUAL, *parameters))
+
+    check(f, (0,) * len(tensors), *tensors)
+
+
+@each_case
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_samples_of_one_argument(case: Case, which: int) -> None:
+    tensors = [*mechanisms.inputs(case), *case.parameters(USUAL)]
+    (tensors[which],) = samples(tensors[which])
+    dims = [None] * len(tensors)
+    dims[which] = 0  # type: ignore[call-overload]
+    check(lambda q, k, v, *p: attention(q, k, v, mask=Causal(), **case.call(USUAL, *p)), tuple(dims), *tensors)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("name", ["dot", "cosine", "bilinear", "sparsemax", "topk"])
+def test_every_mask(mask: str, name: str) -> None:
+    case = BY_NAME[name]
+    tensors, made = samples(*mechanisms.inputs(case), *case.parameters(USUAL)), MASKS[mask].make(USUAL)
+
+    def f(q: Tensor, k: Tensor, v: Tensor, *parameters: Tensor) -> Tensor:
+        return attention(q, k, v, mask=made, **case.call(USUAL, *parameters))
+
+    check(f, (0,) * len(tensors), *tensors)
+
+
+def _drawn(high: int, *shape: int) -> Tensor:
+    return torch.randint(high, (SAMPLES, *shape), generator=torch.Generator().manual_seed(3))
+
+
+B, LQ, LK = USUAL.batch, USUAL.queries, USUAL.keys
+BY_SAMPLE = {
+    "lengths": (lambda t: Lengths(t), _drawn(LK, B)),
+    "lengths of queries": (lambda t: Lengths(torch.full((B,), LK), t), _drawn(LQ, B)),
+    "prefix": (lambda t: Prefix(t), _drawn(LK, B)),
+    "prefix, then causal": (lambda t: Causal() | Prefix(t), _drawn(LK, B)),
+    "offset": (lambda t: Causal(t), _drawn(LK, B)),
+    "window": (lambda t: Window(1, 1, t), _drawn(LK, B)),
+    "not a window": (lambda t: ~Window(1, 1, t), _drawn(LK, B)),
+    "documents": (lambda t: Documents(t), _drawn(3, B, LK)),
+    "documents, one row": (lambda t: Documents(t), _drawn(3, LK)),
+    "documents, packed": (lambda t: Documents(t, packed=True), _drawn(3, B, LK).sort(-1).values),
+    "blocks": (lambda t: BlockSparse(t > 0, 2), _drawn(3, -(-LQ // 2), -(-LK // 2))),
+    "boolean": (lambda t: t > 0, _drawn(3, B, 1, LQ, LK)),
+    "boolean, of keys": (lambda t: t > 0, _drawn(3, LK)),
+}
+"""Masks by a tensor of which each sample has its own."""
+
+
+@pytest.mark.parametrize("name", BY_SAMPLE)
+@pytest.mark.parametrize("backend", [None, "reference"])
+def test_masks_by_sample(name: str, backend: str | None) -> None:
+    make, tensor = BY_SAMPLE[name]
+    q, k, v = samples(*mechanisms.inputs(CASES[0]))
+
+    def f(tensor: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return attention(q, k, v, mask=make(tensor), backend=backend)
+
+    for dims in ((0, 0, 0, 0), (0, None, None, None), (0, 0, None, None)):
+        inputs = tensor, *(t if d == 0 else t[0] for t, d in zip((q, k, v), dims[1:], strict=True))
+        torch.testing.assert_close(vmap(f, dims)(*inputs), loop(f, dims, *inputs))
+        found = vmap(grad(lambda *t: f(*t).square().sum(), (1, 2, 3)), dims)(*inputs)
+        expected = loop(lambda mask, *t: gradients(lambda *t: f(mask, *t))(*t), dims, *inputs)
+        torch.testing.assert_close(found, expected)
+
+
+HEADS = USUAL.heads
+OPTIONS: dict[str, tuple[Callable[[Tensor], dict[str, Any]], Tensor]] = {
+    "alpha": (lambda t: {"normalizer": Entmax(t)}, torch.tensor([1.2, 1.5, 2.0], dtype=torch.float64)),
+    "alpha, a head": (lambda t: {"normalizer": Entmax(1 + t.sigmoid())}, mechanisms.random(SAMPLES, HEADS)),
+    "temperature": (
+        lambda t: {"normalizer": Hard("straight-through", t)}, torch.tensor([0.2, 0.5, 2.0], dtype=torch.float64),
+    ),
+    "scale": (lambda t: {"score": Cosine(t)}, mechanisms.random(SAMPLES, HEADS)),
+    "sink": (lambda t: {"normalizer": Softmax(t)}, mechanisms.random(SAMPLES, HEADS)),
+    "sigmoid": (lambda t: {"normalizer": Sigmoid(t)}, mechanisms.random(SAMPLES, HEADS)),
+    "slopes": (lambda t: {"bias": ALiBi(t)}, mechanisms.random(SAMPLES, HEADS)),
+    "table, shared": (lambda t: {"bias": RelativeBias(t)}, mechanisms.random(SAMPLES, 8)),
+    "bias": (lambda t: {"bias": t}, mechanisms.random(SAMPLES, 1, LQ, LK)),
+    "additive": (lambda t: {"score": Additive(t)}, mechanisms.random(SAMPLES, USUAL.width)),
+    "noise": (lambda t: {"normalizer": Variational(t.exp(), seed=5)}, mechanisms.random(SAMPLES)),
+    "dropout": (lambda t: {"normalizer": Dropout(Sigmoid(t), 0.5, 5)}, mechanisms.random(SAMPLES)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("backend", [None, "reference"])
+def test_options_by_sample(name: str, backend: str | None) -> None:
+    make, tensor = OPTIONS[name]
+    q, k, v = mechanisms.inputs(CASES[0])
+
+    def f(tensor: Tensor, q: Tensor) -> Tensor:
+        return attention(q, k, v, mask=Causal(), backend=backend, **make(tensor))
+
+    check(f, (0, None), tensor, q)
+    check(f, (0, 0), tensor, *samples(q))
+
+
+def test_samples_in_any_dimension_and_of_samples() -> None:
+    q, k, v = samples(*mechanisms.inputs(CASES[0]))
+    expected = loop(lambda *t: attention(*t, mask=Causal()), (0, 0, 0), q, k, v)
+    found = vmap(lambda *t: attention(*t, mask=Causal()), (2, -1, 1), 3)(
+        q.movedim(0, 2), k.movedim(0, -1), v.movedim(0, 1)
+    )
+    torch.testing.assert_close(found.movedim(3, 0), expected)
+    pairs = [torch.stack([t, -t]) for t in (q, k, v)]
+    nested = vmap(vmap(lambda *t: attention(*t, mask=Causal())))(*pairs)
+    torch.testing.assert_close(nested[0], expected)
+    torch.testing.assert_close(nested[1], -expected)
+    crossed = vmap(vmap(lambda q, k, v: attention(q, k, v), (0, None, None)), (None, 0, 0))(q, k, v)
+    torch.testing.assert_close(crossed[1, 2], attention(q[2], k[1], v[1]))
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_samples_of_fewer_dimensions(rank: int) -> None:
+    q, k, v = (t[(slice(None),) + (0,) * (4 - rank)] for t in samples(*mechanisms.inputs(CASES[0])))
+    k, v = (k[:, :1], v[:, :1]) if rank == 3 else (k, v)
+    check(lambda *t: attention(*t, mask=Causal()), (0, 0, 0), q, k, v)
+
+
+def test_each_sample_draws_what_a_call_of_its_own_would() -> None:
+    q, k, v = samples(*mechanisms.inputs(CASES[0]))
+    seeds = torch.tensor([3, 4, 3])
+
+    def f(seed: Tensor, q: Tensor) -> Tensor:
+        return attention(q, k[0], v[0], normalizer=Dropout(Softmax(), 0.5, seed))
+
+    torch.testing.assert_close(vmap(f)(seeds, q), loop(f, (0, 0), seeds, q))
+    dropped = lambda q: attention(q, k[0], v[0], normalizer=Dropout(Softmax(), 0.5))  # noqa: E731
+    with pytest.raises(RuntimeError, match="randomness"):
+        vmap(dropped)(q)
+    same = vmap(dropped, randomness="same")(q[:1].expand(3, -1, -1, -1, -1))
+    assert torch.equal(same[0], same[1])
+    different = vmap(dropped, randomness="different")(q[:1].expand(3, -1, -1, -1, -1))
+    assert not torch.equal(different[0], different[1])
+
+
+def test_what_a_look_gives() -> None:
+    q, k, v = samples(*mechanisms.inputs(CASES[0]))
+
+    def f(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        look = Look(lse=True, entropy=True, received=True, reach=True, top=2, map=(2, 2), rows=[0, 3], norms=True)
+        output, view = attention(q, k, v, mask=Causal(), look=look)
+        return output, view.lse, view.entropy, view.received, view.reach, *view.top, *view.map, view.rows, *view.norms
+
+    for found, expected in zip(vmap(f)(q, k, v), loop(f, (0, 0, 0), q, k, v), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+DERIVATIVES = (
+    "dot", "cosine, learned", "bilinear", "additive", "distance", "bias, a head", "alibi, learned", "t5", "sink",
+    "sparsemax", "entmax", "entmax, learned, a head", "sigmoid, learned", "hard, gumbel", "hard, straight-through",
+    "variational, learned", "dropout of sparsemax", "all: cosine, t5, sink",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+@pytest.mark.parametrize("mask", ["none", "causal, negative", "boolean"])
+def test_jacobians(name: str, mask: str) -> None:
+    case = BY_NAME[name]
+    tensors = (*mechanisms.inputs(case, SMALL), *case.parameters(SMALL))
+    numbers, made = tuple(range(len(tensors))), MASKS[mask].make(SMALL)
+
+    def f(*t: Tensor, backend: str | None = None) -> Tensor:
+        return attention(*t[:3], mask=made, backend=backend, **case.call(SMALL, *t[3:])).square()
+
+    jacobian = torch.autograd.functional.jacobian
+    expected = jacobian(lambda *t: f(*t, backend="reference"), tensors)
+    torch.testing.assert_close(jacrev(f, numbers)(*tensors), expected)
+    torch.testing.assert_close(jacfwd(f, numbers)(*tensors), expected)
+    torch.testing.assert_close(jacobian(f, tensors, vectorize=True), expected)
+    torch.testing.assert_close(jacobian(f, tensors, vectorize=True, strategy="forward-mode"), expected)
+
+
+@pytest.mark.parametrize("name", ["dot", "cosine, learned", "additive", "sparsemax", "entmax, learned, a head", "sink"])
+def test_hessians(name: str) -> None:
+    case = BY_NAME[name]
+    tensors = (*mechanisms.inputs(case, SMALL), *case.parameters(SMALL))
+
+    def f(*t: Tensor, backend: str | None = None) -> Tensor:
+        return attention(*t[:3], mask=Causal(), backend=backend, **case.call(SMALL, *t[3:])).square().sum()
+
+    expected = torch.autograd.functional.hessian(lambda *t: f(*t, backend="reference"), tensors)
+    numbers = tuple(range(len(tensors)))
+    torch.testing.assert_close(hessian(f, numbers)(*tensors), expected)
+    torch.testing.assert_close(jacrev(jacrev(f, numbers), numbers)(*tensors), expected)
+    torch.testing.assert_close(torch.autograd.functional.hessian(f, tensors, vectorize=True), expected)
+
+
+@each_case
+def test_batches_of_gradients(case: Case) -> None:
+    leaves = [t.requires_grad_() for t in (*mechanisms.inputs(case), *case.parameters(USUAL))]
+    for mask in (None, Causal(), Lengths(torch.tensor([3, 0]))):
+        output = attention(*leaves[:3], mask=mask, **case.call(USUAL, *leaves[3:]))
+        if not output.requires_grad:
+            continue
+        (ups,) = samples(mechanisms.random(*output.shape))
+        reached = torch.autograd.grad(output, leaves, ups[0], retain_graph=True, allow_unused=True)
+        used = [leaf for leaf, found in zip(leaves, reached, strict=True) if found is not None]
+        found = torch.autograd.grad(output, used, ups, is_grads_batched=True, retain_graph=True)
+        by_vmap = vmap(lambda up: torch.autograd.grad(output, used, up, retain_graph=True))(ups)  # noqa: B023
+        expected = loop(lambda up: torch.autograd.grad(output, used, up, retain_graph=True), (0,), ups)  # noqa: B023
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(by_vmap, expected)
