@@ -8,6 +8,7 @@ from typing import overload
 import torch
 from torch import Tensor
 
+from regard.attend import kinds
 from regard.attend.biases import Bias
 from regard.attend.biases import lower as lower_bias
 from regard.attend.look import Look, View, check, see
@@ -79,7 +80,10 @@ def attention(
     Raises:
         TypeError: an argument has the wrong type, or query, key and value differ in dtype outside autocast.
         ValueError: an argument has the wrong shape, device or value; no backend can run the call.
+        RuntimeError: the call is traced by torch.jit.trace.
     """
+    if torch._C._get_tracing_state() is not None:
+        raise RuntimeError("attention: torch.jit.trace cannot follow it; use torch.export or torch.compile")
     if look is None and bias is None and backend is None:
         quick = _quick(query, key, value, score, mask, normalizer)
         if quick is not None:
@@ -116,6 +120,7 @@ def lower(
         TypeError: see `attention`.
         ValueError: see `attention`.
     """
+    kinds.check(query=query, key=key, value=value, score=score, bias=bias, mask=mask, normalizer=normalizer)
     _check(query, key, value)
     if not isinstance(score, Score):
         raise TypeError(f"score: expected {_names(Score)}, such as Dot(), got {score!r}")

@@ -291,6 +291,8 @@ def _seed(name: str, seed: Seed, query: Tensor, draws: bool) -> Tensor | None:
         raise TypeError(f"normalizer: {name} must be an int64 scalar, got {seed.dtype} of shape {tuple(seed.shape)}")
     if isinstance(seed, bool) or not isinstance(seed, int | Tensor | None):
         raise TypeError(f"normalizer: {name} must be a whole number, an int64 scalar tensor or None, got {seed!r}")
+    if isinstance(seed, Tensor) and seed.is_meta and not query.is_meta:
+        raise ValueError(f"normalizer: {name} is on meta, query on {query.device}")
     if isinstance(seed, int) and not 0 <= seed < 2**63:
         raise ValueError(f"normalizer: {name} must be from 0 to 2⁶³ − 1, got {seed}")
     if not draws:

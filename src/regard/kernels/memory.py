@@ -44,3 +44,26 @@ def is_plain(*tensors: Tensor | None) -> bool:
     if is_watched():
         return False
     return all(tensor is None or is_memory(tensor) for tensor in tensors)
+
+
+_REFUSED = {
+    "torch.distributed.tensor.DTensor": "a DTensor: call attention on each process's own part (to_local, local_map)",
+    "torch.masked.maskedtensor.core.MaskedTensor": "a MaskedTensor: give its data (get_data), and its mask as mask=",
+}
+"""Subclasses by the name of their class, so that nothing is imported to ask."""
+
+
+def no_numbers(tensor: Tensor) -> str | None:
+    """Why attention cannot compute with ``tensor``, and what to give instead; None: it can."""
+    if tensor.is_nested:
+        return "nested: pad it (to_padded_tensor) and give Lengths, or pack it and give Documents, as mask="
+    if tensor.layout is not torch.strided:
+        return f"sparse ({tensor.layout}): give a dense tensor (to_dense)"
+    if tensor.is_quantized:
+        return "quantized: give its numbers (dequantize)"
+    for kind in type(tensor).__mro__:
+        for name, reason in _REFUSED.items():
+            module, _, own = name.rpartition(".")
+            if kind.__name__ == own and kind.__module__.startswith(module):
+                return reason
+    return None

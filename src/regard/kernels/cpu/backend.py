@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
 from regard.kernels.cpu import library
@@ -27,7 +28,7 @@ from regard.kernels.cpu.call import (
 )
 from regard.kernels.cpu.gradients import Left, gradients
 from regard.kernels.cpu.second import gradients_of_gradients
-from regard.kernels.memory import is_plain, is_watched
+from regard.kernels.memory import is_memory, is_plain, is_watched, no_numbers
 from regard.kernels.plan import DIFFERENTIABLE, NormalizerKind, Plan, ScoreKind, fields_outside
 from regard.kernels.visibility import nonfinite
 
@@ -201,6 +202,11 @@ def backward(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozen
 
 def _by_op(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: list[str]) -> Sequence[Tensor]:
     """The gradients of ``wanted`` in their order, by what graphs, transforms and gradients of gradients can follow."""
+    for tensor in () if is_watched() else (grad, grad_extra):
+        if tensor is not None and (reason := no_numbers(tensor)) is not None:
+            raise TypeError(f"attention: the gradient of its output is {reason}")
+        if isinstance(tensor, FakeTensor) and is_memory(left.plan.query):
+            raise TypeError("attention: the gradient of its output is a FakeTensor, its query is real")
     transformed = torch._C._are_functorch_transforms_active()
     call: Callable[..., Any] = _Backward.apply if transformed else torch.ops.regard.cpu_backward
     found: Sequence[Tensor] = call(*_fields(left.plan), *left[1:], grad, grad_extra, wanted)

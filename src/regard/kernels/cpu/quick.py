@@ -91,6 +91,8 @@ def attention(
         return None
     factor = math.nan if scale is None else scale
     if is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
+        if any(tensor is not None and tensor.is_nested for tensor in (query, key, value, lengths)):
+            return None
         found: Tensor | None = _apply(query, key, value, lengths, factor, causal)
         return found
     return _attend(query, key, value, None, lengths, factor, causal)
@@ -100,14 +102,15 @@ def _attend(
     query: Tensor, key: Tensor, value: Tensor, stats: Tensor | None, lengths: Tensor | None, factor: float, causal: int
 ) -> Tensor | None:
     assert library.level is not None
-    width, threads, level = value.shape[-1], get_num_threads(), LEVELS[library.level]
+    threads, level = get_num_threads(), LEVELS[library.level]
     try:
+        width = value.shape[-1]
         if width == query.shape[-1]:
             output = empty_like(query, memory_format=torch.contiguous_format)
         else:
             output = query.new_empty((*query.shape[:-1], width))
         done = _forward(_here, query, key, value, output, stats, lengths, factor, causal, threads, level)
-    except (RuntimeError, BufferError):  # a tensor that cannot be lent, such as a sparse one
+    except (RuntimeError, BufferError):  # a tensor that cannot be lent, such as a sparse or nested one
         return None
     return output if _whether(done) else None
 

@@ -1,0 +1,64 @@
+"""Which kinds of tensors an argument may be: those that `regard.attention` cannot compute with are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import is_dataclass
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+
+from regard.kernels.memory import is_memory, is_watched, no_numbers
+
+
+def check(**arguments: object) -> None:
+    """Refuse tensors of a kind that has no dense numbers, wherever in ``arguments`` they are.
+
+    Lazily negated and conjugated tensors, zero tensors, those of torch.func's transforms and subclasses that follow
+    PyTorch's operations are all right: PyTorch's dispatcher makes memory of them, or sees each operation.
+
+    Raises:
+        TypeError: one is sparse, nested, quantized, a DTensor or a MaskedTensor, or a FakeTensor among real tensors.
+    """
+    if torch.compiler.is_compiling() or all(map(_is_memory, arguments.values())):
+        return
+    real: bool | None = None
+    for name, tensor in _tensors(arguments):
+        fake = not is_memory(tensor)
+        if fake:
+            reason = no_numbers(tensor)
+            if reason is not None:
+                raise TypeError(f"{name} is {reason}")
+            fake = isinstance(tensor, FakeTensor)
+        real = not fake if real is None else real
+        if fake is real and not is_watched():
+            kinds = ("a FakeTensor", "real") if fake else ("real", "a FakeTensor")
+            raise TypeError(f"{name} is {kinds[0]}, query is {kinds[1]}: all tensors of a call must be of one kind")
+
+
+def _is_memory(value: object) -> bool:
+    """Whether all tensors of ``value`` are plain memory, in as little time as can be."""
+    if value is None:
+        return True
+    if isinstance(value, Tensor):
+        return is_memory(value)
+    return not hasattr(value, "__dict__") or all(map(_is_memory, value.__dict__.values()))
+
+
+def _tensors(arguments: dict[str, object]) -> Iterator[tuple[str, Tensor]]:
+    """Each tensor of the arguments and of the values among them, and how an error would name it."""
+    for name, value in arguments.items():
+        if isinstance(value, Tensor):
+            yield f"{name}:", value
+        elif value is not None and is_dataclass(value):
+            yield from _within(f"{name}:", value)
+
+
+def _within(prefix: str, value: object) -> Iterator[tuple[str, Tensor]]:
+    for name, found in vars(value).items():
+        if isinstance(found, Tensor):
+            kind = type(value).__name__
+            yield prefix if kind == "Boolean" else f"{prefix} {kind}.{name}", found
+        elif found is not None and is_dataclass(found):
+            yield from _within(prefix, found)

@@ -1,0 +1,209 @@
+"""Tensors of every kind as every argument: the right value, or an error that names the argument; never a crash."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.masked import masked_tensor
+from torch.testing._internal.two_tensor import TwoTensor
+
+from regard import (
+    Additive,
+    ALiBi,
+    Bilinear,
+    BlockSparse,
+    Causal,
+    Cosine,
+    Documents,
+    Dropout,
+    Entmax,
+    Hard,
+    Lengths,
+    Prefix,
+    RelativeBias,
+    Sigmoid,
+    Softcap,
+    Softmax,
+    Variational,
+    Window,
+    attention,
+)
+
+
+class Named(Tensor):
+    """A subclass that sees functions, as PyTorch's documentation has it."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def conjugate(tensor: Tensor) -> Tensor:
+    """The same numbers, kept with the other sign behind a conjugate."""
+    return torch.complex(torch.zeros_like(tensor), -tensor).conj().imag
+
+
+def mesh_tensor(tensor: Tensor) -> Tensor:
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor, torch.distributed.init_device_mesh("cpu", (1,)))
+
+
+RIGHT: dict[str, Callable[[Tensor], Tensor]] = {
+    "parameter": lambda t: torch.nn.Parameter(t, requires_grad=False),
+    "negated": lambda t: torch._neg_view(-t),
+    "conjugate": conjugate,
+    "function": lambda t: t.as_subclass(Named),
+    "dispatch": lambda t: TwoTensor(t, t.clone()),
+}
+"""Kinds that have t's numbers."""
+
+REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
+    "meta": lambda t: t.to("meta"),
+    "fake": lambda t: FakeTensorMode().from_tensor(t),
+    "quantized": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+    "COO": lambda t: t.to_sparse(),
+    "CSR": lambda t: t.to_sparse_csr(),
+    "nested": lambda t: torch.nested.nested_tensor(list(t)),
+    "masked": lambda t: masked_tensor(t, torch.ones_like(t, dtype=torch.bool)),
+    "DTensor": mesh_tensor,
+}
+
+
+def drawn(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+QKV = {"query": drawn(2, 2, 5, 8), "key": drawn(2, 2, 6, 8) * 0.9, "value": drawn(2, 2, 6, 8) + 0.1}
+POSITIVE = torch.tensor([1.3, 1.7])
+ARGUMENTS: dict[str, tuple[Tensor, Callable[[Tensor], dict[str, Any]]]] = {
+    "query": (QKV["query"], lambda t: {"query": t}),
+    "key": (QKV["key"], lambda t: {"key": t}),
+    "value": (QKV["value"], lambda t: {"value": t}),
+    "bias": (drawn(2, 2, 5, 6), lambda t: {"bias": t}),
+    "score: Additive.v": (drawn(8), lambda t: {"score": Softcap(Additive(t), 3.0)}),
+    "score: Additive.bias": (drawn(2, 8), lambda t: {"score": Additive(drawn(8), t)}),
+    "score: Bilinear.weight": (drawn(8, 8), lambda t: {"score": Bilinear(t)}),
+    "score: Cosine.scale": (drawn(2), lambda t: {"score": Cosine(t)}),
+    "bias: ALiBi.slopes": (drawn(2), lambda t: {"bias": ALiBi(t)}),
+    "bias: RelativeBias.table": (drawn(2, 8), lambda t: {"bias": RelativeBias(t)}),
+    "normalizer: Softmax.sink": (drawn(2), lambda t: {"normalizer": Dropout(Softmax(t), 0.0)}),
+    "normalizer: Entmax.alpha": (POSITIVE, lambda t: {"normalizer": Entmax(t)}),
+    "normalizer: Sigmoid.bias": (drawn(2), lambda t: {"normalizer": Sigmoid(t)}),
+    "normalizer: Hard.temperature": (POSITIVE, lambda t: {"normalizer": Hard("straight-through", t)}),
+    "normalizer: Variational.scale": (POSITIVE, lambda t: {"normalizer": Variational(t, seed=3)}),
+    "normalizer: Dropout.seed": (torch.tensor(3), lambda t: {"normalizer": Dropout(Softmax(), 0.5, t)}),
+    "mask: Lengths.keys": (torch.tensor([3, 6]), lambda t: {"mask": Lengths(t)}),
+    "mask: Lengths.queries": (torch.tensor([3, 5]), lambda t: {"mask": Lengths(torch.tensor([3, 6]), t) & Causal()}),
+    "mask: Causal.offset": (torch.tensor([1, 2]), lambda t: {"mask": Causal(t)}),
+    "mask: Window.offset": (torch.tensor([1, 2]), lambda t: {"mask": ~Window(1, 1, t)}),
+    "mask: Prefix.keys": (torch.tensor([1, 2]), lambda t: {"mask": Prefix(t)}),
+    "mask: Documents.keys": (torch.tensor([0, 0, 1, 1, 0, 2]), lambda t: {"mask": Documents(t)}),
+    "mask: BlockSparse.layout": (drawn(3, 3) > 0, lambda t: {"mask": BlockSparse(t, 2)}),
+    "mask": (drawn(5, 6) > 0, lambda t: {"mask": t}),
+}
+
+
+def made(make: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor | None:
+    """``tensor`` as another kind; None: PyTorch has no such tensor of this dtype or shape."""
+    try:
+        return make(tensor)
+    except (RuntimeError, TypeError, IndexError, NotImplementedError):
+        return None
+
+
+def walk(kind: str) -> int:
+    """Each argument as ``kind``, also in the backward pass; how many there were."""
+    count = 0
+    for name, (tensor, options) in ARGUMENTS.items():
+        print(kind, name, flush=True)  # the last line says where a crash was
+        other = made((RIGHT | REFUSED)[kind], tensor)
+        if other is None:
+            continue
+        count += 1
+        for grad in (False, True):
+            qkv = {n: t.clone().requires_grad_(grad) for n, t in QKV.items()}
+            if kind in REFUSED:
+                # Of two tensors on different devices, the second is named.
+                named = "key" if (kind, name) in (("meta", "query"), ("fake", "query")) else name
+                with pytest.raises((TypeError, ValueError), match=f"^{named}[: ]"):
+                    attention(**qkv | options(other))
+            else:
+                found = attention(**qkv | options(other))
+                expected = attention(**qkv | options(tensor))
+                torch.testing.assert_close(plain(found), expected)
+                if grad:
+                    leaf = qkv["value" if name != "value" else "query"]
+                    ours, theirs = (torch.autograd.grad(o.square().sum(), leaf)[0] for o in (found, expected))
+                    torch.testing.assert_close(plain(ours), theirs)
+    return count
+
+
+def plain(tensor: Tensor) -> Tensor:
+    return tensor.a if isinstance(tensor, TwoTensor) else tensor.as_subclass(Tensor)
+
+
+def gradients(kind: str) -> None:
+    """The output's gradient as ``kind``, by the quick path and by the long one."""
+    for options in ({}, {"mask": Window(2, 1)}, {"bias": drawn(2, 2, 5, 6)}, {"normalizer": Entmax()}):
+        print(kind, "gradient", options, flush=True)
+        leaves = [t.clone().requires_grad_() for t in QKV.values()]
+        output = attention(*leaves, **options)
+        up = drawn(*output.shape)
+        expected = torch.autograd.grad(output, leaves, up, retain_graph=True)
+        other = made((RIGHT | REFUSED)[kind], up)
+        if other is None:
+            continue
+        if kind in RIGHT:
+            for create in (False, True):
+                found = torch.autograd.grad(output, leaves, other, retain_graph=True, create_graph=create)
+                torch.testing.assert_close([plain(t) for t in found], list(expected))
+        else:
+            with pytest.raises((TypeError, RuntimeError), match=r"(?i)gradient|grad|tensor"):
+                torch.autograd.grad(output, leaves, other)
+
+
+def main() -> None:
+    """What a process of its own runs."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    for kind in RIGHT | REFUSED:
+        assert walk(kind) >= 4, kind
+        gradients(kind)
+    torch.distributed.destroy_process_group()
+    print("all")
+
+
+def test_every_kind_as_every_argument() -> None:
+    call = "import test_kinds; test_kinds.main()"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", call],
+        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    last = done.stdout.splitlines()[-1:]
+    assert (done.returncode, last) == (0, ["all"]), f"{done.returncode}, at {last}\n{done.stderr[-3000:]}"
+
+
+def test_zeros_without_memory() -> None:
+    for name in QKV:
+        zero = torch._efficientzerotensor(QKV[name].shape)
+        for options in ({}, {"mask": Causal()}, {"mask": Window(2, 1)}, {"bias": drawn(5, 6)}):
+            expected = attention(**QKV | {name: torch.zeros_like(QKV[name])}, **options)
+            torch.testing.assert_close(attention(**QKV | {name: zero}, **options), expected)
+    leaves = [t.clone().requires_grad_() for t in QKV.values()]
+    output = attention(*leaves)
+    found = torch.autograd.grad(output, leaves, torch._efficientzerotensor(output.shape))
+    assert all(torch.equal(grad, torch.zeros_like(leaf)) for grad, leaf in zip(found, leaves, strict=True))
+
+
+def test_tracing_by_torch_jit_is_refused() -> None:
+    for options in ({}, {"mask": Window(2, 1)}):
+        with pytest.raises(RuntimeError, match=r"torch\.jit\.trace"):
+            torch.jit.trace(lambda q, options=options: attention(q, QKV["key"], QKV["value"], **options), QKV["query"])
