@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +35,7 @@ from regard import (
     Window,
     attention,
 )
+from regard.nn import Rotary
 
 SAMPLES = 3
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -281,3 +284,15 @@ def test_batches_of_gradients(case: Case) -> None:
         expected = loop(lambda up: torch.autograd.grad(output, used, up, retain_graph=True), (0,), ups)  # noqa: B023
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(by_vmap, expected)
+
+
+@pytest.mark.parametrize(
+    "transform", [lambda f: vmap(grad(f)), jacrev, jacfwd, vmap], ids=["vmap(grad)", "jacrev", "jacfwd", "vmap"]
+)
+def test_rotary_keeps_nothing_of_a_transform(transform: Callable[..., Any]) -> None:
+    rotary = Rotary(8)
+    x = mechanisms.random(2, 4, 8)
+    transform(lambda t: rotary(t).square().sum())(x)
+    copied, loaded = copy.deepcopy(rotary), pickle.loads(pickle.dumps(rotary))
+    for other in (rotary, copied, loaded):
+        assert torch.equal(other(x), Rotary(8)(x))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from regard.kernels.memory import is_watched
 from regard.nn.scaling import Scaling
 
 
@@ -167,7 +168,8 @@ class Rotary(nn.Module):
             many = max(length, _TABLE)
             own, other = self._factors(torch.arange(start, start + many, device=device), dtype)
             kept = _Table(asked, start, start + many, own, other)
-            if type(own) is Tensor:  # else of a graph
+            # What was made under a transform of torch.func or a mode may be no tensor outside of it.
+            if not (torch._C._are_functorch_transforms_active() or is_watched()):
                 self._kept = kept
         return kept.own[start - kept.start : end - kept.start], kept.other[start - kept.start : end - kept.start]
 

@@ -78,7 +78,7 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 def run_plain(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
     """The same for tensors that the kernels can read, see `can_read`, in as few steps as can be."""
-    plan, bad, has_extra = _prepared(plan, extra)
+    plan, bad, has_extra = _prepared(plan, extra, can_look=True)
     inputs = _differentiable(plan) if torch.is_grad_enabled() else ()
     if any(tensor is not None and tensor.requires_grad for tensor in inputs):
         output, stats, aside = _apply(plan, bad, has_extra, *inputs)
@@ -88,11 +88,11 @@ def run_plain(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tenso
     return output, sums(plan, stats) if lse else _NOTHING, _NOTHING if aside is None else aside
 
 
-def _prepared(plan: Plan, extra: bool) -> tuple[Plan, Tensor | None, bool]:
+def _prepared(plan: Plan, extra: bool, *, can_look: bool = False) -> tuple[Plan, Tensor | None, bool]:
     """The plan as the kernels take it, what `cleaned` found, and whether there is an extra."""
     if plan.value.dtype is not plan.query.dtype:
         plan = replace(plan, value=plan.value.to(plan.query.dtype))
-    plan, bad = cleaned(plan)
+    plan, bad = cleaned(plan, can_look or is_plain(plan.key, plan.value))
     kind = plan.normalizer
     if not extra and (kind is NormalizerKind.ARGMAX or kind is NormalizerKind.REINFORCE):
         plan = replace(plan.detached(), value=plan.value)  # the key taken has no gradient
@@ -123,12 +123,12 @@ def sums(plan: Plan, stats: Tensor) -> Tensor:
     return stats[:, :, TOP] / temperature + stats[:, :, LSE]
 
 
-def cleaned(plan: Plan) -> tuple[Plan, Tensor | None]:
+def cleaned(plan: Plan, can_look: bool = True) -> tuple[Plan, Tensor | None]:
     """The plan, if it has a mask, without keys and values that are not finite; and which they are, ``(B, Hk, Lk)``.
 
     What is masked must not leak, and 0 · NaN is NaN; what is not masked leaves its mark in the statistics.
     """
-    if not plan.masked or (is_plain(plan.key, plan.value) and all_finite(plan.key) and all_finite(plan.value)):
+    if not plan.masked or (can_look and all_finite(plan.key) and all_finite(plan.value)):
         return plan, None
     finite = torch.isfinite(nonfinite(plan.key) + nonfinite(plan.value))
     key, value = (torch.where(finite[..., None], tensor, 0.0) for tensor in (plan.key, plan.value))
