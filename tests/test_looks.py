@@ -129,7 +129,7 @@ def test_an_ambient_device_has_no_influence(case: Case, backend: str) -> None:
             piece = view.tile([0, 3], slice(1, 4))
             output.square().sum().backward()
         grads = [leaf.grad for leaf in leaves if leaf.grad is not None]
-        found.append([output.detach(), piece, *(t.detach() for t in view._found.values()), *grads])
+        found.append([output.detach(), piece, *(t.detach() for t in view._results.values()), *grads])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
 

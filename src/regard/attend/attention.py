@@ -1,4 +1,4 @@
-"""The front door: check the arguments, lower them to a plan, choose a backend, run it, look."""
+"""`attention`: checks the arguments, lowers them to a plan, chooses a backend, runs the plan, and computes looks."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def lower(
     mask: Mask | Tensor | None = None,
     normalizer: Normalizer = Softmax(),  # noqa: B008 - frozen
 ) -> tuple[Plan, int]:
-    """Check the arguments of `attention` and lower them to a plan; with the rank that they came in.
+    """Check the arguments of `attention` and lower them to a plan. Returns the plan and the rank of query.
 
     Raises:
         TypeError: see `attention`.
@@ -149,7 +149,7 @@ def lower(
 def _quick(
     query: Tensor, key: Tensor, value: Tensor, score: Score, mask: Mask | Tensor | None, normalizer: Normalizer
 ) -> Tensor | None:
-    """The output of softmax attention without options, unless it must take the long way."""
+    """The output of softmax attention without options by the quick path; None: the call needs the general path."""
     if type(score) is not Dot or type(normalizer) is not Softmax or normalizer.sink is not None:
         return None
     causal, lengths = backends.NO_MASK, None
@@ -171,8 +171,8 @@ def _names(union: UnionType) -> str:
 def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
     tensors = query, key, value
     if not all(isinstance(tensor, Tensor) for tensor in tensors):
-        name, found = next((n, t) for n, t in zip(_NAMES, tensors, strict=True) if not isinstance(t, Tensor))
-        raise TypeError(f"{name}: expected a tensor, got {type(found).__name__}")
+        name, other = next((n, t) for n, t in zip(_NAMES, tensors, strict=True) if not isinstance(t, Tensor))
+        raise TypeError(f"{name}: expected a tensor, got {type(other).__name__}")
     dtype, device, q, k, v = query.dtype, query.device, query.shape, key.shape, value.shape
     rank = len(q)
     alike = (
@@ -191,7 +191,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
 
 
 def _check_each(*tensors: Tensor) -> None:
-    """What is amiss with one of query, key and value; nothing, if autocast will mend it."""
+    """Raise the error for the first of query, key and value that is wrong; nothing, if autocast will convert it."""
     query = tensors[0]
     for name, tensor in zip(_NAMES, tensors, strict=True):
         if tensor.dtype not in _DTYPES:
@@ -207,7 +207,7 @@ def _check_each(*tensors: Tensor) -> None:
 
 
 def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[Tensor, Tensor, Tensor, Score]:
-    """Under autocast, one dtype for all: autocast's own where matrix products gain from it, else the widest that came.
+    """Under autocast, one dtype for all: autocast's own where matrix products gain from it, else the widest input's.
 
     The additive score has no matrix product, and its tanh is no faster in half precision, so it stays as it is.
     """
@@ -227,5 +227,7 @@ def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[
 
 
 def _autocasts(device: str) -> bool:
-    known = device in ("cpu", "cuda") or torch.amp.is_autocast_available(device)  # asking takes a microsecond
+    known = device in ("cpu", "cuda") or torch.amp.is_autocast_available(
+        device
+    )  # the general query takes a microsecond
     return known and torch.is_autocast_enabled(device)

@@ -30,8 +30,8 @@ class Choice:
         lines = []
         for name, reason in self.reasons.items():
             sign = "→" if name == self.chosen else " "
-            told = reason if reason is not None else ("runs this call" if name == self.chosen else "could run it too")
-            lines.append(f"{sign} {name:<{wide}}  {told}")
+            text = reason if reason is not None else ("runs this call" if name == self.chosen else "could run it too")
+            lines.append(f"{sign} {name:<{wide}}  {text}")
         if self.pinned is not None:
             lines.append(f"{self.pinned[1]} pins {self.pinned[0]}")
         return "\n".join(lines)
@@ -52,7 +52,7 @@ def explain_choice(query: Tensor, key: Tensor, value: Tensor, *, backend: str | 
 
     Raises:
         TypeError: as `regard.attention`.
-        ValueError: likewise; but that every backend refuses is told, not raised.
+        ValueError: as `regard.attention`, but where every backend refuses, the choice says so and nothing is raised.
     """
     options.pop("look", None)
     plan, _ = lower(query, key, value, **options)

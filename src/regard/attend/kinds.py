@@ -56,9 +56,9 @@ def _tensors(arguments: dict[str, object]) -> Iterator[tuple[str, Tensor]]:
 
 
 def _within(prefix: str, value: object) -> Iterator[tuple[str, Tensor]]:
-    for name, found in vars(value).items():
-        if isinstance(found, Tensor):
+    for name, field in vars(value).items():
+        if isinstance(field, Tensor):
             kind = type(value).__name__
-            yield prefix if kind == "Boolean" else f"{prefix} {kind}.{name}", found
-        elif found is not None and is_dataclass(found):
-            yield from _within(prefix, found)
+            yield prefix if kind == "Boolean" else f"{prefix} {kind}.{name}", field
+        elif field is not None and is_dataclass(field):
+            yield from _within(prefix, field)

@@ -1,4 +1,4 @@
-"""What to see of one attention call, and what was seen."""
+"""`Look` selects what to compute of an attention call's weights; `View` holds the results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Indices = Sequence[int] | Tensor | slice
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What to see of an attention call; each is exact, computed without ever holding all Lq × Lk weights.
+    """What to see of an attention call; each is exact; the Lq × Lk matrix is never stored.
 
     Attributes:
         lse: the log-sum-exp of each query's scores, with its gradient.
@@ -85,16 +85,16 @@ class Norms(NamedTuple):
 
 
 class View:
-    """What a `Look` asked for. An attribute that was not asked for raises AttributeError.
+    """The results that a `Look` requested. Any other attribute raises AttributeError.
 
     ``lse``, ``rows``, ``log_prob`` and ``kl`` have a gradient, computed again from the call's inputs in the backward
     pass; all else is detached, and so are copies and pickles of a view. Leading dimensions that the query did not have
     are missing here too. The view keeps query, key and value by reference, so that `tile` can compute any piece later.
     """
 
-    def __init__(self, found: dict[str, Tensor], plan: Plan, backend: Backend, lse: Tensor | None, rank: int):
+    def __init__(self, results: dict[str, Tensor], plan: Plan, backend: Backend, lse: Tensor | None, rank: int):
         self._plan, self._backend, self._lse, self._rank = plan, backend, lse, rank
-        self._found = {name: self._shape(tensor) for name, tensor in found.items()}
+        self._results = {name: self._shape(tensor) for name, tensor in results.items()}
 
     def _shape(self, tensor: Tensor) -> Tensor:
         """``tensor`` without the leading dimensions that the query did not have."""
@@ -102,12 +102,12 @@ class View:
 
     def __getstate__(self) -> dict[str, Any]:
         # PyTorch copies no tensor that is within a graph.
-        return self.__dict__ | {"_found": {name: tensor.detach() for name, tensor in self._found.items()}}
+        return self.__dict__ | {"_results": {name: tensor.detach() for name, tensor in self._results.items()}}
 
     def _get(self, name: str, ask: str) -> Tensor:
-        if name not in self._found:
+        if name not in self._results:
             raise AttributeError(f"this view holds no {name}: ask for it with look=Look({ask})")
-        return self._found[name]
+        return self._results[name]
 
     @property
     def lse(self) -> Tensor:
@@ -144,7 +144,7 @@ class View:
 
     @property
     def rows(self) -> Tensor:
-        """``(B, H, R, Lk)``: the whole weights of the R queries asked for, in the order asked."""
+        """``(B, H, R, Lk)``: the weights of the R requested queries, in the requested order."""
         return self._get("rows", "rows=slice(None)")
 
     @property
@@ -165,7 +165,7 @@ class View:
     def tile(self, queries: Indices, keys: Indices = slice(None)) -> Tensor:
         """The exact weights of some queries for some keys, computed now, from the inputs of the call.
 
-        They are those inputs as they are now: one that was changed in place since gives other weights.
+        The inputs are read now: one that was changed in place since the call gives other weights.
 
         Args:
             queries: indices or a slice.
@@ -185,7 +185,7 @@ class View:
             return self._shape(self._backend.tile(self._plan, at_queries, at_keys, self._lse))
 
     def __repr__(self) -> str:
-        return f"View({', '.join(f'{name} {tuple(tensor.shape)}' for name, tensor in self._found.items())})"
+        return f"View({', '.join(f'{name} {tuple(tensor.shape)}' for name, tensor in self._results.items())})"
 
 
 def indices(name: str, chosen: Indices, length: int, device: torch.device) -> Tensor:
@@ -214,7 +214,7 @@ def check(look: Look, plan: Plan) -> None:
 
     Raises:
         TypeError: an attribute has the wrong type.
-        ValueError: it is out of range, or not defined for the plan's normalizer; the reason is told.
+        ValueError: it is out of range, or not defined for the plan's normalizer; the error says why.
     """
     queries, keys = plan.query.shape[2], plan.key.shape[2]
     if not isinstance(look.top, int) or isinstance(look.top, bool):
@@ -243,17 +243,17 @@ def check(look: Look, plan: Plan) -> None:
 
 def _undefined(kind: NormalizerKind) -> dict[str, str]:
     """The fields of a `Look` that a normalizer leaves undefined, and why."""
-    found = {}
+    results = {}
     if kind is NormalizerKind.SIGMOID:
-        found["entropy"] = "the weights of Sigmoid are no distribution, they do not sum to one"
-        found["lse"] = "Sigmoid does not divide by a sum"
+        results["entropy"] = "the weights of Sigmoid are no distribution, they do not sum to one"
+        results["lse"] = "Sigmoid does not divide by a sum"
     if kind is NormalizerKind.ENTMAX:
-        found["lse"] = "Sparsemax and Entmax have a threshold, no log-sum-exp"
+        results["lse"] = "Sparsemax and Entmax have a threshold, no log-sum-exp"
     if not kind.hard:
-        found["log_prob"] = "only Hard takes one key"
+        results["log_prob"] = "only Hard takes one key"
     if kind is not NormalizerKind.VARIATIONAL:
-        found["kl"] = "only Variational has a prior"
-    return found
+        results["kl"] = "only Variational has a prior"
+    return results
 
 
 _weights = attrgetter("weights")
@@ -261,9 +261,9 @@ _weights = attrgetter("weights")
 
 def see(look: Look, graph: Plan, backend: Backend, lse: Tensor, extra: Tensor, rank: int) -> View:
     """Compute what ``look`` asks of the plan ``graph``; ``lse`` and ``extra`` are the forward's."""
-    found = {}
+    results = {}
     if look.log_prob or look.kl:
-        found["log_prob" if look.log_prob else "kl"] = extra
+        results["log_prob" if look.log_prob else "kl"] = extra
     plan, device = graph.detached(), graph.query.device
     with torch.no_grad():
         wants_norms = isinstance(look.norms, Tensor) or look.norms
@@ -277,14 +277,14 @@ def see(look: Look, graph: Plan, backend: Backend, lse: Tensor, extra: Tensor, r
             norms=norms,
         )
         kept = lse.detach() if backend.looks_by_lse else None
-        found |= backend.statistics(plan, asked, kept)
+        results |= backend.statistics(plan, asked, kept)
         if norms is not None:
-            found["value_norms"] = norms
+            results["value_norms"] = norms
     if look.lse:
-        found["lse"] = with_gradient(lse.detach(), graph, torch.arange(queries, device=device), log_sum_exp)
+        results["lse"] = with_gradient(lse.detach(), graph, torch.arange(queries, device=device), log_sum_exp)
     if asked.rows is not None:
-        found["rows"] = with_gradient(found["rows"], graph, asked.rows, _weights)
-    return View(found, plan, backend, kept, rank)
+        results["rows"] = with_gradient(results["rows"], graph, asked.rows, _weights)
+    return View(results, plan, backend, kept, rank)
 
 
 def _norms(plan: Plan, projection: bool | Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What masks are made of: the algebra ``&``, ``|``, ``~``, and what a mask lowers to."""
+"""The base of all masks: the algebra ``&``, ``|``, ``~``, and what a mask lowers to."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Visible:
     def whole(self, shape: Shape, device: torch.device) -> Tensor:
         """As one boolean tensor that broadcasts to ``shape``."""
         _, _, queries, keys = shape
-        found = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device)
+        visible = torch.ones((1, 1, 1, 1), dtype=torch.bool, device=device)
         rows, columns = torch.arange(queries, device=device), torch.arange(keys, device=device)
         if self.start is not None:
-            found = found & (columns >= self.start[..., None])
+            visible = visible & (columns >= self.start[..., None])
         if self.end is not None:
-            found = found & (columns < self.end[..., None])
+            visible = visible & (columns < self.end[..., None])
         if self.layout is not None:
-            found = found & spread(self.layout, rows // self.block, columns // self.block)
-        return found if self.dense is None else found & self.dense
+            visible = visible & spread(self.layout, rows // self.block, columns // self.block)
+        return visible if self.dense is None else visible & self.dense
 
     def meet(self, other: Visible, shape: Shape, device: torch.device) -> Visible:
         """What both let through."""
