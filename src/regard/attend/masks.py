@@ -196,13 +196,17 @@ def _offset(name: str, offset: int | Tensor | None, shape: Shape, device: torch.
 
 
 def _integers(name: str, tensor: Tensor, shapes: tuple[tuple[int, ...], ...], device: torch.device) -> None:
-    wanted = " or ".join(map(str, shapes))
+    # Texts are made where the error is: with a batch of any size, a compiled graph cannot make them beforehand.
     if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.dtype is torch.bool:
-        raise TypeError(f"mask: {name} must be an integer tensor of shape {wanted}, got {tensor!r}")
+        raise TypeError(f"mask: {name} must be an integer tensor of shape {_either(shapes)}, got {tensor!r}")
     if tuple(tensor.shape) not in shapes:
-        raise ValueError(f"mask: {name} must have shape {wanted}, got {tuple(tensor.shape)}")
+        raise ValueError(f"mask: {name} must have shape {_either(shapes)}, got {tuple(tensor.shape)}")
     if tensor.device != device:
         raise ValueError(f"mask: {name} is on {tensor.device}, query on {device}")
+
+
+def _either(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return " or ".join(map(str, shapes))
 
 
 def _lengths(name: str, lengths: Tensor, batch: int, longest: int, device: torch.device) -> Tensor:

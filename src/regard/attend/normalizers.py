@@ -87,11 +87,15 @@ class Sigmoid:
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
         """What it sets of the plan. Raises ValueError or TypeError: ``bias`` is not finite or does not fit."""
+        precise = torch.promote_types(query.dtype, torch.float32)
         if isinstance(self.bias, Tensor):
             shift = _per_head("Sigmoid.bias", self.bias, shape, query, scalar=True)[None, :, None, None]
+        elif self.bias is None:
+            # In tensors, so that one compiled graph does for every number of keys.
+            keys = torch.full((1, 1, 1, 1), shape[3], dtype=precise, device=query.device)
+            shift = -keys.clamp(min=1).log()
         else:
-            number = -math.log(max(1, shape[3])) if self.bias is None else _number("Sigmoid.bias", self.bias)
-            precise = torch.promote_types(query.dtype, torch.float32)
+            number = _number("Sigmoid.bias", self.bias)
             shift = torch.full((1, 1, 1, 1), number, dtype=precise, device=query.device)
         return {"normalizer": NormalizerKind.SIGMOID, "bias": shift}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,7 +102,19 @@ class Mask:
         return _Either(as_mask(other), self)
 
     def __invert__(self) -> Mask:
+        return self.complement()
+
+    def complement(self) -> Mask:
+        """The same as ``~mask``, for functions under ``torch.compile``, which cannot trace that operator."""
         return _Not(self)
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """A boolean tensor joined with a mask, which PyTorch asks here, in a compiled graph too."""
+        how = _JOINS.get(func)
+        return NotImplemented if how is None else how(*map(as_mask, args))
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +157,12 @@ class _Not(Mask):
 
     def lower(self, shape: Shape, device: torch.device) -> Visible:
         return self.mask.lower(shape, device).complement(shape, device)
+
+
+_JOINS: dict[Callable[..., Any], type[_Both | _Either]] = {
+    **dict.fromkeys((operator.and_, Tensor.__and__, Tensor.__rand__, Tensor.bitwise_and), _Both),
+    **dict.fromkeys((operator.or_, Tensor.__or__, Tensor.__ror__, Tensor.bitwise_or), _Either),
+}
 
 
 def as_mask(mask: Mask | Tensor) -> Mask:

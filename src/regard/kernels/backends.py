@@ -128,7 +128,7 @@ def quick(
 
 
 _FIELDS = tuple(field.name for field in fields(Plan))
-_SCHEMA_TYPES = {"Tensor | None": "Tensor?", "int | None": "int?", "ScoreKind": "str", "NormalizerKind": "str"}
+_SCHEMA_TYPES = {"Tensor | None": "Tensor?", "int | None": "SymInt?", "ScoreKind": "str", "NormalizerKind": "str"}
 
 _library = torch.library.Library("regard", "DEF")
 _library.define(

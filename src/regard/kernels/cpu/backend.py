@@ -215,7 +215,7 @@ def _by_op(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: list[str
 
 # In graphs the kernels are two opaque ops with all of a plan's fields; `_Attention` is the same outside of them.
 def _schema() -> str:
-    types = {"Tensor | None": "Tensor?", "int | None": "int?", "ScoreKind": "str", "NormalizerKind": "str"}
+    types = {"Tensor | None": "Tensor?", "int | None": "SymInt?", "ScoreKind": "str", "NormalizerKind": "str"}
     return ", ".join(f"{types.get(str(f.type), f.type)} {f.name}" for f in fields(Plan))
 
 

@@ -1,0 +1,179 @@
+"""Compiled, exported and traced: one or two graphs for inputs of any size, with the results of eager execution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from masks import MASKS
+from mechanisms import CASES, Case, Sizes, inputs
+from regard import Causal, Distance, Documents, Lengths, Prefix, Sigmoid, TopK, Window, attention
+from regard.nn import KVCache, MultiHeadAttention
+
+SIZES = tuple(
+    Sizes(batch, queries=queries, keys=keys)
+    for batch, queries, keys in (
+        (2, 5, 7), (5, 8, 17), (2, 6, 7), (4, 7, 7), (3, 9, 5), (2, 6, 13), (7, 4, 4), (3, 4, 9), (5, 4, 11), (6, 5, 6),
+    )
+)  # fmt: skip
+"""The second differs from the first in everything and has no two equal sizes, so that its graph is for all sizes."""
+
+MECHANISM_OF_MASK = {name: CASES[(7 * number) % len(CASES)] for number, name in enumerate(MASKS)}
+MASK_OF_MECHANISM = {case.name: list(MASKS)[number % len(MASKS)] for number, case in enumerate(CASES)}
+PAIRS = [(case, MASK_OF_MECHANISM[case.name]) for case in CASES]
+PAIRS += [(MECHANISM_OF_MASK[mask], mask) for mask in MASKS]
+
+
+@pytest.fixture(autouse=True)
+def _reset() -> None:
+    torch.compiler.reset()
+
+
+def _arguments(case: Case, mask: str, size: Sizes) -> tuple[list[Tensor], dict[str, Any]]:
+    options = case.call(size, *(parameter.float() for parameter in case.parameters(size)))
+    return [tensor.float() for tensor in inputs(case, size)], options | {"mask": MASKS[mask].make(size)}
+
+
+def _compiled(function: Callable[..., Any], backend: str) -> tuple[Callable[..., Any], CompileCounterWithBackend]:
+    counter = CompileCounterWithBackend(backend)
+    return torch.compile(function, fullgraph=True, backend=counter), counter
+
+
+def _call(query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> Tensor:
+    output = attention(query, key, value, **options)
+    assert isinstance(output, Tensor)
+    return output
+
+
+@pytest.mark.parametrize(("case", "mask"), PAIRS, ids=lambda item: getattr(item, "name", item))
+def test_two_graphs_do_for_all_sizes(case: Case, mask: str) -> None:
+    compiled, counter = _compiled(_call, "aot_eager")
+    for size in SIZES:
+        tensors, options = _arguments(case, mask, size)
+        wanted = attention(*tensors, **options)
+        torch.testing.assert_close(compiled(*tensors, options), wanted, rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("name", ["dot", "alibi", "entmax"])
+def test_inductor(name: str) -> None:
+    case = next(case for case in CASES if case.name == name)
+    compiled, counter = _compiled(_call, "inductor")
+    for size in SIZES[:4]:
+        tensors, options = _arguments(case, "lengths", size)
+        wanted = attention(*tensors, **options)
+        torch.testing.assert_close(compiled(*tensors, options), wanted, rtol=1e-4, atol=1e-5)
+    assert counter.frame_count <= 2
+
+
+INSIDE: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
+    "causal": lambda q, k, n: Causal(),
+    "causal, a sequence its own": lambda q, k, n: Causal(n),
+    "not causal": lambda q, k, n: Causal().complement(),
+    "not lengths": lambda q, k, n: Lengths(n).complement() | Causal(),
+    "not window": lambda q, k, n: Window(2, 1).complement(),
+    "lengths, causal": lambda q, k, n: Lengths(n) & Causal(),
+    "prefixes": lambda q, k, n: Causal() | Prefix(n),
+    "prefix": lambda q, k, n: Prefix(k.shape[2] // 2),
+    "documents": lambda q, k, n: Documents(torch.arange(k.shape[2]) // 2, torch.arange(q.shape[2]) // 2),
+    "a tensor first": lambda q, k, n: (q[:, :1, :, :1] > 0) & Causal(),
+    "a tensor last": lambda q, k, n: Causal() | (q[:, :1, :, :1] > 0),
+}
+"""Masks that are made inside of the compiled function."""
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_masks_made_in_the_graph_with_gradients(name: str) -> None:
+    def call(query: Tensor, key: Tensor, value: Tensor, lengths: Tensor) -> Tensor:
+        return attention(query, key, value, mask=INSIDE[name](query, key, lengths))
+
+    compiled, counter = _compiled(call, "aot_eager")
+    for size in SIZES[:4]:
+        leaves = [tensor.float().requires_grad_() for tensor in inputs(CASES[0], size)]
+        lengths = torch.arange(size.batch) % (size.keys + 1)
+        wanted, got = call(*leaves, lengths), compiled(*leaves, lengths)
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+        gradients = [torch.autograd.grad(output.square().sum(), leaves) for output in (got, wanted)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+    assert counter.frame_count <= 2
+
+
+def test_distance_with_topk() -> None:
+    compiled, counter = _compiled(_call, "aot_eager")
+    for size in SIZES:
+        tensors = [tensor.float() for tensor in inputs(CASES[0], size)]
+        options = {"score": Distance(0.1), "normalizer": TopK(2), "mask": Causal(0)}
+        torch.testing.assert_close(compiled(*tensors, options), attention(*tensors, **options), rtol=1e-4, atol=1e-5)
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("options", [{}, {"normalizer": Sigmoid()}], ids=["softmax", "sigmoid"])
+def test_two_graphs_do_for_chunks_over_a_cache(options: dict[str, Any]) -> None:
+    def call(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attention(query, key, value, mask=Causal(), **options)
+
+    compiled, counter = _compiled(call, "eager")
+    cache, whole, start = KVCache(16), torch.randn(3, 2, 40, 6), 0
+    for length in (5, 3, 4, 7, 2, 6, 8, 3, 2):
+        chunk = whole[:, :, start : start + length]
+        step = cache.append(chunk, chunk)
+        torch.testing.assert_close(compiled(chunk, step.key, step.value), call(chunk, step.key, step.value))
+        start += length
+    assert counter.frame_count <= 2
+
+
+def test_a_layer_with_its_cache_is_compiled() -> None:
+    layer = MultiHeadAttention(12, 2).eval()
+    compiled, counter = _compiled(layer, "eager")
+    caches, whole, start = (KVCache(64), KVCache(64)), torch.randn(3, 40, 12), 0
+    with torch.no_grad():
+        for length in (5, 3, 4, 7, 2, 6, 8, 3, 2):
+            chunk = whole[:, start : start + length]
+            got, wanted = (run(chunk, cache=cache)[0] for run, cache in zip((compiled, layer), caches, strict=True))
+            torch.testing.assert_close(got, wanted)
+            start += length
+    assert counter.frame_count <= 3, "the first call, which makes the memory, and two for the rest"
+
+
+class Attend(nn.Module):
+    """Attention with one of `EXPORTED`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, lengths: Tensor, queries: Tensor) -> Tensor:
+        return attention(query, key, value, **EXPORTED[self.name](lengths, queries))
+
+
+EXPORTED: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {
+    "causal": lambda n, m: {"mask": Causal()},
+    "lengths": lambda n, m: {"mask": Lengths(n)},
+    "lengths of both": lambda n, m: {"mask": Lengths(n, m)},
+    "causal, a sequence its own": lambda n, m: {"mask": Causal(n)},
+    "lengths, causal": lambda n, m: {"mask": Lengths(n) & Causal()},
+    "window": lambda n, m: {"mask": Window(2, 1)},
+    "sigmoid": lambda n, m: {"normalizer": Sigmoid(), "mask": Prefix(n)},
+    "distance, topk": lambda n, m: {"score": Distance(), "normalizer": TopK(2)},
+}
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
+@pytest.mark.parametrize("name", EXPORTED)
+def test_export_with_any_batch_and_lengths(name: str, strict: bool) -> None:
+    def arguments(size: Sizes) -> tuple[Tensor, ...]:
+        of_each = torch.arange(size.batch)
+        return *(t.float() for t in inputs(CASES[0], size)), of_each % (size.keys + 1), of_each % (size.queries + 1)
+
+    batch, queries, keys = (torch.export.Dim(dim) for dim in ("batch", "queries", "keys"))
+    dynamic = ({0: batch, 2: queries}, {0: batch, 2: keys}, {0: batch, 2: keys}, {0: batch}, {0: batch})
+    module = Attend(name)
+    program = torch.export.export(module, arguments(SIZES[0]), dynamic_shapes=dynamic, strict=strict)
+    for size in SIZES[:4]:
+        given = arguments(size)
+        torch.testing.assert_close(program.module()(*given), module(*given), rtol=1e-4, atol=1e-5)
