@@ -85,8 +85,18 @@ def test_translating_text_files_and_standard_input(
     assert (
         regard("translate", run, "--file", tmp_path / "in.txt", "--beam", 1).out == "un chien bleu\n\nun livre vert\n"
     )
-    monkeypatch.setattr("sys.stdin", io.StringIO((tmp_path / "in.txt").read_text()))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((tmp_path / "in.txt").read_bytes())))
     assert regard("translate", run).out == "un chien bleu\n\nun livre vert\n"
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u0085", "\f", "\v", "\x1c"])
+def test_one_line_in_is_one_line_out(
+    mark: str, run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"\ufeffa red cat\n\na{mark}dog\r\n".encode())))
+    assert regard("translate", run, "--beam", 1, "--output", tmp_path / "out.txt").out == ""
+    lines = (tmp_path / "out.txt").read_text().splitlines()
+    assert (lines[:2], len(lines)) == (["un chat rouge", ""], 3)
 
 
 def test_looking(run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,6 +162,10 @@ MISTAKES: list[tuple[str, Make, str]] = [
     ("missing pointer", _using("best.json", None), "has no best checkpoint"),
     ("no file", lambda p, run, c: ["translate", run, "--file", p / "x.txt"], "x.txt: no such file"),
     ("not UTF-8", lambda p, run, c: ["translate", run, "--file", _touch(p / "x.txt", b"\xff")], "line 1 is not UTF-8"),
+    ("argument not UTF-8", lambda p, run, c: ["translate", run, "a \udcff"], "text: is not UTF-8"),
+    ("look not UTF-8", lambda p, run, c: ["look", run, "a \udcff"], "text: is not UTF-8"),
+    ("target not UTF-8", lambda p, run, c: ["look", run, "a", "--target", "\udcff"], "--target: is not UTF-8"),
+    ("output's folder", lambda p, run, c: ["translate", run, "x", "--output", p / "no" / "x"], "cannot be written"),
     ("text and file", lambda p, run, c: ["translate", run, "x", "--file", c], "not both"),
     ("beam", lambda p, run, c: ["translate", run, "x", "--beam", 0], "--beam: must be at least 1, got 0"),
     ("picture's ending", lambda p, run, c: ["look", run, "a red cat", "--out", p / "a.gif"], ".png or .svg"),

@@ -35,6 +35,16 @@ def test_a_folder_is_all_its_texts_by_name(tmp_path: Path) -> None:
     assert read_documents(str(tmp_path)) == ["first", "second", "third", "fourth"]
 
 
+def test_hidden_files_are_left_out_and_counted(tmp_path: Path) -> None:
+    for name in (".DS_Store", ".git/index", ".ipynb_checkpoints/a.txt", "b/.c/d.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"\xff\x00")
+    (tmp_path / "a.txt").write_text("first")
+    lines: list[str] = []
+    assert read_documents(str(tmp_path), tell=lines.append) == ["first"]
+    assert lines == [f"{tmp_path}: 4 hidden files left out (their name or folder begins with a dot)"]
+
+
 def test_records_of_parquet_and_json(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
@@ -58,6 +68,8 @@ def test_extracts_of_a_wikipedia_dump(tmp_path: Path) -> None:
     [
         ("a.txt", b"caf\xe9\n", "line 1 is not UTF-8"),
         ("a.jsonl", b'{"body": "x"}\n', r"record 1 has no text in 'text'; it has body \(--data.column\)"),
+        ("a.jsonl", b'{"text": null}\n', "record 1: 'text' is null"),
+        ("a.jsonl", b'{"text": "\\ud800"}\n', "record 1: not Unicode: half a surrogate pair"),
         ("a.jsonl", b"nonsense\n", "record 1: not JSON"),
         ("a.pdf", b"%PDF", "unknown ending .pdf"),
         ("a.txt", b" \n", "no text in it"),

@@ -128,6 +128,8 @@ def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Tol
         (["generate", "{run}", "x", "--top-p", 0], "--top-p: must be above 0 and at most 1, got 0"),
         (["generate", "{run}", "x", "--top-k", 0], "--top-k: must be at least 1, got 0"),
         (["generate", "{run}", "x", "--penalty", 0], "--penalty: must be above 0, got 0"),
+        (["generate", "{run}", "\udcff"], "prompt: is not UTF-8"),
+        (["generate", "{run}", "x", "--stop", "\udcff"], "--stop: is not UTF-8"),
         (["generate", "{run}", "x", "--stop", ""], "--stop: got an empty text"),
         (["translate", "{run}", "x"], "is a run of the task 'generate', not of 'translate'"),
         (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'generate'"),

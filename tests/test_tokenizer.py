@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,19 @@ BYTE = Tokenizer.train(TEXTS, kind="byte", size=400)
 
 
 @given(st.text())
-def test_bytes_give_every_text_back(text: str) -> None:
-    assert BYTE.decode(BYTE.encode(text)) == text
+def test_bytes_give_every_text_back_composed(text: str) -> None:
+    composed = BYTE.decode(BYTE.encode(text))
+    assert unicodedata.normalize("NFD", composed) == unicodedata.normalize("NFD", text)
+
+
+def test_text_is_composed_in_training_and_in_use(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    parts = unicodedata.normalize("NFD", TEXTS[0])
+    assert parts != TEXTS[0]
+    tokenizer.save(tmp_path / "t.json")
+    for one in (tokenizer, Tokenizer.load(tmp_path / "t.json")):
+        assert one.encode(parts) == one.encode(TEXTS[0])
+    again = Tokenizer.train([unicodedata.normalize("NFD", text) for text in TEXTS], kind=tokenizer.kind, size=400)
+    assert again.encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
 
 
 @pytest.mark.parametrize("text", [TEXTS[0], "On November 27, the river 3:30.", "café 12 café"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from contextlib import nullcontext
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +12,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from regard.cli.app import Checkpoint, app, at_least, given, settings_of
+from regard.data.lines import check_unicode, one_line, read_text_lines
 from regard.errors import UserError
 from regard.tasks import commands
 
@@ -24,6 +27,7 @@ def translate(
     beam: int = 5,
     checkpoint: Checkpoint = "best",
     look: Path | None = None,
+    output: Path | None = None,
 ) -> None:
     """Translate a text, a file's lines, or standard input's lines, one line each.
 
@@ -34,7 +38,10 @@ def translate(
         beam: Hypotheses kept side by side; 1 is greedy.
         checkpoint: Which checkpoint to use.
         look: Also draw the alignment of the (one) text: a .png, .svg or .html file.
+        output: Write the translations to this file as they are made, instead of standard output. A translation that
+            holds a line break is written with a space for it, so that there are as many lines as in the input.
     """
+    check_unicode("text", text)
     at_least("beam", beam, 1)
     if text is not None and file is not None:
         raise UserError("--file: give a text or a file, not both")
@@ -43,13 +50,13 @@ def translate(
         if text is None:
             raise UserError("--look: draws one text; give it after the run's folder")
         found = task.look(run, settings_of("translate"), text, target=None, beam=beam, checkpoint=checkpoint)
-        print(found.text)
+        _write_lines([found.text], output)
         task.draw(found, look)
         print(f"alignment drawn in {look}", file=sys.stderr)
         return
     texts = [text] if text is not None else _lines(file)
-    for found in task.translate(run, settings_of("translate"), texts, beam=beam, checkpoint=checkpoint):
-        print(found.text, flush=True)
+    results = task.translate(run, settings_of("translate"), texts, beam=beam, checkpoint=checkpoint)
+    _write_lines((result.text for result in results), output)
 
 
 @app.command
@@ -90,6 +97,8 @@ def generate(
         raise UserError(f"--penalty: must be above 0, got {penalty}")
     if "" in stop:
         raise UserError("--stop: got an empty text, which would end at once")
+    check_unicode("prompt", prompt)
+    check_unicode("--stop", *stop)
     from regard.tasks.generate.model import Sampling
 
     how = Sampling(temperature, top_k, top_p, penalty, seed)
@@ -229,6 +238,8 @@ def look(
     at_least("beam", beam, 1)
     if html is not None and html.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--html: expected a name that ends in .html, got {html}")
+    check_unicode("text", text)
+    check_unicode("--target", target)
     check(run)
     name = kind(run)
     task = commands(name)
@@ -266,13 +277,18 @@ def backends(*, device: str = "cpu", dtype: Literal["float64", "float32", "bfloa
 
 def _lines(file: Path | None) -> list[str]:
     """The lines to translate. Raises UserError: the file is missing, or not UTF-8."""
-    if file is None:
-        if sys.stdin.isatty():
-            print("one line each, Ctrl-D to translate:", file=sys.stderr)
-        return sys.stdin.read().splitlines()
-    from regard.data.lines import read_lines
+    if file is None and sys.stdin.isatty():
+        print("one line each, Ctrl-D to translate:", file=sys.stderr)
+    return read_text_lines(file)
 
-    lines = list(read_lines(file))
-    if None in lines:
-        raise UserError(f"{file}: line {lines.index(None) + 1} is not UTF-8")
-    return [line for line in lines if line is not None]
+
+def _write_lines(texts: Iterable[str], output: Path | None) -> None:
+    """Write each text as one line, as soon as it is there. Raises UserError: the file cannot be opened."""
+    try:
+        # Opened in place, so that a pipe or a link stays one.
+        file = nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror})") from error
+    with file as stream:
+        for text in texts:
+            print(one_line(text), file=stream, flush=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from regard.data.formats import Bad, hub_records, json_lines, parquet_rows
-from regard.data.lines import bare_suffix, check_file, read_lines
+from regard.data.lines import bare_suffix, check_file, is_unicode, read_text_lines
 from regard.errors import UserError
 
 _RECORDS = {".jsonl": json_lines, ".ndjson": json_lines, ".parquet": parquet_rows}
@@ -16,14 +16,16 @@ _TEXTS = (".txt", ".md", ".rst", ".text", "")
 _ARTICLE = re.compile(r"^<doc [^\n]*>\n(.*?)\n</doc>$", re.DOTALL | re.MULTILINE)
 
 
-def read_documents(path: str, *, column: str = "text") -> list[str]:
+def read_documents(path: str, *, column: str = "text", tell: Callable[[str], None] = lambda line: None) -> list[str]:
     """Read the documents that ``path`` names, those of white space alone left out.
 
     Args:
         path: a text file, one document (`.txt`, `.md`, `.rst`, also with `.gz` or `.xz`); JSONL or Parquet, one
             document a record; an extract of a Wikipedia dump (WikiExtractor's, in either form); a folder, all files in
-            and below it that are any of these, by name; or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset.
+            and below it that are any of these, by name, without hidden files and folders (``.git``); or
+            ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset.
         column: where a record has its text.
+        tell: is given a line on the hidden files that were left out.
 
     Raises:
         UserError: the file is missing, empty, not UTF-8 or of unknown format; a record has no text; there is none.
@@ -31,7 +33,11 @@ def read_documents(path: str, *, column: str = "text") -> list[str]:
     if path.startswith("hf:"):
         found = list(_texts(hub_records(path.removeprefix("hf:")), path, column))
     elif Path(path).is_dir():
-        files = [file for file in sorted(Path(path).rglob("*")) if file.is_file() and _known(file)]
+        every = [file for file in sorted(Path(path).rglob("*")) if file.is_file()]
+        shown = [file for file in every if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        if len(shown) < len(every):
+            tell(f"{path}: {len(every) - len(shown):,} hidden files left out (their name or folder begins with a dot)")
+        files = [file for file in shown if _known(file)]
         if not files:
             raise UserError(
                 f"{path}: no text file in it; expected {', '.join(filter(None, _TEXTS))}, .jsonl or .parquet"
@@ -61,10 +67,7 @@ def _read(path: Path, column: str) -> Iterator[str]:
         return
     if not path.stat().st_size:
         return  # in a folder an empty file is no mistake
-    lines = list(read_lines(path))
-    if None in lines:
-        raise UserError(f"{path}: line {lines.index(None) + 1:,} is not UTF-8")
-    text = "\n".join(line for line in lines if line is not None)
+    text = "\n".join(read_text_lines(path))
     if suffix == "" and text.startswith("{"):  # WikiExtractor's --json, files such as wiki_00
         yield from _texts(json_lines(path), path, column)
     elif text.startswith("<doc "):  # and its other form
@@ -78,6 +81,10 @@ def _texts(records: Iterator[dict[str, Any] | Bad], origin: object, column: str)
         if isinstance(record, Bad):
             raise UserError(f"{origin}: record {number:,}: {record.reason}")
         text = record.get(column)
+        if column in record and text is None:
+            raise UserError(f"{origin}: record {number:,}: {column!r} is null")
+        if isinstance(text, str) and not is_unicode(text):
+            raise UserError(f"{origin}: record {number:,}: not Unicode: half a surrogate pair")
         if not isinstance(text, str):
             raise UserError(
                 f"{origin}: record {number:,} has no text in {column!r}; it has {', '.join(record)} (--data.column)"

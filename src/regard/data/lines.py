@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import gzip
 import lzma
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,12 @@ from typing import IO, Any
 from regard.errors import UserError
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
+
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}  # fmt: skip
+"""Byte-order marks, the longer ones first."""
 
 
 def bare_suffix(path: Path) -> str:
@@ -39,21 +47,68 @@ def read_lines(path: Path) -> Iterator[str | None]:
     A byte-order mark at the start is dropped. Only LF ends a line: Unicode's other line separators are text.
 
     Raises:
-        UserError: the file cannot be read to its end.
+        UserError: the file cannot be read to its end, is UTF-16 or UTF-32, or its lines end in CR alone.
     """
     check_file(path)
     try:
         with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
-            yield from _decoded(file)
+            yield from _decoded(file, str(path))
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read to its end ({getattr(error, 'strerror', None) or error})") from error
 
 
-def _decoded(file: IO[bytes]) -> Iterator[str | None]:
+def read_text_lines(path: Path | None) -> list[str]:
+    """All lines of a file, or of standard input for None.
+
+    Raises:
+        UserError: as `read_lines`, and where a line is not UTF-8.
+    """
+    origin = "standard input" if path is None else str(path)
+    lines = list(_decoded(sys.stdin.buffer, origin) if path is None else read_lines(path))
+    if None in lines:
+        raise UserError(f"{origin}: line {lines.index(None) + 1:,} is not UTF-8")
+    return [line for line in lines if line is not None]
+
+
+def check_unicode(name: str, *texts: str | None) -> None:
+    """Raises UserError: one of ``texts`` holds bytes that are not UTF-8, which Python keeps as half surrogates."""
+    if not all(is_unicode(text) for text in texts if text is not None):
+        raise UserError(f"{name}: is not UTF-8; expected text in UTF-8")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether ``text`` has no half of a surrogate pair, which no tokenizer takes and no file in UTF-8 can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def one_line(text: str) -> str:
+    """``text`` with a space for each line break, Unicode's among them, so that every reader counts one line."""
+    return " ".join(text.splitlines())
+
+
+def _decoded(file: IO[bytes], origin: str) -> Iterator[str | None]:
     for number, line in enumerate(file):
         if number == 0:
+            _check_encoding(line, origin)
             line = line.removeprefix(b"\xef\xbb\xbf")
         try:
             yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError:
             yield None
+
+
+def _check_encoding(first: bytes, origin: str) -> None:
+    """Raises UserError: the first line of ``origin`` shows that it is no UTF-8 at all, or has no LF."""
+    encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), None)
+    if encoding is None and len(start := first[:200]) >= 4:
+        # Without a mark: text that is mostly ASCII has a zero as every second byte.
+        zeros = [start[at::2].count(0) * 2 > len(start[at::2]) for at in (0, 1)]
+        encoding = {(True, False): "UTF-16BE", (False, True): "UTF-16LE"}.get((zeros[0], zeros[1]))
+    if encoding is not None:
+        raise UserError(f"{origin}: is {encoding}, expected UTF-8; convert it: iconv -f {encoding} -t UTF-8")
+    if not first.endswith(b"\n") and b"\r" in first.rstrip(b"\r"):
+        raise UserError(f"{origin}: its lines end in CR alone, expected LF or CRLF; convert it: tr '\\r' '\\n'")

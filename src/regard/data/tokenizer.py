@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +28,10 @@ _DECODERS: dict[str, Kind] = {"ByteLevel": "byte", "Metaspace": "word", "Fuse": 
 class Tokenizer:
     """Text to token numbers and back.
 
-    ``byte``: pieces of UTF-8 bytes, so nothing is unknown and every text comes back exactly. ``word``: pieces of
+    ``byte``: pieces of UTF-8 bytes, so nothing is unknown and composed text comes back exactly. ``word``: pieces of
     characters within words; characters that training did not show become unknown, and white space is folded. In both,
-    every digit is a piece of its own. ``char``: single characters, however many; others are unknown.
+    every digit is a piece of its own. ``char``: single characters, however many; others are unknown. Text is composed
+    first (Unicode's NFC), in training and whenever it is encoded; the saved tokenizer says so.
     """
 
     def __init__(self, library: Any, kind: Kind):
@@ -49,10 +51,12 @@ class Tokenizer:
         tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
         parts = tokenizers.pre_tokenizers
         if kind == "char":
-            names = [*SIGNS, *sorted({character for text in texts for character in text})]
+            composed = (unicodedata.normalize("NFC", text) for text in texts)
+            names = [*SIGNS, *sorted({character for text in composed for character in text})]
             vocabulary = {name: number for number, name in enumerate(names)}
             library = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=SIGNS[UNK]))
             library.pre_tokenizer = parts.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
+            library.normalizer = tokenizers.normalizers.NFC()
             library.decoder = tokenizers.decoders.Fuse()
             library.add_special_tokens(list(SIGNS))
             return cls(library, kind)
@@ -69,6 +73,7 @@ class Tokenizer:
                 [parts.WhitespaceSplit(), parts.Metaspace(WORD), parts.Punctuation(), digits]
             )
             library.decoder = tokenizers.decoders.Metaspace(WORD)
+        library.normalizer = tokenizers.normalizers.NFC()
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=size, min_frequency=min_frequency, special_tokens=list(SIGNS), show_progress=False, **options
         )

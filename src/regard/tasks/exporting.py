@@ -84,6 +84,7 @@ def export(what: Exportable, path: Path, form: Format) -> float:
     if not path.parent.is_dir():
         raise UserError(f"out: there is no folder {path.parent}")
     what.module.cpu().eval()
+    path = Path(os.path.realpath(path))  # so that a link stays one
     fresh = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         # Plain operations alone: who opens the file need not have our kernels.

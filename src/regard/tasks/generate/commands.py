@@ -73,7 +73,7 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     config = settings(run)
     writer = load(run, config, checkpoint)
     given = path is not None
-    texts = read_documents(path, column=config.data.column) if path else _own_validation(run, config)
+    texts = read_documents(path, column=config.data.column, tell=say) if path else _own_validation(run, config)
     stream = Stream.of(texts, writer.tokenizer)
     found = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
     how = f"{len(stream.tokens):,} tokens, each once, in windows of {writer.context} that begin without a past"

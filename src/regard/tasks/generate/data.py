@@ -32,9 +32,13 @@ def read(config: DataConfig, tell: Callable[[str], None]) -> Text:
         if config.valid is not None:
             raise UserError("data.valid: needs --data.train, since the built-in text brings its own validation part")
         return set_aside(reference(), lambda line: None)
-    train = read_documents(config.train, column=config.column)
+    train = read_documents(config.train, column=config.column, tell=tell)
     if config.valid is not None:
-        return Text(train, read_documents(config.valid, column=config.column))
+        valid = read_documents(config.valid, column=config.column, tell=tell)
+        shared = len(set(valid) & set(train))
+        if shared:
+            tell(f"data.valid: {shared:,} of its {len(valid):,} documents are in the training text too")
+        return Text(train, valid)
     return set_aside(train, tell)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ class Writer:
         Raises:
             ValueError: a setting of ``how`` is out of range.
         """
+        stop = [unicodedata.normalize("NFC", text) for text in stop]  # as the tokenizer composes all text
         shown, written = "", list[int]()
         held = max((len(text) for text in stop), default=0)
         for token in self._tokens(prompt, how, tokens):

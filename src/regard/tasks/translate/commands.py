@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from regard.data import cldr
+from regard.data.lines import one_line
 from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.draw import save_picture
@@ -105,7 +106,8 @@ def _scores(translator: Translator, pairs: data.Pairs, beam: int, output: Path |
     texts = [found.text for found in translator.translate([source for source, _ in pairs], beam=beam)]
     seconds = time.perf_counter() - began
     if output is not None:
-        write_whole(output, lambda fresh: fresh.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8"))
+        lines = "".join(f"{one_line(text)}\n" for text in texts)
+        write_whole(output, lambda fresh: fresh.write_text(lines, encoding="utf-8"))
     scores = text_scores(texts, [target for _, target in pairs])
     rows = data.encode(pairs, translator.source, translator.target)
     loss = mean_loss(translator.model, rows, translator.model.output_bias.device)

@@ -38,7 +38,11 @@ def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Text:
         )
     train = read_pairs(config.train, config, tell)
     if config.valid is not None:
-        return Text(train, read_pairs(config.valid, config, tell))
+        valid, known = read_pairs(config.valid, config, tell), set(train)
+        shared = sum(pair in known for pair in valid)
+        if shared:
+            tell(f"data.valid: {shared:,} of its {len(valid):,} pairs are in the training text too")
+        return Text(train, valid)
     return set_aside(train, seed, tell)
 
 

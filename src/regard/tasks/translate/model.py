@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from regard.data.batching import fill
+from regard.data.lines import one_line
 from regard.data.padding import pad
 from regard.data.tokenizer import BOS, EOS, PAD, Tokenizer
 from regard.decode import Hypothesis, beam_search, greedy
@@ -23,6 +24,9 @@ from regard.train import checkpoint
 
 _BATCH_TOKENS = 8192
 """Source tokens, times beams, of one batch of decoding."""
+
+_AT_ONCE = 2000
+"""Texts that are sorted by length and decoded together."""
 
 _MORE = 10
 """A translation has at most so many tokens more than twice its source."""
@@ -56,7 +60,14 @@ class Translator:
     target: Tokenizer
 
     def translate(self, texts: Sequence[str], *, beam: int = 5, length_penalty: float = 1.0) -> Iterator[Translation]:
-        """Translate ``texts``, in their order; ``beam=1`` is greedy. An empty text gives an empty translation."""
+        """Translate ``texts``, in their order; ``beam=1`` is greedy. An empty text gives an empty translation.
+
+        They are decoded `_AT_ONCE` at a time, so that the first translations can be used before the last are made.
+        """
+        for start in range(0, len(texts), _AT_ONCE):
+            yield from self._translate(texts[start : start + _AT_ONCE], beam, length_penalty)
+
+    def _translate(self, texts: Sequence[str], beam: int, length_penalty: float) -> Iterator[Translation]:
         rows = [self.source.encode(text.strip()) + [EOS] for text in texts]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         found: dict[int, Translation] = {}
@@ -90,7 +101,7 @@ class Translator:
         found = self.translate([source for source, _ in chosen])
         rows = [("source", "translation", "reference"), ("---",) * 3]
         rows += [(one.source, one.text, target) for one, (_, target) in zip(found, chosen, strict=True)]
-        return [f"| {' | '.join(cell.replace('|', '¦') for cell in row)} |" for row in rows]
+        return [f"| {' | '.join(one_line(cell).replace('|', '¦') for cell in row)} |" for row in rows]
 
     def _decode(self, rows: list[list[int]], beam: int, length_penalty: float) -> list[Hypothesis]:
         device = self.model.output_bias.device
