@@ -107,7 +107,7 @@ def test_csv_header_and_fields_of_several_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "bad", "last"),
     [
-        ('a,b\n"le chat,x\nthe dog,le chien\n', (2, "not CSV: unexpected end of data"), ("a", "b")),
+        ('a,b\n"le chat,x\nthe dog,le chien\n', (2, "not CSV: unexpected end of data"), ("the dog", "le chien")),
         ('a,b\n"le chat,x\nthe dog,"le chien"\nc,d\n', (2, "not CSV: ',' expected after '\"'"), ("c", "d")),
         ("a,b\nx\ry,z\nc,d\n", (2, "not CSV: new-line character seen in unquoted field"), ("c", "d")),
         ('a,b\n"m\nn",o\np\nc,d\n', (4, "too few columns"), ("c", "d")),
@@ -121,6 +121,23 @@ def test_bad_csv_is_a_bad_line(tmp_path: Path, content: str, bad: tuple[int, str
     assert found.pairs[-1] == last
     with pytest.raises(UserError, match=f"line {bad[0]}: "):
         read_parallel(str(path))
+
+
+@pytest.mark.parametrize("quote", [0, 2, 37])
+def test_a_quote_that_is_not_closed_spoils_its_own_line_alone(tmp_path: Path, quote: int) -> None:
+    rows = [f"s{at},t{at}" for at in range(38)]
+    rows[quote] = f'"s{quote},t{quote}'
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    found = read_parallel(str(tmp_path / "t.csv"), on_bad_line="skip")
+    assert found.pairs == [(f"s{at}", f"t{at}") for at in range(38) if at != quote]
+    assert (found.bad[0].line, found.bad_count) == (quote + 1, 1)
+    assert "1 of 38 lines left out" in str(found.notice())
+
+
+@pytest.mark.parametrize(("name", "mark"), [("t.csv", ";"), ("t.csv", "\t"), ("t.csv", ","), ("t.tsv", "\t")])
+def test_separators_and_header_lines(tmp_path: Path, name: str, mark: str) -> None:
+    (tmp_path / name).write_text(f"target{mark}source\nun chat{mark}a cat\n")
+    assert read_parallel(str(tmp_path / name)).pairs == [("a cat", "un chat")]
 
 
 def test_csv_lines_and_headers_that_are_not_utf8(tmp_path: Path) -> None:
@@ -192,7 +209,7 @@ def test_bad_lines_are_told_with_their_numbers(tmp_path: Path) -> None:
         ('{"source": "a"', "not JSON"), ('["a", "b"]', "not a JSON object"), ('{"source": "a"}', "no target"),
         ('{"source": "a", "target": 3}', "target is not text"), ("[" * 200_000, "not JSON"),
         ('{"source": "\\ud800", "target": "b"}', "not Unicode: half a surrogate pair"), ("{}", "no source"),
-        ('{"source": "", "target": "b"}', "empty source"),
+        ('{"source": "", "target": "b"}', "empty source"), ('{"source": null, "target": "b"}', "source is null"),
     ],
 )  # fmt: skip
 def test_bad_json_lines(tmp_path: Path, line: str, reason: str) -> None:

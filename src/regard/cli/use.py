@@ -165,6 +165,7 @@ def evaluate(
     image_column: Annotated[str | None, Parameter(name=["--data.image-column", "--image-column"])] = None,
     label_column: Annotated[str | None, Parameter(name=["--data.label-column", "--label-column"])] = None,
     output: Path | None = None,
+    tokenize: str | None = None,
     json: bool = False,
 ) -> None:
     """Score a run: a translator by sacreBLEU and chrF with signatures, exact match and loss, a language model by
@@ -181,6 +182,8 @@ def evaluate(
         image_column: Of a classifier: the column of a table with the image; as in training unless given.
         label_column: Of a classifier: the column of a table with the class; as in training unless given.
         output: Of a translator: also write the translations, one a line, to this file.
+        tokenize: Of a translator: sacreBLEU's tokenizer for BLEU, such as 13a, intl, zh, ja-mecab, ko-mecab or
+            flores200; unless given, zh or char where the references have no spaces between words, else 13a.
         json: Print the scores as one JSON object.
     """
     from json import dumps
@@ -193,7 +196,7 @@ def evaluate(
     check(run)
     name = kind(run)
     task = commands(name)
-    every: dict[str, Any] = {"beam": beam, "on_bad_line": on_bad_line, "output": output}
+    every: dict[str, Any] = {"beam": beam, "on_bad_line": on_bad_line, "output": output, "tokenize": tokenize}
     every |= {"on_bad": on_bad, "image_column": image_column, "label_column": label_column}
     options = given(every, task.EVALUATE_OPTIONS, name)
     scores = task.evaluate(run, settings_of(name), data, checkpoint=checkpoint, **options)

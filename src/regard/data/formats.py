@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import difflib
+import itertools
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +23,9 @@ class Bad(NamedTuple):
 
 
 Row = tuple[str, str] | Bad
+_ROW_LINES = 1000
+"""Most lines of one row of a CSV file; a quote still open after them is taken as never closed."""
+
 Reader = Callable[[Path, str | None, str | None], Iterator[tuple[int, Row]]]
 
 
@@ -33,6 +38,8 @@ def _tsv(path: Path, source: str | None, target: str | None) -> Iterator[tuple[i
     for number, line in lines:
         if line is None:
             yield number, Bad("not UTF-8", "")
+        elif number == 1 and source is target is None and {"source", "target"} <= set(line.split("\t")):
+            columns = _named(path, line.split("\t"), source, target)
         else:
             fields = line.split("\t")
             yield number, _pick(fields, columns) or Bad("no tab" if len(fields) == 1 else "too few columns", line)
@@ -53,27 +60,44 @@ def _csv(path: Path, source: str | None, target: str | None) -> Iterator[tuple[i
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Bad]]:
-    """Rows, with the line that each begins on; the csv module joins the lines of a quoted field."""
-    broken: set[int] = set()
+    """Rows, with the line that each begins on; the csv module joins the lines of a quoted field.
 
-    def lines() -> Iterator[str]:
-        for number, line in enumerate(read_lines(path), 1):
-            if line is None:
-                broken.add(number)
-            yield ("" if line is None else line) + "\n"
+    A quote that is never closed spoils its own line alone: reading goes on with the next one.
+    """
+    lines, again = read_lines(path), deque[str | None]()
+    row: list[str | None] = []
 
-    # Strict: otherwise a quote that is never closed makes one field of the rest of the file, without a word.
-    reader = csv.reader(lines(), strict=True)
+    def taken() -> Iterator[str]:
+        while len(row) < _ROW_LINES:
+            try:
+                row.append(again.popleft() if again else next(lines))
+            except StopIteration:
+                return
+            yield (row[-1] or "") + "\n"
+
+    start, delimiter = 1, ""
     while True:
-        start = reader.line_num + 1
+        row.clear()
+        if not delimiter:
+            again.extend(itertools.islice(lines, 1))
+            delimiter = _delimiter((again[0] if again else None) or "")
         try:
-            fields = next(reader)
+            # Strict: otherwise a quote that is never closed makes one field of the rest of the file, without a word.
+            fields = next(csv.reader(taken(), strict=True, delimiter=delimiter))
         except StopIteration:
             return
         except csv.Error as error:
-            yield start, Bad(f"not CSV: {str(error).split(' - ')[0]}", "")
+            yield start, Bad(f"not CSV: {str(error).split(' - ')[0]}", (row[0] or "").strip())
+            again.extendleft(reversed(row[1:]))
+            start += 1
             continue
-        yield start, Bad("not UTF-8", "") if broken.intersection(range(start, reader.line_num + 1)) else fields
+        yield start, Bad("not UTF-8", "") if None in row else fields
+        start += len(row)
+
+
+def _delimiter(first: str) -> str:
+    """What separates the columns: a comma, unless the first line has none but a semicolon or a tab."""
+    return next((mark for mark in (",", ";", "\t") if mark in first), ",")
 
 
 def _jsonl(path: Path, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
@@ -190,7 +214,13 @@ def _sides(record: dict[str, Any], names: tuple[str, str]) -> Row:
     for name in names:
         side = record.get(name)
         if not isinstance(side, str):
-            reason = f"no {name}" if side is None else f"{name} is not text"
+            reason = (
+                f"{name} is null"
+                if name in record and side is None
+                else f"no {name}"
+                if side is None
+                else f"{name} is not text"
+            )
             return Bad(reason, json.dumps(record, ensure_ascii=False, default=str))
         found.append(side)
     try:

@@ -33,7 +33,7 @@ from regard.train import run as runs
 
 TASK = "translate"
 
-EVALUATE_OPTIONS = frozenset({"beam", "on_bad_line", "output"})
+EVALUATE_OPTIONS = frozenset({"beam", "on_bad_line", "output", "tokenize"})
 LOOK_OPTIONS = frozenset({"target", "beam", "html"})
 """Which of the command line's options `evaluate` and `look` have a meaning for."""
 
@@ -87,6 +87,7 @@ def evaluate(
     beam: int = 5,
     on_bad_line: str | None = None,
     output: Path | None = None,
+    tokenize: str | None = None,
 ) -> dict[str, tuple[float, str]]:
     """Scores on a file of parallel text, or on the built-in corpus's test split, each with how it was computed."""
     config = settings(run)
@@ -98,17 +99,19 @@ def evaluate(
         pairs = cldr.corpus(1000, seed=config.train.seed, split="test")
     else:
         raise UserError("--data: name the parallel text to evaluate on")
-    return _scores(translator, pairs, beam, output)
+    return _scores(translator, pairs, beam, output, tokenize)
 
 
-def _scores(translator: Translator, pairs: data.Pairs, beam: int, output: Path | None) -> dict[str, tuple[float, str]]:
+def _scores(
+    translator: Translator, pairs: data.Pairs, beam: int, output: Path | None, tokenize: str | None = None
+) -> dict[str, tuple[float, str]]:
     began = time.perf_counter()
     texts = [found.text for found in translator.translate([source for source, _ in pairs], beam=beam)]
     seconds = time.perf_counter() - began
     if output is not None:
         lines = "".join(f"{one_line(text)}\n" for text in texts)
         write_whole(output, lambda fresh: fresh.write_text(lines, encoding="utf-8"))
-    scores = text_scores(texts, [target for _, target in pairs])
+    scores = text_scores(texts, [target for _, target in pairs], tokenize)
     rows = data.encode(pairs, translator.source, translator.target)
     loss = mean_loss(translator.model, rows, translator.model.output_bias.device)
     scores["loss"] = (loss, "cross-entropy in nats a target token, the end sign included")

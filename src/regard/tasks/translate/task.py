@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from regard.data.batching import batches, fill
 from regard.data.padding import pad
 from regard.data.tokenizer import BOS, PAD, Tokenizer
-from regard.errors import require
+from regard.errors import UserError, require
 from regard.tasks.translate.config import TranslateConfig
 from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
 from regard.tasks.translate.model import Translator, build
@@ -37,6 +37,9 @@ class TranslateTask:
         """The task of a run's folder, over ``text``. Raises UserError: its tokenizers cannot be read."""
         source, target = (Tokenizer.load(run / f"{side}.tokenizer.json") for side in ("source", "target"))
         rows = drop_long(encode(text.train, source, target), config.data.max_length, tell)
+        chosen = bleu_tokenizer([reference for _, reference in text.valid[:_VALIDATED]])
+        if config.train.metric != "loss" and chosen != "13a":
+            tell(f"validation: BLEU by sacreBLEU's tokenizer {chosen}, since the references have no spaces")
         return cls(config, source, target, rows, text.valid)
 
     @property
@@ -79,22 +82,53 @@ def mean_loss(model: nn.Module, rows: Rows, device: torch.device) -> float:
     return total / max(1, tokens)
 
 
-def text_scores(texts: Sequence[str], references: Sequence[str]) -> dict[str, tuple[float, str]]:
+def text_scores(
+    texts: Sequence[str], references: Sequence[str], tokenize: str | None = None
+) -> dict[str, tuple[float, str]]:
     """``bleu``, ``chrf`` (0 to 100) and ``exact`` (per cent), each with the signature that says how it was computed.
 
-    BLEU and chrF are sacreBLEU's on untokenised text (Post 2018, arXiv:1804.08771).
+    BLEU and chrF are sacreBLEU's on untokenised text (Post 2018, arXiv:1804.08771). ``tokenize`` names one of its
+    tokenizers for BLEU; None: `bleu_tokenizer` chooses. Raises UserError: there is no such tokenizer, or it cannot run.
     """
     metrics: Any = require("sacrebleu.metrics", "text", "scoring translations")
+    chosen = tokenize or bleu_tokenizer(references)
+    if chosen not in metrics.BLEU.TOKENIZERS:
+        raise UserError(f"--tokenize: expected {', '.join(metrics.BLEU.TOKENIZERS)}, got {chosen!r}")
     found = {}
-    for name, metric in (("bleu", metrics.BLEU()), ("chrf", metrics.CHRF())):
-        score = metric.corpus_score(list(texts), [list(references)]).score
-        found[name] = (float(score), str(metric.get_signature()))
+    try:
+        bleu = metrics.BLEU(tokenize=chosen)
+        words = max((len(bleu.tokenizer(reference).split()) for reference in references), default=0)
+        score = float(bleu.corpus_score(list(texts), [list(references)]).score)
+    except (Exception, SystemExit) as error:  # a tokenizer needs a package or a model that is not here
+        reason = " ".join(str(error).split()) or repr(error)
+        raise UserError(
+            f"--tokenize: {chosen} cannot be used ({reason}); pip install 'sacrebleu[ja,ko]' sentencepiece, or use char"
+        ) from error
+    note = "" if words >= 4 else "; no reference has four words, so BLEU says nothing: see chrf and exact"
+    found["bleu"] = (score, str(bleu.get_signature()) + note)
+    chrf = metrics.CHRF()
+    found["chrf"] = (float(chrf.corpus_score(list(texts), [list(references)]).score), str(chrf.get_signature()))
     same = sum(text == reference for text, reference in zip(texts, references, strict=True))
     found["exact"] = (
         100.0 * same / max(1, len(texts)),
         "share of translations equal to the reference, character by character",
     )
     return found
+
+
+def bleu_tokenizer(references: Sequence[str]) -> str:
+    """sacreBLEU's tokenizer for these references.
+
+    ``zh`` for Chinese and ``char`` for Japanese, Thai, Lao, Khmer, Burmese and Tibetan, which put no spaces between
+    words, where more than half of the letters are theirs; else sacreBLEU's default, ``13a``.
+    """
+    letters = [ord(letter) for text in references for letter in text if letter.isalpha()]
+    han = sum(0x3400 <= code <= 0x9FFF or 0x20000 <= code <= 0x3FFFF for code in letters)
+    kana = sum(0x3040 <= code <= 0x30FF for code in letters)
+    others = sum(0xE00 <= code <= 0x109F or 0x1780 <= code <= 0x17FF for code in letters)
+    if 2 * (han + kana + others) <= len(letters):
+        return "13a"
+    return "zh" if han > 10 * kana and han > others else "char"
 
 
 def _loss(model: nn.Module, data: Rows, rows: list[int], device: torch.device, smoothing: float) -> tuple[Tensor, int]:
