@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
 from regard.explain.alignment import Alignment, is_sign
 from regard.explain.draw import save_picture
@@ -116,3 +117,37 @@ def test_a_page_stands_alone_and_no_text_breaks_out(tmp_path: Path) -> None:
     assert data[1]["words"]["source"] == [evil]
     assert data[0]["pieces"]["source"] == list(SOURCE)
     np.testing.assert_allclose(data[0]["words"]["weights"], ALIGNMENT.words().weights)
+
+
+def _pieces_of(text: str) -> tuple[str, ...]:
+    tokenizer = Tokenizer.train(["abc"], size=260)
+    return tuple(tokenizer.pieces([*tokenizer.encode(text), EOS]))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("今天 很好。", ["今", "天", "很", "好", "。"]),
+        ("東京タワー", ["東", "京", "タワー"]),
+        ("รัก ไทย", ["รั", "ก", "ไ", "ท", "ย"]),
+        ("שלום עולם", ["שלום", "עולם"]),
+        ("naïve 😀 cat, x", ["naïve", "😀", "cat,", "x"]),
+    ],
+)
+def test_bytes_become_words_of_every_script(text: str, words: list[str]) -> None:
+    pieces = _pieces_of(text)
+    assert any(piece.startswith("⟨") for piece in pieces)
+    rows = np.random.default_rng(0).random((len(pieces), len(pieces)))
+    rows /= rows.sum(1, keepdims=True)
+    shown = Alignment(pieces, pieces, rows).words()
+    assert shown.source == shown.target == (*words, "<eos>")
+    np.testing.assert_allclose(shown.weights.sum(1), 1.0)
+    joined = Alignment(pieces, pieces, rows).characters()
+    assert "".join(joined.source).replace("▁", " ") == f" {text}<eos>"
+    np.testing.assert_allclose(joined.weights.sum(1), 1.0)
+
+
+def test_a_piece_over_two_words_counts_for_both() -> None:
+    shown = Alignment(("▁今天", "好"), ("▁a",), np.array([[0.6, 0.4]])).words()
+    assert shown.source == ("今", "天", "好")
+    np.testing.assert_allclose(shown.weights, [[0.3, 0.3, 0.4]])

@@ -54,6 +54,7 @@ LATE = (
     "scipy",
     "tokenizers",
     "sacrebleu",
+    "regex",
     "babel",
     "pyarrow",
     "datasets",

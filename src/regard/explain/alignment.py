@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
+
+from regard.errors import require
 
 WORD = "▁"
 """The mark before a piece that begins a word (Kudo and Richardson 2018, arXiv:1808.06226)."""
@@ -42,17 +46,18 @@ class Alignment:
     def words(self) -> Alignment:
         """The same by words: weights summed over a source word's pieces, averaged over a target word's.
 
-        So each row still sums to what it did. Signs such as ``<eos>`` stay by themselves.
+        So each row still sums to what it did. Signs such as ``<eos>`` stay by themselves. Where a script puts no spaces
+        between words, as Chinese, Japanese and Thai, they end where Unicode lets them end (UAX 29): mostly after each
+        character. A piece that reaches over several words counts for each by its share of characters.
         """
-        source, target = _words(self.source), _words(self.target)
-        gather = np.zeros((len(self.source), len(source)))
-        spread = np.zeros((len(target), len(self.target)))
-        for word, (_, pieces) in enumerate(source):
-            gather[pieces, word] = 1.0
-        for word, (_, pieces) in enumerate(target):
-            spread[word, pieces] = 1.0 / len(pieces)
-        names = [tuple(name for name, _ in side) for side in (source, target)]
-        return Alignment(names[0], names[1], spread @ self.weights @ gather)
+        (source, gather), (target, shares) = _words(self.source), _words(self.target)
+        spread = shares.T / shares.sum(0)[:, None]
+        return Alignment(source, target, spread @ self.weights @ gather)
+
+    def characters(self) -> Alignment:
+        """The same with those pieces joined that hold parts of one character, as ``⟨d7⟩`` and ``⟨a9⟩`` of ``ש``."""
+        (source, gather), (target, shares) = (_sides(_characters(side)) for side in (self.source, self.target))
+        return Alignment(source, target, (shares.T / shares.sum(0)[:, None]) @ self.weights @ gather)
 
     def links(self) -> list[tuple[int, int]]:
         """The source piece that each target piece attended to most, as (target, source), without signs' rows."""
@@ -95,12 +100,83 @@ def is_sign(piece: str) -> bool:
     return len(piece) > 2 and piece[0] == "<" and piece[-1] == ">" and piece[1:-1].isalpha()
 
 
-def _words(pieces: tuple[str, ...]) -> list[tuple[str, list[int]]]:
-    """Each word with the numbers of its pieces."""
-    found: list[tuple[str, list[int]]] = []
-    for at, piece in enumerate(pieces):
-        if found and not piece.startswith(WORD) and not is_sign(piece) and not is_sign(found[-1][0]):
-            found[-1] = (found[-1][0] + piece, [*found[-1][1], at])
+Part = tuple[str, dict[int, float]]
+"""A word or character with the pieces that it is made of, and the share of each piece that is its own."""
+
+
+def _words(pieces: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The words, and the share of each piece in each, ``(pieces, words)``."""
+    whole: list[tuple[str, list[tuple[str, list[int]]]]] = []
+    for text, shares in _characters(pieces):
+        part = (text.removeprefix(WORD), list(shares))
+        if whole and not text.startswith(WORD) and not is_sign(text) and not is_sign(whole[-1][0]):
+            whole[-1] = (whole[-1][0] + part[0], [*whole[-1][1], part])
         else:
-            found.append((piece.removeprefix(WORD), [at]))
-    return found
+            whole.append((part[0], [part]))
+    return _sides([word for text, parts in whole for word in _split(text, parts)], len(pieces))
+
+
+def _split(text: str, parts: list[tuple[str, list[int]]]) -> list[Part]:
+    """The words of a text without spaces, each with the shares of its pieces."""
+    # The pieces of each character, and how much of them it is.
+    owners = [{at: 1.0 / len(part) for at in numbers} for part, numbers in parts for _ in part]
+    if owners:  # a piece that is a word's mark alone goes with the first character
+        owners[0] |= {at: 1.0 for part, numbers in parts if not part for at in numbers}
+    if not _UNSPACED.search(text):
+        return [(text, {at: 1.0 for _, numbers in parts for at in numbers})]
+    regex: Any = require("regex", "text", "finding words in a script without spaces")
+    words, start = list[Part](), 0
+    for word in filter(None, regex.split(r"(?w)\b", text, flags=regex.V1)):
+        shares: dict[int, float] = {}
+        for owner in owners[start : start + len(word)]:
+            for at, share in owner.items():
+                shares[at] = shares.get(at, 0.0) + share
+        words.append((word, shares))
+        start += len(word)
+    return words
+
+
+def _characters(pieces: tuple[str, ...]) -> list[Part]:
+    """The pieces, those joined that hold parts of one character."""
+    joined: list[Part] = []
+    at = 0
+    while at < len(pieces):
+        end, text = at + 1, pieces[at]
+        if _BYTE.search(text):
+            # At most four bytes make a character; what makes none stays as it is.
+            for size in range(2, 9):
+                whole = _decoded("".join(pieces[at : at + size]))
+                if at + size <= len(pieces) and whole is not None:
+                    end, text = at + size, whole
+                    break
+        joined.append((text, dict.fromkeys(range(at, end), 1.0)))
+        at = end
+    return joined
+
+
+def _decoded(text: str) -> str | None:
+    """``text`` with bytes such as ``⟨d7⟩`` read as UTF-8; None if they are not."""
+    raw = b"".join(
+        bytes([int(part, 16)]) if at % 2 else part.encode("utf-8", "surrogatepass")
+        for at, part in enumerate(_BYTE.split(text))
+    )
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _sides(parts: list[Part], count: int | None = None) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the parts, and the share of each piece in each, ``(pieces, parts)``."""
+    shares = np.zeros((sum(len(own) for _, own in parts) if count is None else count, len(parts)))
+    for place, (_, own) in enumerate(parts):
+        for at, share in own.items():
+            shares[at, place] = share
+    return tuple(text for text, _ in parts), shares
+
+
+_BYTE = re.compile("⟨([0-9a-f]{2})⟩")
+"""A byte that is no character of its own, as `regard.data.tokenizer` writes it."""
+
+_UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
+"""Letters of scripts without spaces between words: Thai to Burmese, Khmer, kana, Chinese."""

@@ -99,7 +99,7 @@ class Writer:
             raise UserError(f"--head: this model has heads 0 to {len(weights) - 1}, got {head}")
         chosen = weights.mean(0) if head is None else weights[head]
         pieces = tuple(piece.replace("\n", "⏎") for piece in self.tokenizer.pieces(tokens))
-        return Alignment(pieces, pieces, chosen.float().cpu().numpy())
+        return Alignment(pieces, pieces, chosen.float().cpu().numpy()).characters()
 
     @torch.inference_mode()
     def _tokens(self, prompt: str, how: Sampling, count: int) -> Iterator[int]:
