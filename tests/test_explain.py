@@ -151,3 +151,13 @@ def test_a_piece_over_two_words_counts_for_both() -> None:
     shown = Alignment(("▁今天", "好"), ("▁a",), np.array([[0.6, 0.4]])).words()
     assert shown.source == ("今", "天", "好")
     np.testing.assert_allclose(shown.weights, [[0.3, 0.3, 0.4]])
+
+
+@pytest.mark.parametrize(("word", "inverted"), [("שלום", True), ("سلام", True), ("peace", False)])
+def test_pictures_of_right_to_left_text_begin_at_the_right(
+    word: str, inverted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr("matplotlib.axes.Axes.invert_xaxis", lambda axes: calls.append(axes))
+    save_picture(Alignment((word, "<eos>"), ("a",), np.array([[0.5, 0.5]])), tmp_path / "a.svg")
+    assert bool(calls) is inverted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -98,6 +99,11 @@ class Alignment:
 def is_sign(piece: str) -> bool:
     """Whether a piece is a sign such as ``<eos>`` rather than text."""
     return len(piece) > 2 and piece[0] == "<" and piece[-1] == ">" and piece[1:-1].isalpha()
+
+
+def is_right_to_left(words: tuple[str, ...]) -> bool:
+    """Whether any letter is of Hebrew, Arabic or another script that is read from the right."""
+    return any(unicodedata.bidirectional(letter) in ("R", "AL") for word in words for letter in word)
 
 
 Part = tuple[str, dict[int, float]]

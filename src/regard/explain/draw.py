@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from regard.errors import UserError, require
-from regard.explain.alignment import Alignment
+from regard.explain.alignment import Alignment, is_right_to_left
 from regard.explain.files import write_whole
 
 _CELL = 0.42
@@ -50,6 +50,8 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
     image = axes.imshow(alignment.weights, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     fonts = _fonts()
     _words(axes, alignment, fonts)
+    if is_right_to_left(alignment.source):
+        axes.invert_xaxis()
     if rows * columns <= _NUMBERED:
         _numbers(axes, alignment)
     if title:
