@@ -97,6 +97,13 @@ def test_pictures_of_every_size(tmp_path: Path, suffix: str, sizes: tuple[int, i
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_picture_is_written_through_a_link_of_another_ending(tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("5341")
+    save_picture(ALIGNMENT, tmp_path / "a.png")
+    assert (tmp_path / "a.png").is_symlink()
+    assert (tmp_path / "5341").read_bytes().startswith(b"\x89PNG")
+
+
 def test_pictures_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pictures end in \.png or \.svg"):
         save_picture(ALIGNMENT, tmp_path / "a.gif")

@@ -28,15 +28,16 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
                 with fresh.open("rb") as content, path.open("ab") as stream:
                     shutil.copyfileobj(content, stream)
         else:
-            _replace(Path(os.path.realpath(path)), write)
+            _replace(Path(os.path.realpath(path)), path.suffix, write)
     except BrokenPipeError:
         raise  # the reader has gone: no error of the file's
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    fresh = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+def _replace(path: Path, suffix: str, write: Callable[[Path], object]) -> None:
+    """``suffix`` is that of the name given: matplotlib chooses the format by it, and a link may lead to another."""
+    fresh = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
     try:
         write(fresh)
         if path.exists():
