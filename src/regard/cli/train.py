@@ -62,7 +62,7 @@ def _train(
             raise UserError("--resume: the run's own settings hold; leave out --config and all settings")
         progress = training(task, folder, lambda: module.resume(folder, settings_of(task)))
     else:
-        progress = training(task, folder, lambda: module.train(chosen, folder, to_yaml(chosen)))
+        progress = training(task, folder, lambda: module.train(chosen, folder, to_yaml))
     if os.environ.get("RANK", "0") != "0":
         return
     minutes = progress.seconds / 60
@@ -83,7 +83,7 @@ def add_demo(task: str, folder: str, summary: str, now_you: str) -> None:
         if (run / "config.yaml").exists() and (run / "config.yaml").read_text(encoding="utf-8") == written:
             shutil.rmtree(run)
         began = time.monotonic()
-        training(task, run, lambda: module.demo(run, written))
+        training(task, run, lambda: module.demo(run, to_yaml))
         print(module.drawn_line(run))
         print(f"run        {run}")
         print(f"took       {time.monotonic() - began:.0f} s")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from regard.train import checkpoint, fingerprint, report
+from regard.train import checkpoint, defaults, fingerprint, report
 from regard.train import run as runs
 from regard.train.config import TrainConfig
 from regard.train.distributed import World, world
@@ -52,6 +52,7 @@ class Training(Generic[Config, Data]):
         unit: what the loss is a mean over.
         read: reads the data, and tells what is worth a line.
         fingerprint: identifies the data that ``read`` gave.
+        defaults: settings by the size of the data, such as ``{"train.epochs": 20}``, for those that are None.
         fill: writes into the folder of a new run what the model needs beside its weights.
         task: what is trained, by what ``fill`` wrote.
         samples: lines of Markdown that show what the trained model does.
@@ -61,27 +62,32 @@ class Training(Generic[Config, Data]):
     unit: str
     read: Callable[[Config, Tell], Data]
     fingerprint: Callable[[Data], Fingerprint]
+    defaults: Callable[[Config, Data], Mapping[str, object]]
     fill: Callable[[Config, Data, Path], None]
     task: Callable[[Config, Path, Data, Tell], Task]
     samples: Callable[[Config, Path, Data], Sequence[str]]
 
-    def train(self, config: Config, run: Path, written: str) -> Progress:
-        """Train in a new folder; ``written`` is the configuration as it is saved there.
+    def train(self, config: Config, run: Path, written: Callable[[Config], str]) -> Progress:
+        """Train in a new folder; ``written`` gives the text of a configuration that is saved there.
 
         Raises:
             UserError: the folder is taken, or the data cannot be used.
         """
         with world() as here:
             here.first_does(lambda: runs.check_free(run))
-            data = self.read(config, _teller(here))
+            tell = _teller(here)
+            data = self.read(config, tell)
+            filled, chosen = defaults.fill(config, self.defaults(config, data))
+            if chosen:
+                tell(defaults.told(chosen))
 
             def whole(folder: Path) -> None:
-                self.fill(config, data, folder)
+                self.fill(filled, data, folder)
                 fingerprint.save(folder, self.fingerprint(data))
-                (folder / "config.yaml").write_text(written, encoding="utf-8")
+                (folder / "config.yaml").write_text(written(filled), encoding="utf-8")
 
             here.first_does(lambda: runs.create(run, self.name, whole))
-            return self._go(config, run, data, here, resume=False)
+            return self._go(filled, run, data, here, resume=False)
 
     def resume(self, run: Path, settings: Callable[[Path], Config]) -> Progress:
         """Go on with a run from its last checkpoint.

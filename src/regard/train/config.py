@@ -15,8 +15,8 @@ class TrainConfig:
     batch_measure: ClassVar[str]
     """The name of the setting for the size of a batch."""
 
-    epochs: int = 20
-    """Passes over the training data."""
+    epochs: int | None = None
+    """Passes over the training data; by default as many as the size of the data asks for."""
     steps: int | None = None
     """Stop after this many steps, if the epochs do not end first."""
     minutes: float | None = None
@@ -30,8 +30,9 @@ class TrainConfig:
     schedule: Literal["cosine", "linear", "constant", "inverse-sqrt"] = "cosine"
     """Learning rate after the warm-up: falling to zero along a cosine or a line over the whole training; constant; or
     proportional to 1/√step, as in the Transformer paper."""
-    warmup: int = 200
-    """Steps of the warm-up, over which the learning rate rises linearly from zero."""
+    warmup: int | None = None
+    """Steps of the warm-up, over which the learning rate rises linearly from zero; by default the first twentieth of
+    the training, at most 200 steps."""
     accumulate: int = 1
     """Batches whose gradients are accumulated for one step: a larger batch in the same memory."""
     weight_decay: float = 0.01

@@ -21,6 +21,7 @@ from regard.errors import UserError
 from regard.train import checkpoint
 from regard.train.average import MovingAverage, mean_of
 from regard.train.config import TrainConfig
+from regard.train.defaults import known
 from regard.train.distributed import World, whole
 from regard.train.interrupt import Interrupt
 from regard.train.log import Log
@@ -112,6 +113,7 @@ class _Run:
         self.optimizers = optimizers(self.model, config, fused=not (config.fsdp and world.size > 1))
         self.average = MovingAverage(self.model, config.ema) if config.ema else None
         self.at = Progress()
+        self.epochs = known(config.epochs)
         torch.manual_seed(config.seed + 1 + world.rank)
 
     def go(self, resume: bool) -> Progress:
@@ -120,7 +122,7 @@ class _Run:
         if resume:
             self.log.resumed(self.at.step)
         with Interrupt() as interrupt, self.log:
-            while self.at.epoch < self.config.epochs and not self.at.finished:
+            while self.at.epoch < self.epochs and not self.at.finished:
                 batches = self.task.batches(self.at.epoch)
                 while self.at.index < len(batches) and not self.at.finished:
                     self._train_step(batches)
@@ -140,7 +142,7 @@ class _Run:
 
     def _progress(self, batches: int) -> float:
         """The fraction of the training that is done, by epochs, steps or minutes, whichever is largest."""
-        return max(self._budget(), (self.at.epoch + self.at.index / batches) / self.config.epochs)
+        return max(self._budget(), (self.at.epoch + self.at.index / batches) / self.epochs)
 
     def _budget(self) -> float:
         """The fraction of ``train.steps`` or ``train.minutes`` that is used; 0 if neither is set."""

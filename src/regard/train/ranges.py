@@ -13,10 +13,11 @@ def positive(where: str, section: object, *names: str) -> str | None:
 
 
 def not_negative(where: str, section: object, *names: str) -> str | None:
-    """The error message for the first of these settings that is below 0."""
+    """The error message for the first of these settings that is below 0; None is allowed."""
     for name in names:
-        if not getattr(section, name) >= 0:
-            return f"{where}.{name}: must not be below 0, got {getattr(section, name)}"
+        value = getattr(section, name)
+        if value is not None and not value >= 0:
+            return f"{where}.{name}: must not be below 0, got {value}"
     return None
 
 

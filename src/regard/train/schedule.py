@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from regard.train.defaults import WARMUP_STEPS, warmup_share
+
 SHAPES: dict[str, Callable[[int, float, int], float]] = {
     "cosine": lambda step, progress, warmup: 0.5 * (1.0 + math.cos(math.pi * progress)),
     "linear": lambda step, progress, warmup: 1.0 - progress,
@@ -15,15 +17,18 @@ SHAPES: dict[str, Callable[[int, float, int], float]] = {
 Vaswani et al. 2017 (arXiv:1706.03762) for the inverse root."""
 
 
-def rate(step: int, progress: float, *, highest: float, warmup: int, schedule: str = "cosine") -> float:
+def rate(step: int, progress: float, *, highest: float, warmup: int | None, schedule: str = "cosine") -> float:
     """The learning rate: a linear warm-up over ``warmup`` steps, times one of `SHAPES`.
 
     Args:
         step: steps taken before this one.
         progress: fraction of the whole training that is done, 0 to 1.
         highest: the peak rate.
-        warmup: steps of the warm-up; 0 for none.
+        warmup: steps of the warm-up; 0 for none; None for the default, see `regard.train.defaults.warmup_share`.
         schedule: the name of the shape.
     """
-    rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    if warmup is None:
+        rise, warmup = warmup_share(step, progress), WARMUP_STEPS
+    else:
+        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
     return highest * rise * SHAPES[schedule](step, min(1.0, max(0.0, progress)), warmup)

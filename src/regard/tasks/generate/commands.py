@@ -18,11 +18,13 @@ from regard.tasks.exporting import Exportable
 from regard.tasks.generate import data
 from regard.tasks.generate.config import GenerateConfig, GenerateTrainConfig, ModelConfig, TokenizerConfig
 from regard.tasks.generate.data import Stream
+from regard.tasks.generate.defaults import defaults
 from regard.tasks.generate.export import exportable
 from regard.tasks.generate.model import Sampling, Writer, load
 from regard.tasks.generate.task import GenerateTask, scores
 from regard.tasks.running import Training, say
 from regard.train import run as runs
+from regard.train.defaults import known
 from regard.train.fingerprint import check_validation
 
 TASK = "generate"
@@ -38,7 +40,7 @@ Settings = Callable[[Path], GenerateConfig]
 
 
 def _fill(config: GenerateConfig, text: data.Text, folder: Path) -> None:
-    tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=config.tokenizer.size)
+    tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=known(config.tokenizer.size))
     tokenizer.save(folder / "tokenizer.json")
 
 
@@ -52,6 +54,7 @@ _TRAINING = Training(
     unit="tokens",
     read=lambda config, tell: data.read(config.data, tell),
     fingerprint=data.fingerprint,
+    defaults=defaults,
     fill=_fill,
     task=lambda config, run, text, tell: GenerateTask.of_run(run, config, text),
     samples=_samples,
@@ -132,7 +135,7 @@ def demo_config() -> GenerateConfig:
     )
 
 
-def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
+def demo(run: Path, written: Callable[[GenerateConfig], str]) -> dict[str, tuple[float, str]]:
     """Train on Python's reference, score its validation part, write, draw one head."""
     config, console = demo_config(), Console()
     train(config, run, written)

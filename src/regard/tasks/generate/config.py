@@ -29,8 +29,8 @@ class TokenizerConfig:
 
     kind: Literal["byte", "char"] = "byte"
     """byte: byte-level BPE, nothing is ever unknown; char: single characters."""
-    size: int = 4000
-    """Most tokens (byte)."""
+    size: int | None = None
+    """Vocabulary size (byte); by default 300 to 4000, by the amount of text."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class ModelConfig:
     """transformer: attention in every layer; lstm: recurrent, to stand beside it."""
     attention: bool = True
     """Of an lstm: whether it looks back at its past states."""
-    context: int = 256
-    """Tokens of one row of training, and how far back a token sees."""
-    dim: int = 256
-    """Width of the features."""
-    layers: int = 6
-    """How many layers."""
+    context: int | None = None
+    """Tokens of one row of training, and how far back a token sees; by default 8 to 256, by the amount of text."""
+    dim: int | None = None
+    """Width of the features; by default 128 or 256, by the amount of text."""
+    layers: int | None = None
+    """Number of layers; by default 2 to 6, by the amount of text."""
     heads: int = 4
     """Of a transformer: heads of each attention; dim must be a multiple of them."""
     key_heads: int | None = None
@@ -65,11 +65,9 @@ class ModelConfig:
 class GenerateTrainConfig(TrainConfig):
     """How to train."""
 
-    epochs: int = 10
-    """Passes over the training data; the learning rate falls over them."""
     batch_measure = "tokens"
-    tokens: int = 4096
-    """Tokens of one batch, over all processes."""
+    tokens: int | None = None
+    """Tokens of one batch, over all processes; by default 256 to 4096, by the amount of text."""
     learning_rate: float = 1e-3
     """Highest learning rate, reached after the warm-up."""
     weight_decay: float = 0.1
@@ -90,7 +88,7 @@ class GenerateConfig:
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""
         model = self.model
-        if self.tokenizer.size < 300:
+        if self.tokenizer.size is not None and self.tokenizer.size < 300:
             return f"tokenizer.size: must be at least 300 (bytes and signs alone are 260), got {self.tokenizer.size}"
         wrong = positive("model", model, "context", "dim", "layers", "heads", "key_heads", "hidden")
         wrong = wrong or share("model", model, "dropout")
@@ -98,11 +96,14 @@ class GenerateConfig:
             return wrong
         if model.kind == "transformer":
             even = model.positions == "rotary"
-            if model.dim % model.heads or (even and model.dim // model.heads % 2):
+            if model.dim is None:
+                if 128 % (2 * model.heads):
+                    return f"model.heads: {model.heads} heads need --model.dim"
+            elif model.dim % model.heads or (even and model.dim // model.heads % 2):
                 kind = "an even" if even else "a"
                 return f"model.dim: must be {kind} multiple of model.heads, {model.heads}, got {model.dim}"
             if model.key_heads is not None and model.heads % model.key_heads:
                 return f"model.key_heads: must divide model.heads, {model.heads}, got {model.key_heads}"
-        if self.train.tokens < model.context:
+        if self.train.tokens is not None and model.context is not None and self.train.tokens < model.context:
             return f"train.tokens: must be at least model.context, {model.context}, got {self.train.tokens}"
         return self.train.problem()

@@ -20,6 +20,7 @@ from regard.explain.alignment import Alignment
 from regard.models.language import LanguageModel, RecurrentLM, TransformerLM
 from regard.tasks.generate.config import GenerateConfig
 from regard.train import checkpoint
+from regard.train.defaults import known
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,13 @@ def _draw(logits: Tensor, past: list[int], how: Sampling, generator: torch.Gener
 def build(config: GenerateConfig, tokenizer: Tokenizer) -> LanguageModel:
     """A fresh model for this tokenizer."""
     model = config.model
+    dim, layers = known(model.dim), known(model.layers)
     if model.kind == "lstm":
-        return RecurrentLM(
-            len(tokenizer), dim=model.dim, layers=model.layers, attention=model.attention, dropout=model.dropout
-        )
-    hidden = model.hidden or (8 * model.dim // 3 // 8 * 8 if model.gated else 4 * model.dim)
+        return RecurrentLM(len(tokenizer), dim=dim, layers=layers, attention=model.attention, dropout=model.dropout)
+    hidden = model.hidden or (8 * dim // 3 // 8 * 8 if model.gated else 4 * dim)
     return TransformerLM(
-        len(tokenizer), dim=model.dim, layers=model.layers, heads=model.heads, key_heads=model.key_heads, hidden=hidden,
-        gated=model.gated, positions=model.positions, context=model.context, dropout=model.dropout,
+        len(tokenizer), dim=dim, layers=layers, heads=model.heads, key_heads=model.key_heads, hidden=hidden,
+        gated=model.gated, positions=model.positions, context=known(model.context), dropout=model.dropout,
     )  # fmt: skip
 
 
@@ -164,4 +164,4 @@ def load(run: Path, config: GenerateConfig, which: str = "best") -> Writer:
     model = build(config, tokenizer)
     checkpoint.fill(model, run, which)
     model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return Writer(model.eval(), tokenizer, config.model.context)
+    return Writer(model.eval(), tokenizer, known(config.model.context))

@@ -14,6 +14,7 @@ from regard.models.language import LanguageModel
 from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.generate.data import Stream, Text, batches
 from regard.tasks.generate.model import build
+from regard.train.defaults import known
 
 _ROWS = 32
 """Windows of one batch of validation."""
@@ -26,12 +27,12 @@ class GenerateTask:
         torch.manual_seed(config.train.seed)
         self.config, self.tokenizer = config, tokenizer
         self.train, self.valid = Stream.of(text.train, tokenizer), Stream.of(text.valid, tokenizer)
-        context = config.model.context
-        for name, stream in (("train", self.train), ("valid", self.valid)):
-            if len(stream.tokens) <= context:
-                raise UserError(
-                    f"model.context: must be below the {len(stream.tokens):,} tokens of the {name} text, got {context}"
-                )
+        context = known(config.model.context)
+        if len(self.train.tokens) <= context:
+            count = len(self.train.tokens)
+            raise UserError(f"model.context: must be below the {count:,} tokens of the training text, got {context}")
+        if len(self.valid.tokens) < 2:
+            raise UserError("data.valid: the validation text is empty")
         self.model: LanguageModel = build(config, tokenizer)
 
     @classmethod
@@ -48,18 +49,22 @@ class GenerateTask:
         """See `regard.train.loop.Trainable`; a row is where a window of the stream begins."""
         settings = self.config.train
         return batches(
-            self.train, context=self.config.model.context, tokens=settings.tokens, seed=settings.seed, epoch=epoch
+            self.train,
+            context=known(self.config.model.context),
+            tokens=known(settings.tokens),
+            seed=settings.seed,
+            epoch=epoch,
         )
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
         """See `regard.train.loop.Trainable`."""
-        context = self.config.model.context
+        context = known(self.config.model.context)
         tokens, wanted, documents = self.train.windows(rows, context, self.model.output_bias.device)
         return model(tokens, wanted, documents, self.config.train.label_smoothing), wanted.numel()
 
     def evaluate(self) -> dict[str, float]:
         """See `regard.train.loop.Trainable`."""
-        return scores(self.model, self.valid, self.config.model.context)
+        return scores(self.model, self.valid, known(self.config.model.context))
 
 
 def scores(model: LanguageModel, stream: Stream, context: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ from regard.tasks.exporting import Exportable
 from regard.tasks.image import data
 from regard.tasks.image.config import AugmentConfig, DataConfig, ImageConfig, ImageTrainConfig, ModelConfig
 from regard.tasks.image.data import Scale
+from regard.tasks.image.defaults import defaults
 from regard.tasks.image.export import exportable
 from regard.tasks.image.model import Classified, load, save_classes
 from regard.tasks.image.task import ImageTask, scores
@@ -46,6 +47,7 @@ _TRAINING = Training(
     unit="images",
     read=lambda config, tell: data.read(config.data, config.train.seed, tell),
     fingerprint=data.fingerprint,
+    defaults=defaults,
     fill=lambda config, sets, folder: save_classes(folder, sets.train.names, Scale.of(sets.train.pixels)),
     task=lambda config, run, sets, tell: ImageTask.of_run(run, config, sets),
     samples=_samples,
@@ -145,7 +147,7 @@ def demo_config() -> ImageConfig:
     )
 
 
-def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
+def demo(run: Path, written: Callable[[ImageConfig], str]) -> dict[str, tuple[float, str]]:
     """Train on handwritten digits, score the validation set, and draw where the model looked in one of its images."""
     config, console = demo_config(), Console()
     train(config, run, written)

@@ -70,11 +70,9 @@ class ModelConfig:
 class ImageTrainConfig(TrainConfig):
     """How to train."""
 
-    epochs: int = 30
-    """Passes over the training data."""
     batch_measure = "batch"
-    batch: int = 128
-    """Images per batch, over all processes."""
+    batch: int | None = None
+    """Images per batch, over all processes; by default 8 to 128, by the number of images."""
     learning_rate: float = 3e-3
     """Peak learning rate, reached after the warm-up."""
     weight_decay: float = 0.05

@@ -14,6 +14,7 @@ from regard.models.vision import Classifier
 from regard.tasks.image.config import ImageConfig
 from regard.tasks.image.data import Scale, Sets, augment
 from regard.tasks.image.model import build, in_use, load_classes
+from regard.train.defaults import known
 
 _ROWS = 256
 """Images per validation batch."""
@@ -44,7 +45,7 @@ class ImageTask:
     def batches(self, epoch: int) -> list[list[int]]:
         """See `regard.train.loop.Trainable`."""
         order = np.random.default_rng([self.config.train.seed, epoch]).permutation(len(self.sets.train.labels))
-        size = self.config.train.batch
+        size = known(self.config.train.batch)
         batches = [order[at : at + size].tolist() for at in range(0, len(order), size)]
         # Batch normalization needs more than an image or two, so a small last batch is dropped.
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) < size // 2 else batches

@@ -26,6 +26,7 @@ from regard.tasks.translate.config import (
     TranslateConfig,
     TranslateTrainConfig,
 )
+from regard.tasks.translate.defaults import defaults
 from regard.tasks.translate.export import exportable
 from regard.tasks.translate.model import Translation, Translator, load
 from regard.tasks.translate.task import TranslateTask, mean_loss, text_scores
@@ -50,6 +51,7 @@ _TRAINING = Training(
     unit="tokens",
     read=lambda config, tell: data.read(config.data, config.train.seed, tell),
     fingerprint=data.fingerprint,
+    defaults=defaults,
     fill=_fill,
     task=lambda config, run, text, tell: TranslateTask.of_run(run, config, text, tell),
     samples=lambda config, run, text: load(run, config).samples(text.valid),
@@ -151,7 +153,7 @@ def demo_config() -> TranslateConfig:
     )
 
 
-def demo(run: Path, written: str) -> dict[str, tuple[float, str]]:
+def demo(run: Path, written: Callable[[TranslateConfig], str]) -> dict[str, tuple[float, str]]:
     """Train on the built-in corpus, score the test split, translate three of its sentences, draw an alignment."""
     config, console = demo_config(), Console()
     train(config, run, written)

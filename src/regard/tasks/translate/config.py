@@ -36,10 +36,10 @@ class TokenizerConfig:
 
     kind: Literal["byte", "word"] = "byte"
     """byte: byte-level BPE, nothing is ever unknown; word: BPE within words, characters not seen become unknown."""
-    source_size: int = 8000
-    """Most tokens of the source language."""
-    target_size: int = 8000
-    """Most tokens of the target language."""
+    source_size: int | None = None
+    """Vocabulary size of the source language; by default 300 to 8000, by the amount of text."""
+    target_size: int | None = None
+    """Vocabulary size of the target language; likewise."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ class ModelConfig:
     attention: Literal["additive", "dot", "general", "concat", "none"] = "additive"
     """Of a gru, the score of its attention: Bahdanau's additive, or Luong's dot, general, concat; none: one fixed
     context."""
-    embedding: int = 256
-    """Of a gru, the width of the embeddings."""
-    dim: int = 512
-    """Width: of a gru's decoder and of its memory (half of it from each direction); of a transformer's features."""
+    embedding: int | None = None
+    """Of a gru, the width of the embeddings; by default half of dim."""
+    dim: int | None = None
+    """Width: of a gru's decoder and of its memory (half of it from each direction); of a transformer's features. By
+    default 128 to 512, by the number of pairs."""
     dropout: float = 0.3
     """Dropout on embeddings, memory and output; in a transformer on embeddings and on what each part adds."""
 
@@ -84,8 +85,9 @@ class TranslateTrainConfig(TrainConfig):
     """How to train."""
 
     batch_measure = "tokens"
-    tokens: int = 4096
-    """Source and target tokens of one batch, padding included, over all processes."""
+    tokens: int | None = None
+    """Source and target tokens of one batch, padding included, over all processes; by default 256 to 4096, by the
+    amount of text."""
     label_smoothing: float = 0.1
     """Share of the target's probability that is spread over all tokens."""
     metric: Literal["loss", "bleu", "chrf", "exact"] = "loss"
@@ -105,9 +107,9 @@ class TranslateConfig:
     def problem(self) -> str | None:
         """The first setting that is out of range, as a sentence; None if all are well."""
         for name, size in (("source_size", self.tokenizer.source_size), ("target_size", self.tokenizer.target_size)):
-            if size < 300:
+            if size is not None and size < 300:
                 return f"tokenizer.{name}: must be at least 300 (bytes and signs alone are 260), got {size}"
-        if self.model.dim < 2 or self.model.dim % 2:
+        if self.model.dim is not None and (self.model.dim < 2 or self.model.dim % 2):
             return (
                 f"model.dim: must be even, since each direction of the encoder gives half of it, got {self.model.dim}"
             )
@@ -131,6 +133,8 @@ class TranslateConfig:
         small = positive("transformer", chosen, "encoder_layers", "decoder_layers", "heads", "hidden")
         if small is not None:
             return small
+        if dim is None:
+            return None if 128 % chosen.heads == 0 else f"transformer.heads: {chosen.heads} heads need --model.dim"
         if dim % chosen.heads or (chosen.positions == "rotary" and dim // chosen.heads % 2):
             even = "an even multiple" if chosen.positions == "rotary" else "a multiple"
             return f"model.dim: must be {even} of transformer.heads, {chosen.heads}, got {dim}"

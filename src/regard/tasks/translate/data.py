@@ -12,6 +12,7 @@ from regard.data.parallel import read_parallel
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
 from regard.tasks.translate.config import DataConfig, TokenizerConfig
+from regard.train.defaults import known
 from regard.train.fingerprint import Fingerprint
 
 Pairs = list[tuple[str, str]]
@@ -80,8 +81,8 @@ def fingerprint(text: Text) -> Fingerprint:
 def train_tokenizers(pairs: Pairs, config: TokenizerConfig) -> tuple[Tokenizer, Tokenizer]:
     """The source's and the target's tokenizer, trained on the training pairs alone."""
     return (
-        Tokenizer.train((source for source, _ in pairs), kind=config.kind, size=config.source_size),
-        Tokenizer.train((target for _, target in pairs), kind=config.kind, size=config.target_size),
+        Tokenizer.train((source for source, _ in pairs), kind=config.kind, size=known(config.source_size)),
+        Tokenizer.train((target for _, target in pairs), kind=config.kind, size=known(config.target_size)),
     )
 
 

@@ -21,6 +21,7 @@ from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
 from regard.tasks.translate.config import TranslateConfig
 from regard.train import checkpoint
+from regard.train.defaults import known
 
 _BATCH_TOKENS = 8192
 """Source tokens, times beams, of one batch of decoding."""
@@ -142,11 +143,11 @@ def build(config: TranslateConfig, source: Tokenizer, target: Tokenizer) -> Mode
     model, layers = config.model, config.transformer
     if model.kind == "gru":
         return RNNTranslator(
-            len(source), len(target), embedding=model.embedding, dim=model.dim, attention=model.attention,
+            len(source), len(target), embedding=known(model.embedding), dim=known(model.dim), attention=model.attention,
             dropout=model.dropout,
         )  # fmt: skip
     return TransformerTranslator(
-        len(source), len(target), dim=model.dim, heads=layers.heads, encoder_layers=layers.encoder_layers,
+        len(source), len(target), dim=known(model.dim), heads=layers.heads, encoder_layers=layers.encoder_layers,
         decoder_layers=layers.decoder_layers, hidden=layers.hidden, order=layers.order, positions=layers.positions,
         longest=2 * (config.data.max_length + 1) + _MORE, dropout=model.dropout,
         attention_dropout=layers.attention_dropout,

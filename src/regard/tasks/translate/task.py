@@ -16,6 +16,7 @@ from regard.errors import UserError, require
 from regard.tasks.translate.config import TranslateConfig
 from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
 from regard.tasks.translate.model import Translator, build
+from regard.train.defaults import known
 
 _VALIDATED = 1000
 """Most validation pairs that are decoded for a text metric; the loss is over all."""
@@ -49,7 +50,7 @@ class TranslateTask:
 
     def batches(self, epoch: int) -> list[list[int]]:
         """See `regard.train.loop.Trainable`."""
-        return batches(self._lengths, tokens=self.config.train.tokens, seed=self.config.train.seed, epoch=epoch)
+        return batches(self._lengths, tokens=known(self.config.train.tokens), seed=self.config.train.seed, epoch=epoch)
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
         """See `regard.train.loop.Trainable`."""

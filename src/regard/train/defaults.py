@@ -1,0 +1,54 @@
+"""Settings that are None until the data are read, and are then chosen by the size of the data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+_WARMUP_SHARE = 0.05
+WARMUP_STEPS = 200
+"""The longest warm-up that is chosen by default."""
+
+
+def fill(config: Config, values: Mapping[str, object]) -> tuple[Config, dict[str, object]]:
+    """``config`` with those of ``values`` (``{"train.epochs": 20}``) whose setting is None; and these alone."""
+    chosen = {}
+    changed: Any = config
+    for name, value in values.items():
+        section, setting = name.split(".")
+        if getattr(getattr(changed, section), setting) is None:
+            changed = replace(changed, **{section: replace(getattr(changed, section), **{setting: value})})
+            chosen[name] = value
+    return changed, chosen
+
+
+def told(chosen: Mapping[str, object]) -> str:
+    """The line that tells what was chosen, as the flags that would set the same."""
+    flags = (f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
+    return f"chosen by the size of the data: {' '.join(flags)}"
+
+
+def known(value: int | None) -> int:
+    """A setting that `fill` has filled in. Raises ValueError: it is still None."""
+    if value is None:
+        raise ValueError("a setting is used before it is chosen by the size of the data")
+    return value
+
+
+def bounded(value: float, low: int, high: int) -> int:
+    """``value`` as a whole number from ``low`` to ``high``."""
+    return min(high, max(low, round(value)))
+
+
+def epochs(steps: float, per_epoch: float) -> int:
+    """Epochs that take about ``steps`` steps."""
+    return max(1, math.ceil(steps / max(1.0, per_epoch)))
+
+
+def warmup_share(step: int, progress: float) -> float:
+    """The factor of the default warm-up: up to 1 over the first twentieth of training, in at most 200 steps."""
+    return min(1.0, max((step + 1) / WARMUP_STEPS, progress / _WARMUP_SHARE))
