@@ -11,7 +11,7 @@ from typing import Any, Literal
 from cyclopts import App
 
 from regard import __version__
-from regard.cli.config import read, sections
+from regard.cli.config import check_numbers, read, sections
 from regard.errors import UserError
 from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.image.config import ImageConfig
@@ -24,6 +24,7 @@ app = App(
     "`regard train translate --data.train FILE.tsv`.",
     version=__version__,
     help_format="markdown",
+    config=check_numbers,
 )
 train_app = App(name="train", help="Train a model on your own data, or on the built-in default.")
 demo_app = App(name="demo", help="Train on the built-in default, score, use and draw, in a few minutes.")
@@ -62,7 +63,7 @@ def given(options: dict[str, Any], allowed: frozenset[str], kind: str) -> dict[s
 
 def at_least(name: str, value: float | None, least: float) -> None:
     """Raises UserError: the option is below what it must be."""
-    if value is not None and value < least:
+    if value is not None and not value >= least:
         raise UserError(f"--{name}: must be at least {least}, got {value}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import math
 import re
 import textwrap
 import types
@@ -18,6 +19,10 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from regard.errors import UserError
 
 T = TypeVar("T")
+
+
+_LARGEST = 2**63 - 1
+"""The largest whole number that a setting may have."""
 
 
 class _Wrong(Exception):
@@ -39,6 +44,7 @@ def load_yaml(path: Path, kind: type[T]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         found = yaml.safe_load(text)
+        _check_keys(yaml.compose(text, yaml.SafeLoader), path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -57,6 +63,21 @@ def load_yaml(path: Path, kind: type[T]) -> dict[str, Any]:
     except _Wrong as wrong:
         number = _line(yaml.compose(text, yaml.SafeLoader), wrong.path)
         raise UserError(f"{path}: {wrong}" + (f" (line {number})" if number else "")) from wrong
+
+
+def _check_keys(node: Any, path: Path) -> None:
+    """Raises UserError: a mapping has a key twice, of which YAML would silently take the last."""
+    import yaml
+
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = str(key.value).replace("-", "_")
+        if name in seen:
+            raise UserError(f"{path}: line {key.start_mark.line + 1}: {key.value} is given twice; join the two")
+        seen.add(name)
+        _check_keys(value, path)
 
 
 def from_dict(kind: type[T], settings: Mapping[str, Any], origin: str) -> T:
@@ -106,6 +127,7 @@ def file_settings(kind: type) -> Callable[..., None]:
     def fill(app: Any, commands: Any, arguments: Any) -> None:
         from cyclopts import Token
 
+        check_numbers(app, commands, arguments)
         named = {name: argument for argument in arguments for name in argument.names}
         option = named.get("--config")
         if option is None or not option.tokens:
@@ -118,6 +140,33 @@ def file_settings(kind: type) -> Callable[..., None]:
                 argument.append(Token(keyword=name, value=str(value), source=path, implicit_value=value))
 
     return fill
+
+
+def check_numbers(app: Any, commands: Any, arguments: Any) -> None:
+    """For ``cyclopts.App(config=…)``: refuses what cyclopts would round or let through, such as 3.5 for an int, or nan.
+
+    Raises:
+        UserError: the option is named.
+    """
+    for argument in arguments:
+        options = get_args(argument.hint) or (argument.hint,)
+        for token in argument.tokens:
+            if str in options or not token.value or not {int, float} & set(options):
+                continue
+            try:
+                _number(token.value, float in options)
+            except ValueError as error:
+                raise UserError(f"{token.keyword or argument.name}: {error}, got {token.value}") from None
+
+
+def _number(text: str, real: bool) -> None:
+    """Raises ValueError: ``text`` is no number that a setting can have."""
+    if not real and not re.fullmatch(r"[+-]?[0-9_]+", text):
+        raise ValueError("expected a whole number")
+    if not real and abs(int(text)) > _LARGEST:
+        raise ValueError(f"must be at most {_LARGEST}")
+    if real and not math.isfinite(float(text)):
+        raise ValueError("expected a finite number")
 
 
 def _checked(kind: type, settings: Mapping[str, Any], before: tuple[str, ...]) -> dict[str, Any]:
@@ -150,7 +199,7 @@ def _line(node: Any, path: tuple[str, ...]) -> int | None:
         keys = [pair for pair in node.value if str(pair[0].value).replace("-", "_") == name]
         if not keys:
             return None
-        key, node = keys[-1]  # of a key given twice, YAML takes the last
+        key, node = keys[0]
         line = key.start_mark.line + 1
     return line
 
@@ -169,10 +218,11 @@ def _typed(hint: Any, value: Any) -> Any:
     elif origin is tuple and isinstance(value, list | tuple):
         return tuple(_typed(get_args(hint)[0], item) for item in value)
     elif hint is float and (type(value) in (int, float) or (isinstance(value, str) and re.search(r"[\d.][eE]", value))):
-        return float(value)
+        if math.isfinite(float(value)):
+            return float(value)
     elif hint is Path and isinstance(value, str | Path):
         return Path(value)
-    elif type(value) is hint:
+    elif type(value) is hint and not (hint is int and abs(value) > _LARGEST):
         return value
     raise ValueError(f"expected {_told(hint)}, got {value!r}")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import NoReturn
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, UnusedCliTokensError
 
 import regard.cli.export
 import regard.cli.train
@@ -18,6 +19,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command; a mistake of the user's is one line on standard error, and exit status 2."""
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnusedCliTokensError as error:
+        sys.exit(_complain(_unused(error)))
     except (UserError, CycloptsError) as error:
         sys.exit(_complain(" ".join(str(error).split())))
     except KeyboardInterrupt:
@@ -28,6 +31,19 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except OSError as error:  # a full disk, a folder without permission
         sys.exit(_complain(f"{error.filename or 'writing'}: {error.strerror or error}"))
     sys.exit(0)
+
+
+def _unused(error: UnusedCliTokensError) -> str:
+    """The line about arguments that the command does not take."""
+    unused, command = list(error.unused_tokens or ()), " ".join(error.command_chain or ())
+    if command.startswith("train ") and not unused[0].startswith("-"):
+        return (
+            f"{shlex.quote(unused[0])}: not expected here; to train on it, write --data.train {shlex.quote(unused[0])}"
+        )
+    if any(" " not in token and not token.startswith("-") for token in unused):
+        hint = "a text of several words needs quotation marks"
+        return f"{' '.join(map(shlex.quote, unused))}: not expected after the arguments of regard {command}; {hint}"
+    return f"{' '.join(unused)}: regard {command} has no such option; see regard {command} --help"
 
 
 def _complain(text: str) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from regard.cli.app import KINDS, demo_app, settings_of, train_app, training
-from regard.cli.config import file_settings, to_yaml
+from regard.cli.config import file_settings, read, to_yaml
 from regard.errors import UserError
 from regard.tasks import commands
 
@@ -34,7 +35,8 @@ def add_training(task: str, summary: str) -> None:
 
     Args:
         run: Folder for the run, new or empty; by default one under runs, named after the time.
-        resume: Go on with the run in the folder, from its last checkpoint; its own settings hold.
+        resume: Continue the run in the folder from its last checkpoint, with its own settings; --train.epochs, steps,
+            minutes, patience and how often to validate and save may be changed.
         config: YAML file of settings; flags go before it.
         print_config: Print all settings as YAML, and stop.
     """
@@ -58,9 +60,9 @@ def _train(
         whose = "of the run to go on with" if resume else "that all processes share"
         raise UserError(f"run: name the folder {whose}")
     if resume:
-        if config is not None or chosen != KINDS[task]():
-            raise UserError("--resume: the run's own settings hold; leave out --config and all settings")
-        progress = training(task, folder, lambda: module.resume(folder, settings_of(task)))
+        if config is not None:
+            raise UserError("--config: the run has its own settings; with --resume, give flags such as --train.epochs")
+        progress = training(task, folder, lambda: _resume(task, folder, chosen))
     else:
         progress = training(task, folder, lambda: module.train(chosen, folder, to_yaml))
     if os.environ.get("RANK", "0") != "0":
@@ -68,7 +70,21 @@ def _train(
     minutes = progress.seconds / 60
     print(f"trained {progress.step:,} steps in {minutes:.1f} minutes; best and last checkpoint in {folder}")
     print(f"report:  {folder / 'report.md'}")
-    print(f"use it:  {module.use_line(folder)}")
+    print(f"use it:  {module.use_line(folder, settings_of(task)(folder))}")
+
+
+def _resume(task: str, run: Path, wanted: Any) -> Any:
+    """Go on with a run, after writing into its configuration what ``wanted`` changes."""
+    from regard.train.resume import changed
+    from regard.train.run import check
+
+    check(run, task)
+    path = run / "config.yaml"
+    before = read(path, KINDS[task])
+    after = changed(before, wanted, KINDS[task]())
+    if after != before and os.environ.get("RANK", "0") == "0":
+        path.write_text(to_yaml(after), encoding="utf-8")
+    return commands(task).resume(run, lambda run: replace(settings_of(task)(run), train=after.train))
 
 
 def add_demo(task: str, folder: str, summary: str, now_you: str) -> None:

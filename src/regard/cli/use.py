@@ -227,7 +227,8 @@ def look(
         run: Folder of a trained run.
         text: The source text, the text that a language model reads, or a classifier's picture file.
         target: Of a translator: a translation to look at instead of the model's own.
-        out: Picture to draw, .png or .svg; alignment.png unless given here or as a page.
+        out: Picture to draw, .png or .svg; by default, and without --html, alignment.png, or alignment-2.png if there
+            is one already.
         html: Page to write, self-contained, to point at; not of a classifier.
         beam: Of a translator: hypotheses kept side by side, 5 unless given; 1 is greedy.
         layer: Of a language model: its layer, from 0; the last unless given.
@@ -252,7 +253,7 @@ def look(
     options.pop("html", None)  # this function's own
     found = task.look(run, settings_of(name), text, checkpoint=checkpoint, **options)
     task.show(found, Console())
-    drawn = [path for path in (out, html) if path is not None] or [Path("alignment.png")]
+    drawn = [path for path in (out, html) if path is not None] or [_free("alignment.png")]
     for path in drawn:
         task.draw(found, path)
         print(f"drawn in {path}")
@@ -276,6 +277,15 @@ def backends(*, device: str = "cpu", dtype: Literal["float64", "float32", "bfloa
         show(device, dtype, Console())
     except (RuntimeError, AssertionError) as error:  # torch's own, for a device that is not there
         raise UserError(f"--device: {str(error).splitlines()[0]}") from None
+
+
+def _free(name: str) -> Path:
+    """A file of that name in the current folder, or with a number behind it that no file has."""
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
+    return path
 
 
 def _lines(file: Path | None) -> list[str]:

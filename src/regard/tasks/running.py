@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from regard.errors import UserError
 from regard.train import checkpoint, defaults, fingerprint, report
 from regard.train import run as runs
 from regard.train.config import TrainConfig
@@ -87,7 +89,13 @@ class Training(Generic[Config, Data]):
                 (folder / "config.yaml").write_text(written(filled), encoding="utf-8")
 
             here.first_does(lambda: runs.create(run, self.name, whole))
-            return self._go(filled, run, data, here, resume=False)
+            try:
+                return self._go(filled, run, data, here, resume=False)
+            except UserError:
+                # A run that could not start is no run: its folder would block the command once it is mended.
+                if here.first and not checkpoint.exists(run):
+                    shutil.rmtree(run, ignore_errors=True)
+                raise
 
     def resume(self, run: Path, settings: Callable[[Path], Config]) -> Progress:
         """Go on with a run from its last checkpoint.

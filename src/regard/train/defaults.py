@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from regard.errors import UserError
+
 Config = TypeVar("Config")
 
 _WARMUP_SHARE = 0.05
@@ -33,9 +35,9 @@ def told(chosen: Mapping[str, object]) -> str:
 
 
 def known(value: int | None) -> int:
-    """A setting that `fill` has filled in. Raises ValueError: it is still None."""
+    """A setting that `fill` has filled in. Raises UserError: somebody took it out of the run's file."""
     if value is None:
-        raise ValueError("a setting is used before it is chosen by the size of the data")
+        raise UserError("config.yaml: a setting of the run is missing; restore the file as training wrote it")
     return value
 
 

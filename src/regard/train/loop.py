@@ -278,6 +278,8 @@ class _Run:
             restore_weights(self.model, checkpoint.load_tensors(self.run, "last", "training"))
         restore_random_states(state["random"][self.world.rank])
         self.at = Progress(**state["progress"])
+        waited = self.config.patience is not None and self.at.waited >= self.config.patience
+        self.at.finished = waited or self._budget() >= 1  # the run may have been lengthened
 
 
 def _number(norm: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -148,9 +149,9 @@ def demo(run: Path, written: Callable[[GenerateConfig], str]) -> dict[str, tuple
     return found
 
 
-def use_line(run: Path) -> str:
+def use_line(run: Path, config: GenerateConfig) -> str:
     """How to go on with a trained run."""
-    return f'regard generate {run} "how your text begins"'
+    return f'regard generate {shlex.quote(str(run))} "how your text begins"'
 
 
 def drawn_line(run: Path) -> str:

@@ -31,6 +31,7 @@ def read(config: DataConfig, tell: Callable[[str], None]) -> Text:
     if config.train is None:
         if config.valid is not None:
             raise UserError("data.valid: needs --data.train, since the built-in text brings its own validation part")
+        tell("no --data.train: training on the built-in text, the reference of Python")
         return set_aside(reference(), lambda line: None)
     train = read_documents(config.train, column=config.column, tell=tell)
     if config.valid is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -164,9 +165,11 @@ def demo(run: Path, written: Callable[[ImageConfig], str]) -> dict[str, tuple[fl
     return scored
 
 
-def use_line(run: Path) -> str:
+def use_line(run: Path, config: ImageConfig) -> str:
     """A command that uses the trained run."""
-    return f"regard classify {run} photo.jpg --look overlay.png"
+    shows = config.model.kind == "vit" or config.model.attention in ("cbam", "self", "query")
+    look = " --look overlay.png" if shows else ""
+    return f"regard classify {shlex.quote(str(run))} photo.jpg{look}"
 
 
 def drawn_line(run: Path) -> str:

@@ -36,6 +36,7 @@ def read(config: DataConfig, seed: int, tell: Tell) -> Sets:
     if config.train is None:
         if config.valid is not None:
             raise UserError("data.valid: needs --data.train, since the built-in digits bring their own validation set")
+        tell("no --data.train: training on the built-in images, the handwritten digits of scikit-learn")
         return set_aside(digits(config.size), seed, lambda line: None)
     train = read_one(config.train, config, tell, part="train")
     if len(train.names) < 2:

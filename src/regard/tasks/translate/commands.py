@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -171,9 +172,9 @@ def demo(run: Path, written: Callable[[TranslateConfig], str]) -> dict[str, tupl
     return scores
 
 
-def use_line(run: Path) -> str:
+def use_line(run: Path, config: TranslateConfig) -> str:
     """How to go on with a trained run."""
-    return f'regard translate {run} "your text"'
+    return f'regard translate {shlex.quote(str(run))} "your text"'
 
 
 def drawn_line(run: Path) -> str:

@@ -34,6 +34,7 @@ def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Text:
     if config.train is None:
         if config.valid is not None:
             raise UserError("data.valid: needs --data.train, since the built-in corpus brings its own validation set")
+        tell("no --data.train: training on the built-in English-French corpus, made from the Unicode CLDR")
         return Text(
             cldr.corpus(config.builtin_pairs, seed=seed, split="train"), cldr.corpus(1000, seed=seed, split="valid")
         )
