@@ -112,7 +112,7 @@ def _numbers() -> Iterator[tuple[str, str, bool]]:
                     yield task, f"--{section}.{name}".replace("_", "-"), float in options
 
 
-@pytest.mark.parametrize(("task", "flag", "real"), _numbers(), ids=lambda value: str(value))
+@pytest.mark.parametrize(("task", "flag", "real"), list(_numbers()), ids=lambda value: str(value))
 def test_numbers_that_no_setting_can_have(task: str, flag: str, real: bool, regard: Callable[..., Told]) -> None:
     for value in ("nan", "inf", "-inf") if real else ("3.5", "nan", "9" * 20):
         told = regard("train", task, f"{flag}={value}", "--print-config")

@@ -139,7 +139,7 @@ def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Tol
         (["look", "{run}", "the fox " * 9], "expected 1 to 24 tokens (model.context), got 72"),
         (["train", "generate", "--model.dim", 33, "--model.heads", 2], "model.dim: must be an even multiple"),
         (["train", "generate", "--model.key-heads", 3], "model.key_heads: must divide model.heads, 4, got 3"),
-        (["train", "generate", "--train.tokens", 100, "--model.context", 256], "train.tokens: must be at least model.con"),
+        (["train", "generate", "--train.tokens", 100, "--model.context", 256], "train.tokens: must be at least model"),
         (["train", "generate", "--tokenizer.size", 100], "tokenizer.size: must be at least 300"),
         (["train", "generate", "--model.dropout", 1], "model.dropout: must be at least 0 and below 1, got 1"),
         (["train", "generate", "--model.layers", 0], "model.layers: must be above 0, got 0"),
