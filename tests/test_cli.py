@@ -147,7 +147,11 @@ MISTAKES: list[tuple[str, Make, str]] = [
     ("bad config", lambda p, run, c: [*TRAIN, "--config", _touch(p / "c.yaml", "model: {dims: 3}")], "model.dim?"),
     ("run is taken", lambda p, run, c: [*TRAIN, run, "--data.train", c], "holds a run already"),
     ("run is a file", lambda p, run, c: [*TRAIN, c, "--data.train", c], "is not empty"),
-    ("resume with settings", lambda p, run, c: [*TRAIN, run, "--resume", "--model.dim", 8], "own settings hold"),
+    (
+        "resume with settings",
+        lambda p, run, c: [*TRAIN, run, "--resume", "--model.dim", 8],
+        "belongs to the run and cannot change",
+    ),
     ("resume nothing", lambda p, run, c: [*TRAIN, p / "none", "--resume"], "no such run folder"),
     ("resume what", lambda p, run, c: [*TRAIN, "--resume"], "run: name the folder of the run to go on with"),
     ("no run", lambda p, run, c: ["translate", p / "none", "x"], "no such run folder"),

@@ -109,7 +109,7 @@ def test_the_written_configuration_reads_back_equal(tmp_path: Path) -> None:
         ("hold: {on-board: bread}", "hold.on_board: expected a list (each text), got 'bread'"),
         ("hold: {doors: true}", "hold.doors: expected 1 or 2, got True"),
         ("name: a\nengine:\n  fuel: wind\n  # rate\n  rat: 1", "did you mean engine.rate? (line 5)"),
-        ("engine:\n  rate: 1\n  rate: x", "got 'x' (line 3)"),
+        ("engine:\n  rate: 1\n  rate: 2", "line 3: rate is given twice"),
         ("name: 2026-02-30", "not YAML (day is out of range for month)"),
         ("name: \x00", "not YAML (unacceptable character"),
         ("engine: 3", "engine: expected settings below it, got 3"),
@@ -153,7 +153,9 @@ holds = strategies.builds(
     place=strategies.sampled_from([Path("a b"), Path("/é: #"), Path("3")]),
     lock=strategies.none() | text | strategies.sampled_from(["null", "3e-4", "no", "2026-01-01", "...", "a\nb"]),
 )
-engines = strategies.builds(Engine, rate=strategies.floats(allow_nan=False), loud=strategies.booleans())
+engines = strategies.builds(
+    Engine, rate=strategies.floats(allow_nan=False, allow_infinity=False), loud=strategies.booleans()
+)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -168,10 +170,10 @@ def test_any_configuration_reads_back_equal(machine: Machine, tmp_path_factory: 
 def test_wrong_flags_are_told_in_a_line() -> None:
     for arguments, told in [
         (["--engine.rat", "1"], "Did you mean --engine.rate?"),
-        (["--engine.cylinders", "big"], 'Invalid value for --engine.cylinders: unable to convert "big" into int'),
+        (["--engine.cylinders", "big"], "--engine.cylinders: expected a whole number, got big"),
         (["--engine.fuel", "gas"], 'Choose from: "coal", "wind"'),
     ]:
-        with pytest.raises(CycloptsError) as error:
+        with pytest.raises((CycloptsError, UserError)) as error:
             parse(*arguments)
         assert told in str(error.value)
         assert "\n" not in str(error.value).strip()
