@@ -153,7 +153,8 @@ holds = strategies.builds(
     place=strategies.sampled_from([Path("a b"), Path("/é: #"), Path("3")]),
     lock=strategies.none() | text | strategies.sampled_from(["null", "3e-4", "no", "2026-01-01", "...", "a\nb"]),
 )
-engines = strategies.builds(
+floats = strategies.floats(allow_nan=False, allow_infinity=False)
+engines = strategies.builds(Engine, rate=floats, loud=strategies.booleans())
     Engine, rate=strategies.floats(allow_nan=False, allow_infinity=False), loud=strategies.booleans()
 )
 
