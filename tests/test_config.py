@@ -155,8 +155,6 @@ holds = strategies.builds(
 )
 floats = strategies.floats(allow_nan=False, allow_infinity=False)
 engines = strategies.builds(Engine, rate=floats, loud=strategies.booleans())
-    Engine, rate=strategies.floats(allow_nan=False, allow_infinity=False), loud=strategies.booleans()
-)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
