@@ -1,4 +1,4 @@
-"""What the README shows runs as it stands."""
+"""What the README shows runs, and prints what it says."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 1
-    exec(compile(blocks[0], "README.md", "exec"), {})
-    assert "tensor" in capsys.readouterr().out
+def test_the_python_example_prints_what_stands_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == len(re.findall("```python", README)) == 1
+    code, expected = blocks[0]
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == expected
 
 
 def test_links_and_pictures_exist() -> None:
@@ -26,5 +27,11 @@ def test_links_and_pictures_exist() -> None:
 
 def test_the_commands_are_those_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+    targets = re.findall(r"`make (\w+)`", README)
+    assert targets
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_readme_is_short() -> None:
+    assert README.count("\n") <= 150

@@ -81,6 +81,14 @@ def attention(
         TypeError: an argument has the wrong type, or query, key and value differ in dtype outside autocast.
         ValueError: an argument has the wrong shape, device or value; no backend can run the call.
         RuntimeError: the call is traced by torch.jit.trace.
+
+    Example:
+        >>> query, key, value = (torch.randn(2, 8, 100, 64) for _ in range(3))
+        >>> attention(query, key, value, mask=Causal()).shape
+        torch.Size([2, 8, 100, 64])
+        >>> output, view = attention(query, key, value, look=Look(entropy=True))
+        >>> view.entropy.shape
+        torch.Size([2, 8, 100])
     """
     if torch._C._get_tracing_state() is not None:
         raise RuntimeError("attention: torch.jit.trace cannot follow it; use torch.export or torch.compile")

@@ -53,6 +53,17 @@ def explain_choice(query: Tensor, key: Tensor, value: Tensor, *, backend: str | 
     Raises:
         TypeError: as `regard.attention`.
         ValueError: as `regard.attention`, but where every backend refuses, the choice says so and nothing is raised.
+
+    Example:
+        >>> import torch
+        >>> from regard import Additive
+        >>> query, key, value = torch.randn(4, 8), torch.randn(4, 8), torch.randn(4, 8)
+        >>> choice = explain_choice(query, key, value, score=Additive(torch.randn(8)), backend="reference")
+        cpu ...
+        → reference  runs this call
+        backend pins reference
+        >>> choice.chosen
+        'reference'
     """
     options.pop("look", None)
     plan, _ = lower(query, key, value, **options)

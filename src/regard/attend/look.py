@@ -39,6 +39,15 @@ class Look:
             arXiv:2004.10102).
         log_prob: of `Hard`: the log-probability of the key taken, with its gradient.
         kl: of `Variational`: the divergence from the prior, with its gradient.
+
+    Example:
+        >>> from regard import attention
+        >>> words = torch.eye(4)
+        >>> output, view = attention(words, words, words, look=Look(top=1, rows=[0]))
+        >>> view.top.keys[:, 0].tolist()
+        [0, 1, 2, 3]
+        >>> view.rows.shape
+        torch.Size([1, 4])
     """
 
     lse: bool = False

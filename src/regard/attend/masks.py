@@ -23,6 +23,13 @@ class Causal(Mask):
     Attributes:
         offset: Lk − Lq unless given, so that the last query sees the last key, as in FlashAttention and with a cache of
             past keys; 0 is PyTorch's own ``is_causal``; ``(B,)`` integers give each sequence of a batch its own.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(3, 1)
+        >>> _, view = attention(words, words, words, mask=Causal(), look=Look(rows=[0, 1]))
+        >>> view.rows.tolist()
+        [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
     """
 
     offset: int | Tensor | None = None

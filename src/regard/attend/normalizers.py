@@ -56,6 +56,14 @@ class Entmax:
 
     Attributes:
         alpha: above 1, at most 2: a number, or a learned tensor, ``()`` or one a head, ``(H,)``.
+
+    Example:
+        >>> import torch
+        >>> from regard import Look, attention
+        >>> query, key = torch.ones(1, 1), torch.tensor([[3.0], [2.0], [-9.0]])
+        >>> _, view = attention(query, key, key, normalizer=Entmax(2.0), look=Look(rows=[0]))
+        >>> view.rows.tolist()
+        [[1.0, 0.0, 0.0]]
     """
 
     alpha: float | Tensor = 1.5

@@ -47,6 +47,12 @@ class MultiHeadAttention(nn.Module):
 
     Raises:
         ValueError: the sizes do not fit each other, or ``dropout`` is out of range.
+
+    Example:
+        >>> layer = MultiHeadAttention(64, 8, key_heads=2)
+        >>> output, view = layer(torch.randn(2, 10, 64), look=Look(entropy=True))
+        >>> output.shape, view.entropy.shape
+        (torch.Size([2, 10, 64]), torch.Size([2, 8, 10]))
     """
 
     def __init__(
