@@ -220,6 +220,17 @@ def test_large_scores_on_the_quick_and_the_decoding_path(mask: Any, sizes: tuple
             close(mine, theirs, dtype, "gradient", 16 * WEIGHT * max(1.0, power))
 
 
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_the_gradient_of_a_large_log_sum_exp_is_the_weights(dtype: torch.dtype, backend: str) -> None:
+    inputs = [t.to(dtype) for t in mechanisms.inputs(CASES[0], SIZE)]
+    bias = masking(torch.finfo(torch.float32).min, dtype).requires_grad_()
+    view = attention(*inputs, bias=bias, look=Look(lse=True, rows=slice(None)), backend=backend)[1]
+    (grad,) = torch.autograd.grad(torch.where(view.lse.isneginf(), 0.0, view.lse).sum(), bias)
+    close(grad, view.rows.sum((0, 1)), dtype, "gradient")
+    assert not grad[1].any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("masked", [False, True])
 def test_cosine_of_vectors_of_any_length(dtype: torch.dtype, masked: bool) -> None:

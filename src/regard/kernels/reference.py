@@ -71,7 +71,12 @@ def weights(plan: Plan) -> Whole:
 
 def log_sum_exp(whole: Whole) -> Tensor:
     """``(B, H, Lq)``, −∞ where a query sees nothing."""
-    lse = torch.logsumexp(whole.scores, -1)
+    if not whole.scores.shape[-1]:
+        return torch.logsumexp(whole.scores, -1)
+    # Relative to the largest: the gradient is exp(s − lse), and beside a large score the logarithm of the sum is lost.
+    top = whole.scores.detach().amax(-1, keepdim=True)
+    top = top.masked_fill(top.isinf(), 0.0)
+    lse = torch.logsumexp(whole.scores - top, -1) + top[..., 0]
     return lse if whole.seen is None else lse.masked_fill(~whole.seen, -torch.inf)
 
 
