@@ -50,32 +50,70 @@ def rand(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("memory_width", [None, 5])
-def test_from_torch_gives_pytorchs_output_and_weights(bias: bool, memory_width: int | None) -> None:
+@pytest.mark.parametrize("widths", [(None, None), (5, 5), (5, 6)], ids=str)
+@pytest.mark.parametrize("add_bias_kv", [True, False])
+@pytest.mark.parametrize("add_zero_attn", [True, False])
+def test_from_torch_gives_pytorchs_output_and_weights(
+    bias: bool, widths: tuple[int | None, int | None], add_bias_kv: bool, add_zero_attn: bool
+) -> None:
     torch.manual_seed(0)
-    theirs = nn.MultiheadAttention(12, 3, bias=bias, kdim=memory_width, vdim=memory_width, batch_first=True).double()
+    theirs = nn.MultiheadAttention(
+        12, 3, bias=bias, kdim=widths[0], vdim=widths[1], add_bias_kv=add_bias_kv, add_zero_attn=add_zero_attn,
+        batch_first=True,
+    ).double()  # fmt: skip
     if bias:
         nn.init.normal_(theirs.in_proj_bias)
         nn.init.normal_(theirs.out_proj.bias)
     ours = MultiHeadAttention.from_torch(theirs)
-    query, memory = rand(2, 4, 12), rand(2, 7, memory_width or 12, seed=1)
+    query = rand(2, 4, 12)
+    memory = [rand(2, 7, width or 12, seed=1) for width in widths]
     lengths = torch.tensor([7, 3])
     hidden = torch.arange(7)[None] >= lengths[:, None]
-    expected, weights = theirs(query, memory, memory, key_padding_mask=hidden, average_attn_weights=False)
-    output, view = ours(query, memory, mask=Lengths(lengths), look=Look(rows=slice(None)))
+    expected, weights = theirs(query, *memory, key_padding_mask=hidden, average_attn_weights=False)
+    output, view = ours(query, *memory, mask=Lengths(lengths), look=Look(rows=slice(None)))
     torch.testing.assert_close(output, expected)
-    torch.testing.assert_close(view.rows, weights)
-    if memory_width is None:
+    torch.testing.assert_close(view.rows[..., int(add_bias_kv) :], weights[..., :7])
+    if add_bias_kv:
+        torch.testing.assert_close(view.rows[..., 0], weights[..., 7])
+    mask = torch.rand(4, 7, generator=torch.Generator().manual_seed(0)) > 0.5
+    mask[:, 0] = True
+    torch.testing.assert_close(ours(query, *memory, mask=mask)[0], theirs(query, *memory, attn_mask=~mask)[0])
+    torch.testing.assert_close(ours(query[0], *(m[0] for m in memory))[0], theirs(query[0], *(m[0] for m in memory))[0])
+    if widths == (None, None):
         barred = nn.Transformer.generate_square_subsequent_mask(4, dtype=torch.float64)
         causal = theirs(query, query, query, attn_mask=barred, is_causal=True)[0]
         torch.testing.assert_close(ours(query, mask=Causal())[0], causal)
 
 
-def test_from_torch_refuses_what_it_cannot_reproduce() -> None:
-    with pytest.raises(ValueError, match="add_bias_kv and add_zero_attn have no counterpart"):
-        MultiHeadAttention.from_torch(nn.MultiheadAttention(4, 2, add_zero_attn=True))
-    with pytest.raises(ValueError, match="kdim and vdim must be equal, got 3 and 5"):
-        MultiHeadAttention.from_torch(nn.MultiheadAttention(4, 2, kdim=3, vdim=5))
+@pytest.mark.parametrize("kdim", [None, 5])
+def test_from_torch_keeps_what_is_frozen(kdim: int | None) -> None:
+    for frozen in ("in_proj_weight", "q_proj_weight", "in_proj_bias", "out_proj.bias", "out_proj.weight", "bias_k"):
+        theirs = nn.MultiheadAttention(12, 3, kdim=kdim, add_bias_kv=True)
+        names = [name for name, _ in theirs.named_parameters()]
+        if frozen not in names:
+            continue
+        theirs.get_parameter(frozen).requires_grad_(False)
+        ours = MultiHeadAttention.from_torch(theirs)
+        still = {name for name, parameter in ours.named_parameters() if not parameter.requires_grad}
+        assert still == _FROZEN[frozen]
+
+
+_FROZEN = {
+    "in_proj_weight": {"query.weight", "key.weight", "value.weight"},
+    "q_proj_weight": {"query.weight"},
+    "in_proj_bias": {"query.bias", "key.bias", "value.bias"},
+    "out_proj.bias": {"output.bias"},
+    "out_proj.weight": {"output.weight"},
+    "bias_k": {"extra_key"},
+}
+
+
+def test_values_of_another_width_must_be_given_and_an_extra_key_has_no_bias() -> None:
+    layer = MultiHeadAttention(4, 2, memory_width=3, memory_value_width=5)
+    with pytest.raises(ValueError, match="value: must be given, of width 5: keys have width 3"):
+        layer(torch.zeros(2, 4, 4), torch.zeros(2, 4, 3))
+    with pytest.raises(ValueError, match="score_bias: is not for a layer with extra_key"):
+        MultiHeadAttention(4, 2, extra_key=True, score_bias=ALiBi())
 
 
 def test_heads_of_other_widths_and_groups_are_the_formula() -> None:

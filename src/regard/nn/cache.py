@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from regard.attend import Causal, Mask, Window
+from regard.attend import Boolean, Causal, Mask, Window
 from regard.kernels.products import KEYS
 
 
@@ -17,7 +18,7 @@ class Step:
     Attributes:
         key: ``(B, Hk, n, E)``: the keys kept, the new ones last.
         value: ``(B, Hk, n, Ev)``.
-        mask: who of the new queries sees which of them; None: a single one sees all.
+        mask: which of them each of the new queries sees; None: all, of a single query.
     """
 
     key: Tensor
@@ -26,17 +27,30 @@ class Step:
 
 
 class KVCache:
-    """Keys and values kept between steps, in memory that is there from the start or grows by doubling.
+    """Keys and values kept between steps, in memory that is allocated at the start or grows by doubling.
 
     A step with the cache gives what the full causal pass gives at its positions; with softmax weights, in float64 on a
-    CPU, to the bit. Within a window only the last keys are kept, up to 127 more than a
-    query sees, so memory is constant, whatever the length.
+    CPU, to the bit. With a window only the last keys are kept, up to 127 more than a query sees, so memory is constant,
+    whatever the length.
+
+    Where keys or values require a gradient, it flows through the cache to the steps that they came from. Each step then
+    makes a new tensor of all keys: one that the backward pass needs cannot be written to. Without a gradient
+    (``torch.no_grad()``, ``torch.inference_mode()``) a step copies only its own keys. A cache may be filled in
+    inference mode and continued outside of it.
+
+    Sequences of different lengths are padded before or after the prompt: see ``real`` of `append`.
+
+    >>> cache = KVCache()
+    >>> step = cache.append(torch.zeros(1, 2, 3, 8), torch.zeros(1, 2, 3, 8))
+    >>> step = cache.append(torch.zeros(1, 2, 1, 8), torch.zeros(1, 2, 1, 8))
+    >>> step.key.shape
+    torch.Size([1, 2, 4, 8])
 
     Args:
         length: how many keys there is room for at first.
         window: how many keys a query sees, itself included; None: all.
-        grow: whether to make more room when it is needed (doubling, so that a step costs O(1) copies on average); else
-            that is an error. With a window, ``window + 127`` and a step are ever needed.
+        grow: whether to make more room when it is needed (by doubling: O(1) copies a step on average); False: that is
+            an error. With a window at most ``window + 127`` keys and those of a step are needed.
 
     Raises:
         ValueError: ``length`` or ``window`` is not positive.
@@ -51,6 +65,8 @@ class KVCache:
         self._room, self._first, self._end, self._seen = length, 0, 0, 0
         self._key: Tensor | None = None
         self._value: Tensor | None = None
+        self._real: Tensor | None = None  # boolean (B, len(self)); None: nothing was ever padded
+        self._count: Tensor | None = None  # int64 (B,): the real keys so far, dropped ones included
 
     def __len__(self) -> int:
         """How many keys are kept."""
@@ -66,36 +82,51 @@ class KVCache:
         """How many keys there is room for now."""
         return self._room
 
-    def append(self, key: Tensor, value: Tensor) -> Step:
-        """Keep the keys and values of a step, and give what its queries attend to.
+    def positions(self, steps: int, real: Tensor | None = None) -> Tensor | None:
+        """The positions of the next ``steps`` keys in their own sequences, int64 ``(B, steps)``, padding not counted.
+
+        None where nothing is or was padded: they are then ``position``, ``position + 1``, … in every sequence. The
+        position of a padded key has no meaning. ``real`` is as in `append`.
+        """
+        if real is None and self._count is None:
+            return None
+        if real is None:
+            assert self._count is not None
+            return self._count[:, None] + torch.arange(steps, device=self._count.device)
+        before = self._seen if self._count is None else self._count[:, None]
+        return (real.cumsum(1) + (before - 1)).clamp(min=0)
+
+    def append(self, key: Tensor, value: Tensor, real: Tensor | None = None) -> Step:
+        """Keep the keys and values of a step, and return what its queries attend to.
 
         Args:
             key: ``(B, Hk, n, E)``, of the positions from `position` on.
             value: ``(B, Hk, n, Ev)``.
+            real: boolean ``(B, n)``: False is padding, which no query of this or a later step sees; None: all are real.
+                A window counts padding too.
 
         Raises:
+            TypeError: ``real`` is not boolean.
             ValueError: they do not fit each other or what is kept; there is no room and the cache may not grow.
         """
-        self._check(key, value)
+        self._check(key, value, real)
         steps = key.shape[2]
         if self.window is not None:
             # The first of the new queries still sees window − 1 old keys. Only whole tiles are dropped, so that the
             # others stay at their places in the products, and a step gives the bits of the full pass.
             surplus = len(self) - (self.window - 1)
             self._first += max(0, surplus // KEYS * KEYS)
-        self._reserve(key, value, steps)
+        kept = len(self)
+        if self._in_graph(key, value):
+            self._join(key, value, steps)
+        else:
+            self._write(key, value, steps)
+        self._seen += steps
+        self._pad(key, real, steps, kept)
         assert self._key is not None
         assert self._value is not None
-        end = self._end + steps
-        # Into memory in place: no step copies the past. It is outside the gradient.
-        self._key[:, :, self._end : end].copy_(key.detach())
-        self._value[:, :, self._end : end].copy_(value.detach())
-        self._end, self._seen = end, self._seen + steps
-        kept = slice(self._first, end)
-        mask: Mask | None = Causal() if self.window is None else Window(self.window - 1, 0)
-        if steps == 1 and (self.window is None or len(self) <= self.window):
-            mask = None
-        return Step(self._key[:, :, kept], self._value[:, :, kept], mask)
+        inside = slice(self._first, self._end)
+        return Step(self._key[:, :, inside], self._value[:, :, inside], self._mask(steps))
 
     def select(self, rows: Tensor) -> KVCache:
         """A cache of its own with the batch entries ``rows`` (int64, repeats allowed), as beam search needs it."""
@@ -103,9 +134,60 @@ class KVCache:
         other._first, other._end, other._seen = self._first, self._end, self._seen
         if self._key is not None and self._value is not None:
             other._key, other._value = self._key.index_select(0, rows), self._value.index_select(0, rows)
+        if self._real is not None and self._count is not None:
+            other._real, other._count = self._real.index_select(0, rows), self._count.index_select(0, rows)
         return other
 
-    def _check(self, key: Tensor, value: Tensor) -> None:
+    def _in_graph(self, key: Tensor, value: Tensor) -> bool:
+        """Whether a gradient is to flow through this step."""
+        tensors = (key, value, self._key, self._value)
+        return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+    def _join(self, key: Tensor, value: Tensor, steps: int) -> None:
+        """The kept keys and values and the new ones as new tensors, within the graph."""
+        self._make_room(steps)
+        kept = slice(self._first, self._end)
+        self._key = key if self._key is None else torch.cat([self._key[:, :, kept], key], 2)
+        self._value = value if self._value is None else torch.cat([self._value[:, :, kept], value], 2)
+        self._first, self._end = 0, self._key.shape[2]
+
+    def _write(self, key: Tensor, value: Tensor, steps: int) -> None:
+        """The new keys and values into memory in place: no step copies the past."""
+        self._reserve(key, value, steps)
+        assert self._key is not None
+        assert self._value is not None
+        end = self._end + steps
+        with torch.no_grad():
+            self._key[:, :, self._end : end].copy_(key)
+            self._value[:, :, self._end : end].copy_(value)
+        self._end = end
+
+    def _pad(self, key: Tensor, real: Tensor | None, steps: int, kept: int) -> None:
+        """Remember which of the new keys are padding, beside the ``kept`` ones."""
+        if real is None and self._real is None:
+            return
+        batch = key.shape[0]
+        new = torch.ones(batch, steps, dtype=torch.bool, device=key.device) if real is None else real
+        if self._real is None or self._count is None:
+            self._real = torch.ones(batch, kept, dtype=torch.bool, device=key.device)
+            self._count = torch.full((batch,), self._seen - steps, device=key.device)
+        self._real = torch.cat([self._real[:, self._real.shape[1] - kept :], new], 1)
+        self._count = self._count + new.sum(1)
+
+    def _mask(self, steps: int) -> Mask | None:
+        mask: Mask | None = Causal() if self.window is None else Window(self.window - 1, 0)
+        if steps == 1 and (self.window is None or len(self) <= self.window):
+            mask = None
+        if self._real is None:
+            return mask
+        real = Boolean(self._real[:, None, None])
+        return real if mask is None else mask & real
+
+    def _check(self, key: Tensor, value: Tensor, real: Tensor | None) -> None:
+        if real is not None and real.dtype is not torch.bool:
+            raise TypeError(f"real: must be a boolean tensor, got {real.dtype}")
+        if real is not None and tuple(real.shape) != (key.shape[0], key.shape[2]):
+            raise ValueError(f"real: must have shape {(key.shape[0], key.shape[2])}, got {tuple(real.shape)}")
         if key.dim() != 4 or value.dim() != 4 or key.shape[:3] != value.shape[:3]:
             raise ValueError(
                 "key and value: expected (B, Hk, n, E) and (B, Hk, n, Ev), "
@@ -122,9 +204,16 @@ class KVCache:
                 raise ValueError(f"{name}: the cache holds {had}, got {got}")
 
     def _reserve(self, key: Tensor, value: Tensor, steps: int) -> None:
-        """Make room for ``steps`` more, moving what is kept to the front of it."""
-        if self._key is not None and self._end + steps <= self._room:
+        """Memory for ``steps`` more, with what is kept at the front of it, unless there is such."""
+        if self._key is not None and self._end + steps <= self._key.shape[2] and _may_write(self._key):
             return
+        self._make_room(steps)
+        self._key = self._moved(self._key, key)
+        self._value = self._moved(self._value, value)
+        self._first, self._end = 0, len(self)
+
+    def _make_room(self, steps: int) -> None:
+        """Have room for ``steps`` more. Raises ValueError: there is none, and the cache may not grow."""
         need = len(self) + steps
         if need > self._room:
             if not self.grow and self._key is not None:
@@ -135,12 +224,15 @@ class KVCache:
         elif self.window is not None and self._key is not None and 2 * len(self) > self._room and self.grow:
             # Else a full buffer would be moved again at every step.
             self._room = 2 * self._room
-        self._key = self._moved(self._key, key)
-        self._value = self._moved(self._value, value)
-        self._first, self._end = 0, len(self)
 
     def _moved(self, old: Tensor | None, like: Tensor) -> Tensor:
-        fresh = like.new_empty(*like.shape[:2], self._room, like.shape[3])
+        fresh = torch.empty(*like.shape[:2], self._room, like.shape[3], dtype=like.dtype, device=like.device)
         if old is not None:
-            fresh[:, :, : len(self)] = old[:, :, self._first : self._end]
+            with torch.no_grad():
+                fresh[:, :, : len(self)] = old[:, :, self._first : self._end]
         return fresh
+
+
+def _may_write(memory: Tensor) -> bool:
+    """Whether it is no part of a graph, and not made in an inference mode that has ended."""
+    return not memory.requires_grad and (not memory.is_inference() or torch.is_inference_mode_enabled())

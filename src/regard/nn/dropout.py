@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.kernels.cpu import units
+from regard.nn.layer import check_kind, check_shape
 
 
 def unit_mask(shape: torch.Size | tuple[int, ...], p: float, like: Tensor) -> Tensor:
@@ -36,7 +37,8 @@ class Dropout(nn.Module):
         self.p = p
 
     def mask(self, like: Tensor) -> Tensor | None:
-        """What to multiply ``like`` by; None in evaluation."""
+        """What to multiply ``like`` by; None in evaluation. Raises TypeError: ``like`` is nested or a DTensor."""
+        check_kind("tensor", like)
         return unit_mask(self.shape(like), self.p, like) if self.training and self.p > 0 else None
 
     def shape(self, like: Tensor) -> torch.Size | tuple[int, ...]:
@@ -52,9 +54,10 @@ class Dropout(nn.Module):
 class SequenceDropout(Dropout):
     """Drops a unit of a sequence at every step or at none (Gal and Ghahramani 2016, arXiv:1512.05287).
 
-    Args and errors as of `Dropout`; tensors are ``(B, L, width)``, or ``(B, width)``.
+    Args and errors as of `Dropout`; tensors are ``(B, L, width)``, or ``(B, width)`` of one step.
     """
 
     def shape(self, like: Tensor) -> torch.Size | tuple[int, ...]:
         """See `Dropout.shape`; one mask for all steps."""
+        check_shape("tensor", like, "B L width", "B width")
         return (like.shape[0], 1, like.shape[-1]) if like.dim() == 3 else like.shape

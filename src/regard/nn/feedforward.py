@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.nn.dropout import Dropout
+from regard.nn.layer import Device, Layer, check_kind
 
 
-class FeedForward(nn.Module):
+class FeedForward(Layer):
     """``W₂ relu(W₁ x)`` (Vaswani et al. 2017, arXiv:1706.03762), or gated, ``W₂ (silu(W₁ x) ⊙ W₃ x)``.
 
     The gated form is SwiGLU (Shazeer 2020, arXiv:2002.05202).
@@ -20,6 +22,8 @@ class FeedForward(nn.Module):
         bias: whether the matrices have one.
         dropout: the probability that a hidden feature is dropped in training.
         activation: in place of relu in the plain form: ``"relu"`` or ``"gelu"``.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size is not positive, or ``activation`` is neither.
@@ -34,20 +38,23 @@ class FeedForward(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         activation: str = "relu",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
         if min(width, hidden) < 1:
             raise ValueError(f"width and hidden must be positive, got {width}, {hidden}")
         if activation not in ("relu", "gelu"):
             raise ValueError(f"activation: expected relu or gelu, got {activation!r}")
-        self.inner = nn.Linear(width, hidden, bias=bias)
-        self.gate = nn.Linear(width, hidden, bias=bias) if gated else None
-        self.outer = nn.Linear(hidden, width, bias=bias)
+        self.inner = nn.Linear(width, hidden, bias=bias, device=device, dtype=dtype)
+        self.gate = nn.Linear(width, hidden, bias=bias, device=device, dtype=dtype) if gated else None
+        self.outer = nn.Linear(hidden, width, bias=bias, device=device, dtype=dtype)
         self.dropout = Dropout(dropout)
         self.activation = F.relu if activation == "relu" else F.gelu
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(…, width)`` to the same."""
+        """``(…, width)`` to the same. Raises TypeError: ``x`` is a nested tensor or a DTensor."""
+        check_kind("x", x)
         hidden = self.activation(self.inner(x)) if self.gate is None else F.silu(self.inner(x)) * self.gate(x)
         output: Tensor = self.outer(self.dropout(hidden))
         return output

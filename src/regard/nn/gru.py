@@ -7,10 +7,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from regard.nn.layer import Device, GateProjection, Layer, assign, check_shape
 from regard.nn.step_linear import StepLinear
 
 
-class GRU(nn.Module):
+class _StateProjection(StepLinear):
+    """Three square matrices in one, each orthogonal at first (Saxe et al. 2014, arXiv:1312.6120)."""
+
+    def reset_parameters(self) -> None:
+        """See `regard.nn.layer.Layer.reset_parameters`."""
+        width, device = self.in_features, self.weight.device
+        parts = [nn.init.orthogonal_(torch.empty(width, width, device=device)) for _ in range(3)]
+        assign(self.weight, torch.cat(parts))
+        nn.init.zeros_(self.bias)
+
+
+class GRU(Layer):
     """The gated recurrent unit of Cho et al. 2014 (arXiv:1406.1078), as PyTorch's ``nn.GRUCell`` computes it.
 
     ``r = σ(W_r x + U_r h)``, ``z = σ(W_z x + U_z h)``, ``n = tanh(W_n x + r ⊙ U_n h)``, ``h' = (1 − z) ⊙ n + z ⊙ h``.
@@ -20,18 +32,20 @@ class GRU(nn.Module):
     Args:
         input_width: width of the inputs.
         width: width of the state.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
+
+    Raises:
+        ValueError: a width is not positive.
     """
 
-    def __init__(self, input_width: int, width: int):
+    def __init__(self, input_width: int, width: int, *, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
+        if min(input_width, width) < 1:
+            raise ValueError(f"widths must be positive, got {input_width}, {width}")
         self.width = width
-        self.input = nn.Linear(input_width, 3 * width)
-        self.state = StepLinear(width, 3 * width)
-        for start in range(0, 3 * width, width):
-            nn.init.xavier_uniform_(self.input.weight[start : start + width])
-            nn.init.orthogonal_(self.state.weight[start : start + width])
-        nn.init.zeros_(self.input.bias)
-        nn.init.zeros_(self.state.bias)
+        self.input = GateProjection(input_width, width, 3, device=device, dtype=dtype)
+        self.state = _StateProjection(width, 3 * width, device=device, dtype=dtype)
 
     def step(self, projected: Tensor, state: Tensor, through: Callable[[Tensor], Tensor]) -> Tensor:
         """One step: ``projected`` = ``input(x)`` ``(B, 3·width)``, the state before and after ``(B, width)``.
@@ -50,13 +64,24 @@ class GRU(nn.Module):
         """Run over whole sequences.
 
         Args:
-            inputs: ``(B, L, input_width)``.
-            real: boolean ``(B, L)``; where False the state is carried over unchanged, so padding has no influence.
+            inputs: ``(B, L, input_width)``, or ``(L, input_width)`` of a single sequence.
+            real: boolean ``(B, L)`` or ``(L,)``; where False the state is carried over unchanged, so that padding
+                has no influence.
             reverse: from the last step to the first.
 
         Returns:
-            The states ``(B, L, width)``, and the state after the last step, ``(B, width)``.
+            The states ``(B, L, width)``, and the state after the last step, ``(B, width)``; without B for a single
+            sequence.
+
+        Raises:
+            ValueError: ``inputs`` has neither 2 nor 3 dimensions, or ``real`` does not fit it.
         """
+        check_shape("inputs", inputs, "B L input_width", "L input_width")
+        if real.shape != inputs.shape[:-1]:
+            raise ValueError(f"real: expected shape {tuple(inputs.shape[:-1])}, got {tuple(real.shape)}")
+        if inputs.dim() == 2:
+            states, last = self(inputs[None], real[None], reverse=reverse)
+            return states[0], last[0]
         precise = torch.promote_types(inputs.dtype, torch.float32)  # autocast's half precision is for products alone
         projected = self.input(inputs).to(precise).unbind(1)
         keep = (~real)[..., None].unbind(1)

@@ -8,40 +8,47 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Look, Normalizer, View
+from regard.nn.layer import Device, Layer, check_shape
 from regard.nn.learned import SOFTMAX, Learned, row_of
 from regard.nn.optional_look import attend_heads
 
 
 class Gates(NamedTuple):
-    """What an image was multiplied by: ``channel`` ``(B, C)`` and ``place`` ``(B, H, W)``, numbers from 0 to 1."""
+    """What an image was multiplied by, numbers from 0 to 1: ``channel`` ``(B, C)`` and ``place`` ``(B, H, W)``.
+
+    Without B where the image has none.
+    """
 
     channel: Tensor
     place: Tensor | None
 
 
-class SqueezeExcitation(nn.Module):
+class SqueezeExcitation(Layer):
     """``x · σ(W₂ relu(W₁ mean(x)))``: each channel by how much it matters in this image (Hu et al. 2018,
     arXiv:1709.01507).
 
     Args:
         channels: C.
         reduction: r: the hidden layer has C / r units, at least one.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size is not positive.
     """
 
-    def __init__(self, channels: int, reduction: int = 16):
+    def __init__(self, channels: int, reduction: int = 16, *, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
-        self.gate = _bottleneck(channels, reduction)
+        self.gate = _bottleneck(channels, reduction, device, dtype)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Gates]:
-        """Gate the channels of ``x`` ``(B, C, H, W)``; the result and the gate."""
-        gate = torch.sigmoid(self.gate(x.mean((2, 3))))
+        """Gate the channels of ``x`` ``(B, C, H, W)`` or ``(C, H, W)``; the result and the gate."""
+        check_shape("x", x, *_IMAGE)
+        gate = torch.sigmoid(self.gate(x.mean((-2, -1))))
         return x * gate[..., None, None], Gates(gate, None)
 
 
-class CBAM(nn.Module):
+class CBAM(Layer):
     """Channels, then places, each by how much it matters (Woo et al. 2018, arXiv:1807.06521).
 
     ``x' = x · σ(MLP(mean) + MLP(max))`` over channels, then ``x' · σ(conv([mean; max]))`` over places.
@@ -50,27 +57,38 @@ class CBAM(nn.Module):
         channels: C.
         reduction: r: the hidden layer has C / r units, at least one.
         kernel: of the convolution over places; odd.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size is not positive, or ``kernel`` is even.
     """
 
-    def __init__(self, channels: int, reduction: int = 16, kernel: int = 7):
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 16,
+        kernel: int = 7,
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel: must be odd and positive, got {kernel}")
-        self.gate = _bottleneck(channels, reduction)
-        self.place = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False)
+        self.gate = _bottleneck(channels, reduction, device, dtype)
+        self.place = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Gates]:
-        """Gate the channels and the places of ``x`` ``(B, C, H, W)``; the result and the gates."""
-        channel = torch.sigmoid(self.gate(x.mean((2, 3))) + self.gate(x.amax((2, 3))))
+        """Gate the channels and the places of ``x`` ``(B, C, H, W)`` or ``(C, H, W)``; the result and the gates."""
+        check_shape("x", x, *_IMAGE)
+        channel = torch.sigmoid(self.gate(x.mean((-2, -1))) + self.gate(x.amax((-2, -1))))
         x = x * channel[..., None, None]
-        place = torch.sigmoid(self.place(torch.stack([x.mean(1), x.amax(1)], 1)))
-        return x * place, Gates(channel, place[:, 0])
+        place = torch.sigmoid(self.place(torch.stack([x.mean(-3), x.amax(-3)], -3)))
+        return x * place, Gates(channel, place.squeeze(-3))
 
 
-class SelfAttention2d(nn.Module):
+class SelfAttention2d(Layer):
     """``x + W attention(x)``: every place attends to every place (the non-local block).
 
     Wang et al. 2018 (arXiv:1711.07971), its embedded Gaussian form; as in Zhang et al. 2019 (arXiv:1805.08318) the
@@ -81,6 +99,8 @@ class SelfAttention2d(nn.Module):
         heads: of the attention.
         key_channels: of queries and keys, all heads together; None: C / 8, as in the second paper, at least one a head.
         normalizer: any normalizer, or a `Learned` one.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size is not positive, or ``heads`` does not divide the channels.
@@ -93,6 +113,8 @@ class SelfAttention2d(nn.Module):
         *,
         key_channels: int | None = None,
         normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
         if min(channels, heads) < 1 or channels % heads:
@@ -102,30 +124,39 @@ class SelfAttention2d(nn.Module):
         if key_channels < 1 or key_channels % heads:
             raise ValueError(f"key_channels: must be a positive multiple of heads, {heads}, got {key_channels}")
         self.heads, self.normalizer = heads, normalizer
-        self.query = nn.Conv2d(channels, key_channels, 1, bias=False)
-        self.key = nn.Conv2d(channels, key_channels, 1, bias=False)
-        self.value = nn.Conv2d(channels, channels, 1, bias=False)
-        self.output = nn.Conv2d(channels, channels, 1, bias=False)
-        self.gain = nn.Parameter(torch.zeros(()))
+        self.query = nn.Conv2d(channels, key_channels, 1, bias=False, device=device, dtype=dtype)
+        self.key = nn.Conv2d(channels, key_channels, 1, bias=False, device=device, dtype=dtype)
+        self.value = nn.Conv2d(channels, channels, 1, bias=False, device=device, dtype=dtype)
+        self.output = nn.Conv2d(channels, channels, 1, bias=False, device=device, dtype=dtype)
+        self.gain = nn.Parameter(torch.empty(1, device=device, dtype=dtype))
+        self._reset_own()
+
+    def _reset_own(self) -> None:
+        nn.init.zeros_(self.gain)
 
     def forward(self, x: Tensor, *, look: Look | None = None) -> tuple[Tensor, View | None]:
-        """Attend among the places of ``x`` ``(B, C, H, W)``.
+        """Attend among the places of ``x`` ``(B, C, H, W)`` or ``(C, H, W)``.
 
         Place (i, j) is query and key i · W + j. Returns the result, as ``x``, and the view, None without ``look``.
         """
+        check_shape("x", x, *_IMAGE)
         q, k, v = (self._places(layer(x)) for layer in (self.query, self.key, self.value))
         attended, view = attend_heads(q, k, v, look, normalizer=row_of(self.normalizer, 0.0, self.training))
-        image = attended.transpose(2, 3).reshape(x.shape)
+        image = attended.mT.reshape(x.shape)
         return x + self.gain * self.output(image), view
 
     def _places(self, image: Tensor) -> Tensor:
         """``(B, C, H, W)`` → ``(B, heads, H · W, C / heads)``."""
-        split: Tensor = image.flatten(2).unflatten(1, (self.heads, -1))
-        return split.transpose(2, 3)
+        split: Tensor = image.flatten(-2).unflatten(-2, (self.heads, -1))
+        return split.mT
 
 
-def _bottleneck(channels: int, reduction: int) -> nn.Sequential:
+_IMAGE = ("B C H W", "C H W")
+
+
+def _bottleneck(channels: int, reduction: int, device: Device, dtype: torch.dtype | None) -> nn.Sequential:
     if min(channels, reduction) < 1:
         raise ValueError(f"channels and reduction must be positive, got {channels}, {reduction}")
     hidden = max(1, channels // reduction)
-    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
+    first = nn.Linear(channels, hidden, device=device, dtype=dtype)
+    return nn.Sequential(first, nn.ReLU(), nn.Linear(hidden, channels, device=device, dtype=dtype))

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from regard.attend import Dropout, Hard, Normalizer, Softmax, Variational
+from regard.nn.layer import Device, Layer, assign
 
 Value = TypeVar("Value")
 
 
-class Learned(nn.Module, Generic[Value]):
+class Learned(Layer, Generic[Value]):
     """A score, bias or normalizer made anew at each call from parameters.
 
     ``Learned(Cosine, scale=torch.full((heads,), 10.0))``, ``Learned(RelativeBias, table=torch.zeros(heads, 32))``,
@@ -22,14 +24,29 @@ class Learned(nn.Module, Generic[Value]):
 
     Args:
         make: the value's class, or a function that makes it.
-        tensors: its arguments by name, as they are at first; each becomes a parameter of that name.
+        device: of the parameters; None: that of ``tensors``.
+        dtype: of the parameters; None: that of ``tensors``.
+        tensors: its arguments by name, with their initial values; each becomes a parameter of that name.
     """
 
-    def __init__(self, make: Callable[..., Value], **tensors: Tensor):
+    def __init__(
+        self, make: Callable[..., Value], *, device: Device = None, dtype: torch.dtype | None = None, **tensors: Tensor
+    ):
         super().__init__()
         self.make = make
-        for name, tensor in tensors.items():
-            self.register_parameter(name, nn.Parameter(tensor.detach().clone()))
+        self._initial = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        for name, tensor in self._initial.items():
+            parameter = tensor.to(device=device, dtype=dtype, copy=True)
+            self.register_parameter(name, nn.Parameter(parameter))
+
+    def _reset_own(self) -> None:
+        for name, initial in self._initial.items():
+            if initial.is_meta:
+                raise RuntimeError(
+                    f"Learned: {name} was given on the meta device and has no values to reset to; "
+                    "give a tensor with values, and device='meta'"
+                )
+            assign(self.get_parameter(name), initial)
 
     def forward(self) -> Value:
         """The value, of the parameters as they are now."""

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Additive, Look, Mask, Normalizer, View
+from regard.nn.layer import Device, Layer, check_shape
 from regard.nn.learned import SOFTMAX, Learned, row_of
 from regard.nn.optional_look import attend
 
 
-class LocationAwareAttention(nn.Module):
+class LocationAwareAttention(Layer):
     """``s_ij = v · tanh(W q_i + U h_j + V f_ij + b)``, ``f_i = F ∗ w_{i−1}``: one step of a decoder.
 
     Chorowski et al. 2015 (arXiv:1506.07503), equations 8 and 9: the weights of the step before, convolved, tell each
@@ -24,6 +25,8 @@ class LocationAwareAttention(nn.Module):
         kernel: r, their width in places; odd.
         normalizer: any normalizer, or a `Learned` one; `Sigmoid` gives the smoothing of the paper but for its division
             by the sum.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size is not positive, or ``kernel`` is even.
@@ -38,6 +41,8 @@ class LocationAwareAttention(nn.Module):
         filters: int = 10,
         kernel: int = 31,
         normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
         if min(query_width, memory_width, width, filters, kernel) < 1:
@@ -45,13 +50,17 @@ class LocationAwareAttention(nn.Module):
             raise ValueError(f"widths, filters and kernel must be positive, got {sizes}")
         if kernel % 2 == 0:
             raise ValueError(f"kernel: must be odd, so that it has a middle, got {kernel}")
-        self.query = nn.Linear(query_width, width)
-        self.key = nn.Linear(memory_width, width, bias=False)
-        self.filters = nn.Conv1d(1, filters, kernel, padding=kernel // 2, bias=False)
-        self.location = nn.Linear(filters, width, bias=False)
-        self.v = nn.Parameter(torch.empty(width))
-        nn.init.normal_(self.v, std=width**-0.5)
+        self.query = nn.Linear(query_width, width, device=device, dtype=dtype)
+        self.key = nn.Linear(memory_width, width, bias=False, device=device, dtype=dtype)
+        padding = kernel // 2
+        self.filters = nn.Conv1d(1, filters, kernel, padding=padding, bias=False, device=device, dtype=dtype)
+        self.location = nn.Linear(filters, width, bias=False, device=device, dtype=dtype)
+        self.v = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
         self.normalizer = normalizer
+        self._reset_own()
+
+    def _reset_own(self) -> None:
+        nn.init.normal_(self.v, std=len(self.v) ** -0.5)
 
     def keys(self, memory: Tensor) -> Tensor:
         """``U h``, ``(B, Lk, width)``: compute it once where one memory is attended to many times."""
@@ -71,7 +80,7 @@ class LocationAwareAttention(nn.Module):
         """Attend for one step.
 
         Args:
-            query: ``(B, query_width)``.
+            query: ``(B, query_width)``, or ``(query_width,)`` of a single sequence: the others then have no B either.
             memory: ``(B, Lk, memory_width)``.
             previous: ``(B, Lk)``, the weights that the step before gave; None at the first: zeros.
             keys: what `keys` gave for this memory; None: computed here.
@@ -81,16 +90,27 @@ class LocationAwareAttention(nn.Module):
         Returns:
             The context ``(B, memory_width)``, the weights ``(B, Lk)``, with their gradient, for the next step, and the
             view, None without ``look``.
+
+        Raises:
+            ValueError: ``query`` has neither 1 nor 2 dimensions, or the number of another's does not fit.
         """
+        check_shape("query", query, "B query_width", "query_width")
+        batch = "" if query.dim() == 1 else "B "
+        check_shape("memory", memory, f"{batch}Lk memory_width")
+        if previous is not None:
+            check_shape("previous", previous, f"{batch}Lk")
+        if keys is not None:
+            check_shape("keys", keys, f"{batch}Lk width")
         keys = self.keys(memory) if keys is None else keys
         if previous is not None:
-            keys = keys + self.location(self.filters(previous[:, None]).transpose(1, 2))
+            keys = keys + self.location(self.filters(previous.unsqueeze(-2)).mT)
         # Beside the memory stands a one for each place: what comes out of these columns is the weights themselves. With
         # a single query this is no more than the memory is anyway.
-        places = torch.eye(memory.shape[1], dtype=memory.dtype, device=memory.device).expand(memory.shape[0], -1, -1)
+        places = torch.eye(memory.shape[-2], dtype=memory.dtype, device=memory.device)
+        places = places.expand(*memory.shape[:-2], -1, -1)
         output, view = attend(
-            self.query(query)[:, None], keys, torch.cat([memory, places], -1), Additive(self.v), mask, look,
+            self.query(query).unsqueeze(-2), keys, torch.cat([memory, places], -1), Additive(self.v), mask, look,
             normalizer=row_of(self.normalizer, 0.0, self.training),
         )  # fmt: skip
-        context, weights = output[:, 0].split([memory.shape[-1], memory.shape[1]], -1)
+        context, weights = output.squeeze(-2).split([memory.shape[-1], memory.shape[-2]], -1)
         return context, weights, view

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Additive, Bilinear, Dot, Look, Mask, Score, View
+from regard.nn.layer import Device, Layer, check_sequences
 from regard.nn.optional_look import attend
 
 
-class LuongAttention(nn.Module):
+class LuongAttention(Layer):
     """Global attention of Luong et al. 2015 (arXiv:1508.04025), equation 8; the memory is key and value.
 
     ``dot``: ``s = q·h``; ``general``: ``s = q W h``; ``concat``: ``s = v · tanh(W [q; h])``, computed as
@@ -21,12 +22,22 @@ class LuongAttention(nn.Module):
         query_width: width of the queries.
         memory_width: width of the memory; for ``dot`` it must be ``query_width``.
         score: which of the three.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: an unknown score, or ``dot`` with different widths.
     """
 
-    def __init__(self, query_width: int, memory_width: int, score: Literal["dot", "general", "concat"] = "general"):
+    def __init__(
+        self,
+        query_width: int,
+        memory_width: int,
+        score: Literal["dot", "general", "concat"] = "general",
+        *,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ):
         super().__init__()
         if score not in ("dot", "general", "concat"):
             raise ValueError(f"score: expected dot, general or concat, got {score!r}")
@@ -34,13 +45,18 @@ class LuongAttention(nn.Module):
             raise ValueError(f"memory_width: dot needs query_width, {query_width}, got {memory_width}; try general")
         self.score = score
         if score == "general":
-            self.weight = nn.Parameter(torch.empty(query_width, memory_width))
-            nn.init.xavier_uniform_(self.weight)
+            self.weight = nn.Parameter(torch.empty(query_width, memory_width, device=device, dtype=dtype))
         if score == "concat":
-            self.query = nn.Linear(query_width, query_width, bias=False)
-            self.key = nn.Linear(memory_width, query_width, bias=False)
-            self.v = nn.Parameter(torch.empty(query_width))
-            nn.init.normal_(self.v, std=query_width**-0.5)
+            self.query = nn.Linear(query_width, query_width, bias=False, device=device, dtype=dtype)
+            self.key = nn.Linear(memory_width, query_width, bias=False, device=device, dtype=dtype)
+            self.v = nn.Parameter(torch.empty(query_width, device=device, dtype=dtype))
+        self._reset_own()
+
+    def _reset_own(self) -> None:
+        if self.score == "general":
+            nn.init.xavier_uniform_(self.weight)
+        if self.score == "concat":
+            nn.init.normal_(self.v, std=len(self.v) ** -0.5)
 
     def keys(self, memory: Tensor) -> Tensor:
         """The keys of ``memory``, ``(B, Lk, …)``: compute them once where one memory is attended to many times."""
@@ -56,6 +72,7 @@ class LuongAttention(nn.Module):
         look: Look | None = None,
     ) -> tuple[Tensor, View | None]:
         """Attend: arguments and result as in `regard.nn.AdditiveAttention.forward`."""
+        check_sequences(query, memory=memory, keys=keys)
         keys = self.keys(memory) if keys is None else keys
         score: Score
         if self.score == "concat":

@@ -7,12 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from regard.attend import Causal, Dot, Look, Mask, Normalizer, Score, View
+from regard.attend import Causal, Dot, Look, Mask, Normalizer, Score, Softmax, View
 from regard.attend.biases import Bias
 from regard.nn.cache import KVCache
+from regard.nn.layer import Device, Layer, Projection, check_kind, check_sequences
 from regard.nn.learned import SOFTMAX, Learned, row_of, value_of
 from regard.nn.optional_look import attend_heads
 from regard.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
+from regard.nn.shown import ShownFirst
 
 _DOT = Dot()
 
@@ -24,7 +26,7 @@ class Memory(NamedTuple):
     value: Tensor
 
 
-class MultiHeadAttention(nn.Module):
+class MultiHeadAttention(Layer):
     """``Concat(head_1, …, head_H) W_O``, each head an attention of its own projections.
 
     Vaswani et al. 2017 (arXiv:1706.03762), section 3.2.2; fewer key heads than query heads: Ainslie et al. 2023
@@ -37,6 +39,7 @@ class MultiHeadAttention(nn.Module):
         head_width: of queries and keys in a head; None: ``width / heads``.
         value_width: of values in a head; None: ``head_width``.
         memory_width: of keys and values before projection; None: ``width``.
+        memory_value_width: of values before projection, if it is another; None: ``memory_width``.
         bias: whether the four projections have one.
         score: any score, or a `Learned` one.
         score_bias: `ALiBi`, a `Learned` `RelativeBias` or any other, added to the scores.
@@ -44,6 +47,10 @@ class MultiHeadAttention(nn.Module):
         position: turns queries and keys by their positions.
         key_position: added to the projected keys alone, ``score(q, k + pos(k))``; of ``head_width``.
         dropout: the probability that a weight is dropped in training.
+        extra_key: whether a learned key and value, the same in every sequence, stand before the others, seen by every
+            query (``add_bias_kv`` of `torch.nn.MultiheadAttention`). In a view it is key 0.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: the sizes do not fit each other, or ``dropout`` is out of range.
@@ -64,6 +71,7 @@ class MultiHeadAttention(nn.Module):
         head_width: int | None = None,
         value_width: int | None = None,
         memory_width: int | None = None,
+        memory_value_width: int | None = None,
         bias: bool = True,
         score: Score | Learned[Score] = _DOT,
         score_bias: Bias | Learned[Bias] | None = None,
@@ -71,6 +79,9 @@ class MultiHeadAttention(nn.Module):
         position: Rotary | None = None,
         key_position: SinusoidalPositions | LearnedPositions | None = None,
         dropout: float = 0.0,
+        extra_key: bool = False,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
         if width < 1 or heads < 1 or (head_width is None and width % heads):
@@ -83,19 +94,34 @@ class MultiHeadAttention(nn.Module):
         head_width = width // heads if head_width is None else head_width
         value_width = head_width if value_width is None else value_width
         memory_width = width if memory_width is None else memory_width
-        if min(head_width, value_width, memory_width) < 1:
-            sizes = f"{head_width}, {value_width}, {memory_width}"
-            raise ValueError(f"head_width, value_width and memory_width must be positive, got {sizes}")
-        self.query = nn.Linear(width, heads * head_width, bias=bias)
-        self.key = nn.Linear(memory_width, self.key_heads * head_width, bias=bias)
-        self.value = nn.Linear(memory_width, self.key_heads * value_width, bias=bias)
-        self.output = nn.Linear(heads * value_width, width, bias=bias)
+        memory_value_width = memory_width if memory_value_width is None else memory_value_width
+        if min(head_width, value_width, memory_width, memory_value_width) < 1:
+            sizes = f"{head_width}, {value_width}, {memory_width}, {memory_value_width}"
+            raise ValueError(
+                f"head_width, value_width, memory_width and memory_value_width must be positive, got {sizes}"
+            )
+        if extra_key and score_bias is not None:
+            raise ValueError("score_bias: is not for a layer with extra_key, which has no place among the others")
+
+        def projection(inputs: int, outputs: int) -> Projection:
+            return Projection(inputs, outputs, bias=bias, device=device, dtype=dtype)
+
+        def extra(width: int) -> nn.Parameter | None:
+            return nn.Parameter(torch.empty(self.key_heads, width, device=device, dtype=dtype)) if extra_key else None
+
+        self.query = projection(width, heads * head_width)
+        self.key = projection(memory_width, self.key_heads * head_width)
+        self.value = projection(memory_value_width, self.key_heads * value_width)
+        self.output = projection(heads * value_width, width)
+        self.extra_key, self.extra_value = extra(head_width), extra(value_width)
         self.score, self.score_bias, self.normalizer = score, score_bias, normalizer
         self.position, self.key_position, self.dropout = position, key_position, dropout
-        for layer in (self.query, self.key, self.value, self.output):
-            nn.init.xavier_uniform_(layer.weight)
-            if bias:
-                nn.init.zeros_(layer.bias)
+        self._reset_own()
+
+    def _reset_own(self) -> None:
+        for extra in (self.extra_key, self.extra_value):
+            if extra is not None:
+                nn.init.normal_(extra, std=extra.numel() ** -0.5)
 
     def forward(
         self,
@@ -106,44 +132,63 @@ class MultiHeadAttention(nn.Module):
         memory: Memory | None = None,
         mask: Mask | Tensor | None = None,
         cache: KVCache | None = None,
+        real: Tensor | None = None,
         look: Look | None = None,
     ) -> tuple[Tensor, View | None]:
         """Attend.
 
         Args:
-            query: ``(B, Lq, width)``.
+            query: ``(B, Lq, width)``, or ``(Lq, width)`` of a single sequence; the others then have no B either.
             key: ``(B, Lk, memory_width)``; None: the queries themselves (self-attention).
-            value: ``(B, Lk, memory_width)``; None: ``key``.
+            value: ``(B, Lk, memory_value_width)``; None: ``key``.
             memory: what `project` made of key and value, instead of them.
             mask: as in `regard.attention`.
             cache: of a causal self-attention that goes step by step: the new keys join those of the past, and ``query``
-                stands after them. ``mask`` then must be None or `Causal`, which it is anyway. No gradient goes to the
-                past.
+                stands after them. ``mask`` must then be None or `Causal`, which is what None means.
+            real: with a cache, boolean ``(B, Lq)``: False is padding, before or after a prompt, which no query of this
+                or a later step sees. Positions count only what is real; ``score_bias`` counts padding too, so pad
+                before the prompt with one.
             look: what to see of the weights.
 
         Returns:
-            The output ``(B, Lq, width)`` and the view, None without ``look``.
+            The output, of query's shape, and the view, None without ``look``.
 
         Raises:
-            ValueError: a cache is given together with a key or a memory, or with a mask other than `Causal`; a memory
+            TypeError: an input is nested or a DTensor.
+            ValueError: ``query`` has neither 2 nor 3 dimensions, or the others have not as many; a cache is given
+                together with a key or a memory, or with a mask other than `Causal`; ``real`` without a cache; a memory
                 together with a key.
         """
+        check_sequences(query, key=key, value=value)
         if cache is not None and not (key is None and value is None and memory is None):
             raise ValueError("cache: is for self-attention; project a memory once instead, with project(key, value)")
         if cache is not None and mask is not None and not (isinstance(mask, Causal) and mask.offset is None):
             raise ValueError(f"mask: with a cache it must be None or Causal(), got {mask!r}")
         if memory is not None and not (key is None and value is None):
             raise ValueError("memory: stands for key and value, which are given too")
-        start = 0 if cache is None else cache.position
+        if real is not None and cache is None:
+            raise ValueError("real: is for steps with a cache; without one give a mask, such as Lengths(…)")
+        single = query.dim() == 2
+        real = real[None] if real is not None and single else real
+        start, positions = 0, None
+        if cache is not None:
+            start, positions = cache.position, cache.positions(query.shape[-2], real)
+            positions = positions[0] if positions is not None and single else positions
         if memory is None:
-            memory = self.project(query if key is None else key, value, start)
+            memory = self.project(query if key is None else key, value, start, positions)
         k, v = memory
+        if k.dim() != query.dim() + 1:
+            raise ValueError(f"memory: was projected from {k.dim() - 1} dimensions, query has {query.dim()}")
         q = self._heads(self.query(query), self.heads)
         if self.position is not None:
-            q = self.position(q, start)
+            q = self.position(q, start, positions=positions)
         if cache is not None:
-            step = cache.append(k, v)
+            step = cache.append(k[None], v[None], real) if single else cache.append(k, v, real)
             k, v, mask = step.key, step.value, step.mask
+            k, v = (k[0], v[0]) if single else (k, v)
+        if self.extra_key is not None and self.extra_value is not None:
+            k, v = (_before(tensor, extra) for tensor, extra in ((k, self.extra_key), (v, self.extra_value)))
+            mask = None if mask is None else ShownFirst(mask)
         options = {
             "score": value_of(self.score),
             "bias": None if self.score_bias is None else value_of(self.score_bias),
@@ -151,20 +196,28 @@ class MultiHeadAttention(nn.Module):
             "mask": mask,
         }
         output, view = attend_heads(q, k, v, look, **options)
-        merged: Tensor = self.output(output.transpose(1, 2).flatten(2))
+        merged: Tensor = self.output(output.transpose(-3, -2).flatten(-2))
         return merged, view
 
-    def project(self, key: Tensor, value: Tensor | None = None, start: int = 0) -> Memory:
+    def project(
+        self, key: Tensor, value: Tensor | None = None, start: int = 0, positions: Tensor | None = None
+    ) -> Memory:
         """Keys ``(B, Hk, Lk, E)`` and values ``(B, Hk, Lk, Ev)`` of the heads, for many calls with the same memory.
 
         Args:
-            key: ``(B, Lk, memory_width)``.
-            value: the same; None: ``key``.
+            key: ``(B, Lk, memory_width)``, or ``(Lk, memory_width)`` of a single sequence.
+            value: ``(B, Lk, memory_value_width)``; None: ``key``.
             start: the position of the first key.
+            positions: int64 ``(B, Lk)`` or ``(Lk,)``, instead of those from ``start`` on.
         """
+        check_kind("key", key)
+        if value is None and self.value.in_features != self.key.in_features:
+            raise ValueError(
+                f"value: must be given, of width {self.value.in_features}: keys have width {self.key.in_features}"
+            )
         keys, values = self._heads(self.key(key), self.key_heads), self.value(key if value is None else value)
         for position in (self.key_position, self.position):
-            keys = keys if position is None else position(keys, start)
+            keys = keys if position is None else position(keys, start, positions=positions)
         return Memory(keys, self._heads(values, self.key_heads))
 
     def projections(self) -> Tensor:
@@ -179,36 +232,52 @@ class MultiHeadAttention(nn.Module):
     def from_torch(cls, layer: nn.MultiheadAttention) -> MultiHeadAttention:
         """The same layer with the weights of PyTorch's own, copied; batches always come first here.
 
-        Args:
-            layer: its dropout is taken over; its masks mean the opposite (True hides there).
+        Weights that are frozen (``requires_grad`` is False) stay so. ``add_bias_kv`` becomes ``extra_key``, and
+        ``add_zero_attn`` a sink whose logit is 0 and frozen.
 
-        Raises:
-            ValueError: the layer has ``bias_k``, ``add_zero_attn``, or keys and values of different widths.
+        Args:
+            layer: its dropout is kept; its masks mean the opposite (True hides there).
         """
-        if layer.bias_k is not None or layer.add_zero_attn:
-            raise ValueError("layer: add_bias_kv and add_zero_attn have no counterpart here")
-        if layer.kdim != layer.vdim:
-            raise ValueError(f"layer: kdim and vdim must be equal, got {layer.kdim} and {layer.vdim}")
-        width, bias = layer.embed_dim, layer.in_proj_bias is not None
-        made = cls(width, layer.num_heads, memory_width=layer.kdim, bias=bias, dropout=layer.dropout)
-        if layer.in_proj_weight is not None:
-            weights = layer.in_proj_weight.chunk(3)
-        else:
-            weights = (layer.q_proj_weight, layer.k_proj_weight, layer.v_proj_weight)
-        like = layer.out_proj.weight
-        made.to(like.device, like.dtype).train(layer.training)
-        with torch.no_grad():
-            for own, weight in zip((made.query, made.key, made.value), weights, strict=True):
-                own.weight.copy_(weight)
-            made.output.weight.copy_(layer.out_proj.weight)
-            if bias:
-                for own, part in zip((made.query, made.key, made.value), layer.in_proj_bias.chunk(3), strict=True):
-                    own.bias.copy_(part)
-                made.output.bias.copy_(layer.out_proj.bias)
-        return made
+        like, heads = layer.out_proj.weight, layer.num_heads
+        normalizer: Normalizer | Learned[Normalizer] = SOFTMAX
+        if layer.add_zero_attn:
+            normalizer = Learned(Softmax, sink=torch.zeros(heads, device=like.device, dtype=like.dtype))
+            normalizer.requires_grad_(False)
+        made = cls(
+            layer.embed_dim, heads, memory_width=layer.kdim, memory_value_width=layer.vdim,
+            bias=layer.in_proj_bias is not None, normalizer=normalizer, dropout=layer.dropout,
+            extra_key=layer.bias_k is not None, device=like.device, dtype=like.dtype,
+        )  # fmt: skip
+        inputs = made.query, made.key, made.value
+        for own, name in zip(inputs, ("q_proj_weight", "k_proj_weight", "v_proj_weight"), strict=True):
+            if getattr(layer, name) is not None:
+                _take(own.weight, getattr(layer, name), getattr(layer, name))
+        for name, whole in (("weight", layer.in_proj_weight), ("bias", layer.in_proj_bias)):
+            if whole is not None:
+                for own, part in zip(inputs, whole.chunk(3), strict=True):
+                    _take(getattr(own, name), part, whole)
+        _take(made.output.weight, like, like)
+        if layer.in_proj_bias is not None:
+            _take(made.output.bias, layer.out_proj.bias, layer.out_proj.bias)
+        for extra, theirs in ((made.extra_key, layer.bias_k), (made.extra_value, layer.bias_v)):
+            if extra is not None and theirs is not None:
+                _take(extra, theirs.view_as(extra), theirs)
+        return made.train(layer.training)
 
     @staticmethod
     def _heads(features: Tensor, heads: int) -> Tensor:
-        """``(B, L, heads · E)`` → ``(B, heads, L, E)``."""
+        """``(…, L, heads · E)`` → ``(…, heads, L, E)``."""
         split: Tensor = features.unflatten(-1, (heads, -1))
-        return split.transpose(1, 2)
+        return split.transpose(-3, -2)
+
+
+def _before(tensor: Tensor, extra: Tensor) -> Tensor:
+    """``tensor`` ``(…, Hk, Lk, E)`` with ``extra`` ``(Hk, E)`` before its keys."""
+    return torch.cat([extra[:, None].expand(*tensor.shape[:-2], 1, -1).to(tensor.dtype), tensor], -2)
+
+
+def _take(own: Tensor, value: Tensor, source: Tensor) -> None:
+    """Copy ``value``, which is all or a part of the parameter ``source``; frozen, if that is."""
+    with torch.no_grad():
+        own.copy_(value)
+    own.requires_grad_(source.requires_grad)

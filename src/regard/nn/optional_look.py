@@ -1,4 +1,4 @@
-"""What the layers share: a view only where one is asked for, and inputs of three dimensions for a single head."""
+"""Calls of `regard.attention` from layers: a view only where one is requested, single heads without their dimension."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from regard.attend import Look, Mask, Score, View, attention
 def attend_heads(
     query: Tensor, key: Tensor, value: Tensor, look: Look | None, **options: Any
 ) -> tuple[Tensor, View | None]:
-    """`regard.attention` over ``(B, H, L, width)``: output and view, None without ``look``."""
+    """`regard.attention` over ``(B, H, L, width)`` or ``(H, L, width)``: output and view, None without ``look``."""
     if look is None:
         return attention(query, key, value, **options), None
     return attention(query, key, value, look=look, **options)
@@ -27,7 +27,7 @@ def attend(
     look: Look | None,
     **options: Any,
 ) -> tuple[Tensor, View | None]:
-    """`regard.attention` over ``(B, L, width)``: the context ``(B, Lq, Ev)`` and the view, None without ``look``."""
-    heads = query[:, None], key[:, None], value[:, None]
+    """`regard.attention` over ``(B, L, width)`` or ``(L, width)``: the context, and the view, None without ``look``."""
+    heads = query.unsqueeze(-3), key.unsqueeze(-3), value.unsqueeze(-3)
     output, view = attend_heads(*heads, look, score=score, mask=mask, **options)
-    return output[:, 0], view
+    return output.squeeze(-3), view

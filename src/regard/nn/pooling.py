@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Look, Mask, Normalizer, View
+from regard.nn.layer import Device, Layer, check_shape
 from regard.nn.learned import SOFTMAX, Learned
 from regard.nn.multihead import MultiHeadAttention
 
 
-class AttentionPooling(nn.Module):
+class AttentionPooling(Layer):
     """``MultiHead(S, X, X)`` with learned seed vectors S: pooling by multi-head attention.
 
     Lee et al. 2019 (arXiv:1810.00825), section 3.2, without the feed-forward layers around it; with one seed and one
@@ -22,6 +23,8 @@ class AttentionPooling(nn.Module):
         heads: of the attention.
         normalizer: any normalizer, or a `Learned` one.
         dropout: the probability that a weight is dropped in training.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: ``seeds`` is not positive, or the other sizes do not fit: see `MultiHeadAttention`.
@@ -35,13 +38,20 @@ class AttentionPooling(nn.Module):
         heads: int = 1,
         normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
         dropout: float = 0.0,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
         if seeds < 1:
             raise ValueError(f"seeds: must be positive, got {seeds}")
-        self.seeds = nn.Parameter(torch.empty(seeds, width))
+        self.seeds = nn.Parameter(torch.empty(seeds, width, device=device, dtype=dtype))
+        self.attention = MultiHeadAttention(
+            width, heads, normalizer=normalizer, dropout=dropout, device=device, dtype=dtype
+        )
+        self._reset_own()
+
+    def _reset_own(self) -> None:
         nn.init.xavier_uniform_(self.seeds)
-        self.attention = MultiHeadAttention(width, heads, normalizer=normalizer, dropout=dropout)
 
     def forward(
         self, x: Tensor, *, mask: Mask | Tensor | None = None, look: Look | None = None
@@ -49,14 +59,18 @@ class AttentionPooling(nn.Module):
         """Pool.
 
         Args:
-            x: ``(B, L, width)``.
+            x: ``(B, L, width)``, or ``(L, width)`` of a single sequence.
             mask: as in `regard.attention`, with the seeds as queries; `Lengths` leaves padding out.
             look: what to see of the weights.
 
         Returns:
-            ``(B, seeds, width)`` and the view, None without ``look``.
+            ``(B, seeds, width)``, of ``x``'s rank, and the view, None without ``look``.
+
+        Raises:
+            ValueError: ``x`` has neither 2 nor 3 dimensions.
         """
+        check_shape("x", x, "B L width", "L width")
         pooled: tuple[Tensor, View | None] = self.attention(
-            self.seeds.expand(x.shape[0], -1, -1), x, mask=mask, look=look
+            self.seeds.expand(*x.shape[:-2], -1, -1), x, mask=mask, look=look
         )
         return pooled

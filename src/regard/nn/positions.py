@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.kernels.memory import is_watched
+from regard.nn.layer import Device, Layer, check_kind
 from regard.nn.scaling import Scaling
 
 
@@ -30,9 +31,16 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.width, self.base = _even("width", width), _above("base", base, 1)
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Add to ``x`` ``(…, L, width)`` the positions from ``start`` on."""
-        return x + self.at(torch.arange(start, start + x.shape[-2], device=x.device)).to(x.dtype)
+    def forward(self, x: Tensor, start: int = 0, *, positions: Tensor | None = None) -> Tensor:
+        """Add to ``x`` ``(…, L, width)`` the positions from ``start`` on, or ``positions``: see `Rotary.forward`.
+
+        Raises:
+            ValueError: ``x`` has another width, or ``positions`` does not fit it.
+        """
+        _check(x, self.width, positions)
+        if positions is None:
+            positions = torch.arange(start, start + x.shape[-2], device=x.device)
+        return x + _beside(self.at(positions), positions, x).to(x.dtype)
 
     def at(self, positions: Tensor) -> Tensor:
         """The vectors of ``positions`` ``(…)``, float32 ``(…, width)``."""
@@ -41,30 +49,39 @@ class SinusoidalPositions(nn.Module):
         return torch.stack([angles.sin(), angles.cos()], -1).flatten(-2)
 
 
-class LearnedPositions(nn.Module):
+class LearnedPositions(Layer):
     """A learned vector a position, added (Gehring et al. 2017, arXiv:1705.03122; as in BERT and GPT-2).
 
     Args:
         length: the number of positions.
         width: of the features.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size is not positive.
     """
 
-    def __init__(self, length: int, width: int):
+    def __init__(self, length: int, width: int, *, device: Device = None, dtype: torch.dtype | None = None):
         super().__init__()
         if min(length, width) < 1:
             raise ValueError(f"length and width must be positive, got {length}, {width}")
-        self.weight = nn.Parameter(torch.empty(length, width))
+        self.weight = nn.Parameter(torch.empty(length, width, device=device, dtype=dtype))
+        self._reset_own()
+
+    def _reset_own(self) -> None:
         nn.init.normal_(self.weight, std=0.02)
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """Add to ``x`` ``(…, L, width)`` the positions from ``start`` on.
+    def forward(self, x: Tensor, start: int = 0, *, positions: Tensor | None = None) -> Tensor:
+        """Add to ``x`` ``(…, L, width)`` the positions from ``start`` on, or ``positions``: see `Rotary.forward`.
 
         Raises:
-            ValueError: ``x`` reaches beyond the last position.
+            IndexError: one of ``positions`` does not exist.
+            ValueError: ``x`` reaches beyond the last position or has another width, or ``positions`` does not fit it.
         """
+        _check(x, self.weight.shape[1], positions)
+        if positions is not None:
+            return x + _beside(self.weight[positions], positions, x)
         end = start + x.shape[-2]
         if not 0 <= start <= end <= len(self.weight):
             raise ValueError(f"x: reaches to position {end}, and only {len(self.weight)} positions have a vector")
@@ -125,7 +142,8 @@ class Rotary(nn.Module):
         Args:
             x: ``(B, H, L, width)``, or without leading dimensions.
             start: the position of the first.
-            positions: int64 ``(L,)`` or ``(B, L)``, instead of those from ``start`` on.
+            positions: int64 ``(L,)``, or ``(B, L)`` with B the first dimension of ``x``, instead of those from
+                ``start`` on.
 
         Returns:
             As ``x``, computed in float32 (float64 for float64).
@@ -133,19 +151,12 @@ class Rotary(nn.Module):
         Raises:
             ValueError: ``x`` has another width, or ``positions`` another length.
         """
-        if x.shape[-1] != self.width:
-            raise ValueError(f"x: expected width {self.width}, got shape {tuple(x.shape)}")
+        _check(x, self.width, positions)
         precise = torch.promote_types(x.dtype, torch.float32)
         if positions is None:
             own, other = self._from(start, x.shape[-2], precise, x.device)
-        elif positions.shape[-1] != x.shape[-2] or positions.dim() not in (1, 2):
-            raise ValueError(
-                f"positions: expected ({x.shape[-2]},) or (B, {x.shape[-2]}), got {tuple(positions.shape)}"
-            )
         else:
-            own, other = self._factors(positions, precise)
-            if positions.dim() == 2:
-                own, other = own[:, None], other[:, None]
+            own, other = (_beside(factors, positions, x) for factors in self._factors(positions, precise))
         head = x if self.turned == self.width else x[..., : self.turned]
         if self.interleaved:
             partner = head.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
@@ -186,6 +197,24 @@ class Rotary(nn.Module):
         if self.interleaved:
             return torch.stack([cos, cos], -1).flatten(-2), torch.stack([-sin, sin], -1).flatten(-2)
         return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+
+def _check(x: Tensor, width: int, positions: Tensor | None) -> None:
+    """Refuse an ``x`` of another width, and positions that are neither ``(L,)`` nor ``(B, L)``."""
+    check_kind("x", x)
+    if x.dim() < 2 or x.shape[-1] != width:
+        raise ValueError(f"x: expected width {width}, (…, L, {width}), got shape {tuple(x.shape)}")
+    if positions is None:
+        return
+    got, length = tuple(positions.shape), x.shape[-2]
+    if got != (length,) and not (x.dim() > 2 and got == (x.shape[0], length)):
+        batch = x.shape[0] if x.dim() > 2 else "B"
+        raise ValueError(f"positions: expected ({length},) or ({batch}, {length}), got {got}")
+
+
+def _beside(vectors: Tensor, positions: Tensor, x: Tensor) -> Tensor:
+    """The vectors of ``positions``, so that they broadcast to ``x``, whatever stands between its batch and length."""
+    return vectors if positions.dim() == 1 else vectors[(slice(None),) + (None,) * (x.dim() - 3)]
 
 
 def _even(name: str, number: int) -> int:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from regard.attend import Dot, Hard, Look, Mask, Normalizer, Score, Variational, View
+from regard.nn.layer import Device, Layer, check_sequences
 from regard.nn.learned import SOFTMAX, Learned, row_of, value_of
 from regard.nn.optional_look import attend
 
 _DOT = Dot()
 
 
-class SoftAttention(nn.Module):
+class SoftAttention(Layer):
     """``softmax(score(W_q x, W_k m)) W_v m``: what a query needs of a memory, as a mean.
 
     Args:
@@ -24,6 +27,8 @@ class SoftAttention(nn.Module):
         score: any score, or a `Learned` one.
         normalizer: any normalizer, or a `Learned` one.
         dropout: the probability that a weight is dropped in training.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size is not positive, or ``dropout`` is out of range.
@@ -38,6 +43,8 @@ class SoftAttention(nn.Module):
         score: Score | Learned[Score] = _DOT,
         normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
         dropout: float = 0.0,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
         memory_width = width if memory_width is None else memory_width
@@ -46,9 +53,9 @@ class SoftAttention(nn.Module):
             raise ValueError(f"widths must be positive, got {width}, {memory_width}, {key_width}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: must be at least 0 and below 1, got {dropout}")
-        self.query = nn.Linear(width, key_width, bias=False)
-        self.key = nn.Linear(memory_width, key_width, bias=False)
-        self.value = nn.Linear(memory_width, width, bias=False)
+        self.query = nn.Linear(width, key_width, bias=False, device=device, dtype=dtype)
+        self.key = nn.Linear(memory_width, key_width, bias=False, device=device, dtype=dtype)
+        self.value = nn.Linear(memory_width, width, bias=False, device=device, dtype=dtype)
         self.score, self.normalizer, self.dropout = score, normalizer, dropout
 
     def forward(
@@ -62,14 +69,18 @@ class SoftAttention(nn.Module):
         """Attend.
 
         Args:
-            query: ``(B, Lq, width)``.
-            memory: ``(B, Lk, memory_width)``; None: the queries themselves.
+            query: ``(B, Lq, width)``, or ``(Lq, width)`` of a single sequence.
+            memory: ``(B, Lk, memory_width)`` or ``(Lk, memory_width)``; None: the queries themselves.
             mask: as in `regard.attention`, with one head.
             look: what to see of the weights.
 
         Returns:
-            The context ``(B, Lq, width)`` and the view, None without ``look``.
+            The context, of query's shape, and the view, None without ``look``.
+
+        Raises:
+            ValueError: ``query`` has neither 2 nor 3 dimensions, or ``memory`` has not as many.
         """
+        check_sequences(query, memory=memory)
         memory = query if memory is None else memory
         return attend(
             self.query(query), self.key(memory), self.value(memory), value_of(self.score), mask, look,
@@ -90,6 +101,8 @@ class HardAttention(SoftAttention):
         estimator: how the choice gets its gradient.
         temperature: of the softmax that is drawn from.
         score: any score, or a `Learned` one.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size is not positive.
@@ -104,9 +117,13 @@ class HardAttention(SoftAttention):
         estimator: Literal["gumbel", "reinforce", "straight-through"] = "gumbel",
         temperature: float = 1.0,
         score: Score | Learned[Score] = _DOT,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         row = Hard(estimator, temperature)
-        super().__init__(width, memory_width, key_width=key_width, score=score, normalizer=row)
+        super().__init__(
+            width, memory_width, key_width=key_width, score=score, normalizer=row, device=device, dtype=dtype
+        )
 
 
 class VariationalAttention(SoftAttention):
@@ -122,6 +139,8 @@ class VariationalAttention(SoftAttention):
         scale: of the noise at first; it is learned, through its logarithm.
         prior_scale: standard deviation of the prior.
         score: any score, or a `Learned` one.
+        device: of the parameters; None: PyTorch's default device.
+        dtype: of the parameters; None: PyTorch's default dtype.
 
     Raises:
         ValueError: a size, ``scale`` or ``prior_scale`` is not positive.
@@ -136,15 +155,24 @@ class VariationalAttention(SoftAttention):
         scale: float = 0.5,
         prior_scale: float = 1.0,
         score: Score | Learned[Score] = _DOT,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ):
         if min(scale, prior_scale) <= 0:
             raise ValueError(f"scale and prior_scale must be positive, got {scale}, {prior_scale}")
+        row: Learned[Normalizer] = Learned(
+            partial(_variational, prior_scale=prior_scale),
+            device=torch.get_default_device() if device is None else device,
+            dtype=torch.get_default_dtype() if dtype is None else dtype,
+            log_scale=torch.tensor([math.log(scale)], dtype=torch.float64, device="cpu"),
+        )
+        super().__init__(
+            width, memory_width, key_width=key_width, score=score, normalizer=row, device=device, dtype=dtype
+        )
 
-        def make(log_scale: Tensor) -> Normalizer:
-            return Variational(log_scale.exp(), prior_scale=prior_scale)
 
-        row: Learned[Normalizer] = Learned(make, log_scale=torch.tensor(scale).log())
-        super().__init__(width, memory_width, key_width=key_width, score=score, normalizer=row)
+def _variational(log_scale: Tensor, prior_scale: float) -> Variational:
+    return Variational(log_scale.exp(), prior_scale=prior_scale)
 
 
 def reinforce(cost: Tensor, log_prob: Tensor, baseline: Tensor | float) -> Tensor:
