@@ -4,8 +4,8 @@
 
 Translation takes pairs of the built-in English-French corpus, and is scored on 300 pairs of its test split. Text
 generation takes so many lines of Python's language reference, and is scored by bits per byte on the text set aside; the
-floor is the entropy of single characters. Images are coloured squares for 40, else scikit-learn's digits moved by up to 3
-pixels, scored on the images set aside; the floor is the largest class. There are 1,797 digits, and fewer lines than
+floor is the entropy of single characters. Images are coloured squares for 40, else scikit-learn's digits moved by up to
+3 pixels, scored on the images set aside; the floor is the largest class. There are 1,797 digits, and fewer lines than
 30,000: above that examples repeat, and the score is no longer one of unseen examples.
 """
 
