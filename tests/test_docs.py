@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,3 +41,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     assert len(list((tmp_path / "gallery").glob("*.svg"))) == 2 * len(ENTRIES)
+    page = (tmp_path / "tutorials" / "train_on_your_files.html").read_text()
+    exact = re.search(r"exact +([0-9.]+)", re.sub(r"<[^>]+>", "", page))
+    assert exact is not None
+    assert float(exact[1]) > 90
