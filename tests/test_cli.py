@@ -44,14 +44,14 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "colours"
     arguments = ["train", "translate", folder, "--data.train", corpus, "--data.valid", corpus, *SMALL]
     with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in [*arguments, "--train.epochs", 60, "--train.metric", "exact"]])
+        main([str(argument) for argument in [*arguments, "--train.epochs", 100, "--train.metric", "exact"]])
     assert not end.value.code
     return folder
 
 
 def test_a_run_keeps_its_whole_configuration(run: Path, corpus: Path) -> None:
     config = read(run / "config.yaml", TranslateConfig)
-    assert (config.model.dim, config.data.train, config.train.epochs) == (32, str(corpus), 60)
+    assert (config.model.dim, config.data.train, config.train.epochs) == (32, str(corpus), 100)
     assert sorted(path.name for path in run.iterdir()) == [
         "best.json", "checkpoints", "config.yaml", "curves.png", "data.json", "last.json", "lock", "metrics.jsonl",
         "report.md", "run.json", "source.tokenizer.json", "target.tokenizer.json",
