@@ -235,4 +235,7 @@ class KVCache:
 
 def _may_write(memory: Tensor) -> bool:
     """Whether it is no part of a graph, and not made in an inference mode that has ended."""
-    return not memory.requires_grad and (not memory.is_inference() or torch.is_inference_mode_enabled())
+    if memory.requires_grad:
+        return False
+    # Graphs cannot ask for inference mode; they are not traced through its end.
+    return torch.compiler.is_compiling() or not memory.is_inference() or torch.is_inference_mode_enabled()
