@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,5 +76,5 @@ def training(task: str, folder: Path, train: Callable[[], Any]) -> Any:
         return train()
     except Interrupted as stop:
         print(f"\nstopped after step {stop.step:,}; everything is saved", file=sys.stderr)
-        print(f"go on with:  regard train {task} {folder} --resume", file=sys.stderr)
+        print(f"go on with:  regard train {task} {shlex.quote(str(folder))} --resume", file=sys.stderr)
         sys.exit(128 + stop.signal_number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -103,7 +104,7 @@ def add_demo(task: str, folder: str, summary: str, now_you: str) -> None:
         print(module.drawn_line(run))
         print(f"run        {run}")
         print(f"took       {time.monotonic() - began:.0f} s")
-        print(f"now you:   {now_you.format(run=run)}")
+        print(f"now you:   {now_you.format(run=shlex.quote(str(run)))}")
 
     demo.__doc__ = f"""{summary}
 
