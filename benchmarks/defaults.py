@@ -16,7 +16,6 @@ import contextlib
 import io
 import math
 import re
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -103,8 +102,7 @@ def measure(task: str, size: int) -> str:
         chosen = re.search(r"chosen by the size of the data: (.*)", told)
         assert score is not None
         assert chosen is not None
-        row = f"{task:10}{size:>8,}{metric:>15}{score[1]:>9}{floor:>8}{steps[1]:>8}{minutes:>8.1f}  {chosen[1]}"
-        return row
+        return f"{task:10}{size:>8,}{metric:>15}{score[1]:>9}{floor:>8}{steps[1]:>8}{minutes:>8.1f}  {chosen[1]}"
 
 
 def main() -> None:
@@ -117,7 +115,6 @@ def main() -> None:
     for task in given.tasks:
         for size in given.sizes:
             print(measure(task, size), flush=True)
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ class Sigmoid:
 class TopK:
     """Softmax over the k largest scores of the row, the others' weights are 0 (Gupta et al. 2021, arXiv:2106.06899).
 
-    Scores equal to the k-th largest are all kept, so that the result does not hang on the order of the keys.
+    Scores equal to the k-th largest are all kept, so that the result does not depend on the order of the keys.
 
     Attributes:
         k: at least 1; a row that sees fewer keys keeps them all.

@@ -36,7 +36,7 @@ _FIELDS = tuple(field.name for field in fields(Plan))
 _fields, _differentiable = attrgetter(*_FIELDS), attrgetter(*DIFFERENTIABLE)
 
 _NOTHING = torch.empty(0, device="cpu")
-"""What nobody asked for; only where there is no graph that it could be found in."""
+"""Stands for a result that was not requested; used only outside of graphs."""
 
 _UNKNOWN = fields_outside(Plan, FIELDS)
 """What was added to `Plan` and not yet to the kernels."""
