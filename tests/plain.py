@@ -63,7 +63,8 @@ def scores(q: Tensor, k: Tensor, score: Any) -> Tensor:
         return q @ score.weight @ k.mT
     if isinstance(score, Distance):
         return (q.square().sum(-1, keepdim=True) + k.square().sum(-1)[..., None, :] - 2 * q @ k.mT) * -score.scale
-    assert isinstance(score, Additive)
+    if not isinstance(score, Additive):
+        return score.scores(q, k)  # the score's definition in PyTorch
     shift = 0 if score.bias is None else score.bias if score.bias.dim() == 1 else score.bias[:, None, None]
     hidden = torch.tanh(q[..., :, None, :] + k[..., None, :, :] + shift)
     return hidden @ score.v if score.v.dim() == 1 else (hidden * score.v[:, None, None]).sum(-1)
@@ -94,7 +95,8 @@ def weights(s: Tensor, normalizer: Any, drawn_by: Plan | None = None) -> Tensor:
             return torch.softmax(s, -1)
         noise = torch.randn_like(s) if drawn_by is None else random.normal(drawn_by, torch.float32).to(s.dtype)
         return torch.softmax(s + noise * scale, -1)
-    assert isinstance(normalizer, Sparsemax | Entmax)
+    if not isinstance(normalizer, Sparsemax | Entmax):
+        return normalizer.weights(s)  # the normalizer's definition in PyTorch
     return _entmax(s, 2.0 if isinstance(normalizer, Sparsemax) else normalizer.alpha)
 
 

@@ -12,7 +12,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from masks import MASKS
 from mechanisms import CASES, Case, Sizes, inputs
-from regard import Causal, Distance, Documents, Lengths, Prefix, Sigmoid, TopK, Window, attention
+from regard import Additive, Causal, Distance, Documents, Lengths, Look, Prefix, Sigmoid, TopK, Window, attention
 from regard.nn import KVCache, MultiHeadAttention
 
 SIZES = tuple(
@@ -177,3 +177,26 @@ def test_export_with_any_batch_and_lengths(name: str, strict: bool) -> None:
     for size in SIZES[:4]:
         given = arguments(size)
         torch.testing.assert_close(program.module()(*given), module(*given), rtol=1e-4, atol=1e-5)
+
+
+class Traced(nn.Module):
+    """A module whose attention has parameters, inputs and constants among its options, and a layer after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.randn(8))
+        self.layer = MultiHeadAttention(8, 2)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        options = {"score": Additive(self.vector), "mask": Lengths(lengths) & Causal()}
+        output, view = attention(x, x, x, look=Look(entropy=True), **options)
+        return self.layer(output[:, 0], mask=Causal())[0], view.entropy
+
+
+def test_symbolic_trace_shows_one_node_a_call() -> None:
+    module = Traced()
+    graph = torch.fx.symbolic_trace(module)
+    assert [node.target for node in graph.graph.nodes].count(attention) == 2
+    for sizes, lengths in (((3, 1, 5, 8), [2, 5, 4]), ((2, 1, 7, 8), [0, 7])):
+        x = torch.randn(sizes)
+        torch.testing.assert_close(graph(x, torch.tensor(lengths)), module(x, torch.tensor(lengths)))

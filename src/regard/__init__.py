@@ -4,6 +4,7 @@ The public names load on first use, so that ``import regard`` (and with it the c
 for torch.
 """
 
+# ruff: noqa: F405 - what the type checker sees of the public names is a star import; they are listed once
 from __future__ import annotations
 
 import importlib
@@ -11,41 +12,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regard import attend, nn
-    from regard.attend import (
-        Additive,
-        ALiBi,
-        Bilinear,
-        BlockSparse,
-        Causal,
-        Cosine,
-        Distance,
-        Documents,
-        Dot,
-        Dropout,
-        Entmax,
-        Hard,
-        Lengths,
-        Look,
-        Prefix,
-        RelativeBias,
-        Sigmoid,
-        Softcap,
-        Softmax,
-        Sparsemax,
-        TopK,
-        Variational,
-        View,
-        Window,
-        attention,
-        explain_choice,
-        use_backend,
-    )
+    from regard.attend import *  # noqa: F403 - the names of its __all__
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ALiBi",
     "Additive",
+    "Bias",
     "Bilinear",
     "BlockSparse",
     "Causal",
@@ -58,8 +32,11 @@ __all__ = [
     "Hard",
     "Lengths",
     "Look",
+    "Mask",
+    "Normalizer",
     "Prefix",
     "RelativeBias",
+    "Score",
     "Sigmoid",
     "Softcap",
     "Softmax",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from types import UnionType
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 from regard.attend import kinds
 from regard.attend.biases import Bias
@@ -14,10 +14,10 @@ from regard.attend.biases import lower as lower_bias
 from regard.attend.look import Look, View, check, see
 from regard.attend.masks import Causal, Lengths
 from regard.attend.normalizers import Normalizer, Softmax
-from regard.attend.scores import Additive, Bilinear, Dot, Score, Softcap
+from regard.attend.scores import Dot, Score, Softcap
 from regard.attend.visible import Mask, Visible, as_mask
 from regard.kernels import backends
-from regard.kernels.plan import Plan
+from regard.kernels.plan import OwnPlan, Plan
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _NAMES = ("query", "key", "value")
@@ -27,7 +27,8 @@ _EVERYTHING = Visible()
 @overload
 def attention(
     query: Tensor, key: Tensor, value: Tensor, *,
-    score: Score = ..., bias: Bias | None = ..., mask: Mask | Tensor | None = ..., normalizer: Normalizer = ...,
+    score: Score = ..., bias: Bias | Tensor | None = ..., mask: Mask | Tensor | None = ...,
+    normalizer: Normalizer = ...,
     look: None = ..., backend: str | None = ...,
 ) -> Tensor: ...  # fmt: skip
 
@@ -35,7 +36,8 @@ def attention(
 @overload
 def attention(
     query: Tensor, key: Tensor, value: Tensor, *,
-    score: Score = ..., bias: Bias | None = ..., mask: Mask | Tensor | None = ..., normalizer: Normalizer = ...,
+    score: Score = ..., bias: Bias | Tensor | None = ..., mask: Mask | Tensor | None = ...,
+    normalizer: Normalizer = ...,
     look: Look, backend: str | None = ...,
 ) -> tuple[Tensor, View]: ...  # fmt: skip
 
@@ -46,7 +48,7 @@ def attention(
     value: Tensor,
     *,
     score: Score = Dot(),  # noqa: B008 - frozen
-    bias: Bias | None = None,
+    bias: Bias | Tensor | None = None,
     mask: Mask | Tensor | None = None,
     normalizer: Normalizer = Softmax(),  # noqa: B008 - frozen
     look: Look | None = None,
@@ -63,14 +65,14 @@ def attention(
         key: ``(B, Hk, Lk, E)``, of the same rank. H must be a multiple of Hk: query head h reads key head
             h // (H / Hk) (grouped queries, Ainslie et al. 2023, arXiv:2305.13245).
         value: ``(B, Hk, Lk, Ev)``.
-        score: `Dot`, `Cosine`, `Bilinear`, `Additive` or `Distance`, any of them within `Softcap`.
-        bias: added to the scores: a tensor that broadcasts to ``(B, H, Lq, Lk)`` and gets its gradient, `ALiBi` or
-            `RelativeBias`.
+        score: a `Score`: `Dot`, `Cosine`, `Bilinear`, `Additive`, `Distance` or your own, any of them within `Softcap`.
+        bias: added to the scores: a tensor that broadcasts to ``(B, H, Lq, Lk)`` and gets its gradient, or a
+            `Bias`: `ALiBi`, `RelativeBias` or your own.
         mask: `Causal`, `Window`, `Prefix`, `Lengths`, `Documents`, `BlockSparse`, a boolean tensor (True: may attend)
             that broadcasts to ``(B, H, Lq, Lk)``, or several of these joined by ``&``, ``|`` and ``~``; None: every
             query sees every key.
-        normalizer: `Softmax`, `Sparsemax`, `Entmax`, `Sigmoid`, `TopK`, `Hard` or `Variational`, any of them within
-            `Dropout`.
+        normalizer: a `Normalizer`: `Softmax`, `Sparsemax`, `Entmax`, `Sigmoid`, `TopK`, `Hard`, `Variational` or your
+            own, any of them within `Dropout`.
         look: what to see of the weights; the result is then a pair.
         backend: the name of the one backend that may run; None: the most preferred that can.
 
@@ -96,6 +98,10 @@ def attention(
         quick = _quick(query, key, value, score, mask, normalizer)
         if quick is not None:
             return quick
+    if isinstance(query, Proxy) or isinstance(key, Proxy) or isinstance(value, Proxy):
+        return _traced(
+            query, key, value, score=score, bias=bias, mask=mask, normalizer=normalizer, look=look, backend=backend
+        )
     plan, rank = lower(query, key, value, score=score, bias=bias, mask=mask, normalizer=normalizer)
     if look is not None and not isinstance(look, Look):
         raise TypeError(f"look: expected a Look, such as Look(entropy=True), got {look!r}")
@@ -112,13 +118,19 @@ def attention(
     return output if look is None else (output, see(look, plan, chosen, lse, extra, rank))
 
 
+def _traced(*tensors: Any, **options: Any) -> Any:
+    """The call as one node of a graph of ``torch.fx.symbolic_trace``."""
+    tracer = next(tensor.tracer for tensor in tensors if isinstance(tensor, Proxy))
+    return tracer.create_proxy("call_function", attention, tensors, options)
+
+
 def lower(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     *,
     score: Score = Dot(),  # noqa: B008 - frozen
-    bias: Bias | None = None,
+    bias: Bias | Tensor | None = None,
     mask: Mask | Tensor | None = None,
     normalizer: Normalizer = Softmax(),  # noqa: B008 - frozen
 ) -> tuple[Plan, int]:
@@ -131,9 +143,9 @@ def lower(
     kinds.check(query=query, key=key, value=value, score=score, bias=bias, mask=mask, normalizer=normalizer)
     _check(query, key, value)
     if not isinstance(score, Score):
-        raise TypeError(f"score: expected {_names(Score)}, such as Dot(), got {score!r}")
+        raise TypeError(f"score: expected a Score, such as Dot(), got {score!r}")
     if not isinstance(normalizer, Normalizer):
-        raise TypeError(f"normalizer: expected {_names(Normalizer)}, such as Softmax(), got {normalizer!r}")
+        raise TypeError(f"normalizer: expected a Normalizer, such as Softmax(), got {normalizer!r}")
     if _autocasts(query.device.type):
         query, key, value, score = _autocast(query, key, value, score)
     rank = query.dim()
@@ -146,7 +158,11 @@ def lower(
     row = normalizer.lower(shape, query)
     if biases.bias is not None:
         row["bias"] = biases.bias + row["bias"] if "bias" in row else biases.bias
-    plan = Plan(
+    kind: type[Plan] = Plan
+    if prepared.own is not None or "own_normalizer" in row:
+        kind, names = OwnPlan, row.get("names", ())
+        row |= {"own_score": prepared.own, "names": (prepared.name, *names) if prepared.name else names}
+    plan = kind(
         prepared.query, prepared.key, value, prepared.kind, prepared.scale, prepared.vector, prepared.softcap,
         relative=biases.relative, start=visible.start, end=visible.end, visible=visible.dense,
         layout=visible.layout, block=visible.block, causal=visible.causal, **row,
@@ -168,12 +184,6 @@ def _quick(
     elif mask is not None:
         return None
     return backends.quick(query, key, value, score.scale, causal, lengths)
-
-
-def _names(union: UnionType) -> str:
-    """What a union is of, as text."""
-    *names, last = (member.__name__ for member in union.__args__)
-    return f"{', '.join(names)} or {last}"
 
 
 def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
@@ -217,21 +227,13 @@ def _check_each(*tensors: Tensor) -> None:
 def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[Tensor, Tensor, Tensor, Score]:
     """Under autocast, one dtype for all: autocast's own where matrix products gain from it, else the widest input's.
 
-    The additive score has no matrix product, and its tanh is no faster in half precision, so it stays as it is.
+    A score without matrix products, such as the additive one, is no faster in half precision, so it stays as it is.
     """
-    device = query.device.type
-    if isinstance(score, Softcap):
-        query, key, value, inner = _autocast(query, key, value, score.score)
-        assert not isinstance(inner, Softcap)
-        return query, key, value, Softcap(inner, score.cap)
+    inner = score.score if isinstance(score, Softcap) else score
     widest = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
-    keep = widest is torch.float64 or isinstance(score, Additive)
-    dtype = widest if keep else torch.get_autocast_dtype(device)
-    if isinstance(score, Bilinear):
-        score = Bilinear(score.weight.to(dtype))
-    if isinstance(score, Additive):
-        score = Additive(score.v.to(dtype), None if score.bias is None else score.bias.to(dtype))
-    return query.to(dtype), key.to(dtype), value.to(dtype), score
+    keep = widest is torch.float64 or not inner.products
+    dtype = widest if keep else torch.get_autocast_dtype(query.device.type)
+    return query.to(dtype), key.to(dtype), value.to(dtype), score.to(dtype)
 
 
 def _autocasts(device: str) -> bool:

@@ -9,6 +9,11 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+__all__ = ["ALiBi", "Bias", "RelativeBias"]
+
+Shape = tuple[int, int, int, int]
+"""Of the scores: (B, H, Lq, Lk)."""
+
 
 class Lowered(NamedTuple):
     """A bias in kernel terms: see ``bias`` and ``relative`` of `regard.kernels.plan.Plan`."""
@@ -17,8 +22,43 @@ class Lowered(NamedTuple):
     relative: Tensor | None = None
 
 
+class Bias:
+    """The base class of biases: what is added to the scores. A plain tensor is one too.
+
+    A bias of your own is a subclass with the method `values`. Every backend that takes a tensor as bias runs it, with
+    its gradient.
+
+    >>> import torch
+    >>> from regard import Bias, Dot, attention
+    >>> class Parity(Bias):  # favours keys at an even distance
+    ...     def values(self, shape, query):
+    ...         rows, columns = (torch.arange(length, device=query.device) for length in shape[2:])
+    ...         return ((rows[:, None] + columns) % 2 == 0).to(query.dtype) * 2
+    >>> zeros = torch.zeros(2, 1)
+    >>> attention(zeros, zeros, torch.eye(2), bias=Parity()).round(decimals=3)
+    tensor([[0.8810, 0.1190],
+            [0.1190, 0.8810]])
+    """
+
+    def values(self, shape: Shape, query: Tensor) -> Tensor:
+        """What is added to the scores.
+
+        Args:
+            shape: of the scores, (B, H, Lq, Lk).
+            query: ``(B, H, Lq, E)``, for its device and dtype.
+
+        Returns:
+            A tensor that broadcasts to ``shape``, in query's dtype or float32.
+        """
+        raise TypeError(f"bias: {type(self).__name__} must define values(self, shape, query)")
+
+    def lower(self, shape: Shape, query: Tensor) -> Lowered:
+        """In kernel terms; a subclass with `values` need not define it."""
+        return _dense(f"{type(self).__name__}.values", self.values(shape, query), shape, query)
+
+
 @dataclass(frozen=True, eq=False)
-class ALiBi:
+class ALiBi(Bias):
     """``−slope · |p_i − j|`` a head, p_i = i + offset the query's position (Press et al. 2022, arXiv:2108.12409).
 
     Attributes:
@@ -30,19 +70,19 @@ class ALiBi:
     slopes: Tensor | None = None
     offset: int | None = None
 
-    def lower(self, shape: tuple[int, int, int, int], query: Tensor) -> Lowered:
+    def lower(self, shape: Shape, query: Tensor) -> Lowered:
         """In kernel terms. Raises ValueError or TypeError: ``slopes`` does not fit the heads."""
         precise = torch.promote_types(query.dtype, torch.float32)
         if self.slopes is None:
             slopes = torch.tensor(alibi_slopes(shape[1]), dtype=precise, device=query.device)
         else:
             slopes = _check("ALiBi.slopes", self.slopes, query, ((shape[1],),)).to(precise)
-        distances = _distances(self.offset, shape, query.device).abs()
+        distances = _distances(self, shape, query.device).abs()
         return Lowered(relative=-slopes[:, None] * distances)
 
 
 @dataclass(frozen=True, eq=False)
-class RelativeBias:
+class RelativeBias(Bias):
     """A learned number for each head and each bucket of distances ``j − p_i``, p_i = i + offset the query's position.
 
     Attributes:
@@ -62,7 +102,7 @@ class RelativeBias:
     bidirectional: bool | None = None
     offset: int | None = None
 
-    def lower(self, shape: tuple[int, int, int, int], query: Tensor) -> Lowered:
+    def lower(self, shape: Shape, query: Tensor) -> Lowered:
         """In kernel terms. Raises ValueError or TypeError: the table does not fit the heads or the buckets."""
         if not isinstance(self.table, Tensor) or self.table.dim() not in (1, 2) or self.table.shape[0] < 1:
             raise ValueError(
@@ -70,7 +110,7 @@ class RelativeBias:
             )
         count = self.table.shape[-1]
         table = _check("RelativeBias.table", self.table, query, ((shape[1], count), (count,)))
-        distances = _distances(self.offset, shape, query.device)
+        distances = _distances(self, shape, query.device)
         if self.buckets == "t5":
             at = self._t5(distances, count)
         elif self.buckets == "clipped":
@@ -110,11 +150,8 @@ class RelativeBias:
 
 _NO_BIAS = Lowered()
 
-Bias = ALiBi | RelativeBias | Tensor
-"""Every bias."""
 
-
-def lower(bias: Bias | None, shape: tuple[int, int, int, int], query: Tensor) -> Lowered:
+def lower(bias: Bias | Tensor | None, shape: Shape, query: Tensor) -> Lowered:
     """``bias`` in kernel terms, for scores of ``shape`` (B, H, Lq, Lk).
 
     Raises:
@@ -123,18 +160,21 @@ def lower(bias: Bias | None, shape: tuple[int, int, int, int], query: Tensor) ->
     """
     if bias is None:
         return _NO_BIAS
-    if isinstance(bias, ALiBi | RelativeBias):
-        if bias.offset is not None and (not isinstance(bias.offset, int) or isinstance(bias.offset, bool)):
-            raise TypeError(f"bias: {type(bias).__name__}.offset must be a whole number or None, got {bias.offset!r}")
+    if isinstance(bias, Bias):
         return bias.lower(shape, query)
     if not isinstance(bias, Tensor):
-        raise TypeError(f"bias: expected a tensor, ALiBi(…) or RelativeBias(…), got {bias!r}")
+        raise TypeError(f"bias: expected a tensor, ALiBi(…), RelativeBias(…) or another Bias, got {bias!r}")
     if bias.dtype is torch.bool:
         raise TypeError("bias: got a boolean tensor, which is a mask: give it as mask=")
-    got = tuple(bias.shape)
+    return _dense("", bias, shape, query)
+
+
+def _dense(name: str, bias: Tensor, shape: Shape, query: Tensor) -> Lowered:
+    got = tuple(bias.shape) if isinstance(bias, Tensor) else ()
     if len(got) > 4 or any(have not in (1, want) for have, want in zip(got[::-1], shape[::-1], strict=False)):
-        raise ValueError(f"bias: must broadcast to (B, H, Lq, Lk) = {shape}, got shape {got}")
-    return Lowered(bias=_check("", bias, query, (got,))[(None,) * (4 - len(got))])
+        label = f"{name} " if name else ""
+        raise ValueError(f"bias: {label}must broadcast to (B, H, Lq, Lk) = {shape}, got shape {got}")
+    return Lowered(bias=_check(name, bias, query, (got,))[(None,) * (4 - len(got))])
 
 
 def alibi_slopes(heads: int) -> list[float]:
@@ -144,10 +184,12 @@ def alibi_slopes(heads: int) -> list[float]:
     return slopes + [2 ** (-4 * (2 * head + 1) / power) for head in range(heads - power)]
 
 
-def _distances(offset: int | None, shape: tuple[int, int, int, int], device: torch.device) -> Tensor:
+def _distances(bias: ALiBi | RelativeBias, shape: Shape, device: torch.device) -> Tensor:
     """``j − p_i`` for each entry of the plan's ``relative``."""
     _, _, queries, keys = shape
-    shift = keys - queries if offset is None else offset
+    shift = keys - queries if bias.offset is None else bias.offset
+    if not isinstance(shift, int) or isinstance(shift, bool):
+        raise TypeError(f"bias: {type(bias).__name__}.offset must be a whole number or None, got {shift!r}")
     return torch.arange(max(0, queries + keys - 1), device=device) - (queries - 1 + shift)
 
 

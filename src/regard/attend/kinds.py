@@ -43,7 +43,7 @@ def _is_memory(value: object) -> bool:
         return True
     if isinstance(value, Tensor):
         return is_memory(value)
-    return not hasattr(value, "__dict__") or all(map(_is_memory, value.__dict__.values()))
+    return not hasattr(value, "__dataclass_fields__") or all(map(_is_memory, value.__dict__.values()))
 
 
 def _tensors(arguments: dict[str, object]) -> Iterator[tuple[str, Tensor]]:

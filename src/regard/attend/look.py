@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regard.kernels.backends import Backend
 from regard.kernels.memory import is_watched
-from regard.kernels.plan import NormalizerKind, Plan
+from regard.kernels.plan import NormalizerKind, OwnPlan, Plan
 from regard.kernels.recomputed import with_gradient
 from regard.kernels.reference import log_sum_exp
 from regard.kernels.statistics import Asked
@@ -245,14 +245,16 @@ def check(look: Look, plan: Plan) -> None:
             )
         if look.norms.device != plan.value.device:
             raise ValueError(f"look: Look.norms is on {look.norms.device}, value on {plan.value.device}")
-    for name, reason in _undefined(plan.normalizer).items():
+    for name, reason in _undefined(plan).items():
         if getattr(look, name):
             raise ValueError(f"look: Look.{name} is not defined here: {reason}")
 
 
-def _undefined(kind: NormalizerKind) -> dict[str, str]:
-    """The fields of a `Look` that a normalizer leaves undefined, and why."""
-    results = {}
+def _undefined(plan: Plan) -> dict[str, str]:
+    """The fields of a `Look` that the plan's normalizer leaves undefined, and why."""
+    results, kind = {}, plan.normalizer
+    if isinstance(plan, OwnPlan) and plan.own_normalizer is not None:
+        results["lse"] = "a normalizer of your own has no log-sum-exp that is known"
     if kind is NormalizerKind.SIGMOID:
         results["entropy"] = "the weights of Sigmoid are no distribution, they do not sum to one"
         results["lse"] = "Sigmoid does not divide by a sum"

@@ -15,6 +15,8 @@ from torch import Tensor
 from regard.attend.visible import Mask, Shape, Visible
 from regard.kernels.memory import is_plain
 
+__all__ = ["BlockSparse", "Causal", "Documents", "Lengths", "Prefix", "Window"]
+
 
 @dataclass(frozen=True, eq=False)
 class Causal(Mask):

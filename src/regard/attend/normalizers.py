@@ -21,9 +21,52 @@ Shape = tuple[int, int, int, int]
 
 Seed = int | Tensor | None
 
+__all__ = [
+    "Dropout", "Entmax", "Hard", "Normalizer", "Sigmoid", "Softmax", "Sparsemax", "TopK", "Variational",
+]  # fmt: skip
+
+
+class Normalizer:
+    """The base class of normalizers: a row of scores becomes a row of weights.
+
+    A normalizer of your own is a subclass with the method `weights`. It runs on the reference backend, with any score,
+    bias, mask, look but ``lse``, within `Dropout`, and with gradients, also to a tensor that it holds. The C++ kernels
+    refuse it, as `explain_choice` shows.
+
+    >>> import torch
+    >>> from regard import Causal, Dot, Normalizer, attention
+    >>> class Squared(Normalizer):  # (max(s, 0))² divided by the row's sum
+    ...     def weights(self, scores):
+    ...         positive = scores.relu().square()
+    ...         return positive / positive.sum(-1, keepdim=True).clamp(min=1e-6)
+    >>> query = key = torch.tensor([[1.0], [2.0], [-1.0]])
+    >>> attention(query, key, torch.eye(3), score=Dot(1.0), mask=Causal(), normalizer=Squared())
+    tensor([[1.0000, 0.0000, 0.0000],
+            [0.2000, 0.8000, 0.0000],
+            [0.0000, 0.0000, 1.0000]])
+    """
+
+    def weights(self, scores: Tensor) -> Tensor:
+        """The weights of each row of scores.
+
+        Each row must depend on its own scores alone: looks call this with a part of the rows.
+
+        Args:
+            scores: ``(B, H, Lq, Lk)``; a hidden key has the dtype's lowest finite number, ``torch.finfo(dtype).min``,
+                because many formulas have no gradient at −∞.
+
+        Returns:
+            Weights of the same shape; those of hidden keys are then set to 0.
+        """
+        raise TypeError(f"normalizer: {type(self).__name__} must define weights(self, scores)")
+
+    def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
+        """What it sets of the plan; a subclass with `weights` need not define it."""
+        return {"own_normalizer": self.weights, "names": (type(self).__name__,)}
+
 
 @dataclass(frozen=True, eq=False)
-class Softmax:
+class Softmax(Normalizer):
     """``w_j = exp(s_j) / Σ exp(s)`` over the visible keys; a row without any has weights 0.
 
     Attributes:
@@ -40,7 +83,7 @@ class Softmax:
 
 
 @dataclass(frozen=True, eq=False)
-class Sparsemax:
+class Sparsemax(Normalizer):
     """The simplex's nearest point, ``[s − τ]₊``, with exact zeros (Martins and Astudillo 2016, arXiv:1602.02068)."""
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
@@ -49,7 +92,7 @@ class Sparsemax:
 
 
 @dataclass(frozen=True, eq=False)
-class Entmax:
+class Entmax(Normalizer):
     """``w = [(α − 1)·s − τ]₊^(1/(α − 1))``: from near softmax (α → 1) to sparsemax (α = 2).
 
     Peters, Niculae and Martins 2019 (arXiv:1905.05702); Correia et al. 2019 (arXiv:1909.00015) learn α.
@@ -82,7 +125,7 @@ class Entmax:
 
 
 @dataclass(frozen=True, eq=False)
-class Sigmoid:
+class Sigmoid(Normalizer):
     """``w_j = σ(s_j + bias)``, each weight on its own; rows do not sum to one (Ramapuram et al. 2025,
     arXiv:2409.04431).
 
@@ -109,7 +152,7 @@ class Sigmoid:
 
 
 @dataclass(frozen=True, eq=False)
-class TopK:
+class TopK(Normalizer):
     """Softmax over the k largest scores of the row, the others' weights are 0 (Gupta et al. 2021, arXiv:2106.06899).
 
     Scores equal to the k-th largest are all kept, so that the result does not depend on the order of the keys.
@@ -137,7 +180,7 @@ _ESTIMATORS = {
 
 
 @dataclass(frozen=True, eq=False)
-class Hard:
+class Hard(Normalizer):
     """One key a query (Xu et al. 2015, arXiv:1502.03044); ``Look(log_prob=True)`` gives that key's ln softmax(s / T).
 
     In evaluation it is the key of the largest score. In training it depends on the estimator:
@@ -174,7 +217,7 @@ class Hard:
 
 
 @dataclass(frozen=True, eq=False)
-class Variational:
+class Variational(Normalizer):
     """Latent weights: the scores get Gaussian noise of ``scale``, so softmax of them is logistic-normal.
 
     Bayesian attention modules with a log-normal posterior (Fan et al. 2020, arXiv:2010.10604), before normalising.
@@ -222,7 +265,7 @@ class Variational:
 
 
 @dataclass(frozen=True, eq=False)
-class Dropout:
+class Dropout(Normalizer):
     """Weights are dropped after another normalizer, the rest scaled by 1/(1 − p); for training only.
 
     Looks show the weights before. The bits are a function of (seed, batch, head, query, key): see
@@ -234,24 +277,18 @@ class Dropout:
         seed: of the bits.
     """
 
-    normalizer: Softmax | Sparsemax | Entmax | Sigmoid | TopK | Hard | Variational
+    normalizer: Normalizer
     p: float
     seed: Seed = None
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
         """What it sets of the plan. Raises ValueError or TypeError: ``p`` is out of range."""
-        if not isinstance(self.normalizer, _Plain):
+        if not isinstance(self.normalizer, Normalizer) or isinstance(self.normalizer, Dropout):
             raise TypeError(f"normalizer: Dropout.normalizer must be one such as Softmax(), got {self.normalizer!r}")
         if not 0 <= _number("Dropout.p", self.p) < 1:
             raise ValueError(f"normalizer: Dropout.p must be at least 0 and below 1, got {self.p}")
         seed = _seed("Dropout.seed", self.seed, query, self.p > 0)
         return self.normalizer.lower(shape, query) | {"dropout": float(self.p), "dropout_seed": seed}
-
-
-_Plain = Softmax | Sparsemax | Entmax | Sigmoid | TopK | Hard | Variational
-
-Normalizer = _Plain | Dropout
-"""Every normalizer."""
 
 
 def _number(name: str, number: float) -> float:

@@ -1,6 +1,6 @@
 """How well a query and a key fit: one small value a score function.
 
-`prepare` lowers a score to what kernels know: cosine and bilinear scores become dot products of prepared inputs.
+`Score.prepare` lowers a score to what kernels know: cosine and bilinear scores become dot products of prepared inputs.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from regard.kernels.plan import ScoreKind
 from regard.kernels.visibility import all_true, nonfinite
+
+__all__ = ["Additive", "Bilinear", "Cosine", "Distance", "Dot", "Score", "Softcap"]
 
 
 class Prepared(NamedTuple):
@@ -26,10 +28,61 @@ class Prepared(NamedTuple):
     scale: float = 1.0
     vector: Tensor | None = None
     softcap: float = 0.0
+    own: Callable[[Tensor, Tensor], Tensor] | None = None
+    name: str = ""
+
+
+class Score:
+    """The base class of score functions: ``s_ij`` of each query i and key j.
+
+    A score of your own is a subclass with the method `scores`. It runs on the reference backend, with masks, biases,
+    normalizers, looks and gradients, and within `Softcap`. The C++ kernels refuse it, as `explain_choice` shows. A
+    tensor with ``requires_grad`` that it holds gets its gradient.
+
+    >>> import torch
+    >>> from dataclasses import dataclass
+    >>> from regard import Causal, Score, attention
+    >>> @dataclass(frozen=True, eq=False)
+    ... class Laplace(Score):  # the negative sum of absolute differences
+    ...     scale: float = 1.0
+    ...
+    ...     def scores(self, query, key):
+    ...         return -self.scale * (query[..., :, None, :] - key[..., None, :, :]).abs().sum(-1)
+    >>> query = key = torch.tensor([[0.0], [1.0], [5.0]])
+    >>> attention(query, key, torch.eye(3), score=Laplace(), mask=Causal()).round(decimals=3)
+    tensor([[1.0000, 0.0000, 0.0000],
+            [0.2690, 0.7310, 0.0000],
+            [0.0070, 0.0180, 0.9760]])
+    """
+
+    products: ClassVar[bool] = True
+    """Whether it is made of matrix products, whose inputs autocast gives its own dtype."""
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        """The scores of every query for every key.
+
+        Each must depend on its own query and key alone: looks call this with a part of the queries.
+
+        Args:
+            query: ``(B, H, Lq, E)``, in float32, or float64 where the call is in float64.
+            key: ``(B, H, Lk, Ek)``, likewise; grouped heads are repeated for their queries' heads.
+
+        Returns:
+            ``(B, H, Lq, Lk)``.
+        """
+        raise TypeError(f"score: {type(self).__name__} must define scores(self, query, key)")
+
+    def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
+        """Lower to kernel terms; a subclass with `scores` need not define it."""
+        return Prepared(query, key, ScoreKind.DOT, own=self.scores, name=type(self).__name__)
+
+    def to(self, dtype: torch.dtype) -> Score:
+        """The same score for inputs of ``dtype``, for autocast; overridden where it holds tensors of their dtype."""
+        return self
 
 
 @dataclass(frozen=True, eq=False)
-class Dot:
+class Dot(Score):
     """``s = scale · q·k`` (Vaswani et al. 2017, arXiv:1706.03762).
 
     Attributes:
@@ -47,7 +100,7 @@ class Dot:
 
 
 @dataclass(frozen=True, eq=False)
-class Cosine:
+class Cosine(Score):
     """``s = scale · q·k / (|q| |k|)`` (Graves et al. 2014, arXiv:1410.5401).
 
     A zero vector scores 0 and gets no gradient.
@@ -76,7 +129,7 @@ class Cosine:
 
 
 @dataclass(frozen=True, eq=False)
-class Bilinear:
+class Bilinear(Score):
     """``s = q W k``, the "general" score of Luong et al. 2015 (arXiv:1508.04025).
 
     Attributes:
@@ -84,6 +137,10 @@ class Bilinear:
     """
 
     weight: Tensor
+
+    def to(self, dtype: torch.dtype) -> Bilinear:
+        """See `Score.to`."""
+        return Bilinear(self.weight.to(dtype))
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``weight`` does not fit the widths or the heads."""
@@ -99,7 +156,7 @@ class Bilinear:
 
 
 @dataclass(frozen=True, eq=False)
-class Additive:
+class Additive(Score):
     """``s = v · tanh(q + k + bias)`` with q and k already projected.
 
     Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473); the "concat" score of Luong et al. 2015 (arXiv:1508.04025).
@@ -111,6 +168,12 @@ class Additive:
 
     v: Tensor
     bias: Tensor | None = None
+
+    products: ClassVar[bool] = False
+
+    def to(self, dtype: torch.dtype) -> Additive:
+        """See `Score.to`."""
+        return Additive(self.v.to(dtype), None if self.bias is None else self.bias.to(dtype))
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``v`` or ``bias`` does not fit the width or the heads."""
@@ -124,7 +187,7 @@ class Additive:
 
 
 @dataclass(frozen=True, eq=False)
-class Distance:
+class Distance(Score):
     """``s = −scale · |q − k|²``: a Gaussian kernel of width 1/√(2·scale) (Tsai et al. 2019, arXiv:1908.11775).
 
     It is computed as ``scale · (2q·k − |q|² − |k|²)``, so inputs far from the origin, compared with their distances,
@@ -143,7 +206,7 @@ class Distance:
 
 
 @dataclass(frozen=True, eq=False)
-class Softcap:
+class Softcap(Score):
     """``cap · tanh(s / cap)`` of another score s: it stays within ±cap (Gemma 2, arXiv:2408.00118).
 
     Attributes:
@@ -151,18 +214,18 @@ class Softcap:
         cap: positive, in the score's own unit.
     """
 
-    score: Dot | Cosine | Bilinear | Additive | Distance
+    score: Score
     cap: float
+
+    def to(self, dtype: torch.dtype) -> Softcap:
+        """See `Score.to`."""
+        return Softcap(self.score.to(dtype), self.cap)
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
         """Lower to kernel terms. Raises ValueError: ``cap`` is not positive and finite."""
-        if not isinstance(self.score, Dot | Cosine | Bilinear | Additive | Distance):
+        if not isinstance(self.score, Score) or isinstance(self.score, Softcap):
             raise TypeError(f"score: Softcap.score must be a score such as Dot(), got {self.score!r}")
         return self.score.prepare(query, key, masked)._replace(softcap=_positive("Softcap.cap", self.cap))
-
-
-Score = Dot | Cosine | Bilinear | Additive | Distance | Softcap
-"""Every score function."""
 
 
 def _same_width(query: Tensor, key: Tensor) -> None:

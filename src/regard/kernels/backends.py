@@ -15,7 +15,7 @@ from regard.kernels import reference, sdpa
 from regard.kernels.cpu import backend as cpu
 from regard.kernels.cpu import looking
 from regard.kernels.cpu import quick as cpu_quick
-from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
+from regard.kernels.plan import NormalizerKind, OwnPlan, Plan, ScoreKind
 from regard.kernels.statistics import Asked, statistics, tile
 
 
@@ -109,8 +109,8 @@ def run(plan: Plan, backend: Backend, *, lse: bool, extra: bool) -> tuple[Tensor
     """Run ``plan`` on ``backend`` through the op, so that every graph shows one node a call."""
     if backend.run is cpu.run and cpu.can_read(plan):
         return cpu.run_plain(plan, lse, extra)  # no graph to be seen in, and the op takes twice as long as a small call
-    if torch._C._are_functorch_transforms_active():
-        return backend.run(plan, lse, extra)  # torch.func takes what the op is composed of, not the op
+    if isinstance(plan, OwnPlan) or torch._C._are_functorch_transforms_active():
+        return backend.run(plan, lse, extra)  # neither a function nor torch.func goes through the op
     arguments = [getattr(plan, name) for name in _FIELDS]
     found: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.attention(*arguments, lse, extra, backend.name)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from regard.kernels import random
 from regard.kernels.entmax import entmax
-from regard.kernels.plan import NormalizerKind, Plan
+from regard.kernels.plan import NormalizerKind, OwnPlan, Plan
 
 
 class Row(NamedTuple):
@@ -31,6 +32,8 @@ class Row(NamedTuple):
 def normalize(plan: Plan, scores: Tensor, visible: Tensor | None, extra: bool) -> Row:
     """The weights of ``scores``, which are −∞ where ``visible`` is False, but for rows that see nothing."""
     kind = plan.normalizer
+    if isinstance(plan, OwnPlan) and plan.own_normalizer is not None:
+        return Row(_own_weights(plan.own_normalizer, scores, visible), scores)
     if kind is NormalizerKind.SOFTMAX:
         return _softmax(plan, scores)
     if kind is NormalizerKind.ENTMAX:
@@ -49,6 +52,19 @@ def normalize(plan: Plan, scores: Tensor, visible: Tensor | None, extra: bool) -
 
 
 _HARD = (NormalizerKind.ARGMAX, NormalizerKind.GUMBEL, NormalizerKind.REINFORCE, NormalizerKind.STRAIGHT_THROUGH)
+
+
+def _own_weights(function: Callable[[Tensor], Tensor], scores: Tensor, visible: Tensor | None) -> Tensor:
+    if visible is not None:
+        # Not −∞, at which the gradient of many a formula is NaN.
+        scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+    weights = function(scores)
+    if not isinstance(weights, Tensor) or weights.shape != scores.shape:
+        got = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+        raise ValueError(
+            f"normalizer: its function weights must return a tensor of shape {tuple(scores.shape)}, got {got}"
+        )
+    return weights if visible is None else torch.where(visible, weights, 0.0)
 
 
 def _softmax(plan: Plan, scores: Tensor) -> Row:

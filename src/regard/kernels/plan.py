@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -132,6 +133,49 @@ class Plan:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         changed: dict[str, Any] = {name: t.detach() for name, t in found.items() if isinstance(t, Tensor)}
         return replace(self, **changed)
+
+
+@dataclass(eq=False, slots=True)
+class OwnPlan(Plan):
+    """A plan whose score or normalizer is a user's Python function, which only the reference can call.
+
+    It cannot go through the op, whose schema has tensors and numbers alone.
+
+    Attributes:
+        own_score: ``(B, H, Lq, E)``, ``(B, H, Lk, Ek)`` → ``(B, H, Lq, Lk)``, in place of ``score``.
+        own_normalizer: scores ``(B, H, Lq, Lk)``, the dtype's lowest number where hidden → weights of the same shape,
+            in place of ``normalizer``.
+        names: of their classes, for errors.
+    """
+
+    own_score: Callable[[Tensor, Tensor], Tensor] | None = None
+    own_normalizer: Callable[[Tensor], Tensor] | None = None
+    names: tuple[str, ...] = ()
+
+    def detached(self) -> Plan:
+        """The same call, outside the gradient, which the functions are called without."""
+        plan = Plan.detached(self)
+        assert isinstance(plan, OwnPlan)
+        return replace(plan, own_score=_detached(self.own_score), own_normalizer=_detached(self.own_normalizer))
+
+
+def _detached(function: Callable[..., Tensor] | None) -> Any:
+    return None if function is None else _Detached(function)
+
+
+@dataclass(frozen=True)
+class _Detached:
+    function: Callable[..., Tensor]
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        return self.function(*tensors).detach()
+
+
+def refuse_functions(plan: Plan, who: str) -> str | None:
+    """Why a backend that cannot call Python refuses ``plan``; None: there is nothing of that kind in it."""
+    if not isinstance(plan, OwnPlan):
+        return None
+    return f"{who} cannot call the Python function of {' and '.join(plan.names)}"
 
 
 def fields_outside(kind: type[Plan], known: frozenset[str]) -> tuple[tuple[str, object], ...]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from regard.kernels.plan import DIFFERENTIABLE, Plan
+from regard.kernels.plan import DIFFERENTIABLE, OwnPlan, Plan
 from regard.kernels.reference import Whole, weights
 from regard.kernels.statistics import queries_per_tile
 
@@ -31,6 +31,8 @@ def with_gradient(value: Tensor, plan: Plan, rows: Tensor, part: Part) -> Tensor
         rows: int64, one dimension: queries of the plan.
         part: what of them ``value`` is.
     """
+    if isinstance(plan, OwnPlan) and torch.is_grad_enabled():
+        return part(weights(plan.at_queries(rows)))  # its functions may hold parameters that no plan knows of
     leaves = [getattr(plan, name) for name in DIFFERENTIABLE]
     if not torch.is_grad_enabled() or not any(leaf is not None and leaf.requires_grad for leaf in leaves):
         return value

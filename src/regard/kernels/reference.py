@@ -5,6 +5,7 @@ Shape suffixes: B batch, H query heads, Q queries, K keys, E key width, V value 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from regard.kernels import products, random
 from regard.kernels.memory import is_plain
 from regard.kernels.normalize import normalize
-from regard.kernels.plan import Plan, ScoreKind
+from regard.kernels.plan import OwnPlan, Plan, ScoreKind
 from regard.kernels.visibility import all_true, guarded, visibility
 
 
@@ -158,6 +159,8 @@ def _scores(plan: Plan, query: Tensor, key: Tensor) -> Tensor:
 
 
 def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
+    if isinstance(plan, OwnPlan) and plan.own_score is not None:
+        return _own_scores(plan.own_score, query_BHQE, key_BHKE)
     if plan.score is ScoreKind.DOT:
         return products.scores(query_BHQE * plan.scale, key_BHKE)
     if plan.score is ScoreKind.DISTANCE:
@@ -169,6 +172,14 @@ def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
     assert plan.vector is not None
     hidden_BHQKE = torch.tanh(query_BHQE[..., :, None, :] + key_BHKE[..., None, :, :])
     return products.along(hidden_BHQKE, plan.vector.to(query_BHQE.dtype))
+
+
+def _own_scores(function: Callable[[Tensor, Tensor], Tensor], query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
+    scores, wanted = function(query_BHQE, key_BHKE), (*query_BHQE.shape[:3], key_BHKE.shape[2])
+    if not isinstance(scores, Tensor) or tuple(scores.shape) != wanted:
+        got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise ValueError(f"score: its function scores must return a tensor of shape {wanted}, got {got}")
+    return scores.clone()  # the caller fills in what is masked in place
 
 
 def _relative(plan: Plan, relative: Tensor) -> Tensor:

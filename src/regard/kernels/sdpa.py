@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from regard.kernels import reference
 from regard.kernels.memory import is_plain
-from regard.kernels.plan import NormalizerKind, Plan, ScoreKind, fields_outside
+from regard.kernels.plan import NormalizerKind, Plan, ScoreKind, fields_outside, refuse_functions
 from regard.kernels.visibility import all_true, guarded, visibility
 
 _FIELDS = frozenset(
@@ -28,6 +28,8 @@ _UNKNOWN = fields_outside(Plan, _FIELDS)
 
 def refuse(plan: Plan) -> str | None:
     """Why PyTorch's kernel cannot run ``plan``, or would not be faster than the reference."""
+    if (reason := refuse_functions(plan, "PyTorch's kernel")) is not None:
+        return reason
     for name, default in _UNKNOWN if type(plan) is Plan else fields_outside(type(plan), _FIELDS):
         if getattr(plan, name) is not default:
             return f"PyTorch's kernel does not know the plan's field {name}"

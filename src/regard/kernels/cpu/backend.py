@@ -29,7 +29,7 @@ from regard.kernels.cpu.call import (
 from regard.kernels.cpu.gradients import Left, gradients
 from regard.kernels.cpu.second import gradients_of_gradients
 from regard.kernels.memory import is_memory, is_plain, is_watched, no_numbers
-from regard.kernels.plan import DIFFERENTIABLE, NormalizerKind, Plan, ScoreKind, fields_outside
+from regard.kernels.plan import DIFFERENTIABLE, NormalizerKind, Plan, ScoreKind, fields_outside, refuse_functions
 from regard.kernels.visibility import nonfinite
 
 _FIELDS = tuple(field.name for field in fields(Plan))
@@ -49,6 +49,8 @@ def refuse(plan: Plan) -> str | None:
     query = plan.query
     if query.device.type != "cpu":
         return f"the C++ kernels are for the CPU, not {query.device.type}"
+    if (reason := refuse_functions(plan, "the C++ kernels")) is not None:
+        return reason
     if plan.score not in SCORES:
         return f"the C++ kernels do not have the score {plan.score}"
     if plan.normalizer not in NORMALIZERS:
