@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import doctest
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -235,3 +237,11 @@ def test_the_examples_of_the_base_classes_run(module: ModuleType) -> None:
     result = doctest.testmod(module)
     assert result.attempted >= 4
     assert result.failed == 0
+
+
+def test_the_page_on_own_mechanisms_runs() -> None:
+    page = Path(__file__).parents[1] / "docs" / "own_mechanism.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
+    assert len(test.examples) >= 15
+    assert doctest.DocTestRunner().run(test).failed == 0

@@ -101,7 +101,7 @@ BIASES = (
         "Bias", "Biases", r"s_{ij} \leftarrow s_{ij} + b_{ij}", arxiv("Shaw et al. 2018", "1803.02155"),
         "Any tensor that broadcasts to (B, H, Lq, Lk), with its gradient. Here each word is drawn to the one before it.",
         "Anything known of a pair that its vectors do not say: edges of a graph, distances, pair features.",
-        "Reads as many numbers as the tensor has; a gradient to it needs the reference.",
+        "Reads as many numbers as the tensor has. The C++ kernels compute its gradient too.",
         "before = torch.diag(torch.full((11,), 3.0), -1)\n" + call("bias=before"),
     ),
     Entry(

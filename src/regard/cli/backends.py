@@ -16,6 +16,7 @@ from regard.attend import (
     Dot,
     Dropout,
     Lengths,
+    Score,
     Softcap,
     Softmax,
     Sparsemax,
@@ -50,6 +51,10 @@ def show(device: str, dtype: str, console: Console) -> None:
     console.print(table, highlight=False)
 
 
+class YourScore(Score):
+    """Stands for a user's subclass; nothing of it is computed."""
+
+
 def _calls(device: str, dtype: torch.dtype) -> dict[str, Any]:
     """Plans of typical calls, nothing of which is computed."""
 
@@ -72,6 +77,7 @@ def _calls(device: str, dtype: torch.dtype) -> dict[str, Any]:
         "Softcap": {"score": Softcap(Dot(), 30.0)},
         "Additive": {"score": Additive(tensor(_WIDTH))},
         "Sparsemax": {"normalizer": Sparsemax()},
+        "a score of your own": {"score": YourScore()},
     }
     found = {}
     for name, chosen in options.items():
