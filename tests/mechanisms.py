@@ -22,6 +22,7 @@ from regard import (
     Entmax,
     Hard,
     RelativeBias,
+    Score,
     Sigmoid,
     Softcap,
     Softmax,
@@ -67,6 +68,7 @@ class Case:
         undefined: what a `Look` cannot ask.
         extra: the field of a `Look` that the normalizer adds.
         smooth: whether the gradient is the derivative of what is computed.
+        reference: whether only the reference backend runs it: its formula is a Python function.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Case:
     undefined: tuple[str, ...] = ()
     extra: str | None = None
     smooth: bool = True
+    reference: bool = False
 
 
 def random(*shape: int, seed: int = 7) -> Tensor:
@@ -95,6 +98,16 @@ def normalizer(name: str, make: Callable[..., Any], answer: Callable[..., Any], 
     return Case(
         name, lambda z, *p: {"normalizer": make(*p)}, lambda z, *p: _dot(z) | {"normalizer": answer(*p)}, **rest
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Laplace(Score):
+    """A score as a user writes it: the negative sum of absolute differences."""
+
+    scale: float | Tensor
+
+    def scores(self, query: Tensor, key: Tensor) -> Tensor:
+        return -self.scale * (query[..., :, None, :] - key[..., None, :, :]).abs().sum(-1)
 
 
 def _dot(size: Sizes) -> dict[str, Any]:
@@ -260,7 +273,9 @@ TOGETHER = (
     ),
 )  # fmt: skip
 
-CASES = (*SCORES, *BIASES, *NORMALIZERS, *TOGETHER)
+OWN = (score("own", lambda: Laplace(0.3), lambda z: oracle.laplace(0.3), reference=True),)
+
+CASES = (*SCORES, *BIASES, *NORMALIZERS, *TOGETHER, *OWN)
 
 
 def inputs(case: Case, size: Sizes = USUAL) -> tuple[Tensor, Tensor, Tensor]:

@@ -68,6 +68,10 @@ def distance(scale: float) -> Score:
     return lambda head, q, k: -scale * float(np.sum((q - k) ** 2))
 
 
+def laplace(scale: float) -> Score:
+    return lambda head, q, k: -scale * float(np.sum(np.abs(q - k)))
+
+
 def softcap(score: Score, cap: float) -> Score:
     return lambda head, q, k: cap * math.tanh(score(head, q, k) / cap)
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from masks import MASKS
-from mechanisms import USUAL, Sizes, inputs, random, score
+from mechanisms import CASES, USUAL, Laplace, Sizes, inputs, random
 from regard import (
     ALiBi,
     Bias,
@@ -32,20 +31,9 @@ from regard import (
     attention,
     explain_choice,
 )  # fmt: skip
-from regard.attend import biases, normalizers, scores
 from regard.nn import MultiHeadAttention
 
-CASE = score("own", lambda: Laplace(1.0), lambda z: None)
-
-
-@dataclass(frozen=True, eq=False)
-class Laplace(Score):
-    """The negative sum of absolute differences; no backend has it."""
-
-    scale: float | Tensor
-
-    def scores(self, query: Tensor, key: Tensor) -> Tensor:
-        return -self.scale * (query[..., :, None, :] - key[..., None, :, :]).abs().sum(-1)
+CASE = CASES[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,13 +218,6 @@ def test_a_view_of_an_own_mechanism_is_copied_and_pickled() -> None:
     view = attention(*inputs(CASE), score=Laplace(0.3), look=Look(entropy=True))[1]
     for other in (copy.deepcopy(view), pickle.loads(pickle.dumps(view))):
         torch.testing.assert_close(other.tile([1], [2]), view.tile([1], [2]))
-
-
-@pytest.mark.parametrize("module", [scores, biases, normalizers], ids=lambda module: module.__name__)
-def test_the_examples_of_the_base_classes_run(module: ModuleType) -> None:
-    result = doctest.testmod(module)
-    assert result.attempted >= 4
-    assert result.failed == 0
 
 
 def test_the_page_on_own_mechanisms_runs() -> None:
