@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: its text says what was given, what was expected and what would work."""
+    """A mistake that the user can correct. Its text says what was given, what was expected and what would work."""
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
