@@ -14,7 +14,7 @@ NAMES = ("amx", "avx512bf16", "avx512", "avx2", "portable")
 
 _FORCED = {"avx512": ("amx", "avx512bf16", "avx512"), "avx2": ("avx2",), "portable": ("portable",)}
 
-_YOUNGEST = "regard_normalizer"
+_YOUNGEST = "regard_vmath"
 """Of the library's functions, the one that was added last."""
 
 OTHER_VERSION = "regard's C++ library is of another version than its Python: install regard anew"
@@ -40,6 +40,11 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
                 lookup.argtypes = [ctypes.c_char_p]
             found.regard_peak.restype = ctypes.c_double
             found.regard_peak.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+            found.regard_vmath.argtypes = [
+                *(ctypes.c_int, ctypes.c_int64, ctypes.c_int64),
+                *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_double),
+            ]
+
             found.regard_all_finite.argtypes = [ctypes.c_char_p, ctypes.c_int64]
             for function in (found.regard_forward, found.regard_backward, found.regard_look, found.regard_drop):
                 function.restype = ctypes.c_char_p

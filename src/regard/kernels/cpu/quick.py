@@ -24,27 +24,26 @@ LAST_SEES_ALL = NO_MASK - 1
 """What stands for no mask, and for a causal one whose last query sees the last key."""
 
 _DONE, _NOT_HERE, _NO_MEMORY = range(3)
-_VIEW_OF = 5
-"""Where a pointer to the function that lends a tensor is, in DLPack's table of functions, counted in pointers."""
 
 
 class _Python(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("view_of", "release_lock", "acquire_lock", "none")]
+    _fields_ = [(name, ctypes.c_void_p) for name in ("dlpack", "release_lock", "acquire_lock", "none")]
 
 
 def _functions() -> _Python | None:
-    """What the library calls; None: this PyTorch does not lend tensors so."""
+    """What the library calls; None: this PyTorch does not have the table of DLPack functions that is read here."""
     capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
-    if capsule is None:
+    if capsule is None or library.library is None:
         return None
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
-    table = (ctypes.c_void_p * 7).from_address(pointer(capsule, b"dlpack_exchange_api"))
-    if ctypes.c_uint32.from_buffer(table).value != 1 or not table[_VIEW_OF]:
+    table = pointer(capsule, b"dlpack_exchange_api")
+    library.library.regard_quick_usable.argtypes = [ctypes.c_void_p]
+    if not library.library.regard_quick_usable(table):
         return None
     lock = [
         ctypes.cast(getattr(python, name), ctypes.c_void_p) for name in ("PyEval_SaveThread", "PyEval_RestoreThread")
     ]
-    return _Python(table[_VIEW_OF], *lock, id(None))
+    return _Python(table, *lock, id(None))
 
 
 _python = _functions()

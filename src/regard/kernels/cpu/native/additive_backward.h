@@ -1,6 +1,9 @@
 // The backward of the additive score, whose tanh is made anew for each query, key and place of the width.
 #pragma once
+#include "additive.h"
+#include "backward_state.h"
 
+namespace REGARD_LEVEL {
 // Adds rows of W lanes up to one vector a W rows.
 template <class C> INLINE Vec<C> sums(Vec<C>* rows) {
     transpose_registers<C>(rows);
@@ -79,3 +82,4 @@ template <class M> static void additive_back(Tiles<M>& t, BackwardState<M>& w, c
         }
     }
 }
+}  // namespace REGARD_LEVEL

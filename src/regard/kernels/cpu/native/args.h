@@ -76,6 +76,9 @@ struct Units {
 // The rows of `stats`. What LSE, REST and OWN hold depends on the normalizer: see `weights.h`.
 enum Stat { TOP = 0, LSE = 1, REST = 2, POISON = 3, OWN = 4, STATS = 5 };
 
+// The functions of vmath.h, as their test asks for them.
+enum VectorFunction : i64 { EXP2 = 0, EXP2_COARSE = 1, LOG = 2, TANH = 3, TANH_SMALL = 4, SQRT = 5, POW = 6, ERFINV = 7 };
+
 // What one level offers; an index is a thread's, so that each has its own memory.
 struct Level {
     const char* name;
@@ -83,5 +86,6 @@ struct Level {
     void (*backward)(const Args&);
     void (*look)(const Args&);
     void (*drop)(const Units&);
+    void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);  // a vector function, for its test
     double (*peak)(i64 dtype, i64 times);  // how many operations that many rounds are
 };

@@ -1,7 +1,10 @@
 // The backward: tiles of weights are made anew from the scores and what the forward left (Dao et al. 2022). A group of
 // blocks walks along the keys; gradients of queries stay with the block, those of keys and values are added up in rows.
 #pragma once
+#include "additive_backward.h"
+#include "score_gradients.h"
 
+namespace REGARD_LEVEL {
 // A tile of gradients, times a number a lane if there is one, to the gradient of a tensor that was broadcast.
 template <class M>
 static void add_dense_gradient(const Strided& to, i64 kind, const Block<M>& k, i64 split, i64 j0, i64 n, const typename M::C* g, const typename M::C* times,
@@ -128,3 +131,4 @@ static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i
         if (a.score == DISTANCE) distance_back(t, w, to, tile, j0, n, g);
     add_query_gradient(t, w, tile, j0, n, f);
 }
+}  // namespace REGARD_LEVEL

@@ -1,6 +1,9 @@
 // What the backward keeps of a block of queries and of what it adds up along them, and how a block begins and ends.
 #pragma once
+#include "forward_state.h"
+#include "weights.h"
 
+namespace REGARD_LEVEL {
 enum Spread : i64 { WHOLE = 1, OF_KEYS = 2, OF_QUERIES = 3, SHARED = 4 };  // how a dense gradient is given
 
 template <class M> struct BackwardState {
@@ -148,3 +151,4 @@ template <class M> static void finish_backward(Tiles<M>& t, BackwardState<M>& w)
         if (a.grad_prior_kind == OF_QUERIES) *(C*)at(a.grad_prior_mean, k.b, k.h, q, 0) = w.of_prior[i];
     }
 }
+}  // namespace REGARD_LEVEL

@@ -1,6 +1,10 @@
 // How a backward is cut into tasks: key heads, and where those are few, parts of their queries, whose sums are added after.
 #pragma once
+#include "backward.h"
+#include "forward_tasks.h"
+#include "parallel.h"
 
+namespace REGARD_LEVEL {
 template <class M> struct BackwardMemory {
     using C = typename M::C;
     Tiles<M> t;
@@ -133,19 +137,19 @@ template <class M> struct Backward {
 
 template <class M> static void backward_as(const Args& a) {
     using C = typename M::C;
-    Backward<M> f{a, (a.queries + LANES<M> - 1) / LANES<M>, nullptr, false};
     bool as_rows = M::PAIR == 1 && a.grad_key.dtype == (sizeof(C) == 8 ? F64 : F32) && a.width % WIDE<C> == 0 &&
                    a.value_width % WIDE<C> == 0;  // the gradients are made contiguous
-    f.in_place = as_rows;
+    Backward<M> f{.a = a, .blocks = (a.queries + LANES<M> - 1) / LANES<M>, .parts = nullptr, .in_place = as_rows};
     i64 tasks = a.batch * a.key_heads * a.splits;
-    if (a.splits > 1) f.parts = (C*)allocate_aligned((as_rows ? tasks - a.batch * a.key_heads : tasks) * f.part() * sizeof(C));
+    i64 parts = a.splits == 1 ? 0 : as_rows ? tasks - a.batch * a.key_heads : tasks;
+    Buffer buffer(parts * f.part() * sizeof(C));
+    f.parts = (C*)buffer.at;
     Arena measure{nullptr, 0, 0};
     BackwardMemory<M> m(a, measure, !f.parts && !f.in_place);
     parallel(tasks, a.threads, Backward<M>::run, &f, measure.used + 64);
-    if (f.parts) {
-        parallel(a.batch * a.key_heads * ((a.keys + Backward<M>::ROWS - 1) / Backward<M>::ROWS), a.threads, Backward<M>::add_parts, &f, 0);
-        free_aligned(f.parts);
-    }
+    i64 pieces = (a.keys + Backward<M>::ROWS - 1) / Backward<M>::ROWS;
+    if (f.parts) parallel(a.batch * a.key_heads * pieces, a.threads, Backward<M>::add_parts, &f, 0);
     if (a.grad_bias_kind == SHARED || a.grad_prior_kind == SHARED)
         parallel(f.blocks, a.threads, Backward<M>::run_shared, &f, measure.used + 64);
 }
+}  // namespace REGARD_LEVEL

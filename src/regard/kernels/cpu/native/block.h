@@ -1,6 +1,10 @@
 // A block: up to LANES queries of one head, one a lane of a few vectors, with what each lane must know of its query.
 #pragma once
+#include "gemm.h"
+#include "load.h"
+#include "vmath.h"
 
+namespace REGARD_LEVEL {
 INLINE uint32_t hash32(uint32_t x) {  // lowbias32, as in random.py
     x ^= x >> 16;
     x *= 0x7FEB352Du;
@@ -100,3 +104,21 @@ template <class C> INLINE Vec<C> gumbel(const uint32_t* rows, i64 key) {
 template <class C> INLINE Vec<C> normal(const uint32_t* rows, i64 key) {
     return erfinvv<C>(drawn<C>(rows, key) * C(0x1p-22) + C(0x1p-23)) * C(1.41421356237309504880);
 }
+
+INLINE bool is_hard(i64 kind) { return kind >= ARGMAX && kind <= STRAIGHT_THROUGH; }
+// The number of this head that the normalizer has: alpha, temperature or standard deviation.
+template <class C> INLINE double number_of(const Args& a, i64 h) {
+    return a.numbers ? (double)((const C*)a.numbers)[h * a.number_stride] : a.number;
+}
+// A row of the statistics that the forward leaves.
+template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
+    return (C*)a.stats + ((b * a.heads + h) * STATS + which) * a.queries;
+}
+// ln(Σ + exp(sink)) of ln Σ, both relative to the row's top; `weight` is the sink's own.
+template <class C> INLINE double with_sink(double sink, double log_sum, C& weight) {
+    double larger_one = sink > log_sum ? sink : log_sum;
+    double total = larger_one + __builtin_log(__builtin_exp(sink - larger_one) + __builtin_exp(log_sum - larger_one));
+    weight = C(__builtin_exp(sink - total));
+    return total;
+}
+}  // namespace REGARD_LEVEL

@@ -1,7 +1,10 @@
 // Few queries and many keys, a step of decoding: the limit is reading keys and values, so all query heads of a key head go
 // along it together, lanes are the width, and the keys are split over threads; each part has its own softmax, joined after.
 #pragma once
+#include "block.h"
+#include "parallel.h"
 
+namespace REGARD_LEVEL {
 constexpr i64 ROWS_PER_STEP = 4;   // queries that share what was read of a key
 constexpr i64 MAX_ROWS = 16;
 constexpr i64 CHUNK = 512;      // keys between two looks at the maximum
@@ -224,12 +227,11 @@ template <i64 DTYPE, class C> struct Decode {
         i64 rows = a.heads / a.key_heads * a.queries, heads = a.batch * a.key_heads;
         i64 splits = max(1, min((a.keys + 511) / 512, (4 * a.threads + heads - 1) / heads));
         i64 keys = round_up((a.keys + splits - 1) / splits, CHUNK);
-        Decode d{a, rows, splits, keys, nullptr};
-        d.parts = (C*)allocate_aligned(heads * splits * rows * d.part() * sizeof(C));
+        Buffer buffer(heads * splits * rows * (a.value_width + 2) * sizeof(C));
+        Decode d{.a = a, .rows = rows, .splits = splits, .keys = keys, .parts = (C*)buffer.at};
         size_t bytes = (MAX_ROWS * (a.width + a.value_width) + ROWS_PER_STEP * CHUNK + 64) * sizeof(C);
         parallel(heads * splits, a.threads, run, &d, bytes);
         parallel(heads * rows, heads * rows * a.value_width > 65536 ? a.threads : 1, join, &d, a.value_width * sizeof(C) + 64);
-        free_aligned(d.parts);
     }
 };
 
@@ -249,3 +251,4 @@ static bool decode(const Args& a) {
     if (a.dtype == F16) Decode<F16, float>::run_call(a);
     return true;
 }
+}  // namespace REGARD_LEVEL

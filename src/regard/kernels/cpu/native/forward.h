@@ -1,7 +1,9 @@
 // The forward: a group of blocks walks along the keys, tile by tile; softmax is online (Milakov and Gimelshein 2018,
 // arXiv:1805.02867; Rabe and Staats 2021, arXiv:2112.05682; Dao et al. 2022, arXiv:2205.14135).
 #pragma once
+#include "sampling.h"
 
+namespace REGARD_LEVEL {
 // Weights as the products with the values want them: as they are, or by pairs of keys in bfloat16.
 template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> one, Vec<typename M::C> two) {
 #if defined(__AVX512BF16__)
@@ -177,14 +179,6 @@ template <class M> static void forward_step(Tiles<M>& t, ForwardState<M>& w, i64
     }
 }
 
-// ln(Σ + exp(sink)) of ln Σ, both relative to the row's top; `weight` is the sink's own.
-template <class C> INLINE double with_sink(double sink, double log_sum, C& weight) {
-    double larger_one = sink > log_sum ? sink : log_sum;
-    double total = larger_one + __builtin_log(__builtin_exp(sink - larger_one) + __builtin_exp(log_sum - larger_one));
-    weight = C(__builtin_exp(sink - total));
-    return total;
-}
-
 template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
     using C = typename M::C;
     const Args& a = t.a;
@@ -231,3 +225,4 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
     }
     write_output(t, k, w.output, times);
 }
+}  // namespace REGARD_LEVEL

@@ -1,6 +1,8 @@
 // What the forward keeps of a block on its way along the keys, and how queries come in and outputs go out.
 #pragma once
+#include "scores.h"
 
+namespace REGARD_LEVEL {
 constexpr i64 GROUP = 16;  // most blocks that share a tile of keys and values
 
 // One block on its way along the keys.
@@ -45,10 +47,6 @@ template <class M> static void begin_forward(ForwardState<M>& w, Tiles<M>& t) {
     }
 }
 
-template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
-    return (C*)a.stats + ((b * a.heads + h) * STATS + which) * a.queries;
-}
-
 // What the backward and looking need to know of one query; see `weights.h`.
 template <class M>
 INLINE void leave(const Args& a, const Block<M>& k, i64 lane, typename M::C top, typename M::C lse, typename M::C rest, typename M::C own) {
@@ -83,3 +81,4 @@ template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, cons
         }
     write_transposed(t, k, a.output, a.value_width, s);
 }
+}  // namespace REGARD_LEVEL

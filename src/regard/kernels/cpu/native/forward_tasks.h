@@ -1,6 +1,10 @@
 // How a forward is cut into tasks for the threads: a few blocks of one head each.
 #pragma once
+#include "forward.h"
+#include "parallel.h"
+#include "whole_row.h"
 
+namespace REGARD_LEVEL {
 // Blocks of one head; a task takes a few that stand beside each other.
 template <class M> struct Partition {
     i64 blocks, group, groups, tasks;
@@ -81,3 +85,4 @@ template <class M> static void forward_as(const Args& a) {
     ForwardMemory<M> m(a, measure, f.c.group);
     parallel(f.c.tasks, a.threads, Forward<M>::run, &f, measure.used + 64);
 }
+}  // namespace REGARD_LEVEL

@@ -1,7 +1,9 @@
 // C[m][n] (+)= Σ_k A(m, k) · B[k][n]: A is read one number at a time and broadcast, at any strides; the rows of B and C are
 // vectors. MR rows of NV vectors are held in registers, 6 × 4 = 24 accumulators with 512 bits.
 #pragma once
+#include "simd.h"
 
+namespace REGARD_LEVEL {
 // What is computed in: `C` holds sums, `A` is one operand of a product, with PAIR numbers of the inner dimension in it.
 struct Float {
     using C = float;
@@ -220,3 +222,4 @@ template <class M> INLINE i64 units(i64 n) {
     i64 pairs = (n + M::PAIR - 1) / M::PAIR;
     return M::TILED ? round_up(pairs, 16) : pairs;
 }
+}  // namespace REGARD_LEVEL

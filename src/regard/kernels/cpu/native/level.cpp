@@ -1,39 +1,17 @@
 // Everything of one instruction set: REGARD_LEVEL names it, the compiler's flags say what it may use. No header of the C++
 // library is included here: what it would define inline could be merged with another level's, and run where it can't.
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
 #include "args.h"
-#include "parallel.h"
+#include "backward_tasks.h"
+#include "decode.h"
+#include "forward_tasks.h"
+#include "look_tasks.h"
+#include "unit_dropout.h"
+#include "vmath_table.h"
 
 #define QUOTED(x) #x
 #define NAME(x) QUOTED(x)
 
 namespace REGARD_LEVEL {
-#include "simd.h"
-#include "vmath.h"
-#include "gemm.h"
-#include "load.h"
-#include "block.h"
-#include "scores.h"
-#include "forward_state.h"
-#include "sampling.h"
-#include "forward.h"
-#include "weights.h"
-#include "whole_row.h"
-#include "forward_tasks.h"
-#include "backward_state.h"
-#include "score_gradients.h"
-#include "additive_backward.h"
-#include "backward.h"
-#include "backward_tasks.h"
-#include "look.h"
-#include "look_tasks.h"
-#include "decode.h"
-#include "unit_dropout.h"
-
 // In pairs of bfloat16 where the processor multiplies them and the score is a product; otherwise in float32 or float64.
 #if defined(__AVX512BF16__)
 #define EACH(what)                                                             \
@@ -79,5 +57,12 @@ static double peak(i64 dtype, i64 times) {
 #define JOIN2(a, b) a##b
 #define JOIN(a, b) JOIN2(a, b)
 extern const Level JOIN(level_, REGARD_LEVEL);
-const Level JOIN(level_, REGARD_LEVEL) = {NAME(REGARD_LEVEL), REGARD_LEVEL::forward, REGARD_LEVEL::backward, REGARD_LEVEL::look,
-                                          REGARD_LEVEL::drop_units, REGARD_LEVEL::peak};
+const Level JOIN(level_, REGARD_LEVEL) = {
+    .name = NAME(REGARD_LEVEL),
+    .forward = REGARD_LEVEL::forward,
+    .backward = REGARD_LEVEL::backward,
+    .look = REGARD_LEVEL::look,
+    .drop = REGARD_LEVEL::drop_units,
+    .vmath = REGARD_LEVEL::vmath,
+    .peak = REGARD_LEVEL::peak,
+};

@@ -1,8 +1,12 @@
 // The library's face to Python: which levels this machine has, and calls that run one of them.
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <new>
+#include <optional>
+#include <system_error>
 #include <thread>
 #include <vector>
 #if defined(_OPENMP)
@@ -60,24 +64,21 @@ struct FlushDenormals {
 
 constexpr size_t KEPT = size_t(4) << 20;  // what a thread keeps for its next call
 struct Memory {
-    char* at = nullptr;
+    std::optional<Buffer> buffer;
     size_t size = 0;
     char* get(size_t bytes) {
         if (bytes > size) {
-            free_aligned(at);
-            at = (char*)allocate_aligned(bytes);
+            size = 0;
+            buffer.emplace(bytes);  // frees the old one first, and leaves none where it throws
             size = bytes;
         }
-        return at;
+        return buffer ? buffer->at : nullptr;
     }
     void shrink() {
-        if (size > KEPT) {
-            free_aligned(at);
-            at = nullptr;
-            size = 0;
-        }
+        if (size <= KEPT) return;
+        buffer.reset();
+        size = 0;
     }
-    ~Memory() { free_aligned(at); }
 };
 thread_local Memory own;
 
@@ -129,14 +130,34 @@ template <class A> const char* guard(const void* packed, void (*Level::*what)(co
         return "out of memory";
     }
 }
-}  // namespace
 
-void* allocate_aligned(size_t bytes) {
+// Threads that are waited for when the scope ends, however it ends.
+struct Helpers {
+    std::vector<std::thread> threads;
+    // As many as the system starts: the tasks are shared out one by one, so that fewer threads do all of them too.
+    template <class F> void start(i64 count, F& work) {
+        try {
+            threads.reserve(count);
+            while ((i64)threads.size() < count) threads.emplace_back(std::ref(work));
+        } catch (const std::system_error&) {
+        } catch (const std::bad_alloc&) {
+        }
+    }
+    ~Helpers() {
+        for (std::thread& thread : threads) thread.join();
+    }
+};
+
+char* allocate(size_t bytes) {
+    if (!bytes) return nullptr;
     void* result = std::aligned_alloc(64, (bytes + 63) & ~size_t(63));
     if (!result) throw std::bad_alloc();
-    return result;
+    return (char*)result;
 }
-void free_aligned(void* memory) { std::free(memory); }
+}  // namespace
+
+Buffer::Buffer(size_t bytes) : at(allocate(bytes)) {}
+Buffer::~Buffer() { std::free(at); }
 
 void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* context, size_t bytes) {
     if (threads > tasks) threads = tasks;
@@ -168,10 +189,11 @@ void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* cont
         return;
     }
 #endif
-    std::vector<std::thread> helpers;
-    for (i64 i = 1; i < threads; ++i) helpers.emplace_back(work);
-    work();
-    for (auto& helper : helpers) helper.join();
+    {
+        Helpers helpers;
+        helpers.start(threads - 1, work);
+        work();
+    }
     if (failed) throw std::bad_alloc();
 }
 
@@ -246,6 +268,13 @@ __attribute__((visibility("default"))) int regard_all_finite(const void* extent,
     i64 heads = x.size[0] * x.size[1], bytes = heads * x.size[2] * x.size[3] * f.size;
     parallel(heads, bytes > 65536 ? threads : 1, Finite::run, &f, 0);
     return f.all;
+}
+// For the test of the vector functions, in the mode in which the kernels run them.
+__attribute__((visibility("default"))) void regard_vmath(
+    int index, i64 function, i64 dtype, const void* from, void* to, i64 n, double power
+) {
+    FlushDenormals none;
+    level(index)->vmath(function, dtype, from, to, n, power);
 }
 __attribute__((visibility("default"))) double regard_peak(int index, i64 dtype, i64 times) { return level(index)->peak(dtype, times); }
 }

@@ -1,7 +1,9 @@
 // From the caller's tensors, of any dtype and strides, to rows of vectors: by rows as they lie, or turned, so that the
 // lanes of a vector are queries.
 #pragma once
+#include "simd.h"
 
+namespace REGARD_LEVEL {
 INLINE float widen(uint16_t bits) {
     uint32_t wide = (uint32_t)bits << 16;
     float x;
@@ -170,3 +172,4 @@ struct Arena {
         return result;
     }
 };
+}  // namespace REGARD_LEVEL

@@ -1,6 +1,10 @@
 // Looking: tiles of weights are made anew from what the forward left, and each is shown to what was asked.
 #pragma once
+#include "forward_state.h"
+#include "sampling.h"
+#include "weights.h"
 
+namespace REGARD_LEVEL {
 template <class M> struct LookState {
     using C = typename M::C;
     Block<M> k;
@@ -162,3 +166,4 @@ template <class M> static void finish_look(const Args& a, LookState<M>& w) {
         }
     }
 }
+}  // namespace REGARD_LEVEL

@@ -1,6 +1,9 @@
 // How a look is cut into tasks: heads, and parts of their queries; or blocks of the rows that were chosen.
 #pragma once
+#include "look.h"
+#include "parallel.h"
 
+namespace REGARD_LEVEL {
 template <class M> struct LookMemory {
     using C = typename M::C;
     Tiles<M> t;
@@ -85,3 +88,4 @@ template <class M> static void look_as(const Args& a) {
         parallel(a.batch * a.heads * a.splits, a.threads, Looking<M>::run, &f, measure.used + 64);
     }
 }
+}  // namespace REGARD_LEVEL

@@ -6,31 +6,26 @@
 #include <utility>
 #include <vector>
 #include "args.h"
+#include "third_party/dlpack.h"
 
 extern "C" const char* regard_forward(const void* args);
 extern "C" const char* regard_backward(const void* args);
 extern "C" int regard_all_finite(const void* extent, i64 threads);
 
 namespace {
-// How a tensor is lent: DLPack's DLTensor, version 1 (https://dmlc.github.io/dlpack/latest/c_api.html).
-struct Borrowed {
-    char* at;
-    int32_t device, device_id, rank;
-    uint8_t kind, bits;
-    uint16_t lanes;
-    i64 *size, *stride;
-    uint64_t offset;
-};
-constexpr int32_t ON_CPU = 1;
-constexpr uint8_t INTEGER = 0, FLOAT = 2, BFLOAT = 4;
-
-// What Python hands over once: PyTorch's function that lends, Python's own that let go of its lock and take it again, and its None.
+// What Python hands over once: PyTorch's table of DLPack functions, CPython's two that release and take its lock, and its None.
 struct Python {
-    int (*view_of)(void* object, Borrowed* to);
+    const DLPackExchangeAPI* dlpack;
     void* (*release_lock)();
     void (*acquire_lock)(void*);
     void* none;
 };
+
+// A tensor's memory, type and strides, as long as Python keeps the tensor; false: it cannot be read so.
+bool view(const Python& python, void* object, DLTensor& to) {
+    return python.dlpack->dltensor_from_py_object_no_sync(object, &to) == 0 && to.device.device_type == kDLCPU && to.data;
+}
+char* begin_of(const DLTensor& x) { return (char*)x.data + x.byte_offset; }
 
 // While it lives, other threads of Python may run.
 struct LockReleased {
@@ -40,25 +35,25 @@ struct LockReleased {
     ~LockReleased() { python.acquire_lock(lock); }
 };
 
-i64 dtype_of(const Borrowed& x) {
+i64 dtype_of(DLDataType x) {
     if (x.lanes != 1) return -1;
-    if (x.kind == BFLOAT && x.bits == 16) return BF16;
-    if (x.kind != FLOAT) return -1;
+    if (x.code == kDLBfloat && x.bits == 16) return BF16;
+    if (x.code != kDLFloat) return -1;
     return x.bits == 32 ? i64(F32) : x.bits == 64 ? i64(F64) : x.bits == 16 ? i64(F16) : -1;
 }
 
 // A tensor of two to four dimensions as one of four, and how many it has; 0: it is something else.
 int as_extent(const Python& python, void* object, Extent& to) {
-    Borrowed x;
-    if (python.view_of(object, &x) != 0 || x.device != ON_CPU || x.rank < 2 || x.rank > 4 || !x.at) return 0;  // zeros without memory
-    to.from = {x.at + x.offset, dtype_of(x), {0, 0, 0, 0}};
+    DLTensor x;
+    if (!view(python, object, x) || x.ndim < 2 || x.ndim > 4) return 0;
+    to.from = {begin_of(x), dtype_of(x.dtype), {0, 0, 0, 0}};
     for (int d = 0; d < 4; ++d) {
-        int own = d - (4 - x.rank);
-        to.size[d] = own < 0 ? 1 : x.size[own];
-        to.from.stride[d] = own < 0 ? 0 : x.stride[own];
+        int own = d - (4 - x.ndim);
+        to.size[d] = own < 0 ? 1 : x.shape[own];
+        to.from.stride[d] = own < 0 ? 0 : x.strides[own];
         if (to.size[d] < 1) return 0;
     }
-    return to.from.dtype >= 0 ? x.rank : 0;
+    return to.from.dtype >= 0 ? x.ndim : 0;
 }
 
 // One call: its tensors, and whether they are all here and fit each other.
@@ -113,12 +108,12 @@ struct Call {
     }
 
     void see_lengths(const Python& python, void* lengths) {
-        Borrowed x;
-        fit = python.view_of(lengths, &x) == 0 && x.device == ON_CPU && x.rank == 1 && x.kind == INTEGER && x.bits == 64 && x.size[0] == a.batch && x.at;
+        DLTensor x;
+        fit = view(python, lengths, x) && x.ndim == 1 && x.dtype.code == kDLInt && x.dtype.bits == 64 && x.shape[0] == a.batch;
         if (!fit) return;
         end.resize(a.batch);
         for (i64 b = 0; b < a.batch; ++b) {
-            end[b] = ((const i64*)(x.at + x.offset))[b * x.stride[0]];
+            end[b] = ((const i64*)begin_of(x))[b * x.strides[0]];
             fit = fit && end[b] >= 0 && end[b] <= a.keys;
         }
         a.end = {(char*)end.data(), F64, {a.batch > 1, 0, 0, 0}};
@@ -133,10 +128,15 @@ struct Call {
 };
 
 char* address(const Python& python, void* object) {
-    Borrowed x;
-    return python.view_of(object, &x) == 0 ? x.at + x.offset : nullptr;
+    DLTensor x;
+    return view(python, object, x) ? begin_of(x) : nullptr;
 }
 }  // namespace
+
+// Whether PyTorch's table is of a version that is known here, and has the function that is called.
+extern "C" __attribute__((visibility("default"))) int regard_quick_usable(const DLPackExchangeAPI* dlpack) {
+    return dlpack->header.version.major == DLPACK_MAJOR_VERSION && dlpack->dltensor_from_py_object_no_sync;
+}
 
 // Write softmax(scale · query keyᵀ) value to `output`, and what the backward needs of each query to `stats`, if it is there.
 extern "C" __attribute__((visibility("default"))) int regard_quick(

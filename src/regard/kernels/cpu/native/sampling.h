@@ -1,6 +1,8 @@
 // What chance and choice add to the forward: dropout, the variational's noise and divergence, one key a lane.
 #pragma once
+#include "forward_state.h"
 
+namespace REGARD_LEVEL {
 template <class M> static void apply_dropout(const Args& a, const Block<M>& k, i64 j0, i64 n, typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
@@ -42,8 +44,6 @@ template <class M> static void add_noise(const Args& a, const Block<M>& k, i64 j
         }
 }
 
-INLINE bool is_hard(i64 kind) { return kind >= ARGMAX && kind <= STRAIGHT_THROUGH; }
-
 // One key a lane: the first of the largest, and the sums that its log-probability and its gradient need. All are relative to
 // the largest score so far without noise, which adds at most 17: s / T itself may be beyond what the dtype holds.
 template <class M> static void choose(const Args& a, ForwardState<M>& w, i64 j0, i64 n, const typename M::C* s) {
@@ -75,3 +75,4 @@ template <class M> static void choose(const Args& a, ForwardState<M>& w, i64 j0,
         __builtin_memcpy(w.taken + i, &taken, BYTES);
     }
 }
+}  // namespace REGARD_LEVEL

@@ -1,6 +1,9 @@
 // Between the products of the backward: weights made anew, and from their gradients to those of the scores.
 #pragma once
+#include "backward_state.h"
+#include "forward.h"
 
+namespace REGARD_LEVEL {
 // What dropout multiplies a weight, and its gradient, by.
 template <class M> INLINE Vec<typename M::C> dropout_factor(const Args& a, const Block<M>& k, i64 i, i64 j) {
     using C = typename M::C;
@@ -224,3 +227,4 @@ static GradientOperands<M> plain_score_gradients(Tiles<M>& t, const BackwardStat
     if constexpr (M::PAIR == 1) return {s, g, g};
     return {rounded, of_scores, by_keys};
 }
+}  // namespace REGARD_LEVEL

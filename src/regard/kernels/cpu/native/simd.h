@@ -1,7 +1,15 @@
 // Vectors as the compiler's own vector types: one source for every instruction set, and intrinsics only where the
 // compiler does not find the instruction by itself. Included inside a level's namespace.
 #pragma once
+#include <cstdint>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+#include "args.h"
 
+namespace REGARD_LEVEL {
 #if defined(__AVX512F__)
 constexpr int BYTES = 64;
 #elif defined(__AVX2__)
@@ -166,3 +174,4 @@ template <class C> INLINE void transpose_registers(Vec<C>* row) {
 INLINE i64 min(i64 a, i64 b) { return a < b ? a : b; }
 INLINE i64 max(i64 a, i64 b) { return a > b ? a : b; }
 INLINE i64 round_up(i64 n, i64 to) { return (n + to - 1) / to * to; }
+}  // namespace REGARD_LEVEL

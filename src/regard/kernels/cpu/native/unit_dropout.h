@@ -1,7 +1,10 @@
 // Dropout of units: the factor of each of many numbers, 0 or one. As many as stand in a run have the bits of the keys of
 // one query, so that any run can be drawn by itself.
 #pragma once
+#include "block.h"
+#include "parallel.h"
 
+namespace REGARD_LEVEL {
 constexpr i64 RUN = 1 << 14;
 
 template <class U> static void fill_factors(char* at, i64 n, uint32_t row, int32_t keep_threshold, U kept) {
@@ -20,3 +23,4 @@ static void drop_units_run(void* context, i64 task, char*) {
 }
 
 static void drop_units(const Units& u) { parallel((u.count + RUN - 1) / RUN, u.threads, drop_units_run, (void*)&u, 0); }
+}  // namespace REGARD_LEVEL

@@ -7,7 +7,10 @@
 //   hard                  REST and LSE ln Σ exp((s − TOP) / T) with and without noise, OWN the key taken
 // and POISON is not a number where a query sees a key that is not finite.
 #pragma once
+#include "block.h"
+#include "tiles.h"
 
+namespace REGARD_LEVEL {
 template <class M> struct RowStats {
     using C = typename M::C;
     C *top, *second, *rest, *own;  // TOP, LSE, REST and OWN; logarithms are of base 2
@@ -99,3 +102,4 @@ template <class M> static void one_hot(const Block<M>& k, const RowStats<M>& row
         for (i64 j = 0; j < n; ++j) store(s + j * k.ld + i, taken == Int<C>(j0 + j) ? splat(C(1)) : Vec<C>{});
     }
 }
+}  // namespace REGARD_LEVEL

@@ -1,7 +1,10 @@
 // Top-k, sparsemax and entmax: what a row's weights are hangs on all of its scores, so a block's scores are held whole,
 // Lk numbers a query, and searched for the threshold.
 #pragma once
+#include "forward.h"
+#include "weights.h"
 
+namespace REGARD_LEVEL {
 // The threshold τ of entmax by Newton's method on ‖[z − τ]₊‖_p − 1, p = 1 / (α − 1), from below: it rises step by step, so
 // keys that fall below it in all lanes of the vector are done with; `rows` lists the others. (entmax.py says why.)
 template <class C> static Vec<C> threshold(const C* z, i64 ld, i64 n, i64* rows, double alpha) {
@@ -122,3 +125,4 @@ template <class M> static void buffered(Tiles<M>& t, ForwardState<M>& w, typenam
     }
     write_output(t, k, w.output, times);
 }
+}  // namespace REGARD_LEVEL
