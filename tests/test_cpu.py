@@ -41,7 +41,7 @@ from regard import (
 from regard.attend.attention import lower
 from regard.kernels import reference, sdpa
 from regard.kernels.backends import choose
-from regard.kernels.cpu import backend, library
+from regard.kernels.cpu import backend, library, ops
 from regard.kernels.cpu.call import FIELDS, NORMALIZERS, SCORES
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 
@@ -213,7 +213,7 @@ def test_opcheck() -> None:
     plan, _ = lower(*(rand(1, 2, n, 8, seed=n) for n in (5, 7, 7)), mask=Causal(), bias=rand(1, 2, 5, 7, seed=1))
     leaves = ("query", "key", "value", "bias")
     plan = replace(plan, **{name: getattr(plan, name).clone().requires_grad_() for name in leaves})
-    arguments = (*(getattr(plan, name) for name in backend._FIELDS), None, False)
+    arguments = (*(getattr(plan, name) for name in ops.PLAN_FIELDS), None, False)
     assert set(torch.library.opcheck(torch.ops.regard.cpu_forward.default, arguments).values()) == {"SUCCESS"}
     output, stats, _ = torch.ops.regard.cpu_forward(*arguments)
     given = (*arguments[:-2], output.detach(), stats, None, output.detach(), None, ["query", "bias"])

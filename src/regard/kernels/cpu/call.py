@@ -163,6 +163,17 @@ class Call:
         run(library.library.regard_look, self.head + self.options + packed + _LOOK.pack(*fields))
 
 
+def forward(plan: Plan, bad: Tensor | None, extra: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Output ``(B, H, Lq, Ev)``, statistics ``(B, H, 5, Lq)``, extra ``(B, H, Lq)`` or None."""
+    batch, heads, queries, _ = plan.query.shape
+    precise = computed_in(plan.query.dtype)
+    output = torch.empty((batch, heads, queries, plan.value.shape[3]), dtype=plan.query.dtype, device="cpu")
+    stats = torch.empty((batch, heads, STATS, queries), dtype=precise, device="cpu")
+    aside = torch.empty((batch, heads, queries), dtype=precise, device="cpu") if extra else None
+    Call(plan, output, stats, aside, bad).forward()
+    return output, stats, aside
+
+
 def _is_plain(plan: Plan, extra: Tensor | None, bad: Tensor | None) -> bool:
     return (
         plan.normalizer is NormalizerKind.SOFTMAX

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from regard.kernels import statistics as plain
-from regard.kernels.cpu.backend import can_read, cleaned, forward
-from regard.kernels.cpu.call import REST, STATS, TOP, Call, address, computed_in
+from regard.kernels.cpu.backend import can_read, cleaned
+from regard.kernels.cpu.call import REST, STATS, TOP, Call, address, computed_in, forward
 from regard.kernels.plan import NormalizerKind, Plan
 from regard.kernels.statistics import Asked
 

@@ -13,7 +13,7 @@ from torch._C import _are_functorch_transforms_active, _is_any_autocast_enabled
 from torch.autograd import forward_ad
 
 from regard.kernels.cpu import library
-from regard.kernels.cpu.backend import backward, directly
+from regard.kernels.cpu.autograd import backward, directly
 from regard.kernels.cpu.call import LEVELS, STATS, computed_in
 from regard.kernels.cpu.gradients import Left, parts_of_queries
 from regard.kernels.memory import is_plain, is_watched
