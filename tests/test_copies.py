@@ -81,11 +81,11 @@ def copies(value: Any) -> list[Any]:
 
 
 def test_the_tables_have_all_that_is_public() -> None:
-    names = {*regard.__all__, *attend.__all__, *regard.nn.__all__}
+    names = {*regard.__all__, *(name for name in vars(attend) if name[0].isupper()), *regard.nn.__all__}
     found = [getattr(module, name) for module in (regard.nn, attend, regard) for name in names if hasattr(module, name)]
     classes = {value for value in found if isinstance(value, type)}
     known = {type(make()) for make in (*VALUES.values(), *OTHERS.values())} | {type(r.make()) for r in LAYERS.values()}
-    assert classes - known == {attend.Mask}  # the base of all masks
+    assert classes - known == {attend.Score, attend.Bias, attend.Mask, attend.Normalizer}  # the base classes
     for value in found:
         if callable(value) and not isinstance(value, type) and hasattr(value, "__qualname__"):
             assert pickle.loads(pickle.dumps(value)) is value

@@ -40,7 +40,7 @@ def run(entry: Entry) -> Ran:
         calls.append((arguments, options))
         return regard.attention(*arguments, **options)
 
-    names: dict[str, Any] = {name: getattr(attend, name) for name in attend.__all__}
+    names: dict[str, Any] = {name: value for name, value in vars(attend).items() if name[0].isupper()}
     names |= {"torch": torch, "Look": Look, "words": words(), "sentence": SENTENCE, "attention": attention}
     printed = io.StringIO()
     with redirect_stdout(printed):

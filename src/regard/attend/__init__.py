@@ -1,33 +1,21 @@
 """The one function for every attention mechanism, and the values that describe a mechanism.
 
-The public names of a module of mechanisms are those of its ``__all__``.
+The public names of a module of mechanisms are those of its ``__all__``. This module has none: type checkers take every
+name that is imported here by ``*`` or ``as`` for public, and cannot add up lists of other modules.
 """
 
-from regard.attend import biases, masks, normalizers, scores
-from regard.attend.attention import attention
+from regard.attend.attention import attention as attention
 from regard.attend.biases import *  # noqa: F403 - the names of its __all__
-from regard.attend.choice import Choice, explain_choice
-from regard.attend.look import Look, Norms, Pooled, Top, View
+from regard.attend.choice import Choice as Choice
+from regard.attend.choice import explain_choice as explain_choice
+from regard.attend.look import Look as Look
+from regard.attend.look import Norms as Norms
+from regard.attend.look import Pooled as Pooled
+from regard.attend.look import Top as Top
+from regard.attend.look import View as View
 from regard.attend.masks import *  # noqa: F403 - the names of its __all__
 from regard.attend.normalizers import *  # noqa: F403 - the names of its __all__
 from regard.attend.scores import *  # noqa: F403 - the names of its __all__
-from regard.attend.visible import Boolean, Mask
-from regard.kernels.backends import use_backend
-
-__all__ = [
-    "Boolean",
-    "Choice",
-    "Look",
-    "Mask",
-    "Norms",
-    "Pooled",
-    "Top",
-    "View",
-    "attention",
-    "explain_choice",
-    "use_backend",
-]
-__all__ += scores.__all__
-__all__ += biases.__all__
-__all__ += masks.__all__
-__all__ += normalizers.__all__
+from regard.attend.visible import Boolean as Boolean
+from regard.attend.visible import Mask as Mask
+from regard.kernels.backends import use_backend as use_backend
