@@ -193,10 +193,25 @@ class Traced(nn.Module):
         return self.layer(output[:, 0], mask=Causal())[0], view.entropy
 
 
+class Leaves(torch.fx.Tracer):
+    """Traces the layers of regard as one node each, as it does PyTorch's own."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, MultiHeadAttention) or super().is_leaf_module(m, module_qualified_name)
+
+
 def test_symbolic_trace_shows_one_node_a_call() -> None:
     module = Traced()
-    graph = torch.fx.symbolic_trace(module)
-    assert [node.target for node in graph.graph.nodes].count(attention) == 2
+    graph = torch.fx.GraphModule(module, Leaves().trace(module))
+    assert [node.target for node in graph.graph.nodes].count(attention) == 1
+    assert "layer" in [node.target for node in graph.graph.nodes]
     for sizes, lengths in (((3, 1, 5, 8), [2, 5, 4]), ((2, 1, 7, 8), [0, 7])):
         x = torch.randn(sizes)
         torch.testing.assert_close(graph(x, torch.tensor(lengths)), module(x, torch.tensor(lengths)))
+
+
+def test_symbolic_trace_into_a_layer_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"query: torch\.fx\.symbolic_trace cannot trace into a layer .* is_leaf_module"
+    ):
+        torch.fx.symbolic_trace(Traced())

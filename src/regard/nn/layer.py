@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from regard.kernels.memory import is_memory, no_numbers
 
@@ -95,8 +96,14 @@ def check_kind(name: str, tensor: Tensor) -> None:
     """Refuse what is no tensor or one that the layers do not know.
 
     Raises:
-        TypeError: it is no tensor, or a nested, sparse or quantized one, a DTensor or a MaskedTensor.
+        TypeError: it is no tensor, or a nested, sparse or quantized one, a DTensor or a MaskedTensor; or
+            `torch.fx.symbolic_trace` traces into the layer, whose code depends on the number of dimensions.
     """
+    if isinstance(tensor, Proxy):
+        raise TypeError(
+            f"{name}: torch.fx.symbolic_trace cannot trace into a layer of regard; use a torch.fx.Tracer whose "
+            "is_leaf_module is true for it, or torch.export"
+        )
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
     if torch.compiler.is_compiling() or is_memory(tensor):
