@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -12,19 +13,26 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from conftest import Told
+from job import run as run_job
 from regard.cli.app import KINDS
 from regard.cli.config import read
+from regard.cli.main import main
+from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
+from regard.tasks import counting
+from regard.tasks.counting import count_tokens
 from regard.tasks.generate import data as text_data
 from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.generate.defaults import defaults as text_defaults
+from regard.tasks.generate.task import GenerateTask
 from regard.tasks.translate.config import TranslateConfig
-from regard.tasks.translate.data import Text
+from regard.tasks.translate.data import Text, save_tokenizers, train_tokenizers
 from regard.tasks.translate.defaults import defaults as pair_defaults
+from regard.tasks.translate.task import TranslateTask
 from regard.train.config import TrainConfig
-from regard.train.defaults import fill, known, warmup_share
+from regard.train.defaults import fill, known
 from regard.train.resume import changed
-from regard.train.schedule import rate
+from regard.train.schedule import rate, warmup_factor
 
 SIZES = (40, 260, 3000, 30_000)
 
@@ -38,14 +46,28 @@ def test_only_what_is_not_set_is_chosen() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_small_parallel_text_takes_many_small_steps(size: int) -> None:
+def test_small_parallel_text_takes_many_small_steps(size: int, tmp_path: Path) -> None:
     pairs = [(f"the number {n} of the list", f"le numéro {n} de la liste") for n in range(size)]
-    chosen: dict[str, Any] = pair_defaults(TranslateConfig(), Text(pairs, pairs[:1]))
-    tokens = sum(len((a + b).encode()) for a, b in pairs) / 3
-    steps = chosen["train.epochs"] * tokens / chosen["train.tokens"]
-    assert 1000 <= steps <= 6000
+    text = Text(pairs, pairs[:1])
+    chosen: dict[str, Any] = pair_defaults(TranslateConfig(), text)
+    config = TranslateConfig(**_sections(TranslateConfig, chosen))
+    assert config.problem() is None
     assert 256 <= chosen["train.tokens"] <= 4096
-    assert TranslateConfig(**_sections(TranslateConfig, chosen)).problem() is None
+    save_tokenizers(tmp_path, *train_tokenizers(pairs, config.tokenizer))
+    batches = TranslateTask.of_run(tmp_path, config, text, lambda line: None).batches(0)
+    wanted = max(1000.0, 27 * math.sqrt(size))
+    assert 0.8 * wanted <= chosen["train.epochs"] * len(batches) <= 1.5 * wanted  # padding makes more batches
+
+
+@pytest.mark.parametrize("kind", ["byte", "word", "char"])
+def test_tokens_are_counted_exactly_up_to_the_sample_and_closely_above(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = text_data.reference()[:60]
+    exact = sum(len(row) + 1 for row in Tokenizer.train(texts, kind=kind, size=600).encode_batch(texts))
+    assert count_tokens(texts, kind=kind, size=600) == exact
+    monkeypatch.setattr(counting, "_SAMPLE", sum(map(len, texts)) // 4)
+    assert count_tokens(texts, kind=kind, size=600) == pytest.approx(exact, rel=0.05)
 
 
 @pytest.mark.parametrize("size", [600, 840, 10_000, 1_000_000])
@@ -63,11 +85,56 @@ def _sections(kind: type, chosen: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_default_warm_up_is_a_twentieth_of_the_training_and_at_most_200_steps() -> None:
-    assert warmup_share(0, 0.0) == 1 / 200
-    assert warmup_share(5, 0.05) == 1.0  # a run of some 120 steps
-    assert warmup_share(199, 0.001) == 1.0  # a run of 200,000
+    assert warmup_factor(0, 0.0, None) == 1 / 200
+    assert warmup_factor(5, 0.05, None) == 1.0  # a run of some 120 steps
+    assert warmup_factor(199, 0.001, None) == 1.0  # a run of 200,000
     assert rate(9, 0.025, highest=1.0, warmup=None, schedule="constant") == 0.5
     assert TrainConfig().warmup is None
+
+
+def test_a_run_that_is_lengthened_does_not_warm_up_again(tmp_path: Path) -> None:
+    run_job(tmp_path, epochs=3, warmup=None, schedule="constant")
+    run_job(tmp_path, epochs=300, steps=40, warmup=None, schedule="constant", resume=True)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rates = {line["step"]: line["rate"] for line in lines if "rate" in line}
+    assert rates[10] == rates[20] == rates[40] == TrainConfig().learning_rate
+
+
+@pytest.mark.parametrize("error", [RuntimeError("of a kernel"), MemoryError(), KeyboardInterrupt()], ids=repr)
+def test_a_run_that_did_not_start_does_not_block_the_same_command(
+    error: BaseException, tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise error
+
+    (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
+    run = tmp_path / "run"
+    command = ["train", "generate", run, "--data.train", tmp_path / "tiny.txt", "--train.steps", 2]
+    with monkeypatch.context() as patch:
+        patch.setattr(GenerateTask, "loss", fail)
+        if isinstance(error, MemoryError):
+            told = regard(*command)
+            assert told.err.endswith(
+                "regard: training: out of memory; try a smaller model, or a smaller --train.tokens\n"
+            )
+        elif isinstance(error, KeyboardInterrupt):
+            assert regard(*command).status == 130
+        else:
+            with pytest.raises(RuntimeError, match="of a kernel"):
+                main(list(map(str, command)))
+    assert not run.exists()
+    assert regard(*command).status == 0
+
+
+def test_a_validation_loss_that_is_no_number_stops_training(
+    tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
+    monkeypatch.setattr(GenerateTask, "evaluate", lambda self: {"loss": math.nan, "bits_per_byte": math.nan})
+    told = regard("train", "generate", tmp_path / "run", "--data.train", tmp_path / "tiny.txt", "--train.steps", 2)
+    assert told.err.endswith(
+        "regard: training: the validation loss is nan at step 1; try a smaller --train.learning-rate\n"
+    )
 
 
 def test_a_tiny_text_trains_by_defaults_and_the_run_keeps_what_was_chosen(
@@ -119,6 +186,22 @@ def test_numbers_that_no_setting_can_have(task: str, flag: str, real: bool, rega
         assert told.status == 2
         assert told.err.startswith(f"regard: {flag}: ")
         assert told.err.count("\n") == 1
+
+
+UNLIMITED = {
+    "steps", "minutes", "learning-rate", "warmup", "accumulate", "weight-decay", "clip", "average", "evaluate-every",
+    "patience", "save-every", "seed", "tokens", "batch", "mixup",
+}  # fmt: skip
+"""Settings under which a large number means "as much as there is", "never", or is at least no more work."""
+
+
+@pytest.mark.parametrize(
+    ("task", "flag"), [(t, f) for t, f, _ in _numbers() if f.split(".")[1] not in UNLIMITED], ids=str
+)
+def test_numbers_that_no_machine_can_train_with(task: str, flag: str, regard: Callable[..., Told]) -> None:
+    told = regard("train", task, f"{flag}={10**12}", "--print-config")
+    assert told.status == 2
+    assert told.err.startswith(f"regard: {flag[2:].replace('-', '_')}: must be at ")
 
 
 def test_a_key_given_twice_in_a_file(tmp_path: Path, regard: Callable[..., Told]) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from regard.errors import UserError
 from regard.train import checkpoint, defaults, fingerprint, report
 from regard.train import run as runs
 from regard.train.config import TrainConfig
@@ -19,6 +18,7 @@ from regard.train.fingerprint import Fingerprint
 from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, Trainable, fit
+from regard.train.memory import enough_memory
 
 Tell = Callable[[str], None]
 
@@ -81,7 +81,7 @@ class Training(Generic[Config, Data]):
             data = self.read(config, tell)
             filled, chosen = defaults.fill(config, self.defaults(config, data))
             if chosen:
-                tell(defaults.told(chosen))
+                tell(defaults.describe(chosen))
 
             def whole(folder: Path) -> None:
                 self.fill(filled, data, folder)
@@ -91,8 +91,8 @@ class Training(Generic[Config, Data]):
             here.first_does(lambda: runs.create(run, self.name, whole))
             try:
                 return self._go(filled, run, data, here, resume=False)
-            except UserError:
-                # A run that could not start is no run: its folder would block the command once it is mended.
+            except BaseException:  # KeyboardInterrupt too
+                # The folder of a run without a checkpoint would block the same command once its cause is mended.
                 if here.first and not checkpoint.exists(run):
                     shutil.rmtree(run, ignore_errors=True)
                 raise
@@ -113,6 +113,10 @@ class Training(Generic[Config, Data]):
 
     def _go(self, config: Config, run: Path, data: Data, here: World, *, resume: bool) -> Progress:
         """Train, and write the run's report, if training is stopped too."""
+        with enough_memory(config.train.batch_measure):
+            return self._fit(config, run, data, here, resume)
+
+    def _fit(self, config: Config, run: Path, data: Data, here: World, resume: bool) -> Progress:
         tell = _teller(here)
         task = self.task(config, run, data, tell)
         size = sum(parameter.numel() for parameter in task.model.parameters())

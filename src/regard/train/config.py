@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from regard.train.ranges import not_negative, positive, share
+from regard.train.ranges import at_most, not_negative, positive, share
+
+_MAX_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class TrainConfig:
                 "train", self, "epochs", "steps", "minutes", self.batch_measure, "learning_rate", "accumulate", "clip",
                 "save_every", "evaluate_every", "patience",
             )
+            or at_most("train", self, _MAX_EPOCHS, "epochs")
             or not_negative("train", self, "warmup", "weight_decay", "seed", "average")
             or share("train", self, "label_smoothing", "ema")
         )  # fmt: skip

@@ -11,10 +11,6 @@ from regard.errors import UserError
 
 Config = TypeVar("Config")
 
-_WARMUP_SHARE = 0.05
-WARMUP_STEPS = 200
-"""The longest warm-up that is chosen by default."""
-
 
 def fill(config: Config, values: Mapping[str, object]) -> tuple[Config, dict[str, object]]:
     """``config`` with those of ``values`` (``{"train.epochs": 20}``) whose setting is None; and these alone."""
@@ -28,8 +24,8 @@ def fill(config: Config, values: Mapping[str, object]) -> tuple[Config, dict[str
     return changed, chosen
 
 
-def told(chosen: Mapping[str, object]) -> str:
-    """The line that tells what was chosen, as the flags that would set the same."""
+def describe(chosen: Mapping[str, object]) -> str:
+    """The line that says what was chosen, as the flags that would set the same."""
     flags = (f"--{name.replace('_', '-')} {value}" for name, value in chosen.items())
     return f"chosen by the size of the data: {' '.join(flags)}"
 
@@ -49,8 +45,3 @@ def bounded(value: float, low: int, high: int) -> int:
 def epochs(steps: float, per_epoch: float) -> int:
     """Epochs that take about ``steps`` steps."""
     return max(1, math.ceil(steps / max(1.0, per_epoch)))
-
-
-def warmup_share(step: int, progress: float) -> float:
-    """The factor of the default warm-up: up to 1 over the first twentieth of training, in at most 200 steps."""
-    return min(1.0, max((step + 1) / WARMUP_STEPS, progress / _WARMUP_SHARE))

@@ -27,7 +27,7 @@ from regard.train.interrupt import Interrupt
 from regard.train.log import Log
 from regard.train.memory import keep_freed_memory
 from regard.train.optimizer import optimizers
-from regard.train.schedule import rate
+from regard.train.schedule import rate, warmup_factor
 from regard.train.state import (
     gather_tensors,
     gather_weights,
@@ -64,7 +64,8 @@ class Progress:
     """The progress of training; saved with each checkpoint.
 
     ``best`` is the value of ``train.metric`` at the best validation, ``best_loss`` its loss. ``seconds`` is the time of
-    the steps, ``spent`` that of validations too; ``recent`` names the checkpoints to average.
+    the steps, ``spent`` that of validations too; ``recent`` names the checkpoints to average. ``warm`` is the factor of
+    the warm-up that was reached, below which a run that is lengthened does not fall.
     """
 
     epoch: int = 0
@@ -77,6 +78,7 @@ class Progress:
     spent: float = 0.0
     tokens: int = 0
     finished: bool = False
+    warm: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
     recent: list[str] = field(default_factory=list)
 
@@ -153,9 +155,11 @@ class _Run:
         began, config, world = time.perf_counter(), self.config, self.world
         accumulated = batches[self.at.index : self.at.index + config.accumulate]
         progress = self._progress(len(batches))
+        self.at.warm = max(self.at.warm, warmup_factor(self.at.step, progress, config.warmup))
         learning_rate = rate(
-            self.at.step, progress, highest=config.learning_rate, warmup=config.warmup, schedule=config.schedule
-        )
+            self.at.step, progress, highest=config.learning_rate, warmup=config.warmup, schedule=config.schedule,
+            warm=self.at.warm,
+        )  # fmt: skip
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         total, tokens = 0.0, 0.0
@@ -194,11 +198,7 @@ class _Run:
         if not share:
             loss, count = loss * 0.0, 0
         total, tokens = world.sum(loss.item(), count)
-        if not math.isfinite(total):
-            raise UserError(
-                f"training: the loss is {total} at step {self.at.step}; the last checkpoint is kept; "
-                "try a smaller --train.learning-rate"
-            )
+        self._check_finite("loss", total)
         loss.backward()  # type: ignore[no-untyped-call]
         return total, tokens
 
@@ -229,6 +229,7 @@ class _Run:
         metric = self.config.metric
         if metric not in figures:
             raise UserError(f"train.metric: this task has {', '.join(figures)}, not {metric}")
+        self._check_finite("validation loss", figures["loss"])
         figure = figures[metric]
         sign = -1.0 if metric == "loss" else 1.0
         loss = figures["loss"]
@@ -237,6 +238,14 @@ class _Run:
         if better:
             self.at.best, self.at.best_loss = figure, loss
         return figures, better
+
+    def _check_finite(self, name: str, loss: float) -> None:
+        """Raises UserError: the loss is infinite or NaN."""
+        if not math.isfinite(loss):
+            kept = "; the last checkpoint is kept" if checkpoint.exists(self.run) else ""
+            raise UserError(
+                f"training: the {name} is {loss} at step {self.at.step}{kept}; try a smaller --train.learning-rate"
+            )
 
     def _try_mean(self) -> None:
         """Validate the mean of the last validated weights, and save it as the best checkpoint if it is better."""

@@ -1,9 +1,13 @@
-"""Keep freed memory for reuse instead of returning it to the operating system."""
+"""The memory of training: freed memory is reused, and too little memory is an error with one line."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from regard.errors import UserError
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # from malloc.h of the GNU C library
 
@@ -18,3 +22,16 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return bool(mallopt(_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(_TRIM_THRESHOLD, (1 << 31) - 1))
+
+
+@contextmanager
+def enough_memory(batch: str) -> Iterator[None]:
+    """Raises UserError where memory runs out in this context; ``batch`` is the setting that needs less of it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has no error of its own for this on a CPU: "DefaultCPUAllocator: can't allocate memory: you tried …".
+        text = str(error)
+        if not isinstance(error, MemoryError) and "allocate" not in text and "Storage size" not in text:
+            raise
+        raise UserError(f"training: out of memory; try a smaller model, or a smaller --train.{batch}") from error

@@ -27,3 +27,12 @@ def share(where: str, section: object, *names: str) -> str | None:
         if not 0 <= getattr(section, name) < 1:
             return f"{where}.{name}: must be at least 0 and below 1, got {getattr(section, name)}"
     return None
+
+
+def at_most(where: str, section: object, limit: int, *names: str) -> str | None:
+    """The error message for the first of these settings that is above ``limit``; None is allowed."""
+    for name in names:
+        value = getattr(section, name)
+        if value is not None and value > limit:
+            return f"{where}.{name}: must be at most {limit:,}, got {value:,}"
+    return None

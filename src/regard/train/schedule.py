@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from regard.train.defaults import WARMUP_STEPS, warmup_share
+_WARMUP_SHARE = 0.05
+_WARMUP_STEPS = 200
+"""The default warm-up: this share of the training, and this many steps at most."""
 
 SHAPES: dict[str, Callable[[int, float, int], float]] = {
     "cosine": lambda step, progress, warmup: 0.5 * (1.0 + math.cos(math.pi * progress)),
@@ -17,18 +19,35 @@ SHAPES: dict[str, Callable[[int, float, int], float]] = {
 Vaswani et al. 2017 (arXiv:1706.03762) for the inverse root."""
 
 
-def rate(step: int, progress: float, *, highest: float, warmup: int | None, schedule: str = "cosine") -> float:
-    """The learning rate: a linear warm-up over ``warmup`` steps, times one of `SHAPES`.
+def warmup_factor(step: int, progress: float, warmup: int | None) -> float:
+    """The factor by which the warm-up lowers the learning rate: rising linearly to 1 over ``warmup`` steps.
+
+    By default (None) it rises over the first twentieth of the training, in at most 200 steps.
+    """
+    if warmup is None:
+        return min(1.0, max((step + 1) / _WARMUP_STEPS, progress / _WARMUP_SHARE))
+    return min(1.0, (step + 1) / warmup) if warmup else 1.0
+
+
+def rate(
+    step: int,
+    progress: float,
+    *,
+    highest: float,
+    warmup: int | None,
+    schedule: str = "cosine",
+    warm: float = 0.0,
+) -> float:
+    """The learning rate: the factor of the warm-up, times one of `SHAPES`.
 
     Args:
         step: steps taken before this one.
         progress: fraction of the whole training that is done, 0 to 1.
         highest: the peak rate.
-        warmup: steps of the warm-up; 0 for none; None for the default, see `regard.train.defaults.warmup_share`.
+        warmup: steps of the warm-up; 0 for none; None for the default, see `warmup_factor`.
         schedule: the name of the shape.
+        warm: the smallest factor of the warm-up; for a run that was lengthened, the one that it had reached.
     """
-    if warmup is None:
-        rise, warmup = warmup_share(step, progress), WARMUP_STEPS
-    else:
-        rise = min(1.0, (step + 1) / warmup) if warmup else 1.0
-    return highest * rise * SHAPES[schedule](step, min(1.0, max(0.0, progress)), warmup)
+    factor = max(warm, warmup_factor(step, progress, warmup))
+    steps = _WARMUP_STEPS if warmup is None else warmup
+    return highest * factor * SHAPES[schedule](step, min(1.0, max(0.0, progress)), steps)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regard.train.config import TrainConfig
-from regard.train.ranges import positive, share
+from regard.train.ranges import at_most, positive, share
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,14 @@ class GenerateConfig:
         model = self.model
         if self.tokenizer.size is not None and self.tokenizer.size < 300:
             return f"tokenizer.size: must be at least 300 (bytes and signs alone are 260), got {self.tokenizer.size}"
-        wrong = positive("model", model, "context", "dim", "layers", "heads", "key_heads", "hidden")
-        wrong = wrong or share("model", model, "dropout")
+        sizes = ("context", "dim", "layers", "heads", "key_heads", "hidden")
+        wrong = (
+            positive("model", model, *sizes)
+            or at_most("model", model, 1_000_000, "context", "dim", "hidden")
+            or at_most("model", model, 1000, "layers", "heads", "key_heads")
+            or at_most("tokenizer", self.tokenizer, 1_000_000, "size")
+            or share("model", model, "dropout")
+        )
         if wrong is not None:
             return wrong
         if model.kind == "transformer":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from regard.tasks.counting import bytes_of, count_tokens
 from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.generate.data import Text
 from regard.train.defaults import bounded, epochs
@@ -15,16 +16,16 @@ def defaults(config: GenerateConfig, text: Text) -> dict[str, object]:
     """Vocabulary size, context, model size, batch size and epochs by the amount of text.
 
     The number of steps grows with the square root of the number of tokens, from 300 for the smallest texts;
-    benchmarks/defaults.py measures what comes of it.
+    benchmarks/defaults.py measures the result.
     """
-    size = sum(len(document.encode()) for document in text.train)
-    characters = sum(map(len, text.train))
-    tokens = characters if config.tokenizer.kind == "char" else size / (2.0 if size < 10_000 else 3.5)
+    vocabulary = config.tokenizer.size or bounded(bytes_of(text.train) / 100, 300, 4000)
+    tokens = count_tokens(text.train, kind=config.tokenizer.kind, size=vocabulary)
     context = config.model.context or bounded(tokens / 8, 8, 256)
-    batch = config.train.tokens or max(context, bounded(tokens / _BATCHES_PER_EPOCH, 256, 4096))
+    rows = max(1, round(bounded(tokens / _BATCHES_PER_EPOCH, 256, 4096) / context))
+    batch = config.train.tokens or rows * context
     dim, layers = (128, 2) if tokens < 30_000 else (256, 4) if tokens < 300_000 else (256, 6)
     return {
-        "tokenizer.size": bounded(size / 100, 300, 4000),
+        "tokenizer.size": vocabulary,
         "model.context": min(context, batch),
         "model.dim": dim,
         "model.layers": layers,

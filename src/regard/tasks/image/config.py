@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regard.train.config import TrainConfig
-from regard.train.ranges import not_negative, positive, share
+from regard.train.ranges import at_most, not_negative, positive, share
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,10 @@ class ImageConfig:
         wrong = (
             not_negative("augment", augment, "crop", "cutout", "mixup")
             or positive("model", model, "width", "blocks", "heads")
+            or at_most("data", data, 10_000, "size")
+            or at_most("augment", augment, 10_000, "crop", "cutout")
+            or at_most("model", model, 1_000_000, "width")
+            or at_most("model", model, 1000, "blocks", "heads")
             or share("model", model, "dropout")
         )
         if wrong is not None:

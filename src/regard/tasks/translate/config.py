@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from regard.train.config import TrainConfig
-from regard.train.ranges import positive, share
+from regard.train.ranges import at_most, positive, share
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,11 @@ class TranslateConfig:
             )
         return (
             positive("data", self.data, "builtin_pairs", "max_length")
+            or at_most("data", self.data, 1_000_000, "builtin_pairs", "max_length")
+            or at_most("tokenizer", self.tokenizer, 1_000_000, "source_size", "target_size")
+            or at_most("model", self.model, 1_000_000, "embedding", "dim")
+            or at_most("transformer", self.transformer, 1_000_000, "hidden")
+            or at_most("transformer", self.transformer, 1000, "encoder_layers", "decoder_layers", "heads")
             or positive("model", self.model, "embedding")
             or share("model", self.model, "dropout")
             or share("transformer", self.transformer, "attention_dropout")

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import math
 
+from regard.tasks.counting import bytes_of, count_tokens
 from regard.tasks.translate.config import TranslateConfig
 from regard.tasks.translate.data import Text
 from regard.train.defaults import bounded, epochs
 
-_BYTES_PER_TOKEN = 3.0
-"""About what a byte-level tokenizer of the chosen size gives on European languages."""
-
 _BATCHES_PER_EPOCH = 24
-"""So many at least, until a batch is smaller than its lower bound: few steps per epoch waste small data."""
+"""Batches of an epoch, unless a bound on the size of a batch allows fewer or needs more: with few steps per epoch,
+small data would need hundreds of epochs."""
 
 
 def defaults(config: TranslateConfig, text: Text) -> dict[str, object]:
     """Vocabulary sizes, width, batch size and epochs by the number of pairs and the amount of text.
 
     The number of steps grows with the square root of the number of pairs, from 1,000 for the smallest data;
-    benchmarks/defaults.py measures what comes of it.
+    benchmarks/defaults.py measures the result.
     """
-    pairs = len(text.train)
-    source, target = (sum(len(pair[side].encode()) for pair in text.train) for side in (0, 1))
-    tokens = (source + target) / _BYTES_PER_TOKEN
+    pairs, sizes, tokens = len(text.train), [], 0.0
+    for side, given in enumerate((config.tokenizer.source_size, config.tokenizer.target_size)):
+        texts = [pair[side] for pair in text.train]
+        sizes.append(given or bounded(bytes_of(texts) / 100, 300, 8000))
+        tokens += count_tokens(texts, kind=config.tokenizer.kind, size=sizes[side])
     dim = config.model.dim or (128 if pairs < 1000 else 256 if pairs < 20_000 else 512)
     batch = config.train.tokens or bounded(tokens / _BATCHES_PER_EPOCH, 256, 4096)
     steps = max(1000.0, 27 * math.sqrt(pairs))
     return {
-        "tokenizer.source_size": bounded(source / 100, 300, 8000),
-        "tokenizer.target_size": bounded(target / 100, 300, 8000),
+        "tokenizer.source_size": sizes[0],
+        "tokenizer.target_size": sizes[1],
         "model.dim": dim,
         "model.embedding": dim // 2,
         "train.tokens": batch,

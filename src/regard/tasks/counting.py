@@ -1,0 +1,37 @@
+"""How many tokens a text has, before its tokenizer is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import islice
+
+from regard.data.tokenizer import Kind, Tokenizer
+
+_PIECE = 5_000
+_SAMPLE = 1_000_000
+"""Characters of a piece of text, and of the pieces that are counted; they are spread evenly over all texts."""
+
+
+def bytes_of(texts: Sequence[str]) -> int:
+    """The bytes of ``texts`` in UTF-8."""
+    return sum(len(text.encode()) for text in texts)
+
+
+def count_tokens(texts: Sequence[str], *, kind: Kind, size: int) -> float:
+    """The number of tokens of ``texts``, each closed by EOS, under a tokenizer of ``size`` that is trained on them.
+
+    Up to a million characters the number is exact. Of longer text, a tokenizer is trained on a sample of that length,
+    which gives the tokens per byte.
+
+    >>> count_tokens(["ab ab ab"], kind="char", size=300)
+    9.0
+    """
+    every = math.ceil(sum(map(len, texts)) / _SAMPLE)
+    if every <= 1:
+        sample = list(texts)
+    else:
+        pieces = (text[at : at + _PIECE] for text in texts for at in range(0, len(text), _PIECE))
+        sample = list(islice(pieces, 0, None, every))
+    tokens = sum(map(len, Tokenizer.train(sample, kind=kind, size=size).encode_batch(sample)))
+    return len(texts) + tokens * (bytes_of(texts) / max(1, bytes_of(sample)))
