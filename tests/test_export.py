@@ -78,7 +78,8 @@ def test_the_file_gives_what_the_model_gives(name: str, form: str, tmp_path: Pat
     torch.manual_seed(0)
     what = MODELS[name]()
     path = tmp_path / f"model{SUFFIXES[form]}"
-    difference = export(what, path, form)
+    difference, size = export(what, path, form)
+    assert size == path.stat().st_size
     assert list(tmp_path.iterdir()) == [path]
     assert difference < 1e-5
     inputs = what.tried((2, 11, 8))

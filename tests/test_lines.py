@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from regard.data.documents import read_documents
 from regard.data.lines import one_line, read_text_lines
 from regard.data.parallel import read_parallel
 from regard.errors import UserError
-from regard.explain.files import write_whole
 
 Way = Callable[[Path, bytes], object]
 
@@ -74,28 +71,3 @@ def test_only_line_feeds_end_a_line() -> None:
     text = "a\u2028b\x85c\fd\ve\x1cf"
     assert _standard_input(Path(), f"\ufeff{text}\r\n\n\x00g".encode()) == [text, "", "\x00g"]
     assert one_line(f"{text}\r\ng") == "a b c d e f g"
-
-
-def test_a_link_stays_a_link_and_permissions_stay(tmp_path: Path) -> None:
-    (tmp_path / "real.txt").write_text("old")
-    (tmp_path / "real.txt").chmod(0o640)
-    (tmp_path / "link.txt").symlink_to("real.txt")
-    write_whole(tmp_path / "link.txt", lambda fresh: fresh.write_text("new"))
-    assert (tmp_path / "link.txt").is_symlink()
-    assert (tmp_path / "real.txt").read_text() == "new"
-    assert (tmp_path / "real.txt").stat().st_mode & 0o777 == 0o640
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.txt", "real.txt"]
-
-
-def test_pipes_and_devices_are_written_through(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    contents: list[str] = []
-    reader = threading.Thread(target=lambda: contents.append((tmp_path / "pipe").read_text()), daemon=True)
-    reader.start()
-    write_whole(tmp_path / "pipe", lambda fresh: fresh.write_text("through"))
-    reader.join(10)
-    assert contents == ["through"]
-    assert (tmp_path / "pipe").is_fifo()
-    (tmp_path / "null").symlink_to("/dev/null")
-    write_whole(tmp_path / "null", lambda fresh: fresh.write_text("gone"))
-    assert Path("/dev/null").is_char_device()

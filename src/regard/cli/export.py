@@ -39,8 +39,8 @@ def export(
     name = kind(run)
     what = commands(name).export(run, settings_of(name), checkpoint=checkpoint)
     path = out or run / f"model{SUFFIXES[form]}"
-    difference = write(what, path, form)
-    print(f"{path}  {path.stat().st_size / 1e6:,.1f} MB")
+    difference, size = write(what, path, form)
+    print(f"{path}  {size / 1e6:,.1f} MB")
     for given, shape in what.inputs.items():
         print(f"  {given:16}({', '.join(str(size) for size in shape)})")
     print(f"checked at other sizes: logits differ by {difference:.1e} at most")

@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from regard.cli.app import Checkpoint, app, at_least, given, settings_of
 from regard.data.lines import check_unicode, one_line, read_text_lines
 from regard.errors import UserError
+from regard.files import is_stream
 from regard.tasks import commands
 
 
@@ -298,8 +299,10 @@ def _lines(file: Path | None) -> list[str]:
 def _write_lines(texts: Iterable[str], output: Path | None) -> None:
     """Write each text as one line, as soon as it is there. Raises UserError: the file cannot be opened."""
     try:
-        # Opened in place, so that a pipe or a link stays one.
-        file = nullcontext(sys.stdout) if output is None else output.open("w", encoding="utf-8", newline="\n")
+        # Opened in place, so that each translation can be read as soon as it is made. Of a file that is open already,
+        # such as /dev/stdout, the content is kept.
+        mode = "a" if output is not None and is_stream(output) else "w"
+        file = nullcontext(sys.stdout) if output is None else output.open(mode, encoding="utf-8", newline="\n")
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error.strerror})") from error
     with file as stream:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from regard.errors import UserError, require
+from regard.files import write_whole
 
 PAD, BOS, EOS, UNK = range(4)
 """Padding, start sign, end sign, unknown: the same numbers in every tokenizer."""
@@ -95,10 +95,9 @@ class Tokenizer:
         return cls(library, _DECODERS[type(library.decoder).__name__])
 
     def save(self, path: Path) -> None:
-        """Write as JSON, under a temporary name first."""
-        fresh = path.with_name(path.name + ".tmp")
-        fresh.write_text(self._library.to_str(pretty=True), encoding="utf-8")
-        os.replace(fresh, path)
+        """Write as JSON. Raises UserError: the file cannot be written."""
+        content = self._library.to_str(pretty=True)
+        write_whole(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
 
     def __len__(self) -> int:
         return int(self._library.get_vocab_size())

@@ -10,7 +10,7 @@ import numpy as np
 
 from regard.errors import UserError, require
 from regard.explain.alignment import Alignment, is_right_to_left
-from regard.explain.files import write_whole
+from regard.files import write_whole
 
 _CELL = 0.42
 """Inches a word."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from regard.errors import UserError, require
-from regard.explain.files import write_whole
+from regard.files import write_whole
 
 
 def save_overlay(picture: np.ndarray, places: np.ndarray, path: Path, *, title: str) -> None:

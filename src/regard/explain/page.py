@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regard.explain.alignment import Alignment
-from regard.explain.files import write_whole
+from regard.files import write_whole
 
 
 def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from regard.attend import use_backend
 from regard.errors import UserError, require
+from regard.files import write_whole
 
 Format = Literal["onnx", "torch-export"]
 
@@ -69,11 +69,11 @@ class Exportable:
         return list(dict.fromkeys(size for shape in self.inputs.values() for size in shape if isinstance(size, str)))
 
 
-def export(what: Exportable, path: Path, form: Format) -> float:
+def export(what: Exportable, path: Path, form: Format) -> tuple[float, int]:
     """Write ``what`` to ``path``, all or nothing.
 
     Returns:
-        The largest difference to the model's own logits, over the sizes that were tried.
+        The largest difference to the model's own logits, over the sizes that were tried, and the file's size in bytes.
 
     Raises:
         UserError: the path has another ending or its folder is missing, a package is missing, or the file does not give
@@ -84,17 +84,17 @@ def export(what: Exportable, path: Path, form: Format) -> float:
     if not path.parent.is_dir():
         raise UserError(f"out: there is no folder {path.parent}")
     what.module.cpu().eval()
-    path = Path(os.path.realpath(path))  # so that a link stays one
-    fresh = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    difference = 0.0
+
+    def write(temporary: Path) -> None:
+        nonlocal difference
         # Plain operations alone: who opens the file need not have our kernels.
         with torch.no_grad(), use_backend("reference"), _quiet():
-            (_write_onnx if form == "onnx" else _write_torch)(what, fresh)
-            difference = _check(what, _onnx_runner(fresh) if form == "onnx" else _torch_runner(fresh))
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    return difference
+            (_write_onnx if form == "onnx" else _write_torch)(what, temporary)
+            difference = _check(what, _onnx_runner(temporary) if form == "onnx" else _torch_runner(temporary))
+
+    size = write_whole(path, write)
+    return difference, size
 
 
 def _recorded(what: Exportable) -> torch.export.ExportedProgram:

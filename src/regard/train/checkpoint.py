@@ -8,7 +8,6 @@ final name only when all its files are on the disk, and these two files change o
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from regard.errors import UserError
+from regard.files import flush, write_whole
 
 Which = str
 """``"last"``, ``"best"``, or the name of a checkpoint."""
@@ -62,9 +62,9 @@ def save(
                 )
             (fresh / "state.json").write_text(json.dumps(state))
             for path in [*fresh.iterdir(), fresh]:
-                _flush(path)
+                flush(path)
             fresh.rename(folder)
-            _flush(folder.parent)
+            flush(folder.parent)
         for pointer in which:
             write_json(run / f"{pointer}.json", {"checkpoint": name, "step": state["progress"]["step"]})
     except (OSError, SafetensorError) as error:
@@ -108,11 +108,9 @@ def exists(run: Path, which: Which = "last") -> bool:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON under a temporary name, flush it to disk and rename it. Raises OSError."""
-    fresh = path.with_name(path.name + ".tmp")
-    fresh.write_text(json.dumps(content, indent=1))
-    _flush(fresh)
-    os.replace(fresh, path)
+    """Write JSON, flushed to the disk. Raises UserError: the file cannot be written."""
+    text = json.dumps(content, indent=1)
+    write_whole(path, lambda temporary: temporary.write_text(text))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -144,14 +142,6 @@ def _pointed(run: Path, which: Which) -> Path:
 def _other(run: Path, which: Which) -> str:
     other = "last" if which == "best" else "best"
     return f"try --checkpoint {other}" if exists(run, other) else "train again"
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _prune(run: Path, kept: Sequence[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from regard.errors import require
+from regard.files import write_whole
 
 _SMOOTH = 0.97
 _LINE_SECONDS = 20.0
@@ -121,9 +121,8 @@ class Log:
         self.console.print(f"resuming after step {step}", highlight=False, soft_wrap=True)
         if self._path is not None and self._path.exists():
             kept = [line for line in self._path.read_text().splitlines() if _step(line) <= step]
-            fresh = self._path.with_suffix(".tmp")
-            fresh.write_text("".join(f"{line}\n" for line in kept))
-            os.replace(fresh, self._path)
+            content = "".join(f"{line}\n" for line in kept)
+            write_whole(self._path, lambda temporary: temporary.write_text(content))
 
     def _keep(self, figures: dict[str, float]) -> None:
         if self._path is not None:

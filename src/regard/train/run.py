@@ -38,6 +38,7 @@ def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
         UserError: the folder is taken, or cannot be written.
     """
     check_free(run)
+    run = Path(os.path.realpath(run))  # a link to a folder stays
     new_parent = not run.parent.exists()
     fresh = run.with_name(f".{run.name}.{os.getpid()}.tmp")
     try:

@@ -15,8 +15,8 @@ from regard.data.lines import one_line
 from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.draw import save_picture
-from regard.explain.files import write_whole
 from regard.explain.page import save_page
+from regard.files import write_whole
 from regard.tasks.exporting import Exportable
 from regard.tasks.running import Training, say
 from regard.tasks.translate import data
@@ -112,14 +112,23 @@ def _scores(
     texts = [found.text for found in translator.translate([source for source, _ in pairs], beam=beam)]
     seconds = time.perf_counter() - began
     if output is not None:
-        lines = "".join(f"{one_line(text)}\n" for text in texts)
-        write_whole(output, lambda fresh: fresh.write_text(lines, encoding="utf-8"))
+        write_translations(texts, output)
     scores = text_scores(texts, [target for _, target in pairs], tokenize)
     rows = data.encode(pairs, translator.source, translator.target)
     loss = mean_loss(translator.model, rows, translator.model.output_bias.device)
     scores["loss"] = (loss, "cross-entropy in nats a target token, the end sign included")
     scores["sentences"] = (float(len(pairs)), f"beam {beam}, {len(pairs) / seconds:,.0f} sentences a second")
     return scores
+
+
+def write_translations(texts: Sequence[str], path: Path) -> None:
+    """Write translations, one a line; a line break within one becomes a space.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    lines = "".join(f"{one_line(text)}\n" for text in texts)
+    write_whole(path, lambda temporary: temporary.write_text(lines, encoding="utf-8"))
 
 
 def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:

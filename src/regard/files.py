@@ -1,0 +1,100 @@
+"""Writing a file whole or not at all, through links, pipes and devices."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from regard.errors import UserError
+
+_MAX_LINKS = 40
+"""The longest chain of symbolic links that Linux follows."""
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> int:
+    """Write a file: ``write`` makes it under a temporary name, and only the complete file becomes ``path``.
+
+    A regular file is replaced by renaming and keeps its permissions. A symbolic link stays, and the file that it leads
+    to is replaced. A pipe or a device stays, and the content is written into it. To a file that a process has open,
+    such as ``/dev/stdout``, the content is appended.
+
+    Returns:
+        The size of the content in bytes.
+
+    Raises:
+        UserError: the folder is missing, or the file cannot be written.
+
+    >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> write_whole(path, lambda temporary: temporary.write_text("content"))
+    7
+    >>> path.read_text()
+    'content'
+    """
+    try:
+        if is_stream(path):
+            with tempfile.TemporaryDirectory() as folder:
+                temporary = Path(folder) / f"content{path.suffix}"
+                write(temporary)
+                with temporary.open("rb") as content, path.open("ab") as stream:
+                    shutil.copyfileobj(content, stream)
+                return temporary.stat().st_size
+        return _replace(Path(os.path.realpath(path)), path.suffix, write)
+    except BrokenPipeError:
+        raise  # the reader of a pipe is gone, which is no error of the file
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether ``path`` is a pipe, a device, or the name of a file that a process has open, such as ``/dev/stdout``.
+
+    It is written into, since what reads it would not see another file under its name.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return True
+    for _ in range(_MAX_LINKS):
+        folder = os.path.realpath(path.parent)
+        if re.fullmatch(r"/dev/fd|/proc/[^/]+(/task/[^/]+)?/fd", folder):
+            return True
+        if not path.is_symlink():
+            return False
+        path = Path(folder) / path.readlink()
+    return False
+
+
+def flush(path: Path) -> None:
+    """Make sure that a file or a folder is on the disk. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _replace(path: Path, suffix: str, write: Callable[[Path], object]) -> int:
+    """Write ``path``, of which links are resolved, by renaming.
+
+    ``suffix`` is that of the name given: matplotlib chooses the format by it, and a link may lead to another.
+    """
+    if path.is_dir():
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.is_symlink():  # what is left of a circle of links
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    # Not made of the whole name: that may be as long as a name can be.
+    temporary = path.with_name(f".{path.stem[:20]}.{secrets.token_hex(6)}{suffix}")
+    try:
+        write(temporary)
+        flush(temporary)
+        if path.exists():
+            shutil.copymode(path, temporary)
+        size = temporary.stat().st_size
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return size
