@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from torch.testing._internal.two_tensor import TwoTensor
 from regard import (
     Additive,
     ALiBi,
+    Bias,
     Bilinear,
     BlockSparse,
     Causal,
@@ -27,6 +30,8 @@ from regard import (
     Entmax,
     Hard,
     Lengths,
+    Look,
+    Mask,
     Prefix,
     RelativeBias,
     Sigmoid,
@@ -36,6 +41,31 @@ from regard import (
     Window,
     attention,
 )
+from regard.attend.visible import Visible
+
+
+class OwnBias(Bias):
+    """A bias of a user's own, which gives what it holds."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+
+    def values(self, shape: Any, query: Tensor) -> Tensor:
+        return self.tensor
+
+
+class OwnMask(Mask):
+    """Likewise a mask."""
+
+    def __init__(self, **tensors: Tensor):
+        self.tensors = tensors
+
+    def lower(self, shape: Any, device: torch.device) -> Visible:
+        return Visible(**self.tensors)
+
+
+class OwnParameter(torch.nn.Parameter):
+    """A parameter of a user's own class."""
 
 
 class Named(Tensor):
@@ -57,8 +87,42 @@ def mesh_tensor(tensor: Tensor) -> Tensor:
     return distribute_tensor(tensor, torch.distributed.init_device_mesh("cpu", (1,)))
 
 
+def of_read_only_file(tensor: Tensor) -> Tensor:
+    path = Path(tempfile.mkdtemp()) / "numbers"
+    tensor.numpy().tofile(path)
+    return torch.from_numpy(np.memmap(path, tensor.numpy().dtype, "r", shape=tuple(tensor.shape)))
+
+
+def of_mapped_file(tensor: Tensor) -> Tensor:
+    path = Path(tempfile.mkdtemp()) / "tensor"
+    torch.save(tensor.clone(), path)
+    return torch.load(path, mmap=True)
+
+
+def within_another(tensor: Tensor) -> Tensor:
+    """Every second number of a larger tensor, from its fifth on."""
+    larger = torch.full((2 * tensor.numel() + 7,), 77).to(tensor.dtype)
+    part = torch.as_strided(larger, tensor.shape, [2 * step for step in tensor.contiguous().stride()], 5)
+    return part.copy_(tensor)
+
+
+def swapped(tensor: Tensor) -> Tensor:
+    other, same = torch.zeros(3, 3), tensor.clone()
+    torch.utils.swap_tensors(other, same)
+    return other
+
+
 RIGHT: dict[str, Callable[[Tensor], Tensor]] = {
     "parameter": lambda t: torch.nn.Parameter(t, requires_grad=False),
+    "buffer": lambda t: torch.nn.Buffer(t),
+    "own parameter": lambda t: OwnParameter(t, requires_grad=False),
+    "shared": lambda t: t.clone().share_memory_(),
+    "read-only file": of_read_only_file,
+    "mapped file": of_mapped_file,
+    "within another": within_another,
+    "expanded": lambda t: t[None].expand(3, *t.shape)[1],
+    "reversed twice": lambda t: t.flip(-1).contiguous().flip(-1) if t.dim() else t,
+    "swapped": swapped,
     "negated": lambda t: torch._neg_view(-t),
     "conjugate": conjugate,
     "function": lambda t: t.as_subclass(Named),
@@ -75,6 +139,7 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "nested": lambda t: torch.nested.nested_tensor(list(t)),
     "masked": lambda t: masked_tensor(t, torch.ones_like(t, dtype=torch.bool)),
     "DTensor": mesh_tensor,
+    "uninitialized": lambda t: torch.nn.UninitializedParameter(),
 }
 
 
@@ -109,6 +174,15 @@ ARGUMENTS: dict[str, tuple[Tensor, Callable[[Tensor], dict[str, Any]]]] = {
     "mask: Documents.keys": (torch.tensor([0, 0, 1, 1, 0, 2]), lambda t: {"mask": Documents(t)}),
     "mask: BlockSparse.layout": (drawn(3, 3) > 0, lambda t: {"mask": BlockSparse(t, 2)}),
     "mask": (drawn(5, 6) > 0, lambda t: {"mask": t}),
+    "bias: OwnBias.values": (drawn(2, 2, 5, 6), lambda t: {"bias": OwnBias(t)}),
+    "mask, own dense": (drawn(2, 1, 5, 6) > 0, lambda t: {"mask": OwnMask(dense=t)}),
+    "mask, own end": (torch.tensor([2, 4]).view(2, 1, 1), lambda t: {"mask": OwnMask(end=t)}),
+    "normalizer: Variational.prior_mean": (
+        drawn(5, 6),
+        lambda t: {"normalizer": Variational(prior_mean=t, seed=3), "look": Look(kl=True)},
+    ),
+    "look: Look.rows": (torch.tensor([3, 0]), lambda t: {"look": Look(rows=t)}),
+    "look: Look.norms": (drawn(2, 8, 3), lambda t: {"look": Look(norms=t)}),
 }
 
 
@@ -133,18 +207,42 @@ def walk(kind: str) -> int:
             qkv = {n: t.clone().requires_grad_(grad) for n, t in QKV.items()}
             if kind in REFUSED:
                 # Of two tensors on different devices, the second is named.
-                named = "key" if (kind, name) in (("meta", "query"), ("fake", "query")) else name
+                named = "key" if (kind, name) in (("meta", "query"), ("fake", "query")) else name.split(",")[0]
                 with pytest.raises((TypeError, ValueError), match=f"^{named}[: ]"):
                     attention(**qkv | options(other))
             else:
-                found = attention(**qkv | options(other))
-                expected = attention(**qkv | options(tensor))
-                torch.testing.assert_close(plain(found), expected)
+                found = results(**qkv | options(other))
+                expected = results(**qkv | options(tensor))
+                torch.testing.assert_close([plain(t) for t in found], expected)
                 if grad:
                     leaf = qkv["value" if name != "value" else "query"]
-                    ours, theirs = (torch.autograd.grad(o.square().sum(), leaf)[0] for o in (found, expected))
+                    ours, theirs = (torch.autograd.grad(o.square().sum(), leaf)[0] for o in (found[0], expected[0]))
                     torch.testing.assert_close(plain(ours), theirs)
     return count
+
+
+def results(**arguments: Any) -> list[Tensor]:
+    """The output, and what a look shows."""
+    if "look" not in arguments:
+        return [attention(**arguments)]
+    output, view = attention(**arguments)
+    return [output, *view._results.values()]
+
+
+def tiles(kind: str) -> None:
+    """Queries and keys of a tile as ``kind``."""
+    view = attention(**QKV, look=Look())[1]
+    for name, numbers in (("queries", torch.tensor([3, 0])), ("keys", torch.tensor([1, 5, 0]))):
+        print(kind, "tile", name, flush=True)
+        other = made((RIGHT | REFUSED)[kind], numbers)
+        if other is None:
+            continue
+        given = {"queries": [3, 0], "keys": [1, 5, 0]}
+        if kind in REFUSED:
+            with pytest.raises(TypeError, match=f"^{name}[: ]"):
+                view.tile(**given | {name: other})
+        else:
+            torch.testing.assert_close(plain(view.tile(**given | {name: other})), view.tile(**given))
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -176,7 +274,9 @@ def main() -> None:
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     for kind in RIGHT | REFUSED:
         assert walk(kind) >= 4, kind
-        gradients(kind)
+        if kind != "uninitialized":  # autograd refuses it by itself
+            gradients(kind)
+        tiles(kind)
     torch.distributed.destroy_process_group()
     print("all")
 
@@ -201,6 +301,24 @@ def test_zeros_without_memory() -> None:
     output = attention(*leaves)
     found = torch.autograd.grad(output, leaves, torch._efficientzerotensor(output.shape))
     assert all(torch.equal(grad, torch.zeros_like(leaf)) for grad, leaf in zip(found, leaves, strict=True))
+
+
+FREED = {
+    "key": lambda free: {"key": free(QKV["key"])},
+    "value, by the long way": lambda free: {"value": free(QKV["value"]), "mask": Window(2, 1)},
+    "sink": lambda free: {"normalizer": Softmax(free(drawn(2)))},
+}
+
+
+@pytest.mark.parametrize("name", FREED)
+def test_memory_that_was_freed_is_an_error(name: str) -> None:
+    def free(tensor: Tensor) -> Tensor:
+        tensor = tensor.clone()
+        tensor.untyped_storage().resize_(0)
+        return tensor
+
+    with pytest.raises(RuntimeError, match="was freed"):
+        attention(**QKV | FREED[name](free))
 
 
 def test_tracing_by_torch_jit_is_refused() -> None:

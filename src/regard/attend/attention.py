@@ -167,6 +167,7 @@ def lower(
         relative=biases.relative, start=visible.start, end=visible.end, visible=visible.dense,
         layout=visible.layout, block=visible.block, causal=visible.causal, **row,
     )  # fmt: skip
+    kinds.check_lowered(plan)
     return plan, rank
 
 

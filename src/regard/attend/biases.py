@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from regard.attend import kinds
+
 __all__ = ["ALiBi", "Bias", "RelativeBias"]
 
 Shape = tuple[int, int, int, int]
@@ -54,7 +56,9 @@ class Bias:
 
     def lower(self, shape: Shape, query: Tensor) -> Lowered:
         """In kernel terms; a subclass with `values` need not define it."""
-        return _dense(f"{type(self).__name__}.values", self.values(shape, query), shape, query)
+        name, values = f"{type(self).__name__}.values", self.values(shape, query)
+        kinds.check(query=query, **{f"bias: {name}": values})
+        return _dense(name, values, shape, query)
 
 
 @dataclass(frozen=True, eq=False)

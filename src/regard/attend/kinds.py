@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import is_dataclass
+from operator import attrgetter
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
 from regard.kernels.memory import is_memory, is_watched, no_numbers
+from regard.kernels.plan import Plan
 
 
 def check(**arguments: object) -> None:
@@ -35,6 +37,33 @@ def check(**arguments: object) -> None:
         if fake is real and not is_watched():
             kinds = ("a FakeTensor", "real") if fake else ("real", "a FakeTensor")
             raise TypeError(f"{name} is {kinds[0]}, query is {kinds[1]}: all tensors of a call must be of one kind")
+
+
+_ARGUMENTS = {
+    "vector": "score", "bias": "bias", "relative": "bias",
+    "start": "mask", "end": "mask", "visible": "mask", "layout": "mask",
+    "sink": "normalizer", "numbers": "normalizer", "prior_mean": "normalizer",
+}  # fmt: skip
+"""Which argument a field of a plan comes from."""
+
+_lowered = attrgetter(*_ARGUMENTS)
+
+
+def check_lowered(plan: Plan) -> None:
+    """Refuse what a score, bias, mask or normalizer of a user's own made of the arguments, as `check` refuses those.
+
+    Raises:
+        TypeError: see `check`.
+        ValueError: a tensor is on another device than query.
+    """
+    tensors = _lowered(plan)
+    if torch.compiler.is_compiling() or all(tensor is None or is_memory(tensor) for tensor in tensors):
+        return
+    for name, tensor in zip(_ARGUMENTS.values(), tensors, strict=True):
+        if tensor is not None:
+            check(query=plan.query, **{name: tensor})
+            if tensor.device != plan.query.device:
+                raise ValueError(f"{name}: is on {tensor.device}, query on {plan.query.device}")
 
 
 def _is_memory(value: object) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from regard.attend import kinds
 from regard.kernels.backends import Backend
 from regard.kernels.memory import is_watched
 from regard.kernels.plan import NormalizerKind, OwnPlan, Plan
@@ -188,6 +189,7 @@ class View:
             ValueError: a query or key does not exist.
         """
         device = self._plan.query.device
+        kinds.check(query=self._plan.query, queries=queries, keys=keys)
         at_queries = indices("queries", queries, self._plan.query.shape[2], device)
         at_keys = indices("keys", keys, self._plan.key.shape[2], device)
         with torch.no_grad():
@@ -225,6 +227,7 @@ def check(look: Look, plan: Plan) -> None:
         TypeError: an attribute has the wrong type.
         ValueError: it is out of range, or not defined for the plan's normalizer; the error says why.
     """
+    kinds.check(query=plan.query, **{"look: Look.rows": look.rows, "look: Look.norms": look.norms})
     queries, keys = plan.query.shape[2], plan.key.shape[2]
     if not isinstance(look.top, int) or isinstance(look.top, bool):
         raise TypeError(f"look: Look.top must be a whole number, got {look.top!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.nn.parameter import is_lazy
 
 _keys = torch._C._dispatch_keys
 
@@ -55,8 +56,10 @@ _REFUSED = {
 
 def no_numbers(tensor: Tensor) -> str | None:
     """Why attention cannot compute with ``tensor``, and what to give instead; None: it can."""
+    if is_lazy(tensor):
+        return "uninitialized: call its lazy module once first"
     if tensor.is_nested:
-        return "nested: pad it (to_padded_tensor) and give Lengths, or pack it and give Documents, as mask="
+        return "nested: pad it and give mask=Lengths(…), or pack it into one sequence and give mask=Documents(…)"
     if tensor.layout is not torch.strided:
         return f"sparse ({tensor.layout}): give a dense tensor (to_dense)"
     if tensor.is_quantized:

@@ -81,7 +81,7 @@ def strided(tensor: Tensor | None) -> tuple[int, ...]:
     a, b, c, d = tensor.stride()
     e, f, g, h = tensor.shape
     return (
-        tensor.data_ptr(),
+        address(tensor),
         DTYPES[tensor.dtype],
         a if e > 1 else 0,
         b if f > 1 else 0,
@@ -96,13 +96,23 @@ def _bound(tensor: Tensor | None) -> tuple[int, ...]:
 
 
 def address(tensor: Tensor | None) -> int:
-    """Where a contiguous tensor begins; 0: there is none."""
-    return 0 if tensor is None else tensor.data_ptr()
+    """Where the memory of ``tensor`` begins; 0: there is no tensor, or nothing in it.
+
+    Raises:
+        RuntimeError: its memory was freed.
+    """
+    if tensor is None:
+        return 0
+    begin = tensor.data_ptr()
+    if not begin and tensor.numel():
+        shape = tuple(tensor.shape)
+        raise RuntimeError(f"attention: the memory of a tensor of shape {shape} was freed (its storage has size 0)")
+    return begin
 
 
 def _rows(tensor: Tensor) -> tuple[int, ...]:
     """As `strided`, of what is never broadcast."""
-    return (tensor.data_ptr(), DTYPES[tensor.dtype], *tensor.stride())
+    return (address(tensor), DTYPES[tensor.dtype], *tensor.stride())
 
 
 class Call:

@@ -8,6 +8,7 @@ from torch import Tensor
 from regard.kernels import statistics as plain
 from regard.kernels.cpu.backend import can_read, cleaned
 from regard.kernels.cpu.call import REST, STATS, TOP, Call, address, computed_in, forward
+from regard.kernels.memory import is_plain
 from regard.kernels.plan import NormalizerKind, Plan
 from regard.kernels.statistics import Asked
 
@@ -23,7 +24,7 @@ _TASKS_PER_THREAD = 4
 
 def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor]:
     """As `regard.kernels.statistics.statistics`; ``lse`` is the forward's, None: not at hand."""
-    if not can_read(plan):
+    if not can_read(plan) or not is_plain(asked.rows, asked.norms):
         return plain.statistics(plan, asked, lse)
     plan, bad = cleaned(plan)
     call, stats = _call(plan, lse, bad)
@@ -62,7 +63,7 @@ def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor
 
 def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None) -> Tensor:
     """As `regard.kernels.statistics.tile`."""
-    if lse is None or plan.normalizer not in _BY_LSE or not can_read(plan):
+    if lse is None or plan.normalizer not in _BY_LSE or not can_read(plan) or not is_plain(queries, keys):
         return plain.tile(plan, queries, keys, lse)
     plan, bad = cleaned(plan)
     return _weights(_call(plan, lse, bad)[0], plan, queries, keys)
