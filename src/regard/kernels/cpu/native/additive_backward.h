@@ -18,14 +18,16 @@ template <class C> struct AdditiveParts {
     C* grad_vector;
     const C* key;
 };
-template <class M> INLINE AdditiveParts<typename M::C> additive_parts(const Tiles<M>& t, const Block<M>& k, i64 split, i64 first_key) {
+template <class M> INLINE AdditiveParts<typename M::C> additive_parts(const Tiles<M>& t, const Block<M>& k, i64 split,
+                                                                      i64 first_key) {
     using C = typename M::C;
     const Args& a = t.a;
     C* grad = a.grad_vector ? (C*)a.grad_vector + ((k.b * a.heads + k.h) * a.splits + split) * a.width : nullptr;
     return {(const C*)a.vector + k.h * a.width, grad, (const C*)t.key.at + first_key * t.key.row};
 }
 
-template <class M> static void additive_back_few(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
+template <class M> static void additive_back_few(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 j0,
+                                                 i64 n, const typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -52,7 +54,8 @@ template <class M> static void additive_back_few(Tiles<M>& t, BackwardState<M>& 
 }
 
 // dv_e = Σ ds · tanh, dq_e = v_e Σ_j ds (1 − tanh²), dk_e = v_e Σ_i ds (1 − tanh²).
-template <class M> static void additive_back(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
+template <class M> static void additive_back(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 j0,
+                                             i64 n, const typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;

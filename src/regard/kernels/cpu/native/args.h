@@ -8,7 +8,15 @@ using i64 = int64_t;
 enum Dtype : i64 { F32 = 0, F64 = 1, BF16 = 2, F16 = 3, BOOL = 4 };
 enum Score : i64 { DOT = 0, ADDITIVE = 1, DISTANCE = 2 };
 enum Normalizer : i64 {
-    SOFTMAX = 0, ENTMAX = 1, SIGMOID = 2, TOPK = 3, ARGMAX = 4, GUMBEL = 5, REINFORCE = 6, STRAIGHT_THROUGH = 7, VARIATIONAL = 8
+    SOFTMAX = 0,
+    ENTMAX = 1,
+    SIGMOID = 2,
+    TOPK = 3,
+    ARGMAX = 4,
+    GUMBEL = 5,
+    REINFORCE = 6,
+    STRAIGHT_THROUGH = 7,
+    VARIATIONAL = 8
 };
 
 // Four dimensions: batch, head, and two more; null: there is none.
@@ -30,7 +38,8 @@ struct Args {
     i64 dtype, score, normalizer, threads, level;
     double scale;
     Strided query, key, value, output;
-    char* stats;  // (B, H, STATS, Lq) in the dtype that is computed in: what the backward and looking need of each query
+    // (B, H, STATS, Lq) in the dtype that is computed in: what the backward and looking need of each query
+    char* stats;
 
     // The mechanism's options.
     double softcap, number, prior_scale, dropout;
@@ -43,19 +52,20 @@ struct Args {
     Strided start, end;  // int64, the last stride unused
     i64 *seed, *dropout_seed;
     unsigned char* bad;  // (B, Hk, Lk): which keys were not finite; null: none
-    char* extra;  // (B, H, Lq)
+    char* extra;         // (B, H, Lq)
 
     // The backward.
     Strided grad_output, grad_query, grad_key, grad_value;
     char* grad_extra;  // (B, H, Lq)
     i64 splits;  // into how many parts the queries of one key head are cut; each has its own part of what is summed
-    char *grad_vector, *grad_relative, *grad_numbers;  // (B, H, splits, E), (B, H, splits, D), (B, H, Lq); null: unasked
+    // (B, H, splits, E), (B, H, splits, D), (B, H, Lq); null: unasked
+    char *grad_vector, *grad_relative, *grad_numbers;
     Strided grad_bias, grad_prior_mean;  // whole: each entry is written once
     i64 grad_bias_kind, grad_prior_kind;
 
     // Looking.
     char *entropy, *reach, *received;  // (B, H, Lq), (B, H, Lq), (B, H, splits, Lk)
-    char* top_weights;  // (B, H, Lq, top)
+    char* top_weights;                 // (B, H, Lq, top)
     i64* top_keys;
     i64 top;
     char *map_sum, *map_max;  // (B, H, splits, rows, columns)
@@ -77,7 +87,16 @@ struct Units {
 enum Stat { TOP = 0, LSE = 1, REST = 2, POISON = 3, OWN = 4, STATS = 5 };
 
 // The functions of vmath.h, as their test asks for them.
-enum VectorFunction : i64 { EXP2 = 0, EXP2_COARSE = 1, LOG = 2, TANH = 3, TANH_SMALL = 4, SQRT = 5, POW = 6, ERFINV = 7 };
+enum VectorFunction : i64 {
+    EXP2 = 0,
+    EXP2_COARSE = 1,
+    LOG = 2,
+    TANH = 3,
+    TANH_SMALL = 4,
+    SQRT = 5,
+    POW = 6,
+    ERFINV = 7
+};
 
 // What one level offers; an index is a thread's, so that each has its own memory.
 struct Level {
@@ -86,6 +105,7 @@ struct Level {
     void (*backward)(const Args&);
     void (*look)(const Args&);
     void (*drop)(const Units&);
-    void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);  // a vector function, for its test
+    // A vector function, for its test.
+    void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);
     double (*peak)(i64 dtype, i64 times);  // how many operations that many rounds are
 };

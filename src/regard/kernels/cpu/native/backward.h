@@ -7,8 +7,9 @@
 namespace REGARD_LEVEL {
 // A tile of gradients, times a number a lane if there is one, to the gradient of a tensor that was broadcast.
 template <class M>
-static void add_dense_gradient(const Strided& to, i64 kind, const Block<M>& k, i64 split, i64 j0, i64 n, const typename M::C* g, const typename M::C* times,
-                 typename M::C* of_query, typename M::C* scratch) {
+static void add_dense_gradient(const Strided& to, i64 kind, const Block<M>& k, i64 split, i64 j0, i64 n,
+                               const typename M::C* g, const typename M::C* times, typename M::C* of_query,
+                               typename M::C* scratch) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     if (kind == OF_QUERIES) {
@@ -41,10 +42,12 @@ static void add_dense_gradient(const Strided& to, i64 kind, const Block<M>& k, i
     }
 }
 
-template <class M> static void add_relative_gradient(const Args& a, const Block<M>& k, i64 split, i64 j0, i64 n, const typename M::C* g, typename M::C* scratch) {
+template <class M> static void add_relative_gradient(const Args& a, const Block<M>& k, i64 split, i64 j0, i64 n,
+                                                     const typename M::C* g, typename M::C* scratch) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
-    C* table = (C*)a.grad_relative + ((k.b * a.heads + k.h) * a.splits + split) * a.relative_length + a.relative_length - a.keys;
+    C* table = (C*)a.grad_relative + ((k.b * a.heads + k.h) * a.splits + split) * a.relative_length +
+               a.relative_length - a.keys;
     i64 size = n + k.ld;
     __builtin_memset(scratch, 0, size * sizeof(C));
     for (i64 j = 0; j < n; ++j)
@@ -56,22 +59,26 @@ template <class M> static void add_relative_gradient(const Args& a, const Block<
     for (i64 i = 0; i < n + k.n - 1; ++i) table[j0 + n - 1 - k.query[0] - i] += scratch[i];
 }
 
-template <class M> static void add_value_gradient(const BackwardState<M>& w, const Sums<M>& to, i64 j0, i64 n, const GradientOperands<M>& f) {
+template <class M> static void add_value_gradient(const BackwardState<M>& w, const Sums<M>& to, i64 j0, i64 n,
+                                                  const GradientOperands<M>& f) {
     i64 rows = w.k.ld / M::PAIR, row = to.value_row;
     gemm<M, true>(n, row / WIDE<typename M::C>, rows, f.weights, rows, 1, w.output, row, to.value + j0 * row, row);
 }
-template <class M> static void add_key_gradient(const BackwardState<M>& w, const Sums<M>& to, i64 j0, i64 n, const GradientOperands<M>& f) {
+template <class M> static void add_key_gradient(const BackwardState<M>& w, const Sums<M>& to, i64 j0, i64 n,
+                                                const GradientOperands<M>& f) {
     i64 rows = w.k.ld / M::PAIR, row = to.key_row;
     gemm<M, true>(n, row / WIDE<typename M::C>, rows, f.of_scores, rows, 1, w.query, row, to.key + j0 * row, row);
 }
-template <class M> static void add_query_gradient(const Tiles<M>& t, BackwardState<M>& w, i64 tile, i64 j0, i64 n, const GradientOperands<M>& f) {
+template <class M> static void add_query_gradient(const Tiles<M>& t, BackwardState<M>& w, i64 tile, i64 j0, i64 n,
+                                                  const GradientOperands<M>& f) {
     zero_padding<M>(f.by_keys, n, w.k.ld);
-    gemm<M, true>(t.a.width, w.k.nv, units<M>(n), t.key_pairs.at + (j0 - tile) / M::PAIR * t.key_pairs.row, t.key_pairs.step,
-                  t.key_pairs.row, f.by_keys, w.k.ld, w.grad, w.k.ld);
+    gemm<M, true>(t.a.width, w.k.nv, units<M>(n), t.key_pairs.at + (j0 - tile) / M::PAIR * t.key_pairs.row,
+                  t.key_pairs.step, t.key_pairs.row, f.by_keys, w.k.ld, w.grad, w.k.ld);
 }
 
 // What of the keys' gradients of a distance is not a product.
-template <class M> static void distance_back(const Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 j0, i64 n, const typename M::C* g) {
+template <class M> static void distance_back(const Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile,
+                                             i64 j0, i64 n, const typename M::C* g) {
     using C = typename M::C;
     const Args& a = t.a;
     i64 ld = w.k.ld;
@@ -89,7 +96,8 @@ template <class M> static void distance_back(const Tiles<M>& t, BackwardState<M>
 }
 
 template <class M>
-static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 tile_keys, typename M::C* g, typename M::A* rounded, int pass) {
+static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile, i64 tile_keys,
+                          typename M::C* g, typename M::A* rounded, int pass) {
     using C = typename M::C;
     const Args& a = t.a;
     Block<M>& k = w.k;
@@ -113,7 +121,8 @@ static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i
         for (i64 j = 0; j < n; ++j)
             for (i64 i = k.n; i < k.ld; ++i) g[j * k.ld + i] = t.scores[j * k.ld + i] = 0;
     if (a.grad_prior_kind && (a.grad_prior_kind != SHARED) == (pass == 1))
-        add_dense_gradient<M>(a.grad_prior_mean, a.grad_prior_kind, k, to.split, j0, n, t.dense, w.extra, w.of_prior, t.scratch);
+        add_dense_gradient<M>(a.grad_prior_mean, a.grad_prior_kind, k, to.split, j0, n, t.dense, w.extra, w.of_prior,
+                              t.scratch);
     if (a.grad_bias_kind && (a.grad_bias_kind != SHARED) == (pass == 1))
         add_dense_gradient<M>(a.grad_bias, a.grad_bias_kind, k, to.split, j0, n, g, nullptr, w.of_bias, t.scratch);
     if (pass == 2) return;
@@ -123,7 +132,8 @@ static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i
     GradientOperands<M> f = gradient_operands(t, g, n, k.ld, rounded);
     add_value_gradient(w, to, j0, n, f);
     if (a.score == ADDITIVE) {
-        if constexpr (M::PAIR == 1) (along_the_width(t, k) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
+        if constexpr (M::PAIR == 1)
+            (along_the_width(t, k) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
         return;
     }
     add_key_gradient(w, to, j0, n, f);

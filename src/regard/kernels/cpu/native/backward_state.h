@@ -12,10 +12,11 @@ template <class M> struct BackwardState {
     Block<M> k;
     Query<M> q;
     RowStats<M> row_stats;
-    A *grad_output;          // gradient of the output, [value width][lanes]
-    A *query, *output;   // queries (times their scale) and the output's gradient by rows, [lanes][width in whole vectors]
-    C *grad;             // of the queries, [width][lanes]
-    C *delta;            // Σ_j w dw, what the softmax's gradient takes off; of entmax by its slopes
+    A* grad_output;  // gradient of the output, [value width][lanes]
+    A *query,
+        *output;  // queries (times their scale) and the output's gradient by rows, [lanes][width in whole vectors]
+    C* grad;      // of the queries, [width][lanes]
+    C* delta;     // Σ_j w dw, what the softmax's gradient takes off; of entmax by its slopes
     C *numbers, *extra, *sum, *of_bias, *of_prior;
     C *soft, *squared, *mass, *plain;  // of entmax: Σ slope, Σ slope · dw, Σ −w ln w, and others by turns
 };
@@ -41,13 +42,15 @@ template <class M> static void allocate(BackwardState<M>& w, const Args& a, Aren
     w.query = arena.take<A>(lanes / M::PAIR * whole<C>(a.width));
     w.output = arena.take<A>(lanes / M::PAIR * whole<C>(a.value_width));
     w.grad = arena.take<C>(a.width * lanes);
-    C** each_lane[] = {&w.delta, &w.numbers, &w.extra, &w.sum, &w.of_bias, &w.of_prior, &w.soft, &w.squared, &w.mass, &w.plain};
+    C** each_lane[] = {&w.delta,    &w.numbers, &w.extra,   &w.sum,  &w.of_bias,
+                       &w.of_prior, &w.soft,    &w.squared, &w.mass, &w.plain};
     for (C** each : each_lane) *each = arena.take<C>(lanes);
 }
 
 // Rows of a tensor of the queries' shape as the products along the queries want them.
 template <class M>
-static void keep_rows(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, const bool* hidden, double scale) {
+static void keep_rows(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, const bool* hidden,
+                      double scale) {
     using A = typename M::A;
     using C = typename M::C;
     i64 ld = whole<C>(width);
@@ -75,7 +78,9 @@ static void keep_rows(typename M::A* to, const Block<M>& k, const Strided& from,
 }
 
 // What multiplies the product of score gradients with queries or keys.
-INLINE double product_scale(const Args& a) { return a.score == DISTANCE ? 2 * a.scale : a.score == DOT ? a.scale : 1.0; }
+INLINE double product_scale(const Args& a) {
+    return a.score == DISTANCE ? 2 * a.scale : a.score == DOT ? a.scale : 1.0;
+}
 
 // One query's row as numbers of C, where it lies or copied to `held`.
 template <class M>
@@ -87,9 +92,10 @@ INLINE const typename M::C* row_of(typename M::C* buffer, const Strided& from, c
     return buffer;
 }
 
-// Whether a block goes along the keys twice, first for Σ w dw: because the output, from which the softmax has it, does not
-// hold it, or holds it rounded to half precision where the gradient of a small parameter sums whole rows of score gradients.
-// Such a row sums to 0, and what rounding adds grows with the number of keys and, for ALiBi's slopes, with their distances.
+// Whether a block goes along the keys twice, first for Σ w dw: because the output, from which the softmax has it, does
+// not hold it, or holds it rounded to half precision where the gradient of a small parameter sums whole rows of score
+// gradients. Such a row sums to 0, and what rounding adds grows with the number of keys and, for ALiBi's slopes, with
+// their distances.
 INLINE bool needs_two_passes(const Args& a) {
     if (a.normalizer == SIGMOID || a.normalizer == ARGMAX || a.normalizer == REINFORCE) return false;
     if (a.normalizer == ENTMAX || a.normalizer == GUMBEL || a.normalizer == STRAIGHT_THROUGH) return true;
@@ -103,7 +109,8 @@ template <class M> static void begin_backward(BackwardState<M>& w, Tiles<M>& t) 
     Block<M>& k = w.k;
     bool unseeing[LANES<M>], some = false;
     for (i64 i = 0; i < k.n; ++i) {
-        unseeing[i] = k.start[i] >= k.end[i] || (a.normalizer != SIGMOID && stat<C>(a, k.b, k.h, TOP)[k.query[i]] == -C(__builtin_inf()));
+        unseeing[i] = k.start[i] >= k.end[i] ||
+                      (a.normalizer != SIGMOID && stat<C>(a, k.b, k.h, TOP)[k.query[i]] == -C(__builtin_inf()));
         some |= unseeing[i];
     }
     const bool* hidden = some ? unseeing : nullptr;
@@ -117,7 +124,8 @@ template <class M> static void begin_backward(BackwardState<M>& w, Tiles<M>& t) 
         w.numbers[i] = w.sum[i] = w.of_bias[i] = w.of_prior[i] = w.delta[i] = 0;
         w.soft[i] = w.squared[i] = w.mass[i] = w.plain[i] = 0;
         bool real = i < k.n && !unseeing[i];
-        w.extra[i] = real && a.grad_extra ? ((const C*)a.grad_extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] : C(0);
+        w.extra[i] =
+            real && a.grad_extra ? ((const C*)a.grad_extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] : C(0);
         if (!real || a.normalizer == SIGMOID || needs_two_passes(a)) continue;
         const C* output = row_of(t.scratch, a.output, k, i, a.value_width);
         const C* grad = row_of(t.scratch + round_up(a.value_width, 16), a.grad_output, k, i, a.value_width);

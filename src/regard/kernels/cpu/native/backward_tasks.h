@@ -1,4 +1,5 @@
-// How a backward is cut into tasks: key heads, and where those are few, parts of their queries, whose sums are added after.
+// How a backward is cut into tasks: key heads, and where those are few, parts of their queries, whose sums are added
+// after.
 #pragma once
 #include "backward.h"
 #include "forward_tasks.h"
@@ -28,11 +29,12 @@ template <class M> struct Backward {
     using C = typename M::C;
     const Args& a;
     i64 blocks;
-    C* parts;        // of the splits: keys' gradients, then values'
-    bool in_place;   // the first split's are added up where they are wanted
+    C* parts;       // of the splits: keys' gradients, then values'
+    bool in_place;  // the first split's are added up where they are wanted
     i64 part() const { return a.keys * (whole<C>(a.width) + whole<C>(a.value_width)); }
 
-    static void group_backward(BackwardMemory<M>& m, const Args& a, i64 b, i64 h, i64 first, i64 count, i64 stride, bool only_bias) {
+    static void group_backward(BackwardMemory<M>& m, const Args& a, i64 b, i64 h, i64 first, i64 count, i64 stride,
+                               bool only_bias) {
         i64 low = a.keys, high = 0, hk = h / (a.heads / a.key_heads);
         Tiles<M>& t = m.t;
         begin_head(t, h);
@@ -48,7 +50,8 @@ template <class M> struct Backward {
                 t.key = along_width(t, a.key, a.width, t.key_buffer, b, hk, tile, n);
                 t.value = along_width(t, a.value, a.value_width, t.value_buffer, b, hk, tile, n);
                 t.key_pairs = M::PAIR == 2 ? along_keys(t, a.key, a.width, t.key_pairs_buffer, b, hk, tile, n) : t.key;
-                for (i64 i = 0; i < count; ++i) backward_step(t, m.w[i], m.sums, tile, n, m.g, m.rounded, only_bias && pass ? 2 : pass);
+                for (i64 i = 0; i < count; ++i)
+                    backward_step(t, m.w[i], m.sums, tile, n, m.g, m.rounded, only_bias && pass ? 2 : pass);
             }
             for (i64 i = 0; !pass && i < count; ++i) finish_row_sums(a, m.w[i]);
         }
@@ -77,13 +80,15 @@ template <class M> struct Backward {
             prefetch(a.key, its, head, a.keys, a.width), prefetch(a.value, its, head, a.keys, a.value_width);
             for (i64 h = head * heads; h < (head + 1) * heads; ++h) {
                 prefetch(a.query, its, h, a.queries, a.width);
-                prefetch(a.output, its, h, a.queries, a.value_width), prefetch(a.grad_output, its, h, a.queries, a.value_width);
+                prefetch(a.output, its, h, a.queries, a.value_width),
+                    prefetch(a.grad_output, its, h, a.queries, a.value_width);
             }
         }
         for (i64 h = hk * heads; h < (hk + 1) * heads; ++h)
             // A split takes every so many blocks, so that a causal mask gives each as much.
             for (i64 first = split; first < f.blocks; first += a.splits * GROUP)
-                group_backward(m, a, b, h, first, min(GROUP, (f.blocks - first + a.splits - 1) / a.splits), a.splits, false);
+                group_backward(m, a, b, h, first, min(GROUP, (f.blocks - first + a.splits - 1) / a.splits), a.splits,
+                               false);
         if (!here && !f.parts) f.write_rows(m.sums.key, b, hk, 0, a.keys);
     }
 
@@ -99,7 +104,8 @@ template <class M> struct Backward {
         for (i64 j = from; j < to; ++j) {
             C* key = const_cast<C*>(sums) + j * key_row;
             for (i64 e = 0; scale != 1 && e < key_row; ++e) key[e] *= scale;
-            write_row<C>(const_cast<char*>(at(a.grad_key, b, hk, j, 0)), a.grad_key.dtype, a.grad_key.stride[3], key, a.width);
+            write_row<C>(const_cast<char*>(at(a.grad_key, b, hk, j, 0)), a.grad_key.dtype, a.grad_key.stride[3], key,
+                         a.width);
             write_row<C>(const_cast<char*>(at(a.grad_value, b, hk, j, 0)), a.grad_value.dtype, a.grad_value.stride[3],
                          sums + a.keys * key_row + j * value_row, a.value_width);
         }

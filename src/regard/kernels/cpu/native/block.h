@@ -26,20 +26,21 @@ INLINE uint32_t row_hash(i64 seed, uint32_t stream, i64 b, i64 h, i64 query) {
 
 template <class M> struct Block {
     using C = typename M::C;
-    i64 b, h, hk;       // batch, query head, key head
-    i64 first, n;       // its queries, and how many lanes are real
-    i64 nv, ld;         // vectors, and lanes with those that are not real
-    i64 low, high;      // no lane sees a key outside [low, high)
-    i64 inner, outer;   // every lane sees all of [inner, outer)
+    i64 b, h, hk;             // batch, query head, key head
+    i64 first, n;             // its queries, and how many lanes are real
+    i64 nv, ld;               // vectors, and lanes with those that are not real
+    i64 low, high;            // no lane sees a key outside [low, high)
+    i64 inner, outer;         // every lane sees all of [inner, outer)
     i64 lows[NV], highs[NV];  // as low and high, of the lanes of each vector
-    i64 query[LANES<M>];  // the number of each lane's query
-    bool consecutive;     // each query is the one after the last lane's
+    i64 query[LANES<M>];      // the number of each lane's query
+    bool consecutive;         // each query is the one after the last lane's
     alignas(64) Int<C> start[LANES<M>], end[LANES<M>];
     alignas(64) uint32_t noise[LANES<M>], drop[LANES<M>];
     alignas(64) C poison[LANES<M>];
 };
 
-template <class M> static void begin_block(Block<M>& k, const Args& a, i64 b, i64 h, i64 first, i64 n, const i64* chosen) {
+template <class M> static void begin_block(Block<M>& k, const Args& a, i64 b, i64 h, i64 first, i64 n,
+                                           const i64* chosen) {
     constexpr int W = WIDE<typename M::C>;
     k.b = b, k.h = h, k.hk = h / (a.heads / a.key_heads);
     k.first = first, k.n = n, k.nv = round_up(n, M::TILED ? 2 * W : W) / W, k.ld = k.nv * W;

@@ -1,17 +1,18 @@
-// Few queries and many keys, a step of decoding: the limit is reading keys and values, so all query heads of a key head go
-// along it together, lanes are the width, and the keys are split over threads; each part has its own softmax, joined after.
+// Few queries and many keys, a step of decoding: the limit is reading keys and values, so all query heads of a key head
+// go along it together, lanes are the width, and the keys are split over threads; each part has its own softmax, joined
+// after.
 #pragma once
 #include "block.h"
 #include "parallel.h"
 
 namespace REGARD_LEVEL {
-constexpr i64 ROWS_PER_STEP = 4;   // queries that share what was read of a key
+constexpr i64 ROWS_PER_STEP = 4;  // queries that share what was read of a key
 constexpr i64 MAX_ROWS = 16;
-constexpr i64 CHUNK = 512;      // keys between two looks at the maximum
-constexpr i64 PREFETCH_KEYS = 64;         // keys from one that is multiplied to one that is fetched from memory meanwhile
+constexpr i64 CHUNK = 512;         // keys between two looks at the maximum
+constexpr i64 PREFETCH_KEYS = 64;  // keys from one that is multiplied to one that is fetched from memory meanwhile
 
-// 2 W numbers to two vectors. Of bfloat16 the first holds those at even places, for then each takes one instruction; queries
-// and outputs are kept in that order too.
+// 2 W numbers to two vectors. Of bfloat16 the first holds those at even places, for then each takes one instruction;
+// queries and outputs are kept in that order too.
 template <i64 DTYPE, class C> INLINE void fetch(const char* from, Vec<C>& a, Vec<C>& b) {
     if constexpr (DTYPE == BF16) {
         u32v x;
@@ -49,13 +50,15 @@ template <class C> INLINE Vec<C> folded(Vec<C>* row) {
 }
 
 // s[r][j] of R queries for `n` keys, W / R keys at a time, so that their sums are one vector.
-template <i64 DTYPE, class C, int R> static void dot_keys(const char* key, i64 row, i64 n, i64 width, const C* q, C* s) {
+template <i64 DTYPE, class C, int R> static void dot_keys(const char* key, i64 row, i64 n, i64 width, const C* q,
+                                                          C* s) {
     constexpr int W = WIDE<C>, K = W / R < 4 ? W / R : 4;
     const i64 size = bytes_of(DTYPE);
     for (i64 j = 0; j < n; j += K) {
         Vec<C> sum[W] = {};
         const char* at_key[K];
-        for (int k = 0; k < K; ++k) at_key[k] = key + min(j + k, n - 1) * row, prefetch(at_key[k] + PREFETCH_KEYS * row, width * size);
+        for (int k = 0; k < K; ++k)
+            at_key[k] = key + min(j + k, n - 1) * row, prefetch(at_key[k] + PREFETCH_KEYS * row, width * size);
         for (i64 e = 0; e < width; e += 2 * W) {
             Vec<C> x[R], y[R];
 #pragma GCC unroll 4
@@ -77,7 +80,8 @@ template <i64 DTYPE, class C, int R> static void dot_keys(const char* key, i64 r
 }
 
 // o[r][e] = f[r] · o[r][e] + Σ_j p[r][j] v[j][e]
-template <i64 DTYPE, class C, int R> static void accumulate(const char* value, i64 row, i64 n, i64 width, const C* p, const C* f, C* o) {
+template <i64 DTYPE, class C, int R> static void accumulate(const char* value, i64 row, i64 n, i64 width, const C* p,
+                                                            const C* f, C* o) {
     constexpr int W = WIDE<C>;
     const i64 size = bytes_of(DTYPE);
     for (i64 e = 0; e < width; e += 4 * W) {
@@ -117,7 +121,8 @@ template <i64 DTYPE, class C> struct Decode {
     // Row `r` of key head `hk` is query r % Lq of head hk · group + r / Lq.
     i64 head(i64 hk, i64 r) const { return hk * (a.heads / a.key_heads) + r / a.queries; }
 
-    template <int R> static void step(const Args& a, i64 b, i64 hk, i64 j0, i64 n, const C* q, const i64* start, const i64* end, C* s, C* o, C* top, C* total) {
+    template <int R> static void step(const Args& a, i64 b, i64 hk, i64 j0, i64 n, const C* q, const i64* start,
+                                      const i64* end, C* s, C* o, C* top, C* total) {
         const C exponent = C(a.scale * 1.44269504088896340736), infinity = C(__builtin_inf());
         dot_keys<DTYPE, C, R>(at(a.key, b, hk, j0, 0), a.key.stride[2] * bytes_of(DTYPE), n, a.width, q, s);
         C factor[R];
@@ -145,7 +150,8 @@ template <i64 DTYPE, class C> struct Decode {
             total[r] = total[r] * factor[r] + sum_lanes<C>(sum);
             top[r] = now;
         }
-        accumulate<DTYPE, C, R>(at(a.value, b, hk, j0, 0), a.value.stride[2] * bytes_of(DTYPE), n, a.value_width, s, factor, o);
+        accumulate<DTYPE, C, R>(at(a.value, b, hk, j0, 0), a.value.stride[2] * bytes_of(DTYPE), n, a.value_width, s,
+                                factor, o);
     }
 
     static void run(void* context, i64 task, char* memory) {
@@ -153,7 +159,8 @@ template <i64 DTYPE, class C> struct Decode {
         const Args& a = d.a;
         i64 split = task % d.splits, b = task / d.splits / a.key_heads, hk = task / d.splits % a.key_heads;
         Arena arena{memory, 0, 0};
-        C *q = arena.take<C>(MAX_ROWS * a.width), *o = arena.take<C>(MAX_ROWS * a.value_width), *s = arena.take<C>(ROWS_PER_STEP * CHUNK);
+        C *q = arena.take<C>(MAX_ROWS * a.width), *o = arena.take<C>(MAX_ROWS * a.value_width),
+          *s = arena.take<C>(ROWS_PER_STEP * CHUNK);
         C top[MAX_ROWS], total[MAX_ROWS];
         i64 start[MAX_ROWS], end[MAX_ROWS], low = a.keys, high = 0;
         for (i64 r = 0; r < d.rows; ++r) {
@@ -177,7 +184,8 @@ template <i64 DTYPE, class C> struct Decode {
             for (i64 r = 0; r < d.rows; r += ROWS_PER_STEP) {
                 auto* step_rows = d.rows - r >= 4 ? step<4> : d.rows - r >= 2 ? step<2> : step<1>;
                 i64 count = d.rows - r >= 4 ? 4 : d.rows - r >= 2 ? 2 : 1;
-                step_rows(a, b, hk, j0, n, q + r * a.width, start + r, end + r, s, o + r * a.value_width, top + r, total + r);
+                step_rows(a, b, hk, j0, n, q + r * a.width, start + r, end + r, s, o + r * a.value_width, top + r,
+                          total + r);
                 if (count < 4 && d.rows - r > count) r -= ROWS_PER_STEP - count;
             }
         }
@@ -192,7 +200,8 @@ template <i64 DTYPE, class C> struct Decode {
     static void join(void* context, i64 task, char* memory) {
         const Decode& d = *(const Decode*)context;
         const Args& a = d.a;
-        i64 r = task % d.rows, b = task / d.rows / a.key_heads, hk = task / d.rows % a.key_heads, h = d.head(hk, r), i = r % a.queries;
+        i64 r = task % d.rows, b = task / d.rows / a.key_heads, hk = task / d.rows % a.key_heads, h = d.head(hk, r),
+            i = r % a.queries;
         const C* first = d.parts + ((b * a.key_heads + hk) * d.splits * d.rows + r) * d.part();
         const double infinity = __builtin_inf();
         C top = -C(infinity);
@@ -206,7 +215,8 @@ template <i64 DTYPE, class C> struct Decode {
         for (i64 s = 0; s < d.splits; ++s) {
             const C* from = first + s * d.rows * d.part();
             if (from[a.value_width + 1] == 0) continue;
-            double f = __builtin_exp(((double)from[a.value_width] - (double)(top == -C(infinity) ? C(0) : top)) * a.scale);
+            double f =
+                __builtin_exp(((double)from[a.value_width] - (double)(top == -C(infinity) ? C(0) : top)) * a.scale);
             total += f * (double)from[a.value_width + 1];
             for (i64 e = 0; e < a.value_width; ++e) o[e] += C(f) * from[e];
         }
@@ -231,17 +241,18 @@ template <i64 DTYPE, class C> struct Decode {
         Decode d{.a = a, .rows = rows, .splits = splits, .keys = keys, .parts = (C*)buffer.at};
         size_t bytes = (MAX_ROWS * (a.width + a.value_width) + ROWS_PER_STEP * CHUNK + 64) * sizeof(C);
         parallel(heads * splits, a.threads, run, &d, bytes);
-        parallel(heads * rows, heads * rows * a.value_width > 65536 ? a.threads : 1, join, &d, a.value_width * sizeof(C) + 64);
+        parallel(heads * rows, heads * rows * a.value_width > 65536 ? a.threads : 1, join, &d,
+                 a.value_width * sizeof(C) + 64);
     }
 };
 
 // Whether a call is one for this file; what it lacks goes the general way.
 template <class C> static bool is_few_queries(const Args& a) {
     i64 rows = a.heads / a.key_heads * a.queries, chunk = 2 * WIDE<C>;
-    bool plain = a.score == DOT && a.normalizer == SOFTMAX && a.scale > 0 && !a.softcap && !a.bias.at && !a.relative && !a.visible.at &&
-                 !a.layout.at && !a.bad && !a.extra && !(a.dropout > 0);
-    return plain && rows <= MAX_ROWS && a.keys >= 128 && a.width % chunk == 0 && a.value_width % chunk == 0 && a.query.stride[3] == 1 &&
-           a.key.stride[3] == 1 && a.value.stride[3] == 1;
+    bool plain = a.score == DOT && a.normalizer == SOFTMAX && a.scale > 0 && !a.softcap && !a.bias.at && !a.relative &&
+                 !a.visible.at && !a.layout.at && !a.bad && !a.extra && !(a.dropout > 0);
+    return plain && rows <= MAX_ROWS && a.keys >= 128 && a.width % chunk == 0 && a.value_width % chunk == 0 &&
+           a.query.stride[3] == 1 && a.key.stride[3] == 1 && a.value.stride[3] == 1;
 }
 
 static bool decode(const Args& a) {

@@ -9,8 +9,8 @@ template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> o
 #if defined(__AVX512BF16__)
     if constexpr (M::PAIR == 2) {
         __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)two, (__m512)one);
-        const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
-                                               20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+        const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
+                                               6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
         store(to, (u32v)_mm512_permutexvar_epi16(order, both));
     }
 #else
@@ -18,12 +18,13 @@ template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> o
 #endif
 }
 
-// Σ of new exponentials onto the old, both brought to the larger top; the weights 2^(exponent · (s − top)) stay in `s`, or
-// go to `pairs`. The top is subtracted before the product: a score as large as the dtype holds would be infinite times the
-// exponent, and its product rounded otherwise than one that is fused.
+// Σ of new exponentials onto the old, both brought to the larger top; the weights 2^(exponent · (s − top)) stay in `s`,
+// or go to `pairs`. The top is subtracted before the product: a score as large as the dtype holds would be infinite
+// times the exponent, and its product rounded otherwise than one that is fused.
 template <class M, bool PAIRS>
-static const typename M::C* online_softmax(typename M::C* s, typename M::A* pairs, i64 n, i64 ld, typename M::C exponent, typename M::C* top,
-                                   typename M::C* total, typename M::C* factor) {
+static const typename M::C* online_softmax(typename M::C* s, typename M::A* pairs, i64 n, i64 ld,
+                                           typename M::C exponent, typename M::C* top, typename M::C* total,
+                                           typename M::C* factor) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Vec<C> lowest = splat(-C(__builtin_inf()));
@@ -75,14 +76,16 @@ static const typename M::C* online_softmax(typename M::C* s, typename M::A* pair
 }
 
 // Weights as the product with values wants them: themselves, or their pairs in `pairs`.
-template <class M> static const typename M::A* pack_weights(const typename M::C* s, typename M::A* pairs, i64 n, i64 ld) {
+template <class M> static const typename M::A* pack_weights(const typename M::C* s, typename M::A* pairs, i64 n,
+                                                            i64 ld) {
     if constexpr (M::PAIR == 1) {
         return s;
     } else {
         constexpr int W = WIDE<typename M::C>;
         for (i64 j = 0; j < n; j += 2)
             for (i64 i = 0; i < ld; i += W)
-                pack_pair<M>(pairs + j / 2 * ld + i, load(s + j * ld + i), j + 1 < n ? load(s + (j + 1) * ld + i) : Vec<typename M::C>{});
+                pack_pair<M>(pairs + j / 2 * ld + i, load(s + j * ld + i),
+                             j + 1 < n ? load(s + (j + 1) * ld + i) : Vec<typename M::C>{});
         return pairs;
     }
 }
@@ -97,12 +100,12 @@ template <class M> static void zero_padding(const typename M::A* weights, i64 n,
 
 // The product of `n` weights a lane, from key `j0`, with their values; `factor` first multiplies what is there.
 template <class M>
-static void add_values(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, const typename M::A* weights, typename M::C* output,
-                const typename M::C* factor) {
+static void add_values(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, const typename M::A* weights,
+                       typename M::C* output, const typename M::C* factor) {
     zero_padding<M>(weights, n, k.ld);
     i64 from = (j0 - tile) / M::PAIR * t.value.row;
-    gemm<M, true>(t.a.value_width, k.nv, units<M>(n), t.value.at + from, t.value.step, t.value.row,
-                  weights, k.ld, output, k.ld, factor);
+    gemm<M, true>(t.a.value_width, k.nv, units<M>(n), t.value.at + from, t.value.step, t.value.row, weights, k.ld,
+                  output, k.ld, factor);
 }
 
 // Softmax of products and nothing else, but for intervals.
@@ -111,9 +114,9 @@ template <class M> INLINE bool is_plain_softmax(const Tiles<M>& t) {
     return t.unscaled && a.normalizer == SOFTMAX && !a.visible.at && !a.layout.at && !a.bad && !(a.dropout > 0);
 }
 
-// Where a block's queries do not all see the same of a tile, as on a diagonal, each vector or two of them go along their own
-// keys. (One would do for float32 too, but keys and values would be read from the second cache too often.) For each query
-// these are the same sums in the same order.
+// Where a block's queries do not all see the same of a tile, as on a diagonal, each vector or two of them go along
+// their own keys. (One would do for float32 too, but keys and values would be read from the second cache too often.)
+// For each query these are the same sums in the same order.
 template <class M> static void forward_step_by_vectors(Tiles<M>& t, ForwardState<M>& w, i64 tile, i64 tile_keys) {
     using C = typename M::C;
     constexpr int W = WIDE<C>, SPAN = M::PAIR == 2 ? 1 : NV / 2;
@@ -128,14 +131,16 @@ template <class M> static void forward_step_by_vectors(Tiles<M>& t, ForwardState
         j0 -= (j0 - tile) % 2;
         i64 n = end - j0;
         C* s = t.scores;
-        gemm<M, false>(n, span, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, w.q.transposed + i, k.ld, s, ld);
+        gemm<M, false>(n, span, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, w.q.transposed + i,
+                       k.ld, s, ld);
         for (i64 j = 0; j < n; ++j)
             for (i64 l = 0; l < ld; l += W)
-                store(s + j * ld + l, in_interval(k, i + l, j0 + j) ? load(s + j * ld + l) : splat(-C(__builtin_inf())));
+                store(s + j * ld + l,
+                      in_interval(k, i + l, j0 + j) ? load(s + j * ld + l) : splat(-C(__builtin_inf())));
         const C* f = online_softmax<M, M::PAIR == 2>(s, pairs, n, ld, t.exponent, w.top + i, w.total + i, factor);
         const auto* weights = M::PAIR == 2 ? pairs : (const typename M::A*)s;
-        gemm<M, true>(t.a.value_width, span, units<M>(n), t.value.at + (j0 - tile) / M::PAIR * t.value.row, t.value.step,
-                      t.value.row, weights, ld, w.output + i, k.ld, f);
+        gemm<M, true>(t.a.value_width, span, units<M>(n), t.value.at + (j0 - tile) / M::PAIR * t.value.row,
+                      t.value.step, t.value.row, weights, ld, w.output + i, k.ld, f);
     }
 }
 
@@ -147,7 +152,8 @@ template <class M> static void forward_step(Tiles<M>& t, ForwardState<M>& w, i64
     i64 j0 = max(tile, k.low), end = min(tile + tile_keys, k.high);
     if (j0 >= end) return;
     if constexpr (!M::TILED)
-        if (is_plain_softmax(t) && (j0 < k.inner || end > k.outer)) return forward_step_by_vectors(t, w, tile, tile_keys);
+        if (is_plain_softmax(t) && (j0 < k.inner || end > k.outer))
+            return forward_step_by_vectors(t, w, tile, tile_keys);
     j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
     i64 n = end - j0;
     C* s = t.scores;
@@ -197,7 +203,8 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
             if (real && !none) {
                 const char* row = at(a.value, k.b, k.hk, w.taken[i], 0);
                 i64 size = bytes_of(a.dtype);
-                bool keep = !(a.dropout > 0) || (int32_t)hash32(k.drop[i] ^ ((uint32_t)w.taken[i] * GOLDEN)) >= keep_threshold(a);
+                bool keep = !(a.dropout > 0) ||
+                            (int32_t)hash32(k.drop[i] ^ ((uint32_t)w.taken[i] * GOLDEN)) >= keep_threshold(a);
                 for (i64 e = 0; keep && e < a.value_width; ++e)
                     w.output[e * k.ld + i] = one * read<C>(row + e * a.value.stride[3] * size, a.dtype);
             }
@@ -205,7 +212,9 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
             if (real) {
                 Int<C> taken = w.taken[i];
                 __builtin_memcpy(&own, &taken, sizeof(C));
-                if (a.extra) ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] = none ? C(0) : w.taken_score[i] - lse;
+                if (a.extra)
+                    ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] =
+                        none ? C(0) : w.taken_score[i] - lse;
             }
         } else if (a.normalizer == SIGMOID) {
             times[i] = kept;

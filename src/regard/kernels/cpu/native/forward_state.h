@@ -10,9 +10,9 @@ template <class M> struct ForwardState {
     using C = typename M::C;
     Block<M> k;
     Query<M> q;
-    C *output;                  // [value width][lanes], not yet divided
-    C *top, *total;             // of the softmax: the largest score, and Σ exp(score − top)
-    C *pivot, *second;          // of the hard ones, whose top has noise: the largest score without it, and its sum
+    C* output;          // [value width][lanes], not yet divided
+    C *top, *total;     // of the softmax: the largest score, and Σ exp(score − top)
+    C *pivot, *second;  // of the hard ones, whose top has noise: the largest score without it, and its sum
     C *taken_score, *extra;
     Int<C>* taken;
 };
@@ -33,7 +33,8 @@ template <class M> static void read_query(Tiles<M>& t, Block<M>& k, Query<M>& q,
     using C = typename M::C;
     read_transposed<M>(q.transposed, k, t.a.query, t.a.width, (char*)t.scratch, hidden);
     if constexpr (M::PAIR == 1)
-        for (i64 i = 0; t.a.score == DISTANCE && i < k.ld; ++i) q.square[i] = -C(t.a.scale) * square(q.transposed + i, k.ld, t.a.width);
+        for (i64 i = 0; t.a.score == DISTANCE && i < k.ld; ++i)
+            q.square[i] = -C(t.a.scale) * square(q.transposed + i, k.ld, t.a.width);
 }
 
 template <class M> static void begin_forward(ForwardState<M>& w, Tiles<M>& t) {
@@ -49,7 +50,8 @@ template <class M> static void begin_forward(ForwardState<M>& w, Tiles<M>& t) {
 
 // What the backward and looking need to know of one query; see `weights.h`.
 template <class M>
-INLINE void leave(const Args& a, const Block<M>& k, i64 lane, typename M::C top, typename M::C lse, typename M::C rest, typename M::C own) {
+INLINE void leave(const Args& a, const Block<M>& k, i64 lane, typename M::C top, typename M::C lse, typename M::C rest,
+                  typename M::C own) {
     using C = typename M::C;
     i64 q = k.query[lane];
     stat<C>(a, k.b, k.h, TOP)[q] = top, stat<C>(a, k.b, k.h, LSE)[q] = lse, stat<C>(a, k.b, k.h, REST)[q] = rest;
@@ -57,7 +59,8 @@ INLINE void leave(const Args& a, const Block<M>& k, i64 lane, typename M::C top,
 }
 
 // Columns to rows of a tensor of the queries' shape.
-template <class M> static void write_transposed(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width, const typename M::C* from) {
+template <class M> static void write_transposed(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width,
+                                                const typename M::C* from) {
     using C = typename M::C;
     if (to.stride[3] == 1 && to.dtype == (sizeof(C) == 8 ? F64 : F32) && k.consecutive) {
         transpose_back<C>((C*)at(to, k.b, k.h, k.query[0], 0), to.stride[2], from, k.ld, k.n, width);
@@ -65,11 +68,13 @@ template <class M> static void write_transposed(Tiles<M>& t, const Block<M>& k, 
     }
     transpose_back<C>(t.scratch, width, from, k.ld, k.n, width);
     for (i64 i = 0; i < k.n; ++i)
-        write_row<C>(const_cast<char*>(at(to, k.b, k.h, k.query[i], 0)), to.dtype, to.stride[3], t.scratch + i * width, width);
+        write_row<C>(const_cast<char*>(at(to, k.b, k.h, k.query[i], 0)), to.dtype, to.stride[3], t.scratch + i * width,
+                     width);
 }
 
 // Rows of the output from its columns, each lane times a number of its own.
-template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, const typename M::C* output, const typename M::C* times) {
+template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, const typename M::C* output,
+                                            const typename M::C* times) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;

@@ -16,8 +16,8 @@ template <class M> static Partition<M> partition(const Args& a, i64 queries) {
     return {blocks, group, groups, groups * a.batch * a.heads};
 }
 
-// Memory is what short heads wait for, so while one is computed, the next is asked for: most likely that of the task as many
-// on as there are threads.
+// Memory is what short heads wait for, so while one is computed, the next is asked for: most likely that of the task as
+// many on as there are threads.
 template <class M> static i64 next_short_head(const Args& a, i64 task, i64 heads) {
     i64 next = task + a.threads;
     return a.keys <= KEYS && a.queries <= LANES<M> && next < a.batch * heads ? next : -1;
@@ -29,7 +29,8 @@ template <class M> struct ForwardMemory {
     ForwardState<M> w[GROUP];
     C* buffer;
     i64* rows;
-    ForwardMemory(const Args& a, Arena& arena, i64 group) : t(tiles<M>(a, arena, false)), buffer(nullptr), rows(nullptr) {
+    ForwardMemory(const Args& a, Arena& arena, i64 group)
+        : t(tiles<M>(a, arena, false)), buffer(nullptr), rows(nullptr) {
         for (i64 g = 0; g < group; ++g) allocate(w[g], a, arena);
         if (a.normalizer == ENTMAX || a.normalizer == TOPK) {
             buffer = arena.take<C>((round_up(a.keys, KEYS) + KEYS) * LANES<M>);
@@ -44,7 +45,8 @@ template <class M> struct Forward {
     static void run(void* context, i64 task, char* memory) {
         const Forward& f = *(const Forward*)context;
         const Args& a = f.a;
-        i64 heads = a.batch * a.heads, group = f.c.groups - 1 - task / heads, b = task % heads / a.heads, h = task % heads % a.heads;
+        i64 heads = a.batch * a.heads, group = f.c.groups - 1 - task / heads, b = task % heads / a.heads,
+            h = task % heads % a.heads;
         i64 first = group * f.c.group, count = min(f.c.group, f.c.blocks - first), low = a.keys, high = 0;
         bool whole_rows = a.normalizer == ENTMAX || a.normalizer == TOPK;
         Arena arena{memory, 0, 0};

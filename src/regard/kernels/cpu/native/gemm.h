@@ -1,5 +1,5 @@
-// C[m][n] (+)= Σ_k A(m, k) · B[k][n]: A is read one number at a time and broadcast, at any strides; the rows of B and C are
-// vectors. MR rows of NV vectors are held in registers, 6 × 4 = 24 accumulators with 512 bits.
+// C[m][n] (+)= Σ_k A(m, k) · B[k][n]: A is read one number at a time and broadcast, at any strides; the rows of B and C
+// are vectors. MR rows of NV vectors are held in registers, 6 × 4 = 24 accumulators with 512 bits.
 #pragma once
 #include "simd.h"
 
@@ -57,8 +57,8 @@ template <class A> INLINE Vec<A> broadcast(A x) {
 }
 
 template <class M, int R, int N, bool ADD>
-static void micro(i64 depth, const typename M::A* a, i64 am, i64 ak, const typename M::A* b, i64 ldb, typename M::C* c, i64 ldc,
-                  const typename M::C* factor) {
+static void micro(i64 depth, const typename M::A* a, i64 am, i64 ak, const typename M::A* b, i64 ldb, typename M::C* c,
+                  i64 ldc, const typename M::C* factor) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     Vec<C> sum[R][N];
@@ -101,8 +101,8 @@ static void micro(i64 depth, const typename M::A* a, i64 am, i64 ak, const typen
 }
 
 template <class M, int N, bool ADD>
-static void columns(i64 m, i64 depth, const typename M::A* a, i64 am, i64 ak, const typename M::A* b, i64 ldb, typename M::C* c,
-                    i64 ldc, const typename M::C* factor) {
+static void columns(i64 m, i64 depth, const typename M::A* a, i64 am, i64 ak, const typename M::A* b, i64 ldb,
+                    typename M::C* c, i64 ldc, const typename M::C* factor) {
     constexpr int R = 2 * N <= NV ? 8 : MR;  // where a row is short, more of them keep the sums many
     for (; m >= R; m -= R, a += R * am, c += R * ldc) micro<M, R, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
     switch (m) {

@@ -1,5 +1,6 @@
-// Everything of one instruction set: REGARD_LEVEL names it, the compiler's flags say what it may use. No header of the C++
-// library is included here: what it would define inline could be merged with another level's, and run where it can't.
+// Everything of one instruction set: REGARD_LEVEL names it, the compiler's flags say what it may use. No header of the
+// C++ library is included here: what it would define inline could be merged with another level's, and run where it
+// can't.
 #include "args.h"
 #include "backward_tasks.h"
 #include "decode.h"
@@ -14,9 +15,9 @@
 namespace REGARD_LEVEL {
 // In pairs of bfloat16 where the processor multiplies them and the score is a product; otherwise in float32 or float64.
 #if defined(__AVX512BF16__)
-#define EACH(what)                                                             \
-    if (a.dtype == F64) return what##_as<Double>(a);                           \
-    if (a.dtype == BF16 && a.score == DOT) return what##_as<Brain>(a);         \
+#define EACH(what)                                                     \
+    if (a.dtype == F64) return what##_as<Double>(a);                   \
+    if (a.dtype == BF16 && a.score == DOT) return what##_as<Brain>(a); \
     what##_as<Float>(a);
 #else
 #define EACH(what)                                   \

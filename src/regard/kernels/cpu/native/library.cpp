@@ -42,8 +42,8 @@ const int watching = [] {
 #endif
 }();
 
-// While tasks run, numbers too small for a full mantissa are 0: weights of far keys become such numbers, and every product
-// with one would cost a hundred others.
+// While tasks run, numbers too small for a full mantissa are 0: weights of far keys become such numbers, and every
+// product with one would cost a hundred others.
 struct FlushDenormals {
 #if defined(__x86_64__)
     unsigned before = _mm_getcsr();
@@ -198,7 +198,8 @@ void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* cont
 }
 
 namespace {
-// Whether an exponent is that of infinity and NaN; a loop that the compiler makes vectors of, as it does not of one that ends early.
+// Whether an exponent is that of infinity and NaN; a loop that the compiler makes vectors of, as it does not of one
+// that ends early.
 template <class U, U EXPONENT> bool finite_row(const char* from, i64 stride, i64 n) {
     const U* x = (const U*)from;
     U result = 0;
@@ -234,8 +235,9 @@ struct Named {
 };
 constexpr Named SCORES[] = {{"dot", DOT}, {"additive", ADDITIVE}, {"distance", DISTANCE}};
 constexpr Named NORMALIZERS[] = {
-    {"softmax", SOFTMAX}, {"entmax", ENTMAX}, {"sigmoid", SIGMOID}, {"topk", TOPK}, {"argmax", ARGMAX}, {"gumbel", GUMBEL},
-    {"reinforce", REINFORCE}, {"straight-through", STRAIGHT_THROUGH}, {"variational", VARIATIONAL},
+    {"softmax", SOFTMAX},         {"entmax", ENTMAX}, {"sigmoid", SIGMOID},     {"topk", TOPK},
+    {"argmax", ARGMAX},           {"gumbel", GUMBEL}, {"reinforce", REINFORCE}, {"straight-through", STRAIGHT_THROUGH},
+    {"variational", VARIATIONAL},
 };
 
 template <size_t N> i64 number_of_name(const Named (&table)[N], const char* name) {
@@ -249,14 +251,20 @@ extern "C" {
 __attribute__((visibility("default"))) long regard_args_size() { return sizeof(Args); }
 // The number of a score or a normalizer in `Args`; -1: the kernels do not have it.
 __attribute__((visibility("default"))) i64 regard_score(const char* name) { return number_of_name(SCORES, name); }
-__attribute__((visibility("default"))) i64 regard_normalizer(const char* name) { return number_of_name(NORMALIZERS, name); }
+__attribute__((visibility("default"))) i64 regard_normalizer(const char* name) {
+    return number_of_name(NORMALIZERS, name);
+}
 __attribute__((visibility("default"))) const char* regard_level(int index) {
     const Level* result = level(index);
     return result ? result->name : nullptr;
 }
 // Each returns null, or why it failed.
-__attribute__((visibility("default"))) const char* regard_forward(const void* args) { return guard(args, &Level::forward); }
-__attribute__((visibility("default"))) const char* regard_backward(const void* args) { return guard(args, &Level::backward); }
+__attribute__((visibility("default"))) const char* regard_forward(const void* args) {
+    return guard(args, &Level::forward);
+}
+__attribute__((visibility("default"))) const char* regard_backward(const void* args) {
+    return guard(args, &Level::backward);
+}
 __attribute__((visibility("default"))) const char* regard_look(const void* args) { return guard(args, &Level::look); }
 __attribute__((visibility("default"))) const char* regard_drop(const void* units) { return guard(units, &Level::drop); }
 __attribute__((visibility("default"))) int regard_all_finite(const void* extent, i64 threads) {
@@ -270,11 +278,12 @@ __attribute__((visibility("default"))) int regard_all_finite(const void* extent,
     return f.all;
 }
 // For the test of the vector functions, in the mode in which the kernels run them.
-__attribute__((visibility("default"))) void regard_vmath(
-    int index, i64 function, i64 dtype, const void* from, void* to, i64 n, double power
-) {
+__attribute__((visibility("default"))) void regard_vmath(int index, i64 function, i64 dtype, const void* from, void* to,
+                                                         i64 n, double power) {
     FlushDenormals none;
     level(index)->vmath(function, dtype, from, to, n, power);
 }
-__attribute__((visibility("default"))) double regard_peak(int index, i64 dtype, i64 times) { return level(index)->peak(dtype, times); }
+__attribute__((visibility("default"))) double regard_peak(int index, i64 dtype, i64 times) {
+    return level(index)->peak(dtype, times);
+}
 }

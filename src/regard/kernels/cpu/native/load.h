@@ -102,8 +102,8 @@ template <class C> static void write_row(char* to, i64 dtype, i64 stride, const 
     }
 }
 
-// Asks for bytes long before they are wanted: the processor guesses what is read next, but not across pages nor from one
-// tensor to another. They come to the second cache, for the first has few places for what is on its way.
+// Asks for bytes long before they are wanted: the processor guesses what is read next, but not across pages nor from
+// one tensor to another. They come to the second cache, for the first has few places for what is on its way.
 INLINE void prefetch(const char* from, i64 bytes) {
     for (i64 at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
 }
@@ -114,7 +114,8 @@ INLINE void prefetch(const Strided& t, i64 b, i64 h, i64 rows, i64 width) {
 // The same right before rows are read, or written, a piece at a time: all of them are on their way together then.
 template <int WRITES, class C> INLINE void prefetch_rows(const C* rows, i64 ld, i64 n, i64 width) {
     for (i64 i = 0; i < n; ++i)
-        for (i64 at = 0; at < width * (i64)sizeof(C); at += 64) __builtin_prefetch((const char*)(rows + i * ld) + at, WRITES);
+        for (i64 at = 0; at < width * (i64)sizeof(C); at += 64)
+            __builtin_prefetch((const char*)(rows + i * ld) + at, WRITES);
 }
 
 // Rows to columns: `to[c][r] = from[r][c]` for `rows` × `columns`, with rows up to the next whole vector 0.

@@ -11,11 +11,11 @@ template <class M> struct LookState {
     Query<M> q;
     RowStats<M> row_stats;
     C *entropy, *reach;
-    C *top;                    // [top][lanes], largest first
+    C* top;  // [top][lanes], largest first
     Int<C>* top_keys;
-    C *sum, *column_max;             // of the map's column, a lane
-    i64 row[LANES<M>];         // of the map
-    C* received;               // [keys][W], the lanes not yet added up; shared by the task's blocks
+    C *sum, *column_max;  // of the map's column, a lane
+    i64 row[LANES<M>];    // of the map
+    C* received;          // [keys][W], the lanes not yet added up; shared by the task's blocks
 };
 
 template <class M> static void allocate(LookState<M>& w, const Args& a, Arena& arena) {

@@ -25,7 +25,8 @@ template <class M> struct Looking {
         constexpr int W = WIDE<C>;
         const Looking& f = *(const Looking*)context;
         const Args& a = f.a;
-        i64 split = task % a.splits, b = task / a.splits / a.heads, h = task / a.splits % a.heads, hk = h / (a.heads / a.key_heads);
+        i64 split = task % a.splits, b = task / a.splits / a.heads, h = task / a.splits % a.heads,
+            hk = h / (a.heads / a.key_heads);
         Arena arena{memory, 0, 0};
         [[maybe_unused]] TilesInUse in_use;
         LookMemory<M> m(a, arena, a.received);
@@ -72,7 +73,8 @@ template <class M> struct Looking {
             m.t.key = along_width(m.t, a.key, a.width, m.t.key_buffer, b, hk, j0, n);
             bool some = weights_of(m.t, w, j0, j0, n);
             for (i64 i = 0; i < w.k.n; ++i)
-                for (i64 j = 0; j < n; ++j) out[i * a.chosen_key_count + c + j] = some ? m.t.scores[j * w.k.ld + i] : C(0);
+                for (i64 j = 0; j < n; ++j)
+                    out[i * a.chosen_key_count + c + j] = some ? m.t.scores[j * w.k.ld + i] : C(0);
             c += n - 1;
         }
     }

@@ -1,4 +1,5 @@
-// Tensors as operands of products: pairs of bfloat16, rows where they lie or copied, transposed queries, dense masks and biases.
+// Tensors as operands of products: pairs of bfloat16, rows where they lie or copied, transposed queries, dense masks
+// and biases.
 #pragma once
 #include "block.h"
 #include "tiles.h"
@@ -26,12 +27,15 @@ INLINE void pair_up(uint32_t* to, const uint16_t* one, const uint16_t* two, i64 
 // Rows of pairs along the rows: `to[j / 2][e]` holds `from[j][e]` and `from[j + 1][e]`.
 INLINE void interleave(uint32_t* to, i64 ldto, const char* from, i64 row, i64 step, i64 n, i64 width) {
     const uint16_t* x = (const uint16_t*)from;
-    for (i64 j = 0; j < n; j += 2) pair_up(to + j / 2 * ldto, x + j * row, j + 1 < n ? x + (j + 1) * row : nullptr, step, width);
+    for (i64 j = 0; j < n; j += 2)
+        pair_up(to + j / 2 * ldto, x + j * row, j + 1 < n ? x + (j + 1) * row : nullptr, step, width);
 }
 
-// `n` rows of keys or values from `j0`, for products along their width; copied to `held` where they can't be read as they lie.
+// `n` rows of keys or values from `j0`, for products along their width; copied to `held` where they can't be read as
+// they lie.
 template <class M>
-static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* buffer, i64 b, i64 hk, i64 j0, i64 n) {
+static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* buffer, i64 b, i64 hk,
+                              i64 j0, i64 n) {
     using A = typename M::A;
     const char* first = at(from, b, hk, j0, 0);
     i64 row = from.stride[2], step = from.stride[3], pairs = units<M>(width);
@@ -50,7 +54,8 @@ static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width,
 }
 // The same for products along the keys.
 template <class M>
-static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* buffer, i64 b, i64 hk, i64 j0, i64 n) {
+static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* buffer, i64 b, i64 hk,
+                             i64 j0, i64 n) {
     if constexpr (M::TILED) {
         // Turned, so that the keys of one column stand beside each other; missing ones are 0.
         uint32_t* rows = (uint32_t*)t.scratch;
@@ -68,13 +73,16 @@ static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, 
     }
 }
 
-// The queries of a block (or rows of any tensor that has the queries' shape), turned: [width][lanes], by pairs for pairs.
+// The queries of a block (or rows of any tensor that has the queries' shape), turned: [width][lanes], by pairs for
+// pairs.
 template <class M>
-static void read_transposed(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* scratch, const bool* hidden = nullptr) {
+static void read_transposed(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* scratch,
+                            const bool* hidden = nullptr) {
     using A = typename M::A;
     i64 pairs = (width + M::PAIR - 1) / M::PAIR;
-    bool as_they_lie = !hidden && from.stride[3] == 1 && k.consecutive &&
-                       (M::PAIR == 2 ? !(width & 1) && !(from.stride[2] & 1) : from.dtype == (sizeof(A) == 8 ? F64 : F32));
+    bool as_they_lie =
+        !hidden && from.stride[3] == 1 && k.consecutive &&
+        (M::PAIR == 2 ? !(width & 1) && !(from.stride[2] & 1) : from.dtype == (sizeof(A) == 8 ? F64 : F32));
     if (as_they_lie) {
         transpose<A>(to, k.ld, (const A*)at(from, k.b, k.h, k.query[0], 0), from.stride[2] / M::PAIR, k.n, pairs);
     } else {
@@ -97,7 +105,8 @@ static void read_transposed(typename M::A* to, const Block<M>& k, const Strided&
 }
 
 // What a tensor that broadcasts to (B, H, Lq, Lk) has for a tile, [keys][lanes].
-template <class M> static void read_dense(typename M::C* to, const Strided& from, const Block<M>& k, i64 j0, i64 n, typename M::C* scratch) {
+template <class M> static void read_dense(typename M::C* to, const Strided& from, const Block<M>& k, i64 j0, i64 n,
+                                          typename M::C* scratch) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     i64 size = bytes_of(from.dtype);

@@ -1,5 +1,6 @@
-// Softmax attention without options and its gradient, straight from PyTorch's tensors. A small call costs what it costs to get
-// to its kernel: here a tensor is read in a tenth of a microsecond, and what a call without options does not need is not looked at.
+// Softmax attention without options and its gradient, straight from PyTorch's tensors. A small call costs what it costs
+// to get to its kernel: here a tensor is read in a tenth of a microsecond, and what a call without options does not
+// need is not looked at.
 #include <cmath>
 #include <limits>
 #include <new>
@@ -13,7 +14,8 @@ extern "C" const char* regard_backward(const void* args);
 extern "C" int regard_all_finite(const void* extent, i64 threads);
 
 namespace {
-// What Python hands over once: PyTorch's table of DLPack functions, CPython's two that release and take its lock, and its None.
+// What Python hands over once: PyTorch's table of DLPack functions, CPython's two that release and take its lock, and
+// its None.
 struct Python {
     const DLPackExchangeAPI* dlpack;
     void* (*release_lock)();
@@ -23,7 +25,8 @@ struct Python {
 
 // A tensor's memory, type and strides, as long as Python keeps the tensor; false: it cannot be read so.
 bool view(const Python& python, void* object, DLTensor& to) {
-    return python.dlpack->dltensor_from_py_object_no_sync(object, &to) == 0 && to.device.device_type == kDLCPU && to.data;
+    return python.dlpack->dltensor_from_py_object_no_sync(object, &to) == 0 && to.device.device_type == kDLCPU &&
+           to.data;
 }
 char* begin_of(const DLTensor& x) { return (char*)x.data + x.byte_offset; }
 
@@ -64,18 +67,19 @@ struct Tensors {
         int rank = as_extent(python, query, q);
         fit = rank > 0;
         for (auto [object, extent] : {std::pair{key, &k}, {value, &v}, {output, &o}})
-            fit = fit && as_extent(python, object, *extent) == rank && extent->from.dtype == q.from.dtype && extent->size[0] == q.size[0];
-        fit = fit && k.size[3] == q.size[3] && v.size[1] == k.size[1] && v.size[2] == k.size[2] && q.size[1] % k.size[1] == 0 &&
-              o.size[1] == q.size[1] && o.size[2] == q.size[2] && o.size[3] == v.size[3];
+            fit = fit && as_extent(python, object, *extent) == rank && extent->from.dtype == q.from.dtype &&
+                  extent->size[0] == q.size[0];
+        fit = fit && k.size[3] == q.size[3] && v.size[1] == k.size[1] && v.size[2] == k.size[2] &&
+              q.size[1] % k.size[1] == 0 && o.size[1] == q.size[1] && o.size[2] == q.size[2] && o.size[3] == v.size[3];
     }
 };
 
 constexpr i64 NO_MASK = std::numeric_limits<i64>::max(), LAST_SEES_ALL = NO_MASK - 1;
 enum Done { DONE = 0, NOT_HERE = 1, NO_MEMORY = 2 };
 
-// What of a call is not in its three tensors. `lengths`: int64 (B,), how many keys of each sequence are seen, or Python's None.
-// `causal`: query i sees the keys up to i + causal, or it is one of the two above. A scale that is NaN stands for one over the
-// root of the width.
+// What of a call is not in its three tensors. `lengths`: int64 (B,), how many keys of each sequence are seen, or
+// Python's None. `causal`: query i sees the keys up to i + causal, or it is one of the two above. A scale that is NaN
+// stands for one over the root of the width.
 struct How {
     void* lengths;
     double scale;
@@ -88,8 +92,10 @@ struct Call {
     bool fit = true;
 
     Call(const Python& python, const Tensors& t, const How& how) {
-        a.batch = t.q.size[0], a.heads = t.q.size[1], a.key_heads = t.k.size[1], a.queries = t.q.size[2], a.keys = t.k.size[2];
-        a.width = t.q.size[3], a.value_width = t.v.size[3], a.dtype = t.q.from.dtype, a.threads = how.threads, a.level = how.level;
+        a.batch = t.q.size[0], a.heads = t.q.size[1], a.key_heads = t.k.size[1], a.queries = t.q.size[2],
+        a.keys = t.k.size[2];
+        a.width = t.q.size[3], a.value_width = t.v.size[3], a.dtype = t.q.from.dtype, a.threads = how.threads,
+        a.level = how.level;
         a.query = t.q.from, a.key = t.k.from, a.value = t.v.from, a.output = t.o.from;
         a.scale = std::isnan(how.scale) ? std::pow((double)a.width, -0.5) : how.scale;
         a.number = a.prior_scale = 1, a.block = a.splits = 1;
@@ -109,7 +115,8 @@ struct Call {
 
     void see_lengths(const Python& python, void* lengths) {
         DLTensor x;
-        fit = view(python, lengths, x) && x.ndim == 1 && x.dtype.code == kDLInt && x.dtype.bits == 64 && x.shape[0] == a.batch;
+        fit = view(python, lengths, x) && x.ndim == 1 && x.dtype.code == kDLInt && x.dtype.bits == 64 &&
+              x.shape[0] == a.batch;
         if (!fit) return;
         end.resize(a.batch);
         for (i64 b = 0; b < a.batch; ++b) {
@@ -138,18 +145,20 @@ extern "C" __attribute__((visibility("default"))) int regard_quick_usable(const 
     return dlpack->header.version.major == DLPACK_MAJOR_VERSION && dlpack->dltensor_from_py_object_no_sync;
 }
 
-// Write softmax(scale · query keyᵀ) value to `output`, and what the backward needs of each query to `stats`, if it is there.
-extern "C" __attribute__((visibility("default"))) int regard_quick(
-    const Python* python, void* query, void* key, void* value, void* output, void* stats, void* lengths, double scale, i64 causal,
-    i64 threads, i64 level
-) {
+// Write softmax(scale · query keyᵀ) value to `output`, and what the backward needs of each query to `stats`, if it is
+// there.
+extern "C" __attribute__((visibility("default"))) int regard_quick(const Python* python, void* query, void* key,
+                                                                   void* value, void* output, void* stats,
+                                                                   void* lengths, double scale, i64 causal, i64 threads,
+                                                                   i64 level) {
     Tensors t(*python, query, key, value, output);
     if (!t.fit) return NOT_HERE;
     try {
         Call call(*python, t, {lengths, scale, causal, threads, level});
         if (!call.fit) return NOT_HERE;
         Args& a = call.a;
-        std::vector<char> own(stats == python->none ? a.batch * a.heads * STATS * a.queries * (a.dtype == F64 ? 8 : 4) : 0);
+        std::vector<char> own(stats == python->none ? a.batch * a.heads * STATS * a.queries * (a.dtype == F64 ? 8 : 4)
+                                                    : 0);
         a.stats = stats == python->none ? own.data() : address(*python, stats);
         if (!a.stats) return NOT_HERE;
         return call.run(*python, [&] {
@@ -165,8 +174,7 @@ extern "C" __attribute__((visibility("default"))) int regard_quick(
 // Write the gradients of the three, of the shapes of the three; `grad` is the output's.
 extern "C" __attribute__((visibility("default"))) int regard_quick_backward(
     const Python* python, void* query, void* key, void* value, void* output, void* stats, void* grad, void* grad_query,
-    void* grad_key, void* grad_value, void* lengths, double scale, i64 causal, i64 threads, i64 level, i64 splits
-) {
+    void* grad_key, void* grad_value, void* lengths, double scale, i64 causal, i64 threads, i64 level, i64 splits) {
     Tensors t(*python, query, key, value, output), g(*python, grad_query, grad_key, grad_value, grad);
     if (!t.fit || !g.fit) return NOT_HERE;
     try {

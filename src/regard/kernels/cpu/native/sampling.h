@@ -39,13 +39,15 @@ template <class M> static void add_noise(const Args& a, const Block<M>& k, i64 j
     C scale = C(number_of<C>(a, k.h));
     for (i64 j = 0; j < n; ++j)
         for (i64 i = 0; i < k.ld; i += W) {
-            Vec<C> e = a.normalizer == VARIATIONAL ? normal<C>(k.noise + i, j0 + j) * scale : gumbel<C>(k.noise + i, j0 + j);
+            Vec<C> e =
+                a.normalizer == VARIATIONAL ? normal<C>(k.noise + i, j0 + j) * scale : gumbel<C>(k.noise + i, j0 + j);
             store(s + j * k.ld + i, load(s + j * k.ld + i) + e);
         }
 }
 
-// One key a lane: the first of the largest, and the sums that its log-probability and its gradient need. All are relative to
-// the largest score so far without noise, which adds at most 17: s / T itself may be beyond what the dtype holds.
+// One key a lane: the first of the largest, and the sums that its log-probability and its gradient need. All are
+// relative to the largest score so far without noise, which adds at most 17: s / T itself may be beyond what the dtype
+// holds.
 template <class M> static void choose(const Args& a, ForwardState<M>& w, i64 j0, i64 n, const typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;

@@ -18,13 +18,15 @@ template <class C> INLINE Vec<C> slope(Vec<C> w, double alpha) {
 }
 
 // The gradients of the weights: the output's gradient times the values.
-template <class M> static void weight_gradients(const Tiles<M>& t, const BackwardState<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
+template <class M> static void weight_gradients(const Tiles<M>& t, const BackwardState<M>& w, i64 tile, i64 j0, i64 n,
+                                                typename M::C* g) {
     gemm<M, false>(n, w.k.nv, t.value_units, t.value.at + (j0 - tile) * t.value.row, t.value.row, t.value.step,
                    w.grad_output, w.k.ld, g, w.k.ld);
 }
 
 // Scores, weights in t.scores, gradients of the weights in `g`, dropout in both; in t.dense the divergence's gradient.
-template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& w, i64 tile, i64 j0, i64 n, typename M::C* g) {
+template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& w, i64 tile, i64 j0, i64 n,
+                                                 typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -43,7 +45,8 @@ template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& 
                 C each = C(scale / (a.prior_scale * a.prior_scale) - 1 / scale);
                 for (i64 i = 0; i < k.ld; i += W) {
                     Vec<C> count = {};
-                    for (i64 j = 0; j < n; ++j) count += load(s + j * k.ld + i) == -C(__builtin_inf()) ? Vec<C>{} : splat(C(1));
+                    for (i64 j = 0; j < n; ++j)
+                        count += load(s + j * k.ld + i) == -C(__builtin_inf()) ? Vec<C>{} : splat(C(1));
                     store(w.numbers + i, fma(load(w.extra + i) * each, count, load(w.numbers + i)));
                 }
             }
@@ -51,7 +54,8 @@ template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& 
         add_noise(a, k, j0, n, s);
     }
     if (is_hard(a.normalizer) && a.grad_extra) {
-        // d ln softmax(s / T)_taken: 1 where taken, less the softmax; kept in t.dense, as is s / T for its own gradient.
+        // d ln softmax(s / T)_taken: 1 where taken, less the softmax; kept in t.dense, as is s / T for its own
+        // gradient.
         for (i64 i = 0; i < k.ld; i += W) {
             Vec<C> base = load(w.row_stats.top + i), rest = load(w.row_stats.second + i), extra = load(w.extra + i);
             IVec<C> taken = load_ints<C>((const Int<C>*)(w.row_stats.own + i));
@@ -68,7 +72,8 @@ template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& 
     weight_gradients(t, w, tile, j0, n, g);
     if (a.dropout > 0)
         for (i64 j = 0; j < n; ++j)
-            for (i64 i = 0; i < k.ld; i += W) store(g + j * k.ld + i, load(g + j * k.ld + i) * dropout_factor(a, k, i, j0 + j));
+            for (i64 i = 0; i < k.ld; i += W)
+                store(g + j * k.ld + i, load(g + j * k.ld + i) * dropout_factor(a, k, i, j0 + j));
     return true;
 }
 
@@ -130,7 +135,8 @@ template <class M> static void score_gradients(Tiles<M>& t, BackwardState<M>& w,
     double alpha = number_of<C>(a, k.h);
     bool through = kind == GUMBEL || kind == STRAIGHT_THROUGH;
     for (i64 i = 0; i < k.ld; i += W) {
-        Vec<C> delta = load(w.delta + i), numbers = load(w.numbers + i), extra = load(w.extra + i), top = load(w.row_stats.top + i);
+        Vec<C> delta = load(w.delta + i), numbers = load(w.numbers + i), extra = load(w.extra + i),
+               top = load(w.row_stats.top + i);
         for (i64 j = 0; j < n; ++j) {
             Vec<C> p = load(s + j * k.ld + i), d = load(g + j * k.ld + i), r;
             if (kind == SIGMOID) {
@@ -161,11 +167,12 @@ template <class M> static void score_gradients(Tiles<M>& t, BackwardState<M>& w,
     if (is_hard(kind)) one_hot(k, w.row_stats, j0, n, s);
     if (a.dropout > 0)
         for (i64 j = 0; j < n; ++j)
-            for (i64 i = 0; i < k.ld; i += W) store(s + j * k.ld + i, load(s + j * k.ld + i) * dropout_factor(a, k, i, j0 + j));
+            for (i64 i = 0; i < k.ld; i += W)
+                store(s + j * k.ld + i, load(s + j * k.ld + i) * dropout_factor(a, k, i, j0 + j));
 }
 
-// A tile as the last three products take it: weights and gradients of scores by rows, for products along the queries, and
-// those gradients for the product along the keys.
+// A tile as the last three products take it: weights and gradients of scores by rows, for products along the queries,
+// and those gradients for the product along the keys.
 template <class M> struct GradientOperands {
     const typename M::A *weights, *of_scores, *by_keys;
 };
@@ -182,7 +189,8 @@ template <class M> INLINE void pack_row(typename M::A* rows, i64 i, Vec<typename
 }
 
 // Of the weights in t.scores and the gradients in `g`; `rounded` is room for both by rows, where they must be bfloat16.
-template <class M> static GradientOperands<M> gradient_operands(Tiles<M>& t, const typename M::C* g, i64 n, i64 ld, typename M::A* rounded) {
+template <class M> static GradientOperands<M> gradient_operands(Tiles<M>& t, const typename M::C* g, i64 n, i64 ld,
+                                                                typename M::A* rounded) {
     if constexpr (M::PAIR == 1) {
         return {t.scores, g, g};
     } else {
@@ -195,10 +203,12 @@ template <class M> static GradientOperands<M> gradient_operands(Tiles<M>& t, con
 
 // Softmax without options, which is most calls: all that stands between the products is one pass over the tile.
 template <class M> INLINE bool is_plain(const Args& a) {
-    return a.score == DOT && a.normalizer == SOFTMAX && !(a.dropout > 0) && !a.softcap && !a.grad_bias_kind && !a.grad_relative;
+    return a.score == DOT && a.normalizer == SOFTMAX && !(a.dropout > 0) && !a.softcap && !a.grad_bias_kind &&
+           !a.grad_relative;
 }
 template <class M>
-static GradientOperands<M> plain_score_gradients(Tiles<M>& t, const BackwardState<M>& w, i64 n, typename M::C* g, typename M::A* rounded) {
+static GradientOperands<M> plain_score_gradients(Tiles<M>& t, const BackwardState<M>& w, i64 n, typename M::C* g,
+                                                 typename M::A* rounded) {
     using C = typename M::C;
     using A = typename M::A;
     i64 ld = w.k.ld;
@@ -206,7 +216,9 @@ static GradientOperands<M> plain_score_gradients(Tiles<M>& t, const BackwardStat
     A *of_scores = rounded + n * ld / 2, *by_keys = (A*)t.dense;
     for (i64 i = 0; i < ld; i += WIDE<C>) {
         Vec<C> base = load(w.row_stats.top + i), rest = load(w.row_stats.rest + i), delta = load(w.delta + i);
-        auto weight = [&](i64 j) { return exp2v<M::PAIR == 1>(fma(load(s + j * ld + i) - base, splat(t.exponent), -rest)); };
+        auto weight = [&](i64 j) {
+            return exp2v<M::PAIR == 1>(fma(load(s + j * ld + i) - base, splat(t.exponent), -rest));
+        };
         auto of_score = [&](i64 j, Vec<C> p) { return p * (load(g + j * ld + i) - delta); };
         if constexpr (M::PAIR == 1) {
             for (i64 j = 0; j < n; ++j) {

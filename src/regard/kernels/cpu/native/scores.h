@@ -20,9 +20,10 @@ template <class M> static Seen read_mask(Tiles<M>& t, const Block<M>& k, i64 j0,
                 continue;
             }
             for (i64 i = 0; i < k.ld; ++i)
-                row[i] = i && k.query[i] / a.block == k.query[i - 1] / a.block
-                             ? row[i - 1]
-                             : C(*(const unsigned char*)at(a.layout, k.b, k.h, k.query[i] / a.block, (j0 + j) / a.block));
+                row[i] =
+                    i && k.query[i] / a.block == k.query[i - 1] / a.block
+                        ? row[i - 1]
+                        : C(*(const unsigned char*)at(a.layout, k.b, k.h, k.query[i] / a.block, (j0 + j) / a.block));
         }
     }
     if (a.visible.at) {
@@ -49,13 +50,14 @@ template <class C> INLINE C square(const C* x, i64 step, i64 n) {
 
 // What of a query goes into many tiles.
 template <class M> struct Query {
-    typename M::A* transposed;        // [width][lanes]
-    typename M::C* square;        // −scale · |q|²
+    typename M::A* transposed;  // [width][lanes]
+    typename M::C* square;      // −scale · |q|²
 };
 
 // The scores of `n` keys from `j`, where the tile that was read begins with key `tile`; −∞ is what a lane does not see.
 // False if no lane sees any.
-template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q, i64 tile, i64 j0, i64 n, typename M::C* s) {
+template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q, i64 tile, i64 j0, i64 n,
+                                     typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -63,15 +65,19 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     if (seen == NOTHING) return false;
     i64 size = n * k.ld;
     if (a.score == ADDITIVE) {
-        if constexpr (M::PAIR == 1) (along_the_width(t, k) ? additive_few<M> : additive<M>)(t, k, q.transposed, j0 - tile, n, s);
+        if constexpr (M::PAIR == 1)
+            (along_the_width(t, k) ? additive_few<M> : additive<M>)(t, k, q.transposed, j0 - tile, n, s);
     } else {
-        gemm<M, false>(n, k.nv, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.transposed, k.ld, s, k.ld);
+        gemm<M, false>(n, k.nv, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.transposed, k.ld,
+                       s, k.ld);
         if (a.score == DISTANCE) {
             if constexpr (M::PAIR == 1)
                 for (i64 j = 0; j < n; ++j) {
-                    C of_key = -C(a.scale) * square((const C*)t.key.at + (j0 - tile + j) * t.key.row, t.key.step, a.width);
+                    C of_key =
+                        -C(a.scale) * square((const C*)t.key.at + (j0 - tile + j) * t.key.row, t.key.step, a.width);
                     for (i64 i = 0; i < k.ld; i += W)
-                        store(s + j * k.ld + i, fma(load(s + j * k.ld + i), splat(C(2 * a.scale)), load(q.square + i) + of_key));
+                        store(s + j * k.ld + i,
+                              fma(load(s + j * k.ld + i), splat(C(2 * a.scale)), load(q.square + i) + of_key));
                 }
         } else if (!t.unscaled && a.scale != 1) {
             for (i64 i = 0; i < size; i += W) store(s + i, load(s + i) * C(a.scale));

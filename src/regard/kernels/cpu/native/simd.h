@@ -69,7 +69,10 @@ template <class C> INLINE Vec<C> load_part(const C* at, i64 n) {
     __builtin_memcpy(&v, at, n * sizeof(C));
     return v;
 }
-template <class C> INLINE void store_part(C* at, Vec<C> v, i64 n) { __builtin_memcpy(at, &v, (n < WIDE<C> ? n : WIDE<C>) * sizeof(C)); }
+template <class C> INLINE void store_part(C* at, Vec<C> v, i64 n) {
+    i64 count = n < WIDE<C> ? n : WIDE<C>;
+    __builtin_memcpy(at, &v, count * sizeof(C));
+}
 // x − 0 is x whatever its sign, so that nothing is left of it but the broadcast; x + 0 is not.
 template <class C> INLINE Vec<C> splat(C x) { return x - Vec<C>{}; }
 template <class C> INLINE IVec<C> splat_ints(Int<C> x) { return IVec<C>{} + x; }
@@ -130,8 +133,8 @@ template <class C> INLINE C sum_lanes(Vec<C> v) {
     return total;
 }
 
-// Lane i of the result is lane `P::at(i)` of two vectors, those of the second counted on from the first's. Clang has one
-// word for it, GCC another.
+// Lane i of the result is lane `P::at(i)` of two vectors, those of the second counted on from the first's. Clang has
+// one word for it, GCC another.
 template <int... I> struct Places {};
 template <int N, int... I> struct CountTo : CountTo<N - 1, N - 1, I...> {};
 template <int... I> struct CountTo<0, I...> {
@@ -144,7 +147,9 @@ template <class C, class P, int... I> INLINE Vec<C> picked(Vec<C> a, Vec<C> b, P
     return __builtin_shuffle(a, b, IVec<C>{P::at(I)...});
 #endif
 }
-template <class C, class P> INLINE Vec<C> pick(Vec<C> a, Vec<C> b) { return picked<C, P>(a, b, typename CountTo<WIDE<C>>::All{}); }
+template <class C, class P> INLINE Vec<C> pick(Vec<C> a, Vec<C> b) {
+    return picked<C, P>(a, b, typename CountTo<WIDE<C>>::All{});
+}
 
 template <int STEP, int W> struct LowOfBoth {
     static constexpr int at(int i) { return (i & STEP) ? W + i - STEP : i; }

@@ -19,14 +19,15 @@ template <class M> struct Tiles {
     using C = typename M::C;
     using A = typename M::A;
     const Args& a;
-    bool direct = false;    // keys and values are read where they lie
-    bool unscaled = false;  // the scores stay without their scale, which goes into the exponent
-    C exponent = 0;         // exp(score) = 2^(exponent · score)
+    bool direct = false;             // keys and values are read where they lie
+    bool unscaled = false;           // the scores stay without their scale, which goes into the exponent
+    C exponent = 0;                  // exp(score) = 2^(exponent · score)
     i64 units = 0, value_units = 0;  // of a row: its width, or half of it
     A *key_buffer = nullptr, *value_buffer = nullptr, *key_pairs_buffer = nullptr;
     C *scores = nullptr, *slope = nullptr, *dense = nullptr, *mask = nullptr, *scratch = nullptr;
     C* relative = nullptr;  // of the head, backwards, so that the lanes, which go down the table, are a vector of it
-    Operand<M> key = {}, value = {}, key_pairs = {};  // of the tile: for the scores, the output, the gradient of the queries
+    Operand<M> key = {}, value = {},
+               key_pairs = {};  // of the tile: for the scores, the output, the gradient of the queries
 };
 
 template <class M> INLINE bool scaled_later(const Args& a) {
@@ -36,7 +37,8 @@ template <class M> INLINE bool scaled_later(const Args& a) {
 template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backward) {
     using C = typename M::C;
     using A = typename M::A;
-    Tiles<M> t{.a = a, .direct = M::PAIR == 1 && a.dtype == (sizeof(C) == 8 ? F64 : F32), .unscaled = scaled_later<M>(a)};
+    Tiles<M> t{
+        .a = a, .direct = M::PAIR == 1 && a.dtype == (sizeof(C) == 8 ? F64 : F32), .unscaled = scaled_later<M>(a)};
     t.exponent = C((t.unscaled ? a.scale : 1.0) * 1.44269504088896340736);
     t.units = units<M>(a.width), t.value_units = units<M>(a.value_width);
     i64 lanes = LANES<M>, widest = max(max(a.width, a.value_width), max(t.units, t.value_units));

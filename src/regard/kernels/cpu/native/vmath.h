@@ -1,7 +1,9 @@
 // exp2, ln, tanh and their kin on vectors. Polynomials are fitted by least squares, reweighted until the relative
-// error is even; the doubles, which are for checking, go through the C library one lane at a time where speed is of no use.
+// error is even; the doubles, which are for checking, go through the C library one lane at a time where speed is of no
+// use.
 //
-// "ULP" lines are bounds of the error in units of the last place, at every level: tests/test_vmath.py measures it over all exponents.
+// "ULP" lines are bounds of the error in units of the last place, at every level: tests/test_vmath.py measures it over
+// all exponents.
 #pragma once
 #include "simd.h"
 
@@ -51,8 +53,9 @@ template <bool PRECISE = true> INLINE f64v exp2v(f64v x) {
     f64v shifted = y + 6755399441055744.0;  // 1.5 · 2⁵²
     f64v f = y - (shifted - 6755399441055744.0);
     f64v z = f * 0.693147180559945309417;
-    constexpr double c[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
-                            1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0};
+    constexpr double c[] = {
+        1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040, 1.0 / 720,
+        1.0 / 120,       1.0 / 24,       1.0 / 6,       0.5,          1.0,         1.0};
     f64v p = fma(z, splat(1.0 / 6227020800.0), splat(c[0]));
     for (int i = 1; i < 13; ++i) p = fma(p, z, splat(c[i]));
     i64v power = ((i64v)shifted) << 52;
@@ -79,7 +82,9 @@ INLINE f32v lnv(f32v x) {
     r = x == splat(__builtin_inff()) ? x : r;
     return x >= f32v{} ? r : splat(__builtin_nanf(""));
 }
-INLINE f64v lnv(f64v x) { return each(x, [](double v) { return __builtin_log(v); }); }
+INLINE f64v lnv(f64v x) {
+    return each(x, [](double v) { return __builtin_log(v); });
+}
 
 // 1 / x to the last bit but one; a division takes twice as long.
 INLINE f32v inverse(f32v x) {
@@ -91,8 +96,8 @@ INLINE f32v inverse(f32v x) {
 #endif
 }
 
-// (1 − e) / (1 + e) with e = exp(−2|x|); near 0, where 1 − e would lose digits, an odd polynomial. SMALL: most of what comes
-// is near 0, and where all of a vector is, nothing else is worked out.
+// (1 − e) / (1 + e) with e = exp(−2|x|); near 0, where 1 − e would lose digits, an odd polynomial. SMALL: most of what
+// comes is near 0, and where all of a vector is, nothing else is worked out.
 // ULP TANH: float32 2.5, float64 2.5
 // ULP TANH_SMALL: float32 2.5, float64 2.5
 template <bool SMALL = false> INLINE f32v tanhv(f32v x) {
@@ -108,7 +113,9 @@ template <bool SMALL = false> INLINE f32v tanhv(f32v x) {
     far = (f32v)((i32v)far | ((i32v)x & (int32_t)0x80000000));
     return is_near ? near : far;
 }
-template <bool SMALL = false> INLINE f64v tanhv(f64v x) { return each(x, [](double v) { return __builtin_tanh(v); }); }
+template <bool SMALL = false> INLINE f64v tanhv(f64v x) {
+    return each(x, [](double v) { return __builtin_tanh(v); });
+}
 
 // ULP SQRT: float32 0.5, float64 0.5
 INLINE f32v sqrtv(f32v x) {
@@ -119,7 +126,9 @@ INLINE f32v sqrtv(f32v x) {
     return x;
 #endif
 }
-INLINE f64v sqrtv(f64v x) { return each(x, [](double v) { return __builtin_sqrt(v); }); }
+INLINE f64v sqrtv(f64v x) {
+    return each(x, [](double v) { return __builtin_sqrt(v); });
+}
 
 // x^y for x ≥ 0, where 0^y is 0; in double precision, for y may be large.
 // ULP POW: float32 0.51, float64 1
@@ -131,21 +140,21 @@ INLINE f32v powv(f32v x, double y) {
     return x;
 }
 
-// The inverse error function: Giles 2010, "Approximating the erfinv function", single precision; the doubles go on from there by
-// three steps of Newton's method on erf(y) = x. Near ±1, where erf is flat, the rounding of erf is amplified: the bound for doubles is
-// that of 1 − 2⁻²², the largest number that noise is made of.
+// The inverse error function: Giles 2010, "Approximating the erfinv function", single precision; the doubles go on from
+// there by three steps of Newton's method on erf(y) = x. Near ±1, where erf is flat, the rounding of erf is amplified:
+// the bound for doubles is that of 1 − 2⁻²², the largest number that noise is made of.
 // ULP ERFINV: float32 3, float64 150000
 INLINE float erfinv1(float x) {
     float w = -__builtin_logf((1.0f - x) * (1.0f + x)), p;
     if (w < 5.0f) {
         constexpr float c[] = {2.81022636e-08f, 3.43273939e-07f, -3.5233877e-06f, -4.39150654e-06f, 0.00021858087f,
-                               -0.00125372503f, -0.00417768164f, 0.246640727f, 1.50140941f};
+                               -0.00125372503f, -0.00417768164f, 0.246640727f,    1.50140941f};
         w -= 2.5f;
         p = c[0];
         for (int i = 1; i < 9; ++i) p = p * w + c[i];
     } else {
         constexpr float c[] = {-0.000200214257f, 0.000100950558f, 0.00134934322f, -0.00367342844f, 0.00573950773f,
-                               -0.0076224613f, 0.00943887047f, 1.00167406f, 2.83297682f};
+                               -0.0076224613f,   0.00943887047f,  1.00167406f,    2.83297682f};
         w = __builtin_sqrtf(w) - 3.0f;
         p = c[0];
         for (int i = 1; i < 9; ++i) p = p * w + c[i];

@@ -1,4 +1,5 @@
-// The functions of vmath.h by number, over arrays: for tests/test_vmath.py, which holds them to the bounds that stand there.
+// The functions of vmath.h by number, over arrays: for tests/test_vmath.py, which holds them to the bounds that stand
+// there.
 #pragma once
 #include "vmath.h"
 

@@ -1,6 +1,6 @@
-// From scores to weights where the forward has left what it found of each query in `stats`. TOP is the largest score (in plain
-// softmax of products without their scale) and −∞ where the query sees nothing; the others are small, so that a weight is as
-// exact where the scores are 10³⁰ as where they are 1:
+// From scores to weights where the forward has left what it found of each query in `stats`. TOP is the largest score
+// (in plain softmax of products without their scale) and −∞ where the query sees nothing; the others are small, so that
+// a weight is as exact where the scores are 10³⁰ as where they are 1:
 //   softmax, variational  REST ln Σ exp(s − TOP), with the sink; LSE the log-sum-exp without it; OWN the sink's weight
 //   top-k                 the same of the scores kept; OWN the smallest of them
 //   entmax                LSE the threshold, REST 1 / Σ of what is above it
@@ -58,7 +58,8 @@ template <class C> INLINE Vec<C> raised(Vec<C> x, double power) {
 }
 
 // In place. For the hard ones these are the soft weights of s / T with its noise, which their gradients go by.
-template <class M> static void weights_from_scores(Tiles<M>& t, const Block<M>& k, const RowStats<M>& row_stats, i64 j0, i64 n, typename M::C* s) {
+template <class M> static void weights_from_scores(Tiles<M>& t, const Block<M>& k, const RowStats<M>& row_stats, i64 j0,
+                                                   i64 n, typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -94,7 +95,8 @@ template <class M> static void weights_from_scores(Tiles<M>& t, const Block<M>& 
 }
 
 // 1 where the key is the one taken.
-template <class M> static void one_hot(const Block<M>& k, const RowStats<M>& row_stats, i64 j0, i64 n, typename M::C* s) {
+template <class M> static void one_hot(const Block<M>& k, const RowStats<M>& row_stats, i64 j0, i64 n,
+                                       typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     for (i64 i = 0; i < k.ld; i += W) {

@@ -5,8 +5,8 @@
 #include "weights.h"
 
 namespace REGARD_LEVEL {
-// The threshold τ of entmax by Newton's method on ‖[z − τ]₊‖_p − 1, p = 1 / (α − 1), from below: it rises step by step, so
-// keys that fall below it in all lanes of the vector are done with; `rows` lists the others. (entmax.py says why.)
+// The threshold τ of entmax by Newton's method on ‖[z − τ]₊‖_p − 1, p = 1 / (α − 1), from below: it rises step by step,
+// so keys that fall below it in all lanes of the vector are done with; `rows` lists the others. (entmax.py says why.)
 template <class C> static Vec<C> threshold(const C* z, i64 ld, i64 n, i64* rows, double alpha) {
     double power = 1 / (alpha - 1);
     Vec<C> t = splat(C(-1));
