@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from machine import machine
@@ -38,7 +39,8 @@ from regard.tasks.generate.data import reference
 
 def pairs(folder: Path, size: int) -> tuple[Path, list[str], str]:
     """A file of pairs, the options of its evaluation, and its floor."""
-    for name, count, split in (("train", size, "train"), ("test", 300, "test")):
+    parts: tuple[tuple[str, int, Literal["train", "test"]], ...] = (("train", size, "train"), ("test", 300, "test"))
+    for name, count, split in parts:
         lines = [f"{source}\t{target}\n" for source, target in cldr.corpus(count, seed=0, split=split)]
         (folder / f"{name}.tsv").write_text("".join(lines), encoding="utf-8")
     return folder / "train.tsv", ["--data", str(folder / "test.tsv"), "--beam", "1"], "0"

@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from machine import machine
@@ -37,6 +38,7 @@ class Plain:
     def step(self, tokens: Tensor, start: int) -> Tensor:
         """Logits after ``tokens`` ``(1, n)``, which stand at ``start``."""
         x, end = self.model.embedding(tokens), start + tokens.shape[1]
+        layer: Any
         for layer, (keys, values) in zip(self.model.layers, self.cache, strict=True):
             y, a = layer.around_attend.norm(x), layer.attend
             q, k, v = (part(y).unflatten(-1, (-1, self.width)).transpose(1, 2) for part in (a.query, a.key, a.value))

@@ -59,7 +59,7 @@ class Plain(nn.Module):
         )
         hidden = torch.tanh(self.bridge(final.transpose(0, 1).flatten(1)))
         hidden_away = (torch.arange(source.shape[1]) >= lengths[:, None])[..., None]
-        fed, logits = torch.zeros_like(hidden), []
+        fed, steps = torch.zeros_like(hidden), []
         for at in range(given.shape[1]):
             embedded = self.dropout(self.target_embedding(given[:, at]))
             hidden = self.cell(torch.cat([embedded, fed], -1), hidden)
@@ -67,16 +67,16 @@ class Plain(nn.Module):
             weights = torch.softmax(scores.masked_fill(hidden_away, -torch.inf), 1)
             context = (weights * memory).sum(1)
             fed = self.dropout(torch.tanh(self.combine(torch.cat([hidden, context], -1))))
-            logits.append(F.linear(self.output(fed), self.target_embedding.weight))
+            steps.append(F.linear(self.output(fed), self.target_embedding.weight))
         wanted = wanted.masked_fill(torch.arange(given.shape[1]) >= target_lengths[:, None] - 1, -100)
-        logits = torch.stack(logits, 1).flatten(0, 1).float()
+        logits = torch.stack(steps, 1).flatten(0, 1).float()
         return F.cross_entropy(logits, wanted.flatten(), reduction="sum", label_smoothing=smoothing)
 
 
 def batches(count: int) -> list[tuple[Tensor, ...]]:
     """Random batches with lengths between two thirds and all of the longest."""
     random = torch.Generator().manual_seed(0)
-    made = []
+    made: list[tuple[Tensor, ...]] = []
     for _ in range(count):
         source = torch.randint(4, VOCABULARY, (BATCH, SOURCE), generator=random)
         target = torch.randint(4, VOCABULARY, (BATCH, TARGET + 1), generator=random)

@@ -42,7 +42,7 @@ def main() -> None:
     calls: dict[str, Callable[..., Tensor]] = {
         "regard": lambda *t: attention(*t, mask=Causal()),
         "regard, entmax": lambda *t: attention(*t, mask=Causal(), normalizer=Entmax()),
-        "SDPA": lambda *t: scaled_dot_product_attention(*t, is_causal=True),
+        "SDPA": lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=True),
     }
     print(f"{samples} samples, {HEADS} heads, {LENGTH} × {LENGTH}, width {WIDTH}, causal, float32, ms")
     print(f"{'':16}{'batched':>10}{'vmap':>10}{'grad, batched':>16}{'vmap(grad)':>12}")

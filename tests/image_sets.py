@@ -7,6 +7,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,17 +15,17 @@ from PIL import Image
 RED, BLUE = (250, 10, 20), (5, 30, 240)
 
 
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, kind, **options)
     return out.getvalue()
 
 
-def plain(mode: str, colour: object, size: tuple[int, int] = (12, 12)) -> Image.Image:
+def plain(mode: str, colour: Any, size: tuple[int, int] = (12, 12)) -> Image.Image:
     return Image.new(mode, size, colour)
 
 
-def noise(kind: str, **options: object) -> bytes:
+def noise(kind: str, **options: Any) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     return encoded(Image.fromarray(pixels), kind, **options)
 
@@ -57,7 +58,8 @@ def as_folder(members: dict[str, bytes], folder: Path) -> str:
 
 def as_tar(members: dict[str, bytes], folder: Path, kind: str = "") -> str:
     path = folder / f"set.tar{'.' if kind else ''}{kind}"
-    with tarfile.open(path, f"w:{kind}") as archive:
+    writing: Any = f"w:{kind}"
+    with tarfile.open(path, writing) as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(f"./{name}")
             info.size = len(content)

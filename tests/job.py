@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class Reverse:
         lengths = torch.randint(1, 8, (rows,), generator=random).tolist()
         self.rows = [torch.randint(3, VOCABULARY, (n,), generator=random).tolist() for n in lengths]
         torch.manual_seed(0)
-        self.model: nn.Module = RNNTranslator(VOCABULARY, VOCABULARY, embedding=11, dim=14, dropout=dropout)
+        self.model: Any = RNNTranslator(VOCABULARY, VOCABULARY, embedding=11, dim=14, dropout=dropout)
         if kind == "transformer":
             self.model = TransformerTranslator(VOCABULARY, VOCABULARY, dim=32, heads=2, hidden=64, dropout=dropout)
 
@@ -47,7 +48,7 @@ class Reverse:
 
 
 def run(
-    folder: Path, *, resume: bool = False, dropout: float = 0.1, kind: str = "gru", **settings: object
+    folder: Path, *, resume: bool = False, dropout: float = 0.1, kind: str = "gru", **settings: Any
 ) -> tuple[Progress, Reverse]:
     """Train in ``folder``."""
     config = TrainConfig(**{"epochs": 3, "warmup": 5, "save_every": 3, **settings})  # type: ignore[arg-type]

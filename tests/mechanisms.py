@@ -292,4 +292,4 @@ def answer(case: Case, q: Tensor, k: Tensor, v: Tensor, parameters: list[Tensor]
     """What the oracle makes of it."""
     size = Sizes(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3])
     arrays = [t.detach().double().numpy() for t in (q, k, v, *parameters)]
-    return oracle.attend(*arrays[:3], visible, **case.answer(size, *arrays[3:]))
+    return oracle.attend(arrays[0], arrays[1], arrays[2], visible, **case.answer(size, *arrays[3:]))

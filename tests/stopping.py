@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -16,7 +17,7 @@ def interrupting(at: int, number: int) -> type[Log]:
     """A log that sends a signal to this process at step ``at``."""
 
     class Interrupting(Log):
-        def step(self, step: int, *arguments: object, **figures: object) -> None:
+        def step(self, step: int, *arguments: object, **figures: Any) -> None:
             if step == at:
                 os.kill(os.getpid(), number)
 

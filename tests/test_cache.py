@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -27,12 +28,12 @@ def steps(layer: MultiHeadAttention, x: Tensor, cache: KVCache, *, real: Tensor 
     return torch.cat(parts, -2)
 
 
-def layer_of(**options: object) -> MultiHeadAttention:
+def layer_of(**options: Any) -> MultiHeadAttention:
     torch.manual_seed(0)
     return MultiHeadAttention(8, 2, dtype=torch.float64, **options).eval()
 
 
-LAYERS = {
+LAYERS: dict[str, dict[str, Any]] = {
     "plain": {},
     "grouped, rotary": {"key_heads": 1, "position": Rotary(4)},
     "extra key": {"extra_key": True},
@@ -120,7 +121,7 @@ def test_a_cache_filled_in_inference_mode_is_continued_outside_of_it(outside: st
 # Padding
 
 
-POSITIONS = {
+POSITIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "rotary": {"position": Rotary(4)},
     "sinusoidal": {"key_position": SinusoidalPositions(4)},
@@ -169,6 +170,7 @@ def test_padding_is_outside_the_gradient() -> None:
     real[0, :3] = False
     output = steps(layer, x, KVCache(2), real=real)
     output[real].sum().backward()
+    assert x.grad is not None
     assert not x.grad[~real].any()
     assert x.grad[real].any(-1).all()
 

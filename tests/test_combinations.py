@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,7 @@ import masks
 import mechanisms
 import oracle
 from mechanisms import BIASES, NORMALIZERS, SCORES, Case, Sizes
-from regard import Look, attention
-from regard.attend.masks import Mask
+from regard import Look, Mask, attention
 from regard.attend.visible import as_mask
 
 EXAMPLES = int(os.environ.get("REGARD_EXAMPLES", "500"))
@@ -40,7 +40,9 @@ def drawn_masks(draw: st.DrawFn, size: Sizes) -> Drawn | None:
     names = draw(st.lists(st.sampled_from([name for name in masks.MASKS if name != "none"]), max_size=3))
     found: Drawn | None = None
     for name in names:
-        mask, shown = as_mask(masks.MASKS[name].make(size)), masks.visible(name, size)
+        made = masks.MASKS[name].make(size)
+        assert made is not None
+        mask, shown = as_mask(made), masks.visible(name, size)
         if draw(st.integers(0, 3)) == 0:
             mask, shown = ~mask, ~shown
         if found is None:
@@ -122,10 +124,10 @@ def _watched(normalizer: oracle.Normalizer, gaps: list[float]) -> oracle.Normali
     return watched
 
 
-def _together(cases: list[Case], size: Sizes) -> tuple[dict[str, object], dict[str, object]]:
+def _together(cases: list[Case], size: Sizes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of `attention` and of the oracle; the last case's count most, which is the score's."""
-    options: dict[str, object] = {}
-    answers: dict[str, object] = {}
+    options: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
     for case in cases:
         parameters = case.parameters(size)
         options |= case.call(size, *parameters)

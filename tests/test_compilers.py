@@ -15,7 +15,7 @@ X86 = [
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"),
     *("-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
 ]
-LEVELS = {"portable": []} | ({"amx": X86} if platform.machine() in ("x86_64", "AMD64") else {})
+LEVELS: dict[str, list[str]] = {"portable": []} | ({"amx": X86} if platform.machine() in ("x86_64", "AMD64") else {})
 
 
 @pytest.mark.skipif(not FOUND, reason="there is no C++ compiler")

@@ -132,4 +132,4 @@ def test_states_of_learned_values_load_with_weights_only() -> None:
     torch.save({"model": layer.state_dict(), "lengths": _B}, file)
     file.seek(0)
     state = torch.load(file, weights_only=True)
-    assert torch.equal(state["model"]["normalizer.log_scale"], layer.normalizer.log_scale)
+    assert torch.equal(state["model"]["normalizer.log_scale"], layer.get_parameter("normalizer.log_scale"))

@@ -96,7 +96,7 @@ def test_sizes(
         compare(q, k, v, dtype, mask=mask)
 
 
-LARGE = {
+LARGE: dict[str, dict[str, Any]] = {
     "softcap": {"score": Softcap(Dot(), 2.0)},
     "softcap, far above": {"score": Softcap(Dot(), 50.0)},
     "distance": {"score": Distance(0.1)},
@@ -149,7 +149,8 @@ def test_any_strides(level: str) -> None:
         [t.transpose(1, 2)[:, :, ::3] for t in whole.split(64, -1)],
     ):
         for dtype in (torch.float32, torch.bfloat16):
-            compare(*(t.to(dtype).double() if dtype is torch.bfloat16 else t for t in (q, k, v)), dtype)
+            rounded = [t.to(dtype).double() if dtype is torch.bfloat16 else t for t in (q, k, v)]
+            compare(rounded[0], rounded[1], rounded[2], dtype)
     q = whole.transpose(1, 2)[..., :64]
     compare(q, q[:, :1].expand(2, 4, 150, 64), q[:, :1].expand(2, 4, 150, 64), torch.float32)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_examples_of_a_module(name: str) -> None:
 
 def test_public_functions_have_an_example() -> None:
     finder = doctest.DocTestFinder(recurse=False)
-    shown = [
+    shown: list[Any] = [
         regard.attention,
         regard.explain_choice,
         regard.Look,

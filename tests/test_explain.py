@@ -36,7 +36,7 @@ def test_words_sum_over_the_source_and_average_over_the_target() -> None:
     assert words.source == ("Friday,", "May", "5", "<eos>")
     assert words.target == ("vendredi", "5", "mai", "<eos>")
     expected = [[0.9, 0.1, 0, 0], [0, 0.25, 0.75, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
-    np.testing.assert_allclose(words.weights, expected)
+    np.testing.assert_allclose(words.weights, np.array(expected))
 
 
 def test_links_and_crossings() -> None:
@@ -120,7 +120,9 @@ def test_a_page_stands_alone_and_no_text_breaks_out(tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=|https?://(?!www\.w3\.org/2000/svg)", page)
     assert evil not in page
     assert "&lt;b&gt;&amp;" in page
-    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    embedded = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert embedded is not None
+    data = json.loads(embedded[1])
     assert data[1]["words"]["source"] == [evil]
     assert data[0]["pieces"]["source"] == list(SOURCE)
     np.testing.assert_allclose(data[0]["words"]["weights"], ALIGNMENT.words().weights)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -34,21 +36,25 @@ def _tokenizer() -> Tokenizer:
     return Tokenizer.train(TEXT, kind="byte", size=300)
 
 
-def _writer(**options: object) -> Exportable:
+def _writer(**options: Any) -> Exportable:
     tokenizer = _tokenizer()
     model = TransformerLM(len(tokenizer), dim=16, layers=1, heads=4, hidden=24, context=20, **options)
     return generate.exportable(Writer(model, tokenizer, 20))
 
 
-def _translator(**options: object) -> Exportable:
+def _translator(**options: Any) -> Exportable:
     tokenizer = _tokenizer()
-    sizes = {"dim": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "hidden": 24}
+    sizes: dict[str, Any] = {"dim": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "hidden": 24}
     model = TransformerTranslator(len(tokenizer), len(tokenizer), **sizes, **options)
     return translate.exportable(Translator(model, tokenizer, tokenizer))
 
 
-def _labeller(model: nn.Module) -> Exportable:
+def _labeller(model: ResNet | ViT | Mirrored) -> Exportable:
     return image.exportable(Labeller(model, ("cat", "dog", "owl"), Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16))
+
+
+def _resnet(kind: Any) -> Exportable:
+    return _labeller(ResNet(3, width=8, blocks=1, attention=kind))
 
 
 MODELS: dict[str, Callable[[], Exportable]] = {
@@ -59,10 +65,7 @@ MODELS: dict[str, Callable[[], Exportable]] = {
     "language model, learned positions": lambda: _writer(positions="learned", gated=False),
     "vit": lambda: _labeller(ViT(3, size=16, width=16, layers=1)),
     "resnet, mirrored": lambda: _labeller(Mirrored(ResNet(3, width=8, blocks=1))),
-    **{
-        f"resnet, {kind}": lambda kind=kind: _labeller(ResNet(3, width=8, blocks=1, attention=kind))
-        for kind in ("none", "se", "cbam", "self", "query")
-    },
+    **{f"resnet, {kind}": partial(_resnet, kind) for kind in ("none", "se", "cbam", "self", "query")},
 }
 
 
@@ -71,7 +74,7 @@ FILES += [(name, "torch-export") for name in ("translator", "language model", "r
 
 
 @pytest.mark.parametrize(("name", "form"), FILES)
-def test_the_file_gives_what_the_model_gives(name: str, form: str, tmp_path: Path) -> None:
+def test_the_file_gives_what_the_model_gives(name: str, form: Literal["onnx", "torch-export"], tmp_path: Path) -> None:
     if form == "onnx":
         for module in ("onnx", "onnxscript", "onnxruntime"):
             pytest.importorskip(module)

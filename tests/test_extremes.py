@@ -68,7 +68,7 @@ def call(case: Case, size: Sizes, leaves: list[Tensor], bias: Tensor | None, bac
     if bias is not None:
         options["bias"] = bias = bias.clone().requires_grad_(backend != "torch")
         leaves.append(bias)
-    asked = {"lse": True, "entropy": True, "received": True, "top": 2, "map": (2, 3), "rows": [3, 0, 4]}
+    asked: dict[str, Any] = {"lse": True, "entropy": True, "received": True, "top": 2, "map": (2, 3), "rows": [3, 0, 4]}
     look = Look(**{name: what for name, what in asked.items() if name not in case.undefined})
     output, view = attention(*leaves[:3], look=look, backend=backend, **options)
     weight = WEIGHT * mechanisms.random(*output.shape, seed=4)
@@ -103,7 +103,7 @@ def check(
     options = case.answer(size, *arrays[3:])
     if bias is not None:
         options["bias"] = oracle.dense(bias.double().numpy())
-    answer = oracle.attend(*arrays[:3], np.ones(size.scores, bool), **options)
+    answer = oracle.attend(arrays[0], arrays[1], arrays[2], np.ones(size.scores, bool), **options)
     weights = answer.weights
     close(found[0], answer.output, dtype, "output")
     close(view.rows, weights[:, :, [3, 0, 4]], dtype, "rows")
@@ -184,7 +184,8 @@ def test_a_row_that_a_bias_hides_has_no_gradient_of_any_order(case: Case, backen
     assert torch.equal(output[:, :, 1], torch.zeros_like(output[:, :, 1]))
     leaves = leaves[:3] + [bias] if "learned" in case.name and case.extra else leaves  # the prior is not in the output
     first = torch.autograd.grad(output.square().sum(), leaves, create_graph=True)
-    second = torch.autograd.grad(sum(g.square().sum() for g in first), leaves, allow_unused=True)
+    squares = torch.stack([g.square().sum() for g in first])
+    second = torch.autograd.grad(squares.sum(), leaves, allow_unused=True)
     for grad in (*first, *(g for g in second if g is not None)):
         assert grad.isfinite().all()
     for query, of_bias in ((first[0], first[-1]), (second[0], second[-1])):

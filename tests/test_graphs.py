@@ -96,7 +96,8 @@ def test_masks_made_in_the_graph_with_gradients(name: str) -> None:
     for size in SIZES[:4]:
         leaves = [tensor.float().requires_grad_() for tensor in inputs(CASES[0], size)]
         lengths = torch.arange(size.batch) % (size.keys + 1)
-        wanted, got = call(*leaves, lengths), compiled(*leaves, lengths)
+        given = (*leaves, lengths)
+        wanted, got = call(*given), compiled(*given)
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
         gradients = [torch.autograd.grad(output.square().sum(), leaves) for output in (got, wanted)]
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
@@ -107,7 +108,7 @@ def test_distance_with_topk() -> None:
     compiled, counter = _compiled(_call, "aot_eager")
     for size in SIZES:
         tensors = [tensor.float() for tensor in inputs(CASES[0], size)]
-        options = {"score": Distance(0.1), "normalizer": TopK(2), "mask": Causal(0)}
+        options: dict[str, Any] = {"score": Distance(0.1), "normalizer": TopK(2), "mask": Causal(0)}
         torch.testing.assert_close(compiled(*tensors, options), attention(*tensors, **options), rtol=1e-4, atol=1e-5)
     assert counter.frame_count <= 2
 
@@ -134,7 +135,7 @@ def test_a_layer_with_its_cache_is_compiled() -> None:
     with torch.no_grad():
         for length in (5, 3, 4, 7, 2, 6, 8, 3, 2):
             chunk = whole[:, start : start + length]
-            got, wanted = (run(chunk, cache=cache)[0] for run, cache in zip((compiled, layer), caches, strict=True))
+            got, wanted = compiled(chunk, cache=caches[0])[0], layer(chunk, cache=caches[1])[0]
             torch.testing.assert_close(got, wanted)
             start += length
     assert counter.frame_count <= 3, "the first call, which makes the memory, and two for the rest"
@@ -188,7 +189,7 @@ class Traced(nn.Module):
         self.layer = MultiHeadAttention(8, 2)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        options = {"score": Additive(self.vector), "mask": Lengths(lengths) & Causal()}
+        options: dict[str, Any] = {"score": Additive(self.vector), "mask": Lengths(lengths) & Causal()}
         output, view = attention(x, x, x, look=Look(entropy=True), **options)
         return self.layer(output[:, 0], mask=Causal())[0], view.entropy
 

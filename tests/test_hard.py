@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import Tensor
 
-from regard import Dropout, Hard, Look, Softmax, Variational, attention
+from regard import Dropout, Hard, Look, Normalizer, Softmax, Variational, attention
 from regard.attend.attention import lower
 from regard.kernels import random
 
 DRAWS = 40_000
 
 
-def scored(scores: Tensor, normalizer: object, rows: int = DRAWS) -> Tensor:
+def scored(scores: Tensor, normalizer: Normalizer, rows: int = DRAWS) -> Tensor:
     """The weights of one row of scores, drawn for each of ``rows`` queries."""
     keys = scores.shape[-1]
     query = torch.zeros(rows, 1, dtype=scores.dtype)
-    output: Tensor = attention(
-        query, query[:keys] * 0, torch.eye(keys, dtype=scores.dtype), bias=scores, normalizer=normalizer
-    )
-    return output
+    return attention(query, query[:keys] * 0, torch.eye(keys, dtype=scores.dtype), bias=scores, normalizer=normalizer)
 
 
 @pytest.mark.parametrize("estimator", ["gumbel", "reinforce"])
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
-def test_draws_are_from_the_softmax(estimator: str, temperature: float) -> None:
+def test_draws_are_from_the_softmax(estimator: Literal["gumbel", "reinforce"], temperature: float) -> None:
     scores = torch.tensor([0.0, 1.0, -1.0, 0.5], dtype=torch.float64)
     weights = scored(scores, Hard(estimator, temperature, seed=3))
     wanted = torch.softmax(scores / temperature, -1)
@@ -89,8 +88,7 @@ def test_a_seed_reproduces_and_none_goes_by_pytorchs_generator() -> None:
     query = torch.randn(1, 2, 9, 4)
 
     def call(seed: int | None) -> Tensor:
-        output: Tensor = attention(query, query, query, normalizer=Dropout(Softmax(), 0.5, seed))
-        return output
+        return attention(query, query, query, normalizer=Dropout(Softmax(), 0.5, seed))
 
     assert torch.equal(call(7), call(7))
     assert not torch.equal(call(7), call(8))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from io import BytesIO, StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from regard.models.vision import Mirrored, ResNet, ViT
 from regard.tasks.image.commands import demo_config
 from stopping import assert_same, interrupting
 
-MODELS: dict[str, dict[str, object]] = {
+MODELS: dict[str, dict[str, Any]] = {
     **{name: {"attention": name, "width": 8, "blocks": 1} for name in ("none", "se", "cbam", "self", "query")},
     "vit": {"size": 16, "width": 16, "layers": 2, "heads": 2},
 }
@@ -221,7 +222,7 @@ def test_a_broken_file_is_one_line(run: Path, tmp_path: Path) -> None:
 
 def test_the_name_of_a_file_need_not_be_utf8(run: Path, shapes: Path, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/caf\xe9.png"
-    shutil.copy(shapes / "level" / "0.png", path)
+    shutil.copy(os.fsencode(shapes / "level" / "0.png"), path)
     done = subprocess.run([sys.executable, "-m", "regard", "classify", run, path, "--top", "1"], capture_output=True)
     assert (done.returncode, done.stdout.split(b"\t")[0]) == (0, path), done.stderr
 
@@ -231,7 +232,7 @@ def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: C
     from pyarrow import parquet
 
     rows = [(path.read_bytes(), path.parent.name) for path in sorted(shapes.rglob("1?.png"))]
-    table = {"scan": [content for content, _ in rows], "what": [name for _, name in rows]}
+    table: dict[str, list[Any]] = {"scan": [content for content, _ in rows], "what": [name for _, name in rows]}
     table["scan"][3] = b""
     parquet.write_table(pyarrow.table(table), tmp_path / "test.parquet")
     command = ["eval", run, "--json", "--data", tmp_path / "test.parquet"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from regard.data.images import read_images
 from regard.errors import UserError
 
 
-def _table(columns: dict[str, list[object]], folder: Path, types: dict[str, object] | None = None) -> str:
+def _table(columns: dict[str, list[Any]], folder: Path, types: dict[str, Any] | None = None) -> str:
     """A Parquet file; with ``types`` as the datasets library writes it, which keeps them."""
     import datasets
     import pyarrow
@@ -33,27 +34,28 @@ FILES = [encoded(plain("RGB", colour)) for colour in (RED, BLUE, RED)]
 ROWS = [{"bytes": content, "path": None} for content in FILES]
 
 
-def _types(**others: object) -> dict[str, object]:
+def _types(**others: Any) -> dict[str, Any]:
     import datasets
 
     return {"picture": datasets.Image(), **others}
 
 
-def _names(*names: str) -> object:
+def _names(*names: str) -> Any:
     import datasets
 
     return datasets.ClassLabel(names=list(names))
 
 
 def test_columns_are_guessed_by_type_and_name(tmp_path: Path) -> None:
-    for columns, types in (
+    tables: tuple[tuple[dict[str, list[Any]], dict[str, Any] | None], ...] = (
         ({"label": ["red", "blue", "red"], "image": FILES, "path": ["a", "b", "c"]}, None),
         ({"target": ["red", "blue", "red"], "img": ROWS}, None),
         ({"text": ["a", "b", "c"], "colour": [1, 0, 1], "picture": ROWS},
          _types(text=_text(), colour=_names("blue", "red"))),
         ({"fine": [0, 1, 0], "label": [1, 0, 1], "picture": ROWS},
          _types(fine=_names("x", "y"), label=_names("blue", "red"))),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for columns, types in tables:
         images = read_images(_table(columns, tmp_path, types), 4)
         assert (images.names, images.labels.tolist()) == (("blue", "red"), [1, 0, 1])
         assert images.pixels[:, :, 0, 0].tolist() == [list(RED), list(BLUE), list(RED)]
@@ -67,7 +69,7 @@ def _text() -> object:
 
 def test_columns_are_named(tmp_path: Path) -> None:
     coarse, fine = _names("warm", "cold"), _names("red", "blue")
-    columns = {"coarse_label": [0, 1, 0], "fine_label": [0, 1, 0], "picture": ROWS}
+    columns: dict[str, list[Any]] = {"coarse_label": [0, 1, 0], "fine_label": [0, 1, 0], "picture": ROWS}
     path = _table(columns, tmp_path, _types(coarse_label=coarse, fine_label=fine))
     with pytest.raises(UserError) as error:
         read_images(path, 4)

@@ -131,9 +131,9 @@ def test_links_in_archives_are_followed(way: str, tmp_path: Path) -> None:
         else:
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("cat/1.png", content)
-                info = zipfile.ZipInfo("dog/1")
-                info.external_attr = 0o120777 << 16
-                archive.writestr(info, target)
+                linked = zipfile.ZipInfo("dog/1")
+                linked.external_attr = 0o120777 << 16
+                archive.writestr(linked, target)
         return str(path)
 
     images = read_images(write("../cat/1.png"), 4)
@@ -186,7 +186,8 @@ def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tm
                for at, part in enumerate(names) for label in ("red", "blue")
                for n in range(4 if part == names[0] else 3)}  # fmt: skip
     members |= {f"{names[1]}/red/.hidden.png": b"", f"{names[1]}/notes.txt": b"text"}
-    path, told = WAYS[way](members, tmp_path), []
+    path = WAYS[way](members, tmp_path)
+    told: list[str] = []
     sets = read(DataConfig(train=path, size=16), 0, told.append)
     divided = len(names) > 2 or names[1] != "test"
     assert (len(sets.train.labels), len(sets.valid.labels)) == ((8, 6) if divided else (6, 2))

@@ -147,7 +147,7 @@ def drawn(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-QKV = {"query": drawn(2, 2, 5, 8), "key": drawn(2, 2, 6, 8) * 0.9, "value": drawn(2, 2, 6, 8) + 0.1}
+QKV: dict[str, Any] = {"query": drawn(2, 2, 5, 8), "key": drawn(2, 2, 6, 8) * 0.9, "value": drawn(2, 2, 6, 8) + 0.1}
 POSITIVE = torch.tensor([1.3, 1.7])
 ARGUMENTS: dict[str, tuple[Tensor, Callable[[Tensor], dict[str, Any]]]] = {
     "query": (QKV["query"], lambda t: {"query": t}),
@@ -294,7 +294,8 @@ def test_every_kind_as_every_argument() -> None:
 def test_zeros_without_memory() -> None:
     for name in QKV:
         zero = torch._efficientzerotensor(QKV[name].shape)
-        for options in ({}, {"mask": Causal()}, {"mask": Window(2, 1)}, {"bias": drawn(5, 6)}):
+        calls: list[dict[str, Any]] = [{}, {"mask": Causal()}, {"mask": Window(2, 1)}, {"bias": drawn(5, 6)}]
+        for options in calls:
             expected = attention(**QKV | {name: torch.zeros_like(QKV[name])}, **options)
             torch.testing.assert_close(attention(**QKV | {name: zero}, **options), expected)
     leaves = [t.clone().requires_grad_() for t in QKV.values()]

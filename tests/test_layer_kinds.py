@@ -119,13 +119,14 @@ def test_a_layer_given_memory_and_reset_is_a_fresh_one(name: str, how: str) -> N
     row = LAYERS[name]
     torch.manual_seed(1)
     fresh = row.make()
-    layer = row.make(device="meta").to_empty(device="cpu")
+    layer: Any = row.make(device="meta").to_empty(device="cpu")
     for parameter in layer.parameters():
         nn.init.constant_(parameter, torch.nan)
     torch.manual_seed(1)
     if how == "whole":
         layer.reset_parameters()
     else:  # as FSDP2's users do, each module by itself
+        module: Any
         for module in layer.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -133,7 +136,7 @@ def test_heads_of_other_widths_and_groups_are_the_formula() -> None:
     torch.testing.assert_close(output, layer.output(torch.cat(merged, -1)))
 
 
-LAYERS = {
+LAYERS: dict[str, dict[str, Any]] = {
     "plain": {},
     "cosine": {"score": Learned(Cosine, scale=torch.full((4,), 3.0))},
     "additive": {"score": Learned(Additive, v=rand(3).float())},
@@ -183,7 +186,7 @@ def test_dropout_and_draws_are_for_training_only() -> None:
         ({"width": 12, "heads": 4, "memory_width": 0}, "must be positive, got 3, 3, 0"),
     ],
 )
-def test_wrong_sizes_are_refused(arguments: dict[str, int], text: str) -> None:
+def test_wrong_sizes_are_refused(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         MultiHeadAttention(**arguments)
 
@@ -212,7 +215,7 @@ def test_soft_attention_is_the_formula() -> None:
 
 
 @pytest.mark.parametrize("estimator", ["gumbel", "reinforce", "straight-through"])
-def test_hard_attention_takes_one_key(estimator: str) -> None:
+def test_hard_attention_takes_one_key(estimator: Literal["gumbel", "reinforce", "straight-through"]) -> None:
     torch.manual_seed(3)
     layer = HardAttention(8, estimator=estimator).double()
     x = rand(2, 5, 8)
@@ -228,9 +231,10 @@ def test_hard_attention_takes_one_key(estimator: str) -> None:
 def test_variational_attention_learns_its_noise() -> None:
     torch.manual_seed(3)
     layer, x = VariationalAttention(8, scale=0.3, prior_scale=2.0).double(), rand(2, 5, 8)
+    assert isinstance(layer.normalizer, Learned)
     output, view = layer(x, look=Look(kl=True))
     (output.square().mean() + view.kl.mean()).backward()
-    assert layer.normalizer.log_scale.grad.abs() > 0
+    assert layer.normalizer.get_parameter("log_scale").grad.abs() > 0
     assert (view.kl > 0).all()
     layer.eval()
     weights = torch.softmax(layer.query(x) @ layer.key(x).mT / 2, -1)
@@ -301,7 +305,10 @@ def test_scaling_rules() -> None:
         (lambda: Rotary(8, base=0.5), "base: must be above 1"),
         (lambda: Rotary(8)(torch.zeros(3, 6)), "x: expected width 8"),
         (lambda: Rotary(8)(torch.zeros(3, 8), positions=torch.arange(4)), r"positions: expected \(3,\) or \(B, 3\)"),
-        (lambda: Scaling("cubic", 2.0), "kind: expected linear, ntk"),
+        (
+            lambda: Scaling("cubic", 2.0),  # type: ignore[arg-type]
+            "kind: expected linear, ntk",
+        ),
         (lambda: Scaling("linear", 0.5), "factor: must be at least 1"),
         (lambda: Scaling("yarn", 2.0), "trained: yarn needs the length"),
         (lambda: Scaling("yarn", 2.0, 100, fast=0.5), "fast: must be above slow"),
@@ -312,7 +319,7 @@ def test_scaling_rules() -> None:
         (lambda: VariationalAttention(4, scale=0.0), "scale and prior_scale must be positive"),
     ],
 )
-def test_wrong_positions_and_layers_are_refused(make: object, text: str) -> None:
+def test_wrong_positions_and_layers_are_refused(make: Callable[[], object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         make()
 
@@ -322,7 +329,7 @@ def test_wrong_positions_and_layers_are_refused(make: object, text: str) -> None
 
 STEPS = (1, 3, 1, 1, 7, 1, 40, 1, 1, 1, 70, 1, 1, 4, 1, 1, 1, 1, 130, 1, 2, 1)
 
-CACHED = {
+CACHED: dict[str, dict[str, Any]] = {
     "dot": {},
     "cosine": {"score": Cosine(3.0)},
     "additive": {"score": Additive(rand(8))},

@@ -164,7 +164,7 @@ def test_what_is_masked_cannot_leak(case: Case, bad: float) -> None:
 @each_case
 @pytest.mark.parametrize("place", ["query", "key", "value"])
 def test_what_is_seen_is_not_hidden_by_the_guard(case: Case, place: str) -> None:
-    tensors = dict(zip(("query", "key", "value"), mechanisms.inputs(case), strict=True))
+    tensors: dict[str, Any] = dict(zip(("query", "key", "value"), mechanisms.inputs(case), strict=True))
     tensors[place][0, 0, 3, 1] = math.nan
     output = attention(**tensors, mask=Causal(0), **case.call(USUAL, *case.parameters(USUAL)))
     spoiled = output[0, :2].isnan().any(-1) if place != "query" else output[0, :1].isnan().any(-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 
@@ -31,7 +33,7 @@ def test_additive_attention_is_bahdanaus_formula() -> None:
 
 
 @pytest.mark.parametrize("score", ["dot", "general", "concat"])
-def test_luongs_scores(score: str) -> None:
+def test_luongs_scores(score: Literal["dot", "general", "concat"]) -> None:
     torch.manual_seed(1)
     query, memory = _inputs()
     query = query if score != "dot" else torch.randn(B, LQ, DM)
@@ -63,7 +65,7 @@ def test_wrong_layers_are_refused() -> None:
     with pytest.raises(ValueError, match="dot needs query_width, 7, got 11"):
         LuongAttention(7, 11, "dot")
     with pytest.raises(ValueError, match="expected dot, general or concat, got 'cosine'"):
-        LuongAttention(7, 11, "cosine")
+        LuongAttention(7, 11, "cosine")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="widths must be positive"):
         AdditiveAttention(7, 0, 3)
 
@@ -104,9 +106,10 @@ def test_linear_cross_entropy_is_pytorchs(monkeypatch: pytest.MonkeyPatch, smoot
     monkeypatch.setattr("regard.nn.cross_entropy._ROWS", chunk)
     torch.manual_seed(3)
     leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((17, 5), (11, 5), (11,))]
+    states, weight, bias = leaves
     target = torch.randint(11, (17,))
-    ours = linear_cross_entropy(*leaves, target, smoothing)
-    logits = torch.nn.functional.linear(*leaves)
+    ours = linear_cross_entropy(states, weight, bias, target, smoothing)
+    logits = torch.nn.functional.linear(states, weight, bias)
     theirs = torch.nn.functional.cross_entropy(logits, target, reduction="sum", label_smoothing=smoothing)
     torch.testing.assert_close(ours, theirs)
     for mine, other in zip(torch.autograd.grad(ours * 3, leaves), torch.autograd.grad(theirs * 3, leaves), strict=True):

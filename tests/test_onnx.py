@@ -42,7 +42,9 @@ def test_public_case(name: str) -> None:
     given, expected = case.data_sets[0]
     # An optional input that is not there has an empty name, and no array.
     arrays = iter(given)
-    inputs = {place: tensor(next(arrays)) for place, wanted in zip(NAMES, node.input, strict=False) if wanted}
+    inputs: dict[str, Any] = {
+        place: tensor(next(arrays)) for place, wanted in zip(NAMES, node.input, strict=False) if wanted
+    }
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     if len(node.output) > 3 and node.output[3]:
         attributes.setdefault("qk_matmul_output_mode", 0)

@@ -179,7 +179,7 @@ def test_the_other_backends_refuse_by_name(capsys: pytest.CaptureFixture[str]) -
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {}
 
 
-def _wrong(base: type, method: str, function: Callable[..., Any], argument: str, error: str) -> None:
+def _wrong(base: type, method: str, function: Callable[..., Any] | None, argument: str, error: str) -> None:
     made = type("Wrong", (base,), {method: function} if function else {})
     WRONG[f"{argument}, {error[:30]}"] = ({argument: made()}, ValueError if function else TypeError, error)
 

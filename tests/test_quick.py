@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -34,20 +35,20 @@ SHAPES = [(1, 4, 4, 1, 1, 16), (2, 4, 2, 1, 70, 16), (3, 2, 2, 33, 33, 5), (1, 2
 def test_it_gives_the_long_ways_bits(
     level: str, shape: tuple[int, int, int, int, int, int], dtype: torch.dtype
 ) -> None:
-    inputs = _inputs(shape, 16, dtype)
+    q, k, v = _inputs(shape, 16, dtype)
     lengths = torch.arange(shape[4], 0, -1)[: shape[0]].repeat(shape[0])[: shape[0]]
     for mask, masked in (
         (None, ()), (Causal(), (LAST_SEES_ALL,)), (Causal(-2), (-2,)), (Causal(10**9), (10**9,)),
         (Lengths(lengths), (NO_MASK, lengths)),
     ):  # fmt: skip
         for scale in (None, 0.3):
-            found = quick.attention(*inputs, scale, *masked)
-            expected = attention(*inputs, mask=mask, score=Dot(scale), backend="cpu")
+            found = quick.attention(q, k, v, scale, *masked)
+            expected = attention(q, k, v, mask=mask, score=Dot(scale), backend="cpu")
             assert found is not None
             assert found.dtype is dtype
             assert found.is_contiguous()
             assert torch.equal(found, expected)
-            assert torch.equal(attention(*inputs, mask=mask, score=Dot(scale)), expected)
+            assert torch.equal(attention(q, k, v, mask=mask, score=Dot(scale)), expected)
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -120,8 +121,8 @@ class _Watching(TorchDispatchMode):
 def test_it_is_not_taken_where_the_long_way_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = (torch.randn(1, 2, 5, 8) for _ in range(3))
 
-    def taken(*tensors: object, scale: object = None, causal: int = NO_MASK, lengths: object = None) -> bool:
-        return quick.attention(*tensors, scale, causal, lengths) is not None  # type: ignore[arg-type]
+    def taken(q: Any, k: Any, v: Any, scale: Any = None, causal: int = NO_MASK, lengths: Any = None) -> bool:
+        return quick.attention(q, k, v, scale, causal, lengths) is not None
 
     assert taken(q, k, v)
     for wrong in (
@@ -129,7 +130,7 @@ def test_it_is_not_taken_where_the_long_way_counts(monkeypatch: pytest.MonkeyPat
         (q, k.double(), v), (q.long(), k.long(), v.long()), (q[0], k, v), (q[..., :7], k, v), (q, k[:, :, :4], v),
         (q, k[:, :1], v), (q[:0], k[:0], v[:0]), (q[:, :, :0], k, v), (q[None], k[None], v[None]), (q[0, 0, 0], k, v),
         (q[0, 0, 0, 0], k, v), (torch.randn(1, 3, 5, 8), k, v), (torch.randn(2, 2, 5, 8), k, v),
-        (q.cfloat(), k.cfloat(), v.cfloat()),
+        (q.to(torch.cfloat), k.to(torch.cfloat), v.to(torch.cfloat)),
     ):  # fmt: skip
         assert not taken(*wrong)
     for scale in (1, math.nan, math.inf, torch.tensor(1.0)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,14 +48,15 @@ def test_topk_of_an_additive_score_keeps_the_same_keys_in_every_row() -> None:
 
 def learned(kind: str, leaf: Tensor, keys: int) -> dict[str, Any]:
     far = -keys  # every key is far behind its query
-    return {
+    kinds: dict[str, Callable[[], dict[str, Any]]] = {
         "alibi": lambda: {"bias": ALiBi(leaf, offset=keys)},
         "t5": lambda: {"bias": RelativeBias(leaf, offset=far)},
         "clipped": lambda: {"bias": RelativeBias(leaf, "clipped", offset=far)},
         "a bias a query": lambda: {"bias": leaf},
         "a bias a key": lambda: {"bias": leaf},
         "additive": lambda: {"score": Additive(leaf)},
-    }[kind]()
+    }
+    return kinds[kind]()
 
 
 SHAPES = {

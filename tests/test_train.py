@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ from torchrun import by_processes
 JOB = Path(__file__).parent / "job.py"
 
 
-def _start(folder: Path, settings: dict[str, object], **options: object) -> subprocess.Popen[bytes]:
+def _start(folder: Path, settings: dict[str, Any], **options: Any) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(JOB), str(folder), json.dumps(settings)]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
 
@@ -70,7 +71,7 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path) -> None:
     ids=["plain", "averages", "muon"],
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
-def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, options: dict[str, object]) -> None:
+def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, options: dict[str, Any]) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     whole.mkdir()
     stopped.mkdir()
@@ -91,7 +92,7 @@ def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, opt
 
 @pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
 @pytest.mark.parametrize("options", [{}, {"optimizer": "muon", "kind": "transformer"}], ids=["adamw", "muon"])
-def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool, options: dict[str, object]) -> None:
+def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool, options: dict[str, Any]) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
     settings = json.dumps({"dropout": 0.0, "epochs": 2, "fsdp": shard, **options})
     for folder, count in zip(folders, (1, 2), strict=True):
@@ -178,7 +179,7 @@ class Given:
     """A model with one weight and given validation losses."""
 
     def __init__(self, batches: list[list[int]], losses: list[float]):
-        self.model: nn.Module = nn.Linear(1, 1, bias=False)
+        self.model: Any = nn.Linear(1, 1, bias=False)
         nn.init.constant_(self.model.weight, 2.0)
         self.given, self.losses = batches, losses
 
@@ -193,7 +194,7 @@ class Given:
         return {"loss": self.losses.pop(0)}
 
 
-def _fit(folder: Path, task: Given, **settings: object) -> Progress:
+def _fit(folder: Path, task: Given, **settings: Any) -> Progress:
     config = TrainConfig(**{"warmup": 0, "weight_decay": 0.0, "learning_rate": 0.1, **settings})  # type: ignore[arg-type]
     folder.mkdir()
     return fit(task, config, folder, World(0, 1, torch.device("cpu")), log=Log(None))
@@ -219,7 +220,7 @@ def test_the_moving_average_is_validated_and_kept(tmp_path: Path) -> None:
     trained = [2.0]
 
     class Following(Log):
-        def step(self, *arguments: object, **figures: object) -> None:
+        def step(self, *arguments: object, **figures: Any) -> None:
             trained.append(task.model.weight.item())
 
     folder = tmp_path / "run"
@@ -263,7 +264,7 @@ def test_a_budget_of_minutes_ends_training(tmp_path: Path) -> None:
     rates = []
 
     class Watching(Log):
-        def step(self, *arguments: object, rate: float, **figures: object) -> None:
+        def step(self, *arguments: object, rate: float, **figures: Any) -> None:
             rates.append(rate)
             time.sleep(0.001)
 

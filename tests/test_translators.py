@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,7 +15,7 @@ from regard.decode.step import select
 from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
 
-TRANSFORMERS = {
+TRANSFORMERS: dict[str, dict[str, Any]] = {
     "transformer": {},
     "post, learned": {"order": "post", "positions": "learned", "longest": 16},
     "rotary": {"positions": "rotary", "encoder_layers": 1, "decoder_layers": 1},
@@ -22,20 +25,17 @@ SOURCES = [[3, 4, 5, 6, 7], [8, 9], [10]]
 TARGETS = [[1, 11, 12], [1, 13, 14, 15, 16], [1]]
 
 
-Model = RNNTranslator | TransformerTranslator
-
-
-def _model(kind: str) -> Model:
+def _model(kind: Any) -> Any:
     torch.manual_seed(0)
     sizes = VOCABULARY, VOCABULARY + 2
     if kind in TRANSFORMERS:
-        options = {"encoder_layers": 2, "decoder_layers": 3, **TRANSFORMERS[kind]}
+        options: dict[str, Any] = {"encoder_layers": 2, "decoder_layers": 3, **TRANSFORMERS[kind]}
         model = TransformerTranslator(*sizes, dim=12, heads=3, hidden=20, dropout=0.2, attention_dropout=0.1, **options)
         return model.double().eval()
     return RNNTranslator(*sizes, embedding=11, dim=14, attention=kind, dropout=0.2).double().eval()
 
 
-def _logits(model: Model, sources: list[list[int]], targets: list[list[int]], extra: int = 0) -> torch.Tensor:
+def _logits(model: Any, sources: list[list[int]], targets: list[list[int]], extra: int = 0) -> torch.Tensor:
     source, lengths = pad(sources, 0)
     target, target_lengths = pad([[*target, 2] for target in targets], 0)
     source = torch.nn.functional.pad(source, (0, extra), value=5)
@@ -114,7 +114,7 @@ def test_rows_of_a_state_go_on_as_if_alone(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["gru", "transformer"])
-def test_it_learns_to_reverse(tmp_path, kind: str) -> None:
+def test_it_learns_to_reverse(tmp_path: Path, kind: str) -> None:
     rate = 2e-2 if kind == "gru" else 4e-3
     progress, task = run(tmp_path, kind=kind, dropout=0.0, epochs=60, learning_rate=rate, save_every=1000, clip=5.0)
     assert progress.figures["loss"] < 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -16,16 +17,19 @@ from regard.kernels.cpu.call import LEVELS
 pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
 NATIVE = Path(library.__file__).parent / "native"
-DTYPES = {"float32": (np.float32, 0), "float64": (np.float64, 1)}
+DTYPES: dict[str, tuple[Any, int]] = {"float32": (np.float32, 0), "float64": (np.float64, 1)}
 
 
 def _number(function: str) -> int:
-    return int(re.search(rf"\b{function} = (\d+)", (NATIVE / "args.h").read_text())[1])
+    line = re.search(rf"\b{function} = (\d+)", (NATIVE / "args.h").read_text())
+    assert line is not None
+    return int(line[1])
 
 
 def bound(function: str, dtype: str) -> float:
     """The largest error that the comment beside the function allows, in ULP."""
     line = re.search(rf"// ULP {function}: float32 ([\d.]+), float64 ([\d.]+)\b", (NATIVE / "vmath.h").read_text())
+    assert line is not None
     return float(line[1 if dtype == "float32" else 2])
 
 

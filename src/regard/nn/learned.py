@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from regard.attend import Dropout, Hard, Normalizer, Softmax, Variational
 from regard.nn.layer import Device, Layer, assign
 
-Value = TypeVar("Value")
+Value = TypeVar("Value", covariant=True)
 
 
 class Learned(Layer, Generic[Value]):
