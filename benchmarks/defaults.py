@@ -86,7 +86,7 @@ def images(folder: Path, size: int) -> tuple[Path, list[str], str]:
 
         digits = load_digits()
         order = random.permutation(len(digits.target))
-        valid, train = (order[:300], order[300:]) if size > 300 else ([], order)
+        valid, train = (order[:300], order[300:]) if size > 300 else (order[:0], order)
         for part, which in (("train", np.resize(train, size)), ("val", valid)):
             for n, at in enumerate(which):
                 array = np.roll(np.kron(digits.images[at] * 15.9, np.ones((4, 4))), random.integers(-3, 4, 2), (0, 1))

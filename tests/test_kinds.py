@@ -57,7 +57,7 @@ class OwnBias(Bias):
 class OwnMask(Mask):
     """Likewise a mask."""
 
-    def __init__(self, **tensors: Tensor):
+    def __init__(self, **tensors: Any):
         self.tensors = tensors
 
     def lower(self, shape: Any, device: torch.device) -> Visible:
