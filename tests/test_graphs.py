@@ -104,6 +104,28 @@ def test_masks_made_in_the_graph_with_gradients(name: str) -> None:
     assert counter.frame_count <= 2
 
 
+def test_the_operator_of_the_complement_breaks_a_graph() -> None:
+    """PyTorch cannot trace ``~`` of a user's class; when this fails, it can, and the docstring of Mask is to say so."""
+
+    def inside(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        return attention(query, key, value, mask=~Window(2, 1))
+
+    tensors = [tensor.float() for tensor in inputs(CASES[0], SIZES[0])]
+    compiled, _ = _compiled(inside, "eager")
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="invert"):
+        compiled(*tensors)
+    torch.compiler.reset()
+    torch.testing.assert_close(torch.compile(inside, backend="eager")(*tensors), inside(*tensors))
+
+
+def test_a_complement_made_outside_of_the_function() -> None:
+    compiled, counter = _compiled(_call, "eager")
+    tensors = [tensor.float() for tensor in inputs(CASES[0], SIZES[0])]
+    options: dict[str, Any] = {"mask": ~Window(2, 1) & Causal()}
+    torch.testing.assert_close(compiled(*tensors, options), attention(*tensors, **options))
+    assert counter.frame_count == 1
+
+
 def test_distance_with_topk() -> None:
     compiled, counter = _compiled(_call, "aot_eager")
     for size in SIZES:

@@ -83,7 +83,23 @@ class Visible:
 
 
 class Mask:
-    """What the masks share: ``a & b`` lets through what both do, ``a | b`` what either does, ``~a`` what a does not."""
+    """The base class of masks: which keys each query sees.
+
+    ``a & b`` is what both masks let a query see, ``a | b`` what either does, ``~a`` what ``a`` hides. A boolean tensor
+    can be one of the two. A mask of your own is a subclass with the method `lower`.
+
+    Inside a function that ``torch.compile(fullgraph=True)`` or a strict ``torch.export`` traces, write
+    ``a.complement()`` for ``~a``: PyTorch cannot trace that operator for classes other than its own. Without
+    ``fullgraph`` the operator only breaks the graph, and a mask made outside of the function may use it.
+
+    Example:
+        >>> from regard import Causal, Look, Window, attention
+        >>> words = torch.zeros(3, 1)
+        >>> past = Causal() & ~Window(0, 0)  # the keys before the query's own
+        >>> _, view = attention(words, words, words, mask=past, look=Look(rows=slice(None)))
+        >>> view.rows.tolist()
+        [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+    """
 
     def lower(self, shape: Shape, device: torch.device) -> Visible:
         """The mask for scores of ``shape`` (B, H, Lq, Lk). Raises ValueError or TypeError: it does not fit them."""
@@ -105,7 +121,7 @@ class Mask:
         return self.complement()
 
     def complement(self) -> Mask:
-        """The same as ``~mask``, for functions under ``torch.compile``, which cannot trace that operator."""
+        """The same as ``~mask``, for functions that `torch.compile` traces, which does not know that operator."""
         return _Not(self)
 
     @classmethod
