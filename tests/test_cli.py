@@ -89,6 +89,26 @@ def test_translating_text_files_and_standard_input(
     assert regard("translate", run).out == "un chien bleu\n\nun livre vert\n"
 
 
+def test_an_empty_input_gives_nothing(
+    run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert regard("translate", run, "--output", tmp_path / "out.txt") == Told(0, "", "")
+    assert (tmp_path / "out.txt").read_bytes() == b""
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "\u3000"])
+def test_a_blank_text_is_an_empty_line(
+    text: str, run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{text.strip()}\n".encode())))
+    assert regard("translate", run, text) == Told(0, "\n", "")
+    assert regard("translate", run).out == "\n"
+    told = regard("look", run, text, "--out", tmp_path / "a.png")
+    assert (told.status, told.err) == (0, "")
+    assert "<eos>" in told.out
+
+
 @pytest.mark.parametrize("mark", ["\u2028", "\u0085", "\f", "\v", "\x1c"])
 def test_one_line_in_is_one_line_out(
     mark: str, run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

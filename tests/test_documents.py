@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from regard.data.documents import read_documents
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
-from regard.tasks.generate.data import Stream, batches, reference, set_aside
+from regard.tasks.generate.data import Stream, Text, batches, reference, set_aside
 
 
 def test_one_text_file_is_one_document(tmp_path: Path) -> None:
@@ -96,6 +97,39 @@ def test_a_tenth_is_set_aside() -> None:
     assert (text.train, text.valid) == (["first", "012345678"], ["9"])
     with pytest.raises(UserError, match="too little text"):
         set_aside(["x"], lambda line: None)
+
+
+COMPOSED, DECOMPOSED = "caf\xe9 na\xefve \uac00", "cafe\u0301 nai\u0308ve \u1100\u1161"
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_text_is_composed_and_its_bytes_are_those_of_the_file(tmp_path: Path, count: int) -> None:
+    texts = []
+    for name, text in (("composed", COMPOSED), ("decomposed", DECOMPOSED)):
+        (tmp_path / name).mkdir()
+        for at in range(count):
+            (tmp_path / name / f"{at:02}.txt").write_text(f"{text} {at}")
+        texts.append(set_aside(read_documents(str(tmp_path / name)), lambda line: None))
+    if count > 1:
+        assert texts[0].train == texts[1].train == [f"{COMPOSED} {at}" for at in range(18)]
+        assert texts[0].valid == texts[1].valid == [f"{COMPOSED} {at}" for at in (18, 19)]
+    assert texts[0].valid_bytes == sum(len(text.encode()) for text in texts[0].valid)
+    assert texts[1].valid_bytes == sum(len(unicodedata.normalize("NFD", text).encode()) for text in texts[1].valid)
+
+
+@pytest.mark.parametrize("text", [DECOMPOSED * 9, "e\u0301" * 40, "\u1100\u1161\u11a8" * 40, "e\u0323\u0302" * 41])
+def test_a_part_is_cut_off_between_characters(text: str) -> None:
+    cut = set_aside([text], lambda line: None)
+    assert cut.train[0] + cut.valid[0] == unicodedata.normalize("NFC", text)
+    assert cut.valid_bytes == len(unicodedata.normalize("NFD", cut.valid[0]).encode())
+
+
+def test_the_stream_counts_the_bytes_it_is_told() -> None:
+    tokenizer = Tokenizer.train([COMPOSED], kind="char")
+    text = Text.of([], [DECOMPOSED, "\xe9"])
+    streams = [Stream.of(text.valid, tokenizer, text.valid_bytes), Stream.of([COMPOSED, "\xe9"], tokenizer)]
+    assert np.array_equal(streams[0].tokens, streams[1].tokens)
+    assert [stream.size for stream in streams] == [len(f"{one}\xe9".encode()) for one in (DECOMPOSED, COMPOSED)]
 
 
 def test_the_built_in_text_is_english() -> None:

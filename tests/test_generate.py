@@ -87,6 +87,17 @@ def test_looking(run: Path, regard: Callable[..., Told], tmp_path: Path) -> None
     assert "<html" in (tmp_path / "h.html").read_text()
 
 
+@pytest.mark.parametrize("prompt", ["", " ", "\n", "\u3000", "\x00"])
+def test_blank_prompts(prompt: str, run: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+    told = regard("generate", run, prompt, "--seed", 1, "--tokens", 5)
+    assert (told.status, told.err) == (0, "")
+    assert told.out.startswith(prompt)
+    assert len(told.out) > len(prompt) + 1
+    told = regard("look", run, prompt, "--out", tmp_path / "a.png")
+    assert (told.status, told.err.count("\n")) == ((2, 1) if prompt == "" else (0, 0))
+    assert ("expected 1 to 24 tokens (model.context), got 0" in told.err) is (prompt == "")
+
+
 def test_a_run_is_kept_and_reported(run: Path) -> None:
     assert read(run / "config.yaml", GenerateConfig).model.dim == 32
     report = (run / "report.md").read_text()

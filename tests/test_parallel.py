@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from regard.data.documents import read_documents
 from regard.data.parallel import read_parallel
 from regard.errors import UserError
 
@@ -76,6 +77,46 @@ def test_a_hugging_face_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         read_parallel(f"hf:{folder}#nosuch")
 
 
+RECORDS = [{"source": "a", "target": None}, {"source": None, "target": "b"}, {"source": "c", "target": "d"}]
+
+
+@pytest.fixture(params=["jsonl", "parquet", "hub"])
+def nulls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Records with nulls."""
+    if request.param == "jsonl":
+        (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, RECORDS)))
+        return str(tmp_path / "t.jsonl")
+    if request.param == "parquet":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.Table.from_pylist(RECORDS), tmp_path / "t.parquet")
+        return str(tmp_path / "t.parquet")
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.Dataset.from_list(RECORDS).save_to_disk(tmp_path / "saved")
+    return f"hf:{tmp_path}/saved"
+
+
+def test_nulls_are_bad_lines(nulls: str) -> None:
+    found = read_parallel(nulls, on_bad_line="skip")
+    assert found.pairs == [("c", "d")]
+    assert [(bad.line, bad.reason) for bad in found.bad] == [(1, "target is null"), (2, "source is null")]
+    with pytest.raises(UserError, match=r"2 of 3 lines cannot be used: line 1: target is null"):
+        read_parallel(nulls)
+
+
+def test_nulls_among_documents_are_named(nulls: str) -> None:
+    with pytest.raises(UserError, match=r"record 1: 'target' is null$"):
+        read_documents(nulls, column="target")
+    with pytest.raises(UserError, match=r"record 1 has no text in 'text'; it has source, target \(--data.column\)$"):
+        read_documents(nulls)
+
+
+def test_records_of_other_names_are_told(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"english": "a", "german": "b"}\n')
+    with pytest.raises(UserError, match="has no column 'source'; its columns are english, german; name one of them"):
+        read_parallel(str(tmp_path / "t.jsonl"))
+
+
 def test_columns_by_name_and_number(tmp_path: Path) -> None:
     path = tmp_path / "t.tsv"
     path.write_text("id\tfr\ten\n1\tun chat\ta cat\n")
@@ -138,6 +179,50 @@ def test_a_quote_that_is_not_closed_spoils_its_own_line_alone(tmp_path: Path, qu
 def test_separators_and_header_lines(tmp_path: Path, name: str, mark: str) -> None:
     (tmp_path / name).write_text(f"target{mark}source\nun chat{mark}a cat\n")
     assert read_parallel(str(tmp_path / name)).pairs == [("a cat", "un chat")]
+
+
+HEADERS = [
+    (("english", "german"), (0, 1)), (("German", "English"), (0, 1)), (("id", "src", "tgt"), (1, 2)),
+    (("id", "target", "source"), (2, 1)), (("", "en", "de"), (1, 2)), (("pt-BR", "en_GB"), (0, 1)),
+    (("Source text", "Target text"), (0, 1)), (("de", "translation"), (0, 1)), (("id", "en"), (0, 1)),
+    (("id", "de", "en"), (1, 2)), (("en_sentence", "de_sentence", "score"), (0, 1)), (("eng", "fra"), (0, 1)),
+    (("lang", "input", "output"), (1, 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "mark"), [("t.csv", ","), ("t.csv", ";"), ("t.tsv", "\t")])
+@pytest.mark.parametrize(("names", "places"), HEADERS, ids=[",".join(names) for names, _ in HEADERS])
+def test_a_header_of_usual_names_is_understood(
+    tmp_path: Path, name: str, mark: str, names: tuple[str, ...], places: tuple[int, int]
+) -> None:
+    rows = [names, [f"a{at}" for at in range(len(names))]]
+    (tmp_path / name).write_text("".join(f"{mark.join(row)}\n" for row in rows))
+    found = read_parallel(str(tmp_path / name))
+    assert found.pairs == [(f"a{places[0]}", f"a{places[1]}")]
+    assert found.first().endswith(
+        f": 1 pair, the first 'a{places[0]}' → 'a{places[1]}'; "
+        f"columns {names[places[0]]!r}, {names[places[1]]!r}, as line 1 names them"
+    )
+    given = read_parallel(str(tmp_path / name), source="1", target="2", on_bad_line="skip")
+    assert (given.header, given.pairs[-1]) == (None, ("a0", "a1"))
+
+
+PAIRS_LIKE_HEADERS = [("source", "source"), ("no", "no"), ("line", "number"), ("source", "Quelle"), ("a", "b")]
+
+
+@pytest.mark.parametrize("pair", PAIRS_LIKE_HEADERS, ids=",".join)
+def test_a_first_pair_is_no_header_and_is_told(tmp_path: Path, pair: tuple[str, str]) -> None:
+    (tmp_path / "t.tsv").write_text("\t".join(pair))
+    found = read_parallel(str(tmp_path / "t.tsv"))
+    assert found.pairs == [pair]
+    assert found.first() == f"{tmp_path}/t.tsv: 1 pair, the first {pair[0]!r} → {pair[1]!r}"
+
+
+@pytest.mark.parametrize("names", [("en", "de", "fr"), ("source", "target", "target")])
+def test_a_header_that_leaves_the_sides_open_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    (tmp_path / "t.csv").write_text(f"{','.join(names)}\na,b,c\n")
+    with pytest.raises(UserError, match=f"line 1 looks like a header, {', '.join(names)}; name two .* --data.source"):
+        read_parallel(str(tmp_path / "t.csv"))
 
 
 def test_csv_lines_and_headers_that_are_not_utf8(tmp_path: Path) -> None:

@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from regard.data.formats import Bad, hub_records, json_lines, parquet_rows
-from regard.data.lines import bare_suffix, check_file, is_unicode, read_text_lines
+from regard.data.formats import Bad, hub_records, json_records, parquet_rows
+from regard.data.lines import bare_suffix, check_file, is_unicode, read_lines, read_text_lines
 from regard.errors import UserError
 
-_RECORDS = {".jsonl": json_lines, ".ndjson": json_lines, ".parquet": parquet_rows}
+_RECORDS = (".jsonl", ".ndjson", ".parquet")
 _TEXTS = (".txt", ".md", ".rst", ".text", "")
 _ARTICLE = re.compile(r"^<doc [^\n]*>\n(.*?)\n</doc>$", re.DOTALL | re.MULTILINE)
 
 
 def read_documents(path: str, *, column: str = "text", tell: Callable[[str], None] = lambda line: None) -> list[str]:
     """Read the documents that ``path`` names, those of white space alone left out.
+
+    Their text is as it is in the file, with LF between lines; `regard.tasks.generate.data.Text.of` composes it.
 
     Args:
         path: a text file, one document (`.txt`, `.md`, `.rst`, also with `.gz` or `.xz`); JSONL or Parquet, one
@@ -62,14 +64,16 @@ def _known(path: Path) -> bool:
 
 def _read(path: Path, column: str) -> Iterator[str]:
     suffix = bare_suffix(path)
-    if suffix in _RECORDS:
-        yield from _texts(_RECORDS[suffix](path), path, column)
-        return
-    if not path.stat().st_size:
+    if path.is_file() and not path.stat().st_size:
         return  # in a folder an empty file is no mistake
-    text = "\n".join(read_text_lines(path))
+    if suffix in _RECORDS:
+        records = parquet_rows(path) if suffix == ".parquet" else json_records(read_lines(path))
+        yield from _texts(records, path, column)
+        return
+    lines = read_text_lines(path)
+    text = "\n".join(lines)
     if suffix == "" and text.startswith("{"):  # WikiExtractor's --json, files such as wiki_00
-        yield from _texts(json_lines(path), path, column)
+        yield from _texts(json_records(lines), path, column)
     elif text.startswith("<doc "):  # and its other form
         yield from (found.strip() for found in _ARTICLE.findall(text))
     else:

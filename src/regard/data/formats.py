@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from regard.data import headers
 from regard.data.lines import read_lines
 from regard.errors import UserError, require
 
@@ -22,7 +23,14 @@ class Bad(NamedTuple):
     text: str
 
 
-Row = tuple[str, str] | Bad
+class Header(NamedTuple):
+    """A first line that names the columns, and the names of the two that are taken as source and target."""
+
+    source: str
+    target: str
+
+
+Row = tuple[str, str] | Bad | Header
 _ROW_LINES = 1000
 """Most lines of one row of a CSV file; a quote still open after them is taken as never closed."""
 
@@ -38,23 +46,27 @@ def _tsv(path: Path, source: str | None, target: str | None) -> Iterator[tuple[i
     for number, line in lines:
         if line is None:
             yield number, Bad("not UTF-8", "")
-        elif number == 1 and source is target is None and {"source", "target"} <= set(line.split("\t")):
-            columns = _named(path, line.split("\t"), source, target)
+            continue
+        fields = line.split("\t")
+        if number == 1 and source is target is None and (named := _header(path, fields)):
+            columns = named
+            yield number, Header(fields[columns[0]], fields[columns[1]])
         else:
-            fields = line.split("\t")
             yield number, _pick(fields, columns) or Bad("no tab" if len(fields) == 1 else "too few columns", line)
 
 
 def _csv(path: Path, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
     columns = _numbers(source, target)
-    unnamed = source is target is None
     for number, fields in _csv_rows(path):
         if isinstance(fields, Bad):
             if columns is None:
                 raise UserError(f"{path}: line {number}, the header: {fields.reason}")
             yield number, fields
-        elif columns is None or (number == 1 and unnamed and {"source", "target"} <= set(fields)):
+        elif columns is None:
             columns = _named(path, fields, source, target)
+        elif number == 1 and source is target is None and (named := _header(path, fields)):
+            columns = named
+            yield number, Header(fields[columns[0]], fields[columns[1]])
         else:
             yield number, _pick(fields, columns) or Bad("too few columns", ",".join(fields))
 
@@ -101,12 +113,12 @@ def _delimiter(first: str) -> str:
 
 
 def _jsonl(path: Path, source: str | None, target: str | None) -> Iterator[tuple[int, Row]]:
-    return _from_records(path, json_lines(path), source, target)
+    return _from_records(path, json_records(read_lines(path)), source, target)
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any] | Bad]:
-    """The objects of a JSONL file, line by line."""
-    for line in read_lines(path):
+def json_records(lines: Iterable[str | None]) -> Iterator[dict[str, Any] | Bad]:
+    """The JSON object of each line."""
+    for line in lines:
         if line is None:
             yield Bad("not UTF-8", "")
             continue
@@ -252,6 +264,22 @@ def _named(origin: object, header: Sequence[str], source: str | None, target: st
             raise UserError(f"{origin}: has no column {name!r}; its columns are {columns}; {told}")
         found.append(header.index(name))
     return found[0], found[1]
+
+
+def _header(origin: object, fields: Sequence[str]) -> tuple[int, int] | None:
+    """The columns of the two sides if ``fields`` is a header. Raises UserError: it is one, but they are not clear."""
+    if fields.count("source") == fields.count("target") == 1:
+        return fields.index("source"), fields.index("target")
+    places = headers.sides(fields)
+    if places is None or not places:
+        return None
+    if len(places) != 2:
+        names = ", ".join(" ".join(field.split()) for field in fields)
+        raise UserError(
+            f"{origin}: line 1 looks like a header, {names}; name two of the columns with --data.source and "
+            "--data.target, or give their numbers to read line 1 as a pair"
+        )
+    return places[0], places[1]
 
 
 def _pick(fields: Sequence[str], columns: tuple[int, int]) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ import difflib
 import gzip
 import lzma
 import sys
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +38,7 @@ def check_file(path: Path) -> None:
         near = difflib.get_close_matches(path.name, names, 1)
         told = f"; did you mean {path.parent / near[0]}?" if near else ""
         raise UserError(f"{path}: no such file{told}")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:  # a pipe has no size
         raise UserError(f"{path}: the file is empty")
 
 
@@ -83,6 +84,15 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def compose(text: str) -> str:
+    """``text`` in Unicode's composed form, NFC, the form of all text that models and tokenizers are given.
+
+    >>> len("e\u0301"), len(compose("e\u0301"))
+    (2, 1)
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def one_line(text: str) -> str:

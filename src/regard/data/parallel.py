@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from regard.data import formats
-from regard.data.formats import Bad, Row
-from regard.data.lines import bare_suffix, check_file, read_lines
+from regard.data.formats import Bad, Header, Row
+from regard.data.lines import bare_suffix, check_file, compose, read_lines
 from regard.errors import UserError
 
 _SHOWN = 3
@@ -38,12 +37,22 @@ class ParallelText:
         bad: the first lines that cannot be used.
         bad_count: how many there are in all.
         origin: the file's name, for messages.
+        header: a first line that was taken as names of columns, with the two that are used; None if there is none, or
+            the columns were given.
     """
 
     pairs: list[tuple[str, str]]
     bad: list[BadLine]
     bad_count: int
     origin: str
+    header: Header | None = None
+
+    def first(self) -> str:
+        """A line with the first pair, so that wrong columns or a header among the pairs can be seen."""
+        sides = " → ".join(repr(_shorten(side)) for side in self.pairs[0])
+        header = "" if self.header is None else f"; columns {', '.join(map(repr, self.header))}, as line 1 names them"
+        count = "1 pair" if len(self.pairs) == 1 else f"{len(self.pairs):,} pairs"
+        return f"{self.origin}: {count}, the first {sides}{header}"
 
     def notice(self) -> str | None:
         """A line on what was left out, None if nothing was."""
@@ -63,8 +72,9 @@ def read_parallel(
         path: a file, its format told by its ending (`.tsv`, `.txt`, `.csv`, `.jsonl`, `.parquet`; all but Parquet also
             with `.gz` or `.xz`); two aligned files as ``"train.en,train.fr"``, one sentence a line; or
             ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset, split ``train`` unless named.
-        source: column of the source side, by name, or for TSV and CSV by number from 1. By default the first column,
-            or the one named ``source``, or the first language of a ``translation``.
+        source: column of the source side, by name, or for TSV and CSV by number from 1. By default the first column; or
+            the one that a first line of usual names (``source``, ``src``, ``en``, ``English``) gives; or that named
+            ``source`` of records; or the first language of a ``translation``.
         target: likewise.
         on_bad_line: what to do with lines that have no two columns, an empty side, or are not UTF-8.
 
@@ -77,9 +87,12 @@ def read_parallel(
             raise UserError(f"data.source, data.target: both would be column {source or first}; name two columns")
     pairs: list[tuple[str, str]] = []
     bad: list[BadLine] = []
-    count = 0
+    count, header = 0, None
     for number, row in _rows(path, source, target):
-        sides = tuple(unicodedata.normalize("NFC", side.strip()) for side in row) if not isinstance(row, Bad) else ()
+        if isinstance(row, Header):
+            header = row
+            continue
+        sides = tuple(compose(side.strip()) for side in row) if not isinstance(row, Bad) else ()
         if sides and all(sides):
             pairs.append((sides[0], sides[1]))
             continue
@@ -87,7 +100,7 @@ def read_parallel(
         if len(bad) < _SHOWN:
             found = row if isinstance(row, Bad) else Bad(f"empty {'target' if sides[0] else 'source'}", " ".join(row))
             bad.append(BadLine(number, found.reason, _shorten(found.text)))
-    text = ParallelText(pairs, bad, count, path)
+    text = ParallelText(pairs, bad, count, path, header)
     if count and on_bad_line == "error":
         told = (text.notice() or "").replace(" left out: ", " cannot be used: ")
         raise UserError(f"{told}; mend them, or leave them out with --data.on-bad-line skip")

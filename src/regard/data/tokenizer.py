@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from regard.data.lines import compose
 from regard.errors import UserError, require
 from regard.files import write_whole
 
@@ -51,8 +51,7 @@ class Tokenizer:
         tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
         parts = tokenizers.pre_tokenizers
         if kind == "char":
-            composed = (unicodedata.normalize("NFC", text) for text in texts)
-            names = [*SIGNS, *sorted({character for text in composed for character in text})]
+            names = [*SIGNS, *sorted({character for text in texts for character in compose(text)})]
             vocabulary = {name: number for number, name in enumerate(names)}
             library = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=SIGNS[UNK]))
             library.pre_tokenizer = parts.Split(tokenizers.Regex(r"[\s\S]"), "isolated")

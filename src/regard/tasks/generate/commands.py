@@ -18,7 +18,7 @@ from regard.explain.page import save_page
 from regard.tasks.exporting import Exportable
 from regard.tasks.generate import data
 from regard.tasks.generate.config import GenerateConfig, GenerateTrainConfig, ModelConfig, TokenizerConfig
-from regard.tasks.generate.data import Stream
+from regard.tasks.generate.data import Stream, Text
 from regard.tasks.generate.defaults import defaults
 from regard.tasks.generate.export import exportable
 from regard.tasks.generate.model import Sampling, Writer, load
@@ -77,21 +77,25 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     config = settings(run)
     writer = load(run, config, checkpoint)
     given = path is not None
-    texts = read_documents(path, column=config.data.column, tell=say) if path else _own_validation(run, config)
-    stream = Stream.of(texts, writer.tokenizer)
+    text = Text.of([], read_documents(path, column=config.data.column, tell=say)) if path else _own(run, config)
+    stream = Stream.of(text.valid, writer.tokenizer, text.valid_bytes)
     found = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
     how = f"{len(stream.tokens):,} tokens, each once, in windows of {writer.context} that begin without a past"
     return {
         "loss": (found["loss"], f"nats a token{'' if given else ', on the validation text'}; {how}"),
         "perplexity": (math.exp(found["loss"]), "exp(loss), a token"),
-        "bits_per_byte": (found["bits_per_byte"], f"over the text's {stream.size:,} bytes of UTF-8"),
+        "bits_per_byte": (
+            found["bits_per_byte"],
+            f"over the {stream.size:,} bytes of UTF-8 of the text as it is written; tokens are of its composed form",
+        ),
     }
 
 
-def _own_validation(run: Path, config: GenerateConfig) -> list[str]:
+def _own(run: Path, config: GenerateConfig) -> Text:
+    """The run's text, whose validation part is as it was in training."""
     text = data.read(config.data, say)
     check_validation(run, data.fingerprint(text))
-    return text.valid
+    return text
 
 
 def look(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from regard.data.documents import read_documents
+from regard.data.lines import compose
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
 from regard.tasks.generate.config import DataConfig
@@ -20,10 +22,24 @@ _SET_ASIDE = 0.1
 
 @dataclass(frozen=True)
 class Text:
-    """Training and validation documents."""
+    """Training and validation documents.
+
+    Attributes:
+        train: in Unicode's composed form (NFC), as tokenizers and models are given them.
+        valid: likewise.
+        valid_bytes: the bytes of the validation documents in UTF-8 as the user wrote them, composed or not. Bits per
+            byte are over these, so that they can be compared with those of a model that composes nothing.
+    """
 
     train: list[str]
     valid: list[str]
+    valid_bytes: int
+
+    @classmethod
+    def of(cls, train: Iterable[str], valid: Sequence[str]) -> Text:
+        """From documents as the user wrote them."""
+        size = sum(len(text.encode()) for text in valid)
+        return cls([compose(text) for text in train], [compose(text) for text in valid], size)
 
 
 def read(config: DataConfig, tell: Callable[[str], None]) -> Text:
@@ -35,11 +51,12 @@ def read(config: DataConfig, tell: Callable[[str], None]) -> Text:
         return set_aside(reference(), lambda line: None)
     train = read_documents(config.train, column=config.column, tell=tell)
     if config.valid is not None:
-        valid = read_documents(config.valid, column=config.column, tell=tell)
-        shared = len(set(valid) & set(train))
+        text = Text.of(train, read_documents(config.valid, column=config.column, tell=tell))
+        known = set(text.train)
+        shared = sum(document in known for document in text.valid)
         if shared:
-            tell(f"data.valid: {shared:,} of its {len(valid):,} documents are in the training text too")
-        return Text(train, valid)
+            tell(f"data.valid: {shared:,} of its {len(text.valid):,} documents are in the training text too")
+        return text
     return set_aside(train, tell)
 
 
@@ -64,13 +81,21 @@ def set_aside(documents: list[str], tell: Callable[[str], None]) -> Text:
     if len(documents) >= 10:
         count = max(1, round(_SET_ASIDE * len(documents)))
         tell(f"set aside the last {count:,} of {len(documents):,} documents for validation (or name --data.valid)")
-        return Text(documents[:-count], documents[-count:])
+        return Text.of(documents[:-count], documents[-count:])
     last = documents[-1]
     cut = round((1 - _SET_ASIDE) * len(last))
+    while 0 < cut < len(last) and not _is_boundary(last, cut):
+        cut += 1
     if not 0 < cut < len(last):
         raise UserError("data.train: too little text to set a part aside; name --data.valid")
     tell(f"set aside the last {len(last) - cut:,} characters for validation (or name --data.valid)")
-    return Text([*documents[:-1], last[:cut]], [last[cut:]])
+    return Text.of([*documents[:-1], last[:cut]], [last[cut:]])
+
+
+def _is_boundary(text: str, at: int) -> bool:
+    """Whether the characters on both sides of a cut are not parts of one, such as a letter and its accent."""
+    before, after = text[at - 1], text[at]
+    return unicodedata.combining(after) == 0 and compose(before + after) == compose(before) + compose(after)
 
 
 @dataclass(frozen=True)
@@ -80,7 +105,7 @@ class Stream:
     Attributes:
         tokens: int64 ``(n,)``.
         documents: int64 ``(n,)``, the number of the document that each token is of; None: there is only one.
-        size: the bytes of the text in UTF-8.
+        size: the bytes of the text in UTF-8, as the user wrote it.
     """
 
     tokens: np.ndarray
@@ -88,12 +113,12 @@ class Stream:
     size: int
 
     @classmethod
-    def of(cls, texts: Sequence[str], tokenizer: Tokenizer) -> Stream:
-        """The stream of ``texts``."""
+    def of(cls, texts: Sequence[str], tokenizer: Tokenizer, size: int | None = None) -> Stream:
+        """The stream of ``texts``; ``size`` is theirs in bytes unless given."""
         rows = [[*row, EOS] for row in tokenizer.encode_batch(texts)]
         numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows]) if len(rows) > 1 else None
         tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
-        return cls(tokens, numbers, sum(len(text.encode()) for text in texts))
+        return cls(tokens, numbers, sum(len(text.encode()) for text in texts) if size is None else size)
 
     def windows(self, starts: Sequence[int], length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
         """Tokens, the token after each, and documents, each ``(len(starts), length)``; ``documents`` may be None."""

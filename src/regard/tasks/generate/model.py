@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from regard.attend import Look
+from regard.data.lines import compose
 from regard.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from regard.decode.sample import filter_logits
 from regard.errors import UserError
@@ -59,7 +59,7 @@ class Writer:
         Raises:
             ValueError: a setting of ``how`` is out of range.
         """
-        stop = [unicodedata.normalize("NFC", text) for text in stop]  # as the tokenizer composes all text
+        stop = [compose(text) for text in stop]  # as the tokenizer composes all text
         shown, written = "", list[int]()
         held = max((len(text) for text in stop), default=0)
         for token in self._tokens(prompt, how, tokens):

@@ -26,7 +26,8 @@ class GenerateTask:
     def __init__(self, config: GenerateConfig, tokenizer: Tokenizer, text: Text):
         torch.manual_seed(config.train.seed)
         self.config, self.tokenizer = config, tokenizer
-        self.train, self.valid = Stream.of(text.train, tokenizer), Stream.of(text.valid, tokenizer)
+        self.train = Stream.of(text.train, tokenizer)
+        self.valid = Stream.of(text.valid, tokenizer, text.valid_bytes)
         context = known(config.model.context)
         if len(self.train.tokens) <= context:
             count = len(self.train.tokens)

@@ -52,9 +52,9 @@ def read_pairs(path: str, config: DataConfig, tell: Callable[[str], None]) -> Pa
     """The pairs of one file. Raises UserError: it cannot be used."""
     source, target = (None if column is None else str(column) for column in (config.source, config.target))
     found = read_parallel(path, source=source, target=target, on_bad_line=config.on_bad_line)
-    notice = found.notice()
-    if notice is not None:
-        tell(notice)
+    for line in (found.notice(), found.first()):
+        if line is not None:
+            tell(line)
     return found.pairs
 
 

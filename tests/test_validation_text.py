@@ -1,0 +1,41 @@
+"""What is told of validation text that was trained on, and of what is read."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+from regard.tasks.generate import config as generate_config
+from regard.tasks.generate import data as generate_data
+from regard.tasks.translate import config as translate_config
+from regard.tasks.translate import data as translate_data
+
+
+def test_pairs_that_are_trained_on_are_counted(tmp_path: Path) -> None:
+    pairs = ["café\tthé", "a\tb", "a\tb", "c\td"]
+    (tmp_path / "train.tsv").write_text("\n".join(pairs))
+    (tmp_path / "valid.tsv").write_text("\n".join([unicodedata.normalize("NFD", pairs[0]), "a\tb", "a\tc", "x\ty"]))
+    paths = [str(tmp_path / name) for name in ("train.tsv", "valid.tsv")]
+    lines: list[str] = []
+    translate_data.read(translate_config.DataConfig(train=paths[0], valid=paths[1]), 0, lines.append)
+    assert lines == [
+        f"{paths[0]}: 4 pairs, the first 'café' → 'thé'",
+        f"{paths[1]}: 4 pairs, the first 'café' → 'thé'",
+        "data.valid: 2 of its 4 pairs are in the training text too",
+    ]
+    lines.clear()
+    (tmp_path / "valid.tsv").write_text("x\ty\n")
+    translate_data.read(translate_config.DataConfig(train=paths[0], valid=paths[1]), 0, lines.append)
+    assert not [line for line in lines if "training text" in line]
+
+
+def test_documents_that_are_trained_on_are_counted(tmp_path: Path) -> None:
+    for folder, texts in (("train", ["café", "a", "b"]), ("valid", ["cafe\u0301", "c", "b"])):
+        (tmp_path / folder).mkdir()
+        for number, text in enumerate(texts):
+            (tmp_path / folder / f"{number}.txt").write_text(text)
+    paths = [str(tmp_path / folder) for folder in ("train", "valid")]
+    lines: list[str] = []
+    text = generate_data.read(generate_config.DataConfig(train=paths[0], valid=paths[1]), lines.append)
+    assert lines == ["data.valid: 2 of its 3 documents are in the training text too"]
+    assert (text.valid[0], text.valid_bytes) == ("café", len("cafe\u0301cb".encode()))
