@@ -36,6 +36,6 @@ def test_documents_that_are_trained_on_are_counted(tmp_path: Path) -> None:
             (tmp_path / folder / f"{number}.txt").write_text(text)
     paths = [str(tmp_path / folder) for folder in ("train", "valid")]
     lines: list[str] = []
-    text = generate_data.read(generate_config.DataConfig(train=paths[0], valid=paths[1]), lines.append)
+    read = generate_data.read(generate_config.DataConfig(train=paths[0], valid=paths[1]), lines.append)
     assert lines == ["data.valid: 2 of its 3 documents are in the training text too"]
-    assert (text.valid[0], text.valid_bytes) == ("café", len("cafe\u0301cb".encode()))
+    assert (read.valid[0], read.valid_bytes) == ("café", len("cafe\u0301cb".encode()))
