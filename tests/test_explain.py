@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,6 +114,12 @@ def test_pictures_that_cannot_be_made(tmp_path: Path) -> None:
         save_page([ALIGNMENT], tmp_path / "none" / "a.html", title="")
 
 
+def _data(page: str) -> Any:
+    embedded = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert embedded is not None
+    return json.loads(embedded[1])
+
+
 def test_a_page_stands_alone_and_no_text_breaks_out(tmp_path: Path) -> None:
     path, evil = tmp_path / "a.html", "</script><script>alert(1)</script>"
     save_page([ALIGNMENT, Alignment((evil,), ("b",), np.ones((1, 1)))], path, title="<b>&")
@@ -120,9 +127,7 @@ def test_a_page_stands_alone_and_no_text_breaks_out(tmp_path: Path) -> None:
     assert not re.search(r"(src|href)=|https?://(?!www\.w3\.org/2000/svg)", page)
     assert evil not in page
     assert "&lt;b&gt;&amp;" in page
-    embedded = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
-    assert embedded is not None
-    data = json.loads(embedded[1])
+    data = _data(page)
     assert data[1]["words"]["source"] == [evil]
     assert data[0]["pieces"]["source"] == list(SOURCE)
     np.testing.assert_allclose(data[0]["words"]["weights"], ALIGNMENT.words().weights)
@@ -156,13 +161,66 @@ def test_bytes_become_words_of_every_script(text: str, words: list[str]) -> None
     np.testing.assert_allclose(joined.weights.sum(1), 1.0)
 
 
+def test_pieces_that_share_characters_count_by_their_bytes() -> None:
+    pieces = ("▁⟨d7⟩", "⟨a9⟩⟨d7⟩", "⟨9c⟩ום", "⟨d7⟩", "<eos>")
+    weights = np.array([[0.1, 0.2, 0.3, 0.3, 0.1]] * 5)
+    joined = Alignment(pieces, pieces, weights).characters()
+    assert joined.source == joined.target == ("▁ש", "ל", "ום", "⟨d7⟩", "<eos>")
+    np.testing.assert_allclose(joined.weights, [[0.2, 0.16, 0.24, 0.3, 0.1]] * 5)
+    words = Alignment(pieces, pieces, weights).words()
+    assert words.source == ("שלום⟨d7⟩", "<eos>")
+    np.testing.assert_allclose(words.weights, [[0.9, 0.1]] * 2)
+
+
+def test_a_chain_of_any_length_is_joined() -> None:
+    text = "של" * 30
+    raw = text.encode()
+    marks = [f"⟨{byte:02x}⟩" for byte in raw]
+    pieces = ("▁" + marks[0], *(a + b for a, b in zip(marks[1:-1:2], marks[2::2], strict=True)), marks[-1])
+    joined = Alignment(pieces, ("a",), np.full((1, len(pieces)), 1 / len(pieces))).characters()
+    assert joined.source == (f"▁{text[0]}", *text[1:])
+    np.testing.assert_allclose(joined.weights.sum(), 1.0)
+
+
+def test_a_page_shows_characters_instead_of_bytes(tmp_path: Path) -> None:
+    pieces = _pieces_of("שלום abc")
+    assert pieces[:2] == ("▁⟨d7⟩", "⟨a9⟩")
+    save_page([Alignment(pieces, ("a", "<eos>"), np.full((2, len(pieces)), 0.1))], tmp_path / "a.html", title="")
+    data = _data((tmp_path / "a.html").read_text())
+    assert data[0]["pieces"]["source"] == ["▁ש", *"לום▁abc", "<eos>"]
+    assert data[0]["words"]["source"] == ["שלום", "abc", "<eos>"]
+    assert data[0]["words"]["directions"] == data[0]["pieces"]["directions"] == ["rtl", "ltr"]
+
+
+def test_the_terminal_begins_right_to_left_text_at_the_right() -> None:
+    source = ("שלום", "עולם", "<eos>")
+    shown = render(Alignment(source, ("peace", "עולם"), np.array([[1.0, 0.0, 0.0], [0.25, 0.75, 0.0]])), 60).plain
+    assert [line.rstrip() for line in shown.splitlines()] == [
+        "       3  2  1",
+        "peace        ██   ← \u2067שלום\u2069 100%",
+        " \u2067עולם\u2069     ▓▓ ░░   ← \u2067עולם\u2069 75%, \u2067שלום\u2069 25%",
+        "3 <eos>  2 \u2067עולם\u2069  1 \u2067שלום\u2069",
+    ]
+
+
+def test_a_legend_of_several_lines_ends_at_the_right() -> None:
+    source = ("אב", "גד", "הו", "זח")
+    shown = render(Alignment(source, ("a",), np.full((1, 4), 0.25)), 36).plain
+    assert shown.splitlines()[0] == "   4  3  2  1  "
+    narrow = render(Alignment(("אב", "גד" * 5, "הו" * 5), ("a",), np.array([[1.0, 0.0, 0.0]])), 28).plain
+    lines = [line.replace("\u2067", "").replace("\u2069", "") for line in narrow.splitlines()[-2:]]
+    assert lines == [f"2 {'גד' * 5}  1 אב", f"{' ' * 6}3 {'הו' * 5}"]
+
+
 def test_a_piece_over_two_words_counts_for_both() -> None:
     shown = Alignment(("▁今天", "好"), ("▁a",), np.array([[0.6, 0.4]])).words()
     assert shown.source == ("今", "天", "好")
     np.testing.assert_allclose(shown.weights, [[0.3, 0.3, 0.4]])
 
 
-@pytest.mark.parametrize(("word", "inverted"), [("שלום", True), ("سلام", True), ("peace", False)])
+@pytest.mark.parametrize(
+    ("word", "inverted"), [("שלום", True), ("سلام", True), ("peace", False), ("a peace שלום", False)]
+)
 def test_pictures_of_right_to_left_text_begin_at_the_right(
     word: str, inverted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -56,8 +58,13 @@ class Alignment:
         return Alignment(source, target, spread @ self.weights @ gather)
 
     def characters(self) -> Alignment:
-        """The same with those pieces joined that hold parts of one character, as ``⟨d7⟩`` and ``⟨a9⟩`` of ``ש``."""
-        (source, gather), (target, shares) = (_sides(_characters(side)) for side in (self.source, self.target))
+        """The same with whole characters: of pieces such as ``⟨d7⟩`` and ``⟨a9⟩``, parts of ``ש``, those are joined.
+
+        A piece that holds the end of one character and the start of the next counts for each by its share of bytes.
+        """
+        (source, gather), (target, shares) = (
+            _sides(_characters(side), len(side)) for side in (self.source, self.target)
+        )
         return Alignment(source, target, (shares.T / shares.sum(0)[:, None]) @ self.weights @ gather)
 
     def links(self) -> list[tuple[int, int]]:
@@ -101,9 +108,16 @@ def is_sign(piece: str) -> bool:
     return len(piece) > 2 and piece[0] == "<" and piece[-1] == ">" and piece[1:-1].isalpha()
 
 
-def is_right_to_left(words: tuple[str, ...]) -> bool:
-    """Whether any letter is of Hebrew, Arabic or another script that is read from the right."""
-    return any(unicodedata.bidirectional(letter) in ("R", "AL") for word in words for letter in word)
+def is_right_to_left(pieces: Sequence[str]) -> bool:
+    """Whether most letters are of Hebrew, Arabic or another script that is read from the right, signs left out.
+
+    >>> is_right_to_left(["שלום", "Python", "<eos>"]), is_right_to_left(["peace", "שלום"])
+    (False, False)
+    >>> is_right_to_left(["שלום", "עולם", "Python"])
+    True
+    """
+    kinds = [unicodedata.bidirectional(letter) for piece in pieces if not is_sign(piece) for letter in piece]
+    return sum(kind in ("R", "AL") for kind in kinds) > kinds.count("L")
 
 
 Part = tuple[str, dict[int, float]]
@@ -112,69 +126,91 @@ Part = tuple[str, dict[int, float]]
 
 def _words(pieces: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
     """The words, and the share of each piece in each, ``(pieces, words)``."""
-    whole: list[tuple[str, list[tuple[str, list[int]]]]] = []
+    words: list[tuple[str, list[Part]]] = []
     for text, shares in _characters(pieces):
-        part = (text.removeprefix(WORD), list(shares))
-        if whole and not text.startswith(WORD) and not is_sign(text) and not is_sign(whole[-1][0]):
-            whole[-1] = (whole[-1][0] + part[0], [*whole[-1][1], part])
+        part = (text.removeprefix(WORD), shares)
+        if words and not text.startswith(WORD) and not is_sign(text) and not is_sign(words[-1][0]):
+            words[-1] = (words[-1][0] + part[0], [*words[-1][1], part])
         else:
-            whole.append((part[0], [part]))
-    return _sides([word for text, parts in whole for word in _split(text, parts)], len(pieces))
+            words.append((part[0], [part]))
+    return _sides([word for text, parts in words for word in _split(text, parts)], len(pieces))
 
 
-def _split(text: str, parts: list[tuple[str, list[int]]]) -> list[Part]:
+def _split(text: str, parts: list[Part]) -> list[Part]:
     """The words of a text without spaces, each with the shares of its pieces."""
-    # The pieces of each character, and how much of them it is.
-    owners = [{at: 1.0 / len(part) for at in numbers} for part, numbers in parts for _ in part]
-    if owners:  # a piece that is a word's mark alone goes with the first character
-        owners[0] |= {at: 1.0 for part, numbers in parts if not part for at in numbers}
     if not _UNSPACED.search(text):
-        return [(text, {at: 1.0 for _, numbers in parts for at in numbers})]
+        return [(text, _sum(shares for _, shares in parts))]
+    # The pieces of each character, and the share of each that is in it.
+    owners = [{at: share / len(part) for at, share in shares.items()} for part, shares in parts for _ in part]
+    # A piece that is only the mark of a word goes with the first character.
+    owners[0] = _sum([owners[0], *(shares for part, shares in parts if not part)])
     regex: Any = require("regex", "text", "finding words in a script without spaces")
     words, start = list[Part](), 0
     for word in filter(None, regex.split(r"(?w)\b", text, flags=regex.V1)):
-        shares: dict[int, float] = {}
-        for owner in owners[start : start + len(word)]:
-            for at, share in owner.items():
-                shares[at] = shares.get(at, 0.0) + share
-        words.append((word, shares))
+        words.append((word, _sum(owners[start : start + len(word)])))
         start += len(word)
     return words
 
 
+def _sum(shares: Iterable[dict[int, float]]) -> dict[int, float]:
+    total: dict[int, float] = {}
+    for one in shares:
+        for at, share in one.items():
+            total[at] = total.get(at, 0.0) + share
+    return total
+
+
 def _characters(pieces: tuple[str, ...]) -> list[Part]:
-    """The pieces, those joined that hold parts of one character."""
-    joined: list[Part] = []
+    """The pieces, with each character that is spread over several of them once, and with its share of these."""
+    parts: list[Part] = []
     at = 0
     while at < len(pieces):
-        end, text = at + 1, pieces[at]
-        if _BYTE.search(text):
-            # At most four bytes make a character; what makes none stays as it is.
-            for size in range(2, 9):
-                whole = _decoded("".join(pieces[at : at + size]))
-                if at + size <= len(pieces) and whole is not None:
-                    end, text = at + size, whole
-                    break
-        joined.append((text, dict.fromkeys(range(at, end), 1.0)))
-        at = end
-    return joined
+        end = _chain(pieces, at) if _BYTE.search(pieces[at]) else None
+        parts += [(pieces[at], {at: 1.0})] if end is None else _cut(pieces, at, end)
+        at = end or at + 1
+    return parts
 
 
-def _decoded(text: str) -> str | None:
-    """``text`` with bytes such as ``⟨d7⟩`` read as UTF-8; None if they are not."""
-    raw = b"".join(
+def _chain(pieces: tuple[str, ...], start: int) -> int | None:
+    """Where the pieces end that share characters, from ``start`` on; None if their bytes are no text."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for at in range(start, len(pieces)):
+        try:
+            decoder.decode(_bytes(pieces[at]))
+        except UnicodeDecodeError:
+            return None
+        if not decoder.getstate()[0]:
+            return at + 1
+    return None
+
+
+def _cut(pieces: tuple[str, ...], start: int, end: int) -> list[Part]:
+    """The pieces of a chain, cut where a character begins that is not of one piece alone."""
+    raw = [_bytes(piece) for piece in pieces[start:end]]
+    owners = [at for at, content in enumerate(raw, start) for _ in content]
+    parts: list[tuple[str, list[int]]] = []
+    place = 0
+    for character in b"".join(raw).decode():
+        own = owners[place : place + len(character.encode())]
+        place += len(own)
+        if parts and (parts[-1][0] == WORD or len({*parts[-1][1], *own}) == 1):
+            parts[-1] = (parts[-1][0] + character, parts[-1][1] + own)
+        else:
+            parts.append((character, own))
+    return [(text, {at: own.count(at) / len(raw[at - start]) for at in own}) for text, own in parts]
+
+
+def _bytes(piece: str) -> bytes:
+    """UTF-8 of a piece, in which ``⟨d7⟩`` stands for a byte."""
+    return b"".join(
         bytes([int(part, 16)]) if at % 2 else part.encode("utf-8", "surrogatepass")
-        for at, part in enumerate(_BYTE.split(text))
+        for at, part in enumerate(_BYTE.split(piece))
     )
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
 
 
-def _sides(parts: list[Part], count: int | None = None) -> tuple[tuple[str, ...], np.ndarray]:
-    """The names of the parts, and the share of each piece in each, ``(pieces, parts)``."""
-    shares = np.zeros((sum(len(own) for _, own in parts) if count is None else count, len(parts)))
+def _sides(parts: list[Part], count: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the parts, and the share of each of ``count`` pieces in each, ``(pieces, parts)``."""
+    shares = np.zeros((count, len(parts)))
     for place, (_, own) in enumerate(parts):
         for at, share in own.items():
             shares[at, place] = share

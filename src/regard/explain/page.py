@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from regard.explain.alignment import Alignment
+from regard.explain.alignment import Alignment, is_right_to_left
 from regard.files import write_whole
 
 
 def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> None:
-    """Write a page that shows each alignment by words and by pieces.
+    """Write a page that shows each alignment by words and by pieces, those joined that are parts of one character.
 
     A word can be chosen by the address: ``#2t3`` is the third target word of the second sentence, ``#s4`` the fourth
     source word of the first.
@@ -25,7 +25,7 @@ def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> Non
     Raises:
         UserError: the file cannot be written.
     """
-    data = [{"pieces": _rounded(one), "words": _rounded(one.words())} for one in alignments]
+    data = [{"pieces": _rounded(one.characters()), "words": _rounded(one.words())} for one in alignments]
     # "<" may begin no tag within the page's data, whatever the texts hold.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     template = resources.files("regard.explain").joinpath("page.html").read_text(encoding="utf-8")
@@ -37,4 +37,5 @@ def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> Non
 
 def _rounded(alignment: Alignment) -> dict[str, Any]:
     weights = alignment.weights.astype(np.float64).round(4).tolist()
-    return {"source": alignment.source, "target": alignment.target, "weights": weights}
+    directions = ["rtl" if is_right_to_left(side) else "ltr" for side in (alignment.source, alignment.target)]
+    return {"source": alignment.source, "target": alignment.target, "weights": weights, "directions": directions}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from regard.explain.alignment import Alignment
+from regard.explain.alignment import Alignment, is_right_to_left
 
 _SHADES = " ░▒▓█"
 _NAMED = 2
@@ -16,8 +16,14 @@ def render(alignment: Alignment, width: int) -> Text:
     """Draw ``alignment``, readable without colour, no wider than ``width``.
 
     A row is a target word, a column a source word, by its number in the line above; the shade is the weight, full at 1.
-    Behind each row stand its strongest source words. Where the grid is too wide, only these are shown.
+    Behind each row stand its strongest source words. Where the grid is too wide, only these are shown. The columns of
+    Hebrew, Arabic and other source text that is read from the right begin at the right. Words of such scripts stand in
+    Unicode's isolates: a terminal that knows right-to-left text writes each from the right, and leaves the rest of the
+    line as it is.
     """
+    columns = range(len(alignment.source))
+    if is_right_to_left(alignment.source):
+        columns = columns[::-1]
     # A target word takes at most half the line, or a single long one would leave the others no room.
     names = min(max([cell_len(word) for word in alignment.target], default=0), width // 2)
     words = [_strongest(alignment, row, width - names - 2) for row in range(len(alignment.target))]
@@ -25,26 +31,36 @@ def render(alignment: Alignment, width: int) -> Text:
     room = names + 2 + 3 * len(alignment.source) + 2 + told <= width
     text = Text(no_wrap=True)
     if room:
-        text.append(" " * (names + 2) + "".join(f"{at + 1:<3}" for at in range(len(alignment.source))) + "\n", "dim")
+        text.append(" " * (names + 2) + "".join(f"{at + 1:<3}" for at in columns) + "\n", "dim")
     for row, word in enumerate(alignment.target):
         name = _cut(word, names)
-        line = " " * (names - cell_len(name)) + name + "  "
+        line = " " * (names - cell_len(name)) + isolated(name) + "  "
         if room:
-            line += "".join(_SHADES[_level(weight)] * 2 + " " for weight in alignment.weights[row]) + "  "
+            line += "".join(_SHADES[_level(alignment.weights[row, at])] * 2 + " " for at in columns) + "  "
         text.append(_cut(line + words[row], width) + "\n")
     if room:
         text.append("\n".join(_legend(alignment.source, width)), "dim")
     return text
 
 
+def isolated(text: str) -> str:
+    """``text``, if it is read from the right, so that a terminal reorders it alone: in U+2067 … U+2069."""
+    return f"\u2067{text}\u2069" if is_right_to_left([text]) else text
+
+
 def _legend(words: tuple[str, ...], width: int) -> list[str]:
-    lines = [""]
+    """The words with the numbers of their columns, in as many lines as they need; at the right if they are read so."""
+    lines: list[list[str]] = [[]]
     for at, word in enumerate(words):
-        entry = f"{at + 1} {word}"
-        if lines[-1] and cell_len(lines[-1]) + 2 + cell_len(entry) > width:
-            lines.append("")
-        lines[-1] += ("  " if lines[-1] else "") + entry
-    return [_cut(line, width) for line in lines]
+        entry = _cut(f"{at + 1} {word}", width)
+        if lines[-1] and sum(cell_len(other) + 2 for other in lines[-1]) + cell_len(entry) > width:
+            lines.append([])
+        lines[-1].append(entry.removesuffix(word) + isolated(word) if entry.endswith(word) else entry)
+    if not is_right_to_left(words):
+        return ["  ".join(line) for line in lines]
+    joined = ["  ".join(reversed(line)) for line in lines]
+    longest = max(map(cell_len, joined))
+    return [" " * (longest - cell_len(line)) + line for line in joined]
 
 
 def _strongest(alignment: Alignment, row: int, width: int) -> str:
@@ -54,8 +70,8 @@ def _strongest(alignment: Alignment, row: int, width: int) -> str:
         word, weight = alignment.source[at], float(alignment.weights[row, at])
         share = f" {weight:.0%}"
         if place == 0:
-            text += _cut(word, width - len(text) - len(share)) + share
-        elif weight >= 0.05 and cell_len(more := f", {word}{share}") <= width - cell_len(text):
+            text += isolated(_cut(word, width - len(text) - len(share))) + share
+        elif weight >= 0.05 and cell_len(more := f", {isolated(word)}{share}") <= width - cell_len(text):
             text += more
     return text
 

@@ -148,7 +148,8 @@ def draw(found: Translation, path: Path) -> None:
 
 def show(found: Translation, console: Console) -> None:
     """Print a translation and its alignment."""
-    console.print(f"[bold]{_plain(found.source)}[/bold]\n[bold]{_plain(found.text)}[/bold]", highlight=False)
+    for text in (found.source, found.text):
+        console.print(terminal.isolated(text), style="bold", highlight=False, markup=False)
     if found.alignment is not None:
         console.print(terminal.render(found.alignment.words(), console.width))
 
