@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,8 +11,7 @@ from regard.attend import Boolean, Causal, Mask, Window
 from regard.kernels.products import KEYS
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What a step attends to.
 
     Attributes:
@@ -157,9 +156,8 @@ class KVCache:
         assert self._key is not None
         assert self._value is not None
         end = self._end + steps
-        with torch.no_grad():
-            self._key[:, :, self._end : end].copy_(key)
-            self._value[:, :, self._end : end].copy_(value)
+        self._key[:, :, self._end : end].copy_(key)
+        self._value[:, :, self._end : end].copy_(value)
         self._end = end
 
     def _pad(self, key: Tensor, real: Tensor | None, steps: int, kept: int) -> None:
@@ -228,8 +226,7 @@ class KVCache:
     def _moved(self, old: Tensor | None, like: Tensor) -> Tensor:
         fresh = torch.empty(*like.shape[:2], self._room, like.shape[3], dtype=like.dtype, device=like.device)
         if old is not None:
-            with torch.no_grad():
-                fresh[:, :, : len(self)] = old[:, :, self._first : self._end]
+            fresh[:, :, : len(self)] = old[:, :, self._first : self._end]
         return fresh
 
 

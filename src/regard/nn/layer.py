@@ -120,9 +120,12 @@ def check_shape(name: str, tensor: Tensor, *shapes: str) -> None:
         ValueError: it has another number of dimensions.
     """
     check_kind(name, tensor)
-    if all(tensor.dim() != shape.count(" ") + 1 for shape in shapes):
-        expected = " or ".join(f"({', '.join(shape.split())}{'' if ' ' in shape else ','})" for shape in shapes)
-        raise ValueError(f"{name}: expected {expected}, got shape {tuple(tensor.shape)}")
+    rank = tensor.dim()
+    for shape in shapes:
+        if rank == shape.count(" ") + 1:
+            return
+    expected = " or ".join(f"({', '.join(shape.split())}{'' if ' ' in shape else ','})" for shape in shapes)
+    raise ValueError(f"{name}: expected {expected}, got shape {tuple(tensor.shape)}")
 
 
 def check_sequences(query: Tensor, **others: Tensor | None) -> None:

@@ -160,42 +160,27 @@ class MultiHeadAttention(Layer):
                 together with a key.
         """
         check_sequences(query, key=key, value=value)
-        if cache is not None and not (key is None and value is None and memory is None):
-            raise ValueError("cache: is for self-attention; project a memory once instead, with project(key, value)")
-        if cache is not None and mask is not None and not (isinstance(mask, Causal) and mask.offset is None):
-            raise ValueError(f"mask: with a cache it must be None or Causal(), got {mask!r}")
-        if memory is not None and not (key is None and value is None):
-            raise ValueError("memory: stands for key and value, which are given too")
-        if real is not None and cache is None:
-            raise ValueError("real: is for steps with a cache; without one give a mask, such as Lengths(…)")
-        single = query.dim() == 2
-        real = real[None] if real is not None and single else real
-        start, positions = 0, None
-        if cache is not None:
-            start, positions = cache.position, cache.positions(query.shape[-2], real)
-            positions = positions[0] if positions is not None and single else positions
+        if memory is not None or cache is not None or real is not None:
+            _check_sources(key, value, memory, mask, cache, real)
+        start, positions = (0, None) if cache is None else _positions(cache, query, real)
         if memory is None:
             memory = self.project(query if key is None else key, value, start, positions)
-        k, v = memory
-        if k.dim() != query.dim() + 1:
-            raise ValueError(f"memory: was projected from {k.dim() - 1} dimensions, query has {query.dim()}")
-        q = self._heads(self.query(query), self.heads)
+        keys, values = memory
+        if keys.dim() != query.dim() + 1:
+            raise ValueError(f"memory: was projected from {keys.dim() - 1} dimensions, query has {query.dim()}")
+        queries = _split(self.query(query), self.heads)
         if self.position is not None:
-            q = self.position(q, start, positions=positions)
+            queries = self.position(queries, start, positions=positions)
         if cache is not None:
-            step = cache.append(k[None], v[None], real) if single else cache.append(k, v, real)
-            k, v, mask = step.key, step.value, step.mask
-            k, v = (k[0], v[0]) if single else (k, v)
+            keys, values, mask = _append(cache, keys, values, real)
         if self.extra_key is not None and self.extra_value is not None:
-            k, v = (_before(tensor, extra) for tensor, extra in ((k, self.extra_key), (v, self.extra_value)))
+            keys, values = _before(keys, self.extra_key), _before(values, self.extra_value)
             mask = None if mask is None else ShownFirst(mask)
-        options = {
-            "score": value_of(self.score),
-            "bias": None if self.score_bias is None else value_of(self.score_bias),
-            "normalizer": row_of(self.normalizer, self.dropout, self.training),
-            "mask": mask,
-        }
-        output, view = attend_heads(q, k, v, look, **options)
+        output, view = attend_heads(
+            queries, keys, values, look, mask=mask, score=value_of(self.score),
+            bias=None if self.score_bias is None else value_of(self.score_bias),
+            normalizer=row_of(self.normalizer, self.dropout, self.training),
+        )  # fmt: skip
         merged: Tensor = self.output(output.transpose(-3, -2).flatten(-2))
         return merged, view
 
@@ -211,14 +196,17 @@ class MultiHeadAttention(Layer):
             positions: int64 ``(B, Lk)`` or ``(Lk,)``, instead of those from ``start`` on.
         """
         check_kind("key", key)
-        if value is None and self.value.in_features != self.key.in_features:
+        of_key, of_value = self.key, self.value  # each such look-up in a module takes half a microsecond
+        if value is None and of_value.in_features != of_key.in_features:
             raise ValueError(
-                f"value: must be given, of width {self.value.in_features}: keys have width {self.key.in_features}"
+                f"value: must be given, of width {of_value.in_features}: keys have width {of_key.in_features}"
             )
-        keys, values = self._heads(self.key(key), self.key_heads), self.value(key if value is None else value)
+        keys, values = of_key(key), of_value(key if value is None else value)
+        keys, values = _split(keys, self.key_heads), _split(values, self.key_heads)
         for position in (self.key_position, self.position):
-            keys = keys if position is None else position(keys, start, positions=positions)
-        return Memory(keys, self._heads(values, self.key_heads))
+            if position is not None:
+                keys = position(keys, start, positions=positions)
+        return Memory(keys, values)
 
     def projections(self) -> Tensor:
         """The part of the output projection that each head's values pass through, ``(H, value_width, width)``.
@@ -264,11 +252,50 @@ class MultiHeadAttention(Layer):
                 _take(extra, theirs.view_as(extra), theirs)
         return made.train(layer.training)
 
-    @staticmethod
-    def _heads(features: Tensor, heads: int) -> Tensor:
-        """``(…, L, heads · E)`` → ``(…, heads, L, E)``."""
-        split: Tensor = features.unflatten(-1, (heads, -1))
-        return split.transpose(-3, -2)
+
+def _check_sources(
+    key: Tensor | None,
+    value: Tensor | None,
+    memory: Memory | None,
+    mask: Mask | Tensor | None,
+    cache: KVCache | None,
+    real: Tensor | None,
+) -> None:
+    """Refuse combinations of the arguments of `MultiHeadAttention.forward` that have no meaning."""
+    alone = key is None and value is None
+    if cache is not None and not (alone and memory is None):
+        raise ValueError("cache: is for self-attention; project a memory once instead, with project(key, value)")
+    if cache is not None and mask is not None and not (isinstance(mask, Causal) and mask.offset is None):
+        raise ValueError(f"mask: with a cache it must be None or Causal(), got {mask!r}")
+    if memory is not None and not alone:
+        raise ValueError("memory: stands for key and value, which are given too")
+    if real is not None and cache is None:
+        raise ValueError("real: is for steps with a cache; without one give a mask, such as Lengths(…)")
+
+
+def _positions(cache: KVCache, query: Tensor, real: Tensor | None) -> tuple[int, Tensor | None]:
+    """The position of the first of the queries, and those of all of them where padding makes them differ."""
+    steps = query.shape[-2]
+    if query.dim() == 3:
+        return cache.position, cache.positions(steps, real)
+    positions = cache.positions(steps, None if real is None else real[None])
+    return cache.position, None if positions is None else positions[0]
+
+
+def _append(
+    cache: KVCache, key: Tensor, value: Tensor, real: Tensor | None
+) -> tuple[Tensor, Tensor, Mask | Tensor | None]:
+    """All keys and values that a step attends to, and its mask."""
+    if key.dim() == 4:
+        return cache.append(key, value, real)
+    step = cache.append(key[None], value[None], None if real is None else real[None])
+    return step.key[0], step.value[0], step.mask
+
+
+def _split(features: Tensor, heads: int) -> Tensor:
+    """``(…, L, heads · E)`` → ``(…, heads, L, E)``."""
+    split: Tensor = features.unflatten(-1, (heads, -1))
+    return split.transpose(-3, -2)
 
 
 def _before(tensor: Tensor, extra: Tensor) -> Tensor:
