@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs sanitize clean
+.PHONY: demo test lint docs coverage nightly sanitize dist clean
 
 demo: $(READY)
 	$(BIN)/regard demo translate runs/demo
@@ -20,6 +20,26 @@ lint: $(READY)
 # The site, in site/index.html; it can be read from the disk.
 docs: $(READY)
 	$(BIN)/mkdocs build --quiet --strict
+
+# The Python lines that the tests run, those of other processes among them. TESTS=… for some of the tests.
+coverage: $(READY)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q $(TESTS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+# What takes too long for each change; some hours. EXAMPLES is the number of random combinations of mechanisms.
+EXAMPLES ?= 100000
+nightly: sanitize
+	REGARD_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/test_combinations.py
+	for level in $$($(BIN)/python -c 'from regard.kernels.cpu import library; print(*library.levels[1:])'); do \
+	  REGARD_CPU=$$level REGARD_EXAMPLES=$$(($(EXAMPLES) / 10)) $(BIN)/python -m pytest -q \
+	    tests/test_combinations.py tests/test_extremes.py tests/test_mechanisms.py tests/test_units.py || exit; \
+	done
+
+# The wheel and the sdist in dist/, each installed and used with and without a C++ compiler.
+dist:
+	PYTHON=$(PYTHON) .ci/dist
 
 # The C++ kernels' tests with AddressSanitizer and UBSan, then with ThreadSanitizer; some minutes.
 FLAGS_address := ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)"
@@ -40,4 +60,4 @@ $(READY): pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/regard/ke
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) build dist runs site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist runs site .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
