@@ -12,7 +12,14 @@ import regard.kernels.cpu
 folder, *names = sys.argv[1:]
 regard.kernels.cpu.__path__.insert(0, folder)
 if folder.endswith("thread"):
-    # PyTorch's own threads are not instrumented, so there are none; the kernels start four.
+    # PyTorch's own threads are not instrumented, so there are none; the kernels start four, or what a test sets.
     torch.set_num_threads(1)
-    torch.get_num_threads = lambda: 4
+    threads = 4
+
+    def set_num_threads(nthreads: int) -> None:
+        global threads
+        threads = nthreads
+
+    torch.get_num_threads = lambda: threads
+    torch.set_num_threads = set_num_threads
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *names]))

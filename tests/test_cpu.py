@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import threading
-import time
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -44,6 +41,7 @@ from regard.kernels.backends import choose
 from regard.kernels.cpu import backend, library, ops
 from regard.kernels.cpu.call import FIELDS, NORMALIZERS, SCORES
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
+from threads import use_threads
 
 pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
@@ -155,12 +153,14 @@ def test_any_strides(level: str) -> None:
     compare(q, q[:, :1].expand(2, 4, 150, 64), q[:, :1].expand(2, 4, 150, 64), torch.float32)
 
 
-def test_the_same_bits_twice_and_from_several_threads(level: str) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_same_bits_twice_and_from_several_threads(level: str, count: int) -> None:
     q, k, v = (rand(1, 1, 500, 64, seed=s).float().requires_grad_() for s in (1, 2, 3))
 
     def call() -> list[Tensor]:
-        output = attention(q, k, v, mask=Causal(), backend="cpu")
-        return [output, *torch.autograd.grad(output.sum(), (q, k, v))]
+        with use_threads(count):
+            output = attention(q, k, v, mask=Causal(), backend="cpu")
+            return [output, *torch.autograd.grad(output.sum(), (q, k, v))]
 
     expected, found = call(), []
     workers = [threading.Thread(target=lambda: found.append(call())) for _ in range(4)]
@@ -171,27 +171,6 @@ def test_the_same_bits_twice_and_from_several_threads(level: str) -> None:
     assert len(found) == 4
     for some in (call(), *found):
         assert all(torch.equal(one, other) for one, other in zip(some, expected, strict=True))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_process_computes_too() -> None:
-    q = rand(1, 4, 300, 64, seed=1).float()
-    expected = attention(q, q, q, backend="cpu").numpy()
-    child = os.fork()
-    if not child:
-        # Only the kernels: PyTorch's own operations on several threads would wait for ever here.
-        found = attention(q, q, q, backend="cpu").numpy()
-        os._exit(0 if (found == expected).all() else 1)
-    for _ in range(600):
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert os.waitstatus_to_exitcode(status) == 0
-            return
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    pytest.fail("the child hangs")
 
 
 def test_looks_over_many_tiles(level: str) -> None:

@@ -10,6 +10,7 @@ from regard.kernels import random
 from regard.kernels.cpu import library, units
 from regard.kernels.plan import Plan
 from regard.nn import Dropout
+from threads import use_threads
 
 kernels = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
@@ -38,13 +39,10 @@ def test_the_bits_are_the_references(level: str, count: int, dtype: torch.dtype)
 
 @kernels
 def test_threads_make_no_difference() -> None:
-    before, found = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
+    found = []
+    for threads in (1, 2, 5):
+        with use_threads(threads):
             found.append(_drawn((7, RUN), 0.5, torch.float32)[0])
-    finally:
-        torch.set_num_threads(before)
     assert all(torch.equal(found[0], other) for other in found[1:])
 
 

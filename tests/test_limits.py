@@ -1,0 +1,127 @@
+"""The C++ kernels where the system gives no thread or no memory: an error or fewer threads, and nothing is leaked."""
+
+from __future__ import annotations
+
+import pytest
+
+from regard.kernels.cpu import library
+from threads import linux, script
+
+pytestmark = [pytest.mark.skipif(library.level is None, reason=library.why_none), linux]
+
+START = """
+import os, resource, sys, threading, torch
+from regard import Causal, Look, Sparsemax, attention
+from regard.kernels.cpu import units
+
+MIB = 1 << 20
+
+def size():
+    return int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+
+def limit(bytes):
+    resource.setrlimit(resource.RLIMIT_AS, (size() + bytes, resource.RLIM_INFINITY))
+
+def no_limit():
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+def in_child(run):
+    # Where OpenMP's threads are not, the library starts its own.
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        try:
+            run()
+            sys.stdout.flush()
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+NO_THREADS = """
+q, k = torch.randn(1, 1, 400, 64), torch.randn(1, 1, 300, 64).requires_grad_()
+
+def call():
+    output = attention(q, k, k)
+    return output.detach(), *torch.autograd.grad(output.sum(), k)
+
+expected = call()
+
+def run():
+    torch.set_num_threads(5)
+    limit(2 * MIB)
+    try:
+        threading.Thread(target=print).start()
+    except RuntimeError as error:
+        print(error)
+    found = call()
+    no_limit()
+    assert torch.equal(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1])
+    print("right")
+
+in_child(run)
+"""
+
+
+def test_threads_that_cannot_start_are_done_without() -> None:
+    assert script(START + NO_THREADS) == "can't start new thread\nright\n"
+
+
+NO_MEMORY = """
+small = torch.randn(1, 2, 40, 8)
+expected = attention(small, small, small)
+q, k = torch.randn(1, 1, 4, 8), torch.randn(1, 1, 1 << 20, 8)
+wide, keys = torch.randn(1, 1, 65, 64), torch.randn(1, 1, 1 << 17, 64).requires_grad_()
+output = attention(wide, keys, keys)
+grad = torch.ones_like(output)
+calls = {
+    "sparsemax": (lambda: attention(q, k, k, normalizer=Sparsemax()), range(1, 80, 20)),
+    "look": (lambda: attention(q, k, k, look=Look(received=True)), range(1, 80, 20)),
+    # Its parts are of two threads.
+    "backward": (lambda: torch.autograd.grad(output, keys, grad, retain_graph=True), range(62, 142, 8)),
+}
+
+def attempts(call, limits):
+    messages = set()
+    for mib in limits:
+        limit(mib * MIB)
+        try:
+            call()
+        except MemoryError as error:
+            messages.add(str(error))
+        except RuntimeError as error:  # PyTorch's own memory
+            assert "can't allocate memory" in str(error)
+        no_limit()
+        assert torch.equal(attention(small, small, small), expected)
+    return messages
+
+def run():
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        attention(small, small, small)
+        for name, (call, limits) in list(calls.items())[: threads + 1]:
+            messages = attempts(call, limits)
+            before = size()
+            messages |= attempts(call, limits)
+            # Each thread keeps up to 4 MiB for its next call.
+            print(threads, name, *messages, size() - before <= 4 * threads * MIB)
+
+if sys.argv[1] == "forked":
+    in_child(run)
+else:
+    run()
+"""
+
+
+@pytest.mark.parametrize("process", ["forked", "first"])
+def test_memory_that_cannot_be_had_is_an_error_and_leaks_nothing(process: str) -> None:
+    """Of OpenMP's threads and of the library's own; memory fails at one place after another as the limit rises."""
+    # Freed memory goes back to the system at once, not to a heap whose size differs from run to run.
+    lines = script(START + NO_MEMORY, process, MALLOC_MMAP_THRESHOLD_="65536").splitlines()
+    assert lines == [
+        f"{name} regard's C++ kernels: out of memory True"
+        for name in ("1 sparsemax", "1 look", "2 sparsemax", "2 look", "2 backward")
+    ]
