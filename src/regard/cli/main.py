@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from io import TextIOWrapper
 from typing import NoReturn
 
 from cyclopts import CycloptsError, UnusedCliTokensError
@@ -17,6 +18,8 @@ from regard.errors import UserError
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command; a mistake of the user's is one line on standard error, and exit status 2."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # the name of a file need not be UTF-8
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
@@ -28,6 +31,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except UnicodeEncodeError as error:
+        missing = ascii(error.object[error.start])
+        sys.exit(_complain(f"writing: the encoding {error.encoding} has no {missing}; set PYTHONIOENCODING=utf-8"))
     except OSError as error:  # a full disk, a folder without permission
         sys.exit(_complain(f"{error.filename or 'writing'}: {error.strerror or error}"))
     sys.exit(0)

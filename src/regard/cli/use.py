@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -134,8 +133,6 @@ def classify(
     at_least("top", top, 1)
     if look is not None and len(images) != 1:
         raise UserError(f"--look: draws one image, got {len(images)}")
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # the name of a file need not be UTF-8
     task, failed = commands("image"), False
     for result in task.classify(run, settings_of("image"), images, checkpoint=checkpoint):
         if isinstance(result, UserError):
@@ -243,10 +240,11 @@ def look(
     at_least("beam", beam, 1)
     if html is not None and html.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"--html: expected a name that ends in .html, got {html}")
-    check_unicode("text", text)
     check_unicode("--target", target)
     check(run)
     name = kind(run)
+    if name != "image":
+        check_unicode("text", text)
     task = commands(name)
     options = given(
         {"target": target, "beam": beam, "layer": layer, "head": head, "html": html}, task.LOOK_OPTIONS, name

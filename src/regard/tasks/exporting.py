@@ -104,7 +104,8 @@ def _recorded(what: Exportable) -> torch.export.ExportedProgram:
 
 
 def _write_torch(what: Exportable, path: Path) -> None:
-    torch.export.save(_recorded(what), path, extra_files={"regard.json": json.dumps(dict(what.notes))})
+    with path.open("wb") as file:  # torch opens no path that is not UTF-8
+        torch.export.save(_recorded(what), file, extra_files={"regard.json": json.dumps(dict(what.notes))})
 
 
 def _write_onnx(what: Exportable, path: Path) -> None:
@@ -118,7 +119,8 @@ def _write_onnx(what: Exportable, path: Path) -> None:
 
 
 def _torch_runner(path: Path) -> Callable[..., Tensor]:
-    module = torch.export.load(path).module()
+    with path.open("rb") as file:
+        module = torch.export.load(file).module()
 
     def run(*inputs: Tensor) -> Tensor:
         logits: Tensor = module(*inputs)
@@ -129,7 +131,7 @@ def _torch_runner(path: Path) -> Callable[..., Tensor]:
 
 def _onnx_runner(path: Path) -> Callable[..., Tensor]:
     runtime = require("onnxruntime", "onnx", "the format onnx")
-    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
 
     def run(*inputs: Tensor) -> Tensor:

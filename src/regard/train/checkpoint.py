@@ -85,7 +85,8 @@ def load_tensors(run: Path, which: Which, name: str) -> dict[str, Tensor]:
     """The tensors of one file of a checkpoint. Raises UserError: it does not exist or cannot be read."""
     path = _pointed(run, which) / f"{name}.safetensors"
     try:
-        return load_file(path)
+        with path.open("rb") as file:
+            return load_file(f"/dev/fd/{file.fileno()}")  # safetensors reads no path that is not UTF-8
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; the checkpoint is not complete") from error
     except (OSError, SafetensorError) as error:
