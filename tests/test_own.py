@@ -222,7 +222,7 @@ def test_a_view_of_an_own_mechanism_is_copied_and_pickled() -> None:
 
 def test_the_page_on_own_mechanisms_runs() -> None:
     page = Path(__file__).parents[1] / "docs" / "own_mechanism.md"
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    blocks = re.findall(r"```pycon\n(.*?)```", page.read_text(), re.DOTALL)
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
     assert len(test.examples) >= 15
     assert doctest.DocTestRunner().run(test).failed == 0
