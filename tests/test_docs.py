@@ -1,4 +1,4 @@
-"""The gallery: every mechanism has a page, every example runs, and the site builds without a warning."""
+"""The documentation: every mechanism has a page, examples run, and the site builds without a warning or a dead link."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -18,7 +20,7 @@ from table import ENTRIES, Entry  # noqa: E402
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_an_example_runs_and_leaves_weights(entry: Entry) -> None:
+def test_an_example_runs_and_sets_weights(entry: Entry) -> None:
     ran = run(entry)
     assert ran.weights.shape == (12, 12)
     assert (ran.weights >= 0).all()
@@ -30,19 +32,55 @@ def test_an_example_runs_and_leaves_weights(entry: Entry) -> None:
 
 
 def test_every_mechanism_has_an_example() -> None:
-    shown = "\n".join(entry.code for entry in ENTRIES)
+    code = "\n".join(entry.code for entry in ENTRIES)
     bases = {"Bias", "Mask", "Normalizer", "Score"}
-    others = bases | {"View", "attend", "attention", "explain_choice", "nn", "use_backend"}
-    assert {name for name in regard.__all__ if f"{name}(" not in shown} <= others
+    not_mechanisms = bases | {"View", "attend", "attention", "explain_choice", "nn", "use_backend"}
+    assert {name for name in regard.__all__ if f"{name}(" not in code} <= not_mechanisms
     assert len({entry.slug for entry in ENTRIES}) == len(ENTRIES)
 
 
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
-    assert len(list((tmp_path / "gallery").glob("*.svg"))) == 2 * len(ENTRIES)
-    page = (tmp_path / "tutorials" / "train_on_your_files.html").read_text()
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as ``make docs`` builds it; a warning fails."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_every_mechanism_has_a_picture_and_a_formula(site: Path) -> None:
+    assert len(list((site / "gallery").glob("*.svg"))) == 2 * len(ENTRIES)
+
+
+def test_the_translator_of_the_tutorial_is_trained(site: Path) -> None:
+    page = (site / "tutorials" / "train_on_your_files.html").read_text()
     exact = re.search(r"exact +([0-9.]+)", re.sub(r"<[^>]+>", "", page))
     assert exact is not None
     assert float(exact[1]) > 90
+
+
+def test_links_and_pictures_of_the_site_exist(site: Path) -> None:
+    missing = set()
+    for page in site.rglob("*.html"):
+        for link in re.findall(r'(?:href|src)="(?!https?:|mailto:|data:|#)([^"#?]+)', page.read_text()):
+            if page.name != "404.html" and not (page.parent / unquote(link)).exists():
+                missing.add(f"{page.relative_to(site)}: {link}")
+    assert missing == set()
+
+
+def test_no_markup_is_left_in_the_text_of_a_page(site: Path) -> None:
+    """Extensions of Markdown that mkdocs.yml does not name leave their markup in the page."""
+    left = set()
+    for page in site.rglob("*.html"):
+        text = re.sub(r"<(pre|code|script|style)\b.*?</\1>", "", page.read_text(), flags=re.DOTALL)
+        left |= {f"{page.relative_to(site)}: {mark}" for mark in re.findall(r"!!!.*|```.*|\]\(.*|\{ *width.*", text)}
+    assert left == set()
+
+
+def test_the_example_of_the_first_page_runs() -> None:
+    page = (ROOT / "docs" / "index.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    example: dict[str, Any] = {}
+    exec(compile(block, "index.md", "exec"), example)
+    assert example["view"].top.keys.shape == (2, 8, 5, 2)

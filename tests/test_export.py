@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -100,6 +101,47 @@ def _run(path: Path, what: Exportable, inputs: tuple[Tensor, ...]) -> Tensor:
     session = onnxruntime.InferenceSession(path)
     named = {name: one.numpy() for name, one in zip(what.inputs, inputs, strict=True)}
     return torch.from_numpy(session.run(["logits"], named)[0])
+
+
+def test_axes_of_an_onnx_file_have_the_names_of_the_documentation(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    export(_translator(), tmp_path / "model.onnx", "onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    axes = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert axes == {
+        "source": ["batch", "source_length"],
+        "source_lengths": ["batch"],
+        "target": ["batch", "target_length"],
+        "logits": ["batch", "target_length", 300],
+    }
+
+
+def test_the_example_of_the_documentation_names_the_class_that_regard_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    model = ResNet(3, width=8, blocks=1)
+    names = ("cat", "dog", "owl")
+    labeller = Labeller(model.eval(), names, Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16)
+    Path("runs/birds").mkdir(parents=True)
+    export(image.exportable(labeller), Path("runs/birds/model.onnx"), "onnx")
+    photo = np.random.default_rng(0).integers(0, 255, (30, 50, 3), dtype=np.uint8)
+    Image.fromarray(photo).save("photo.jpg")
+    page = (Path(__file__).parents[1] / "docs" / "exporting.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    example: dict[str, Any] = {}
+    exec(compile(block, "exporting.md", "exec"), example)
+    classes = labeller.classify(Path("photo.jpg")).classes
+    exported = torch.from_numpy(example["logits"])[0].softmax(-1)
+    torch.testing.assert_close(exported, torch.tensor([dict(classes)[name] for name in names]), rtol=1e-4, atol=1e-5)
+    assert capsys.readouterr().out == f"{classes[0][0]}\n"
 
 
 def _notes(path: Path) -> object:

@@ -114,8 +114,19 @@ def _write_onnx(what: Exportable, path: Path) -> None:
     program: Any = torch.onnx.export(
         _recorded(what), dynamo=True, verbose=False, input_names=list(what.inputs), output_names=["logits"]
     )
+    program.rename_axes(_axes(what, program.model.graph.inputs))  # torch calls them s32, s7, …
     program.model.metadata_props["regard"] = json.dumps(dict(what.notes))
     program.save(path, external_data=False)
+
+
+def _axes(what: Exportable, inputs: Any) -> dict[str, str]:
+    """Our names of the sizes that are left open, by the exporter's."""
+    return {
+        axis.value: size
+        for given, shape in zip(inputs, what.inputs.values(), strict=True)
+        for axis, size in zip(given.shape, shape, strict=True)
+        if isinstance(size, str)
+    }
 
 
 def _torch_runner(path: Path) -> Callable[..., Tensor]:
