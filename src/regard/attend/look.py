@@ -16,7 +16,7 @@ from regard.kernels.memory import is_watched
 from regard.kernels.plan import NormalizerKind, OwnPlan, Plan
 from regard.kernels.recomputed import with_gradient
 from regard.kernels.reference import log_sum_exp
-from regard.kernels.statistics import Asked
+from regard.kernels.statistics import Request
 
 Indices = Sequence[int] | Tensor | slice
 """Some queries or keys: indices, negative ones count from the end, or a slice."""
@@ -283,7 +283,7 @@ def see(look: Look, graph: Plan, backend: Backend, lse: Tensor, extra: Tensor, r
         wants_norms = isinstance(look.norms, Tensor) or look.norms
         norms = _norms(plan, look.norms) if wants_norms else None
         queries = plan.query.shape[2]
-        asked = Asked(
+        request = Request(
             names=frozenset(name for name in ("entropy", "received", "reach") if getattr(look, name)),
             top=look.top,
             map=look.map,
@@ -291,13 +291,13 @@ def see(look: Look, graph: Plan, backend: Backend, lse: Tensor, extra: Tensor, r
             norms=norms,
         )
         kept = lse.detach() if backend.looks_by_lse else None
-        results |= backend.statistics(plan, asked, kept)
+        results |= backend.statistics(plan, request, kept)
         if norms is not None:
             results["value_norms"] = norms
     if look.lse:
         results["lse"] = with_gradient(lse.detach(), graph, torch.arange(queries, device=device), log_sum_exp)
-    if asked.rows is not None:
-        results["rows"] = with_gradient(results["rows"], graph, asked.rows, _weights)
+    if request.rows is not None:
+        results["rows"] = with_gradient(results["rows"], graph, request.rows, _weights)
     return View(results, plan, backend, kept, rank)
 
 

@@ -16,28 +16,29 @@ from regard.kernels.cpu import backend as cpu
 from regard.kernels.cpu import looking
 from regard.kernels.cpu import quick as cpu_quick
 from regard.kernels.plan import NormalizerKind, OwnPlan, Plan, ScoreKind
-from regard.kernels.statistics import Asked, statistics, tile
+from regard.kernels.statistics import Request, statistics, tile
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One way to run a plan.
+    """An implementation that can run plans.
 
     Attributes:
-        name: what a user writes in ``backend=``.
-        what: what it is, in a few words.
-        refuse: why this backend cannot run a plan, as a sentence; None if it can.
-        run: the output and, if asked for, log-sum-exp and the normalizer's extra: see `regard.kernels.reference.run`.
-        statistics: what a `Look` asks: see `regard.kernels.statistics.statistics`.
-        tile: exact weights of some queries for some keys: see `regard.kernels.statistics.tile`.
-        looks_by_lse: whether both of these use the forward's log-sum-exp, which costs nothing then.
+        name: the value of ``backend=``.
+        what: a description in a few words.
+        refuse: returns why this backend cannot run a plan, as a sentence; None if it can.
+        run: computes the output and, if requested, the log-sum-exp and the normalizer's extra result: see
+            `regard.kernels.reference.run`.
+        statistics: computes what a `Look` requests: see `regard.kernels.statistics.statistics`.
+        tile: computes exact weights of some queries for some keys: see `regard.kernels.statistics.tile`.
+        looks_by_lse: whether ``statistics`` and ``tile`` use the log-sum-exp, which this backend computes anyway.
     """
 
     name: str
     what: str
     refuse: Callable[[Plan], str | None]
     run: Callable[[Plan, bool, bool], tuple[Tensor, Tensor, Tensor]]
-    statistics: Callable[[Plan, Asked, Tensor | None], dict[str, Tensor]] = statistics
+    statistics: Callable[[Plan, Request, Tensor | None], dict[str, Tensor]] = statistics
     tile: Callable[[Plan, Tensor, Tensor, Tensor | None], Tensor] = tile
     looks_by_lse: bool = False
 
@@ -45,9 +46,9 @@ class Backend:
 BACKENDS: tuple[Backend, ...] = (
     Backend("cpu", "regard's C++ kernels", cpu.refuse, cpu.run, looking.statistics, looking.tile, looks_by_lse=True),
     Backend("torch", "PyTorch's fused scaled_dot_product_attention", sdpa.refuse, sdpa.run),
-    Backend("reference", "plain PyTorch, the definition; computes everything", reference.refuse, reference.run),
+    Backend("reference", "plain PyTorch, the definition; runs every call", reference.refuse, reference.run),
 )
-"""Most preferred first."""
+"""In order of preference."""
 
 _pinned: list[str] = []
 """Names pinned by `use_backend`, the innermost last."""
@@ -57,7 +58,8 @@ _pinned: list[str] = []
 def use_backend(name: str) -> Iterator[None]:
     """Run every call inside on the backend ``name``, which then never falls back; for the whole process.
 
-    A call's own ``backend=`` counts more; the environment variable ``REGARD_BACKEND`` counts less.
+    ``backend=`` of a call takes precedence over it, and it takes precedence over the environment variable
+    ``REGARD_BACKEND``.
 
     Raises:
         ValueError: no backend has that name.
@@ -71,7 +73,7 @@ def use_backend(name: str) -> Iterator[None]:
 
 
 def pinned() -> tuple[str, str] | None:
-    """The backend that is pinned, if one is, and what pins it: ``use_backend`` or the environment."""
+    """The pinned backend, if any, and what pinned it: ``use_backend`` or ``REGARD_BACKEND``."""
     if _pinned:
         return _pinned[-1], "use_backend"
     name = os.environ.get("REGARD_BACKEND")
@@ -79,14 +81,14 @@ def pinned() -> tuple[str, str] | None:
 
 
 def choose(plan: Plan, name: str | None = None, backends: tuple[Backend, ...] = BACKENDS) -> Backend:
-    """The first backend that does not refuse ``plan``, or the one named or pinned, which never falls back.
+    """The first backend that does not refuse ``plan``, or the named or pinned one, without a fallback.
 
     Raises:
-        ValueError: no backend has that name, or every one that may run the plan refuses; the reasons are listed.
+        ValueError: no backend has that name, or all backends (or the named one) refuse; the reasons are listed.
     """
     source = "backend"
-    if name is None and (found := pinned()) is not None:
-        name, source = found
+    if name is None and (pin := pinned()) is not None:
+        name, source = pin
     if name is not None:
         _known(name, backends, source)
     reasons = []
@@ -106,24 +108,24 @@ def _known(name: str, backends: tuple[Backend, ...], source: str) -> None:
 
 
 def run(plan: Plan, backend: Backend, *, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Run ``plan`` on ``backend`` through the op, so that every graph shows one node a call."""
+    """Run ``plan`` on ``backend`` through the op, so that a graph has one node for each call."""
     if backend.run is cpu.run and cpu.can_read(plan):
-        return cpu.run_plain(plan, lse, extra)  # no graph to be seen in, and the op takes twice as long as a small call
+        return cpu.run_plain(plan, lse, extra)  # not in a graph; the op would double the time of a small call
     if isinstance(plan, OwnPlan) or torch._C._are_functorch_transforms_active():
         return backend.run(plan, lse, extra)  # neither a function nor torch.func goes through the op
     arguments = [getattr(plan, name) for name in _FIELDS]
-    found: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.attention(*arguments, lse, extra, backend.name)
-    return found
+    results: tuple[Tensor, Tensor, Tensor] = torch.ops.regard.attention(*arguments, lse, extra, backend.name)
+    return results
 
 
 NO_MASK, LAST_SEES_ALL = cpu_quick.NO_MASK, cpu_quick.LAST_SEES_ALL
-"""What `quick` takes for no mask, and for a causal one whose last query sees the last key."""
+"""Values of `quick`'s ``causal``: no mask, and a causal mask whose last query sees the last key."""
 
 
 def quick(
     query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int, lengths: Tensor | None
 ) -> Tensor | None:
-    """Softmax attention without options by the preferred backend, if it has a short way: see `cpu.quick.attention`."""
+    """Softmax attention without options on the quick path of the preferred backend: see `cpu.quick.attention`."""
     return None if pinned() is not None else cpu_quick.attention(query, key, value, scale, causal, lengths)
 
 
@@ -133,7 +135,7 @@ _SCHEMA_TYPES = {"Tensor | None": "Tensor?", "int | None": "SymInt?", "ScoreKind
 _library = torch.library.Library("regard", "DEF")
 _library.define(
     "attention({}, bool lse, bool extra, str backend) -> (Tensor, Tensor, Tensor)".format(
-        # The plan's annotations are text, so its fields are the op's schema.
+        # Annotations of the plan are strings, so the fields give the schema.
         ", ".join(f"{_SCHEMA_TYPES.get(str(field.type), field.type)} {field.name}" for field in fields(Plan))
     )
 )
@@ -146,6 +148,6 @@ def _attention(*arguments: object) -> tuple[Tensor, Tensor, Tensor]:
     return next(b for b in BACKENDS if b.name == backend).run(Plan(**flat), bool(lse), bool(extra))
 
 
-# Composite: the op's meta, autograd (of any order), autocast and export rules are those of what the backend is composed
-# of. For the reference that is plain PyTorch; a fused backend brings opaque ops with rules of their own.
+# Composite: the rules for meta tensors, autograd (of any order), autocast and export are those of the operations that
+# the backend calls. For the reference, these are plain PyTorch; a fused backend has opaque ops with rules of their own.
 _library.impl("attention", _attention, "CompositeImplicitAutograd")

@@ -1,7 +1,7 @@
 """Entmax: weights with exact zeros, ``w = [(α − 1)·s − τ]₊^(1/(α − 1))`` with τ such that they sum to one.
 
 Peters, Niculae and Martins 2019 (arXiv:1905.05702); α = 2 is sparsemax (Martins and Astudillo 2016, arXiv:1602.02068).
-The gradient to α is that of Correia, Niculae and Martins 2019 (arXiv:1909.00015), proposition 1.
+The gradient of α is from Correia, Niculae and Martins 2019 (arXiv:1909.00015), proposition 1.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch import Tensor
 
 from regard.kernels.memory import is_plain
 
-_MOST_STEPS = 100
-"""Steps that a row may take; it takes about ten."""
+_MAX_STEPS = 100
+"""Steps of Newton's method; about ten are needed."""
 
 _TRACED_STEPS = 24
-"""Steps in a graph, where none can be spared by looking."""
+"""Steps in a graph, which cannot stop early by a value."""
 
 
 def entmax(scores: Tensor, alpha: float | Tensor) -> Tensor:
     """The weights along the last dimension.
 
     Args:
-        scores: ``(…, n)``, −∞ for what takes no part; a row must hold a finite score.
-        alpha: above 1 and at most 2; a tensor must broadcast to ``(…, 1)`` and gets its gradient.
+        scores: ``(…, n)``, −∞ for hidden keys; each row needs a finite score.
+        alpha: above 1 and at most 2; a tensor must broadcast to ``(…, 1)`` and is differentiable.
     """
     if not scores.shape[-1]:
         return scores
@@ -35,7 +35,7 @@ def entmax(scores: Tensor, alpha: float | Tensor) -> Tensor:
 
 
 class _Entmax(torch.autograd.Function):
-    """The gradient is written from the weights alone, in differentiable terms, so it can be differentiated again."""
+    """The gradient is written with the weights alone, in differentiable operations, so it has a gradient too."""
 
     generate_vmap_rule = True
 
@@ -55,7 +55,7 @@ class _Entmax(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         weights, alpha = _saved(ctx)
         slope, share = _slopes(weights, alpha)
-        # The matrix of derivatives is symmetric, so this is the derivative in forward mode as well.
+        # The Jacobian is symmetric, so this is also the derivative in forward mode.
         grad_scores = slope * (grad - (share * grad).sum(-1, keepdim=True))
         if not ctx.needs_input_grad[1]:
             return grad_scores, None
@@ -82,7 +82,7 @@ def _saved(ctx: Any) -> tuple[Tensor, float | Tensor]:
 
 
 def _slopes(weights: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
-    """``w^(2 − α)`` on the support, 0 elsewhere, and each one's share of the row's sum."""
+    """``w^(2 − α)`` on the support and 0 elsewhere, and the same divided by its sum over the row."""
     support = weights > 0
     if not isinstance(alpha, Tensor) and alpha == 2:
         slope = support.to(weights.dtype)
@@ -92,25 +92,25 @@ def _slopes(weights: Tensor, alpha: float | Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_alpha(weights: Tensor, alpha: Tensor, share: Tensor) -> Tensor:
-    """The derivative of each weight by α."""
+    """The derivative of each weight with respect to α."""
     surprise = -weights * torch.where(weights > 0, weights, 1.0).log()
     change = (weights - share) / (alpha - 1) ** 2
     return change + (surprise - share * surprise.sum(-1, keepdim=True)) / (alpha - 1)
 
 
 def _solve(scores: Tensor, alpha: float | Tensor) -> Tensor:
-    """Newton's method on ``‖[z − τ]₊‖_p − 1``, p = 1/(α − 1): convex and falling, so it never oversteps.
+    """Newton's method on ``‖[z − τ]₊‖_p − 1``, p = 1/(α − 1): convex and decreasing, so it never oversteps.
 
     With p = 1 (sparsemax) this is Michelot's algorithm and ends at the exact threshold.
     """
-    # The largest becomes 0, so that taking 1 off it is exact however large the scores are.
+    # The largest becomes 0, so that subtracting 1 is exact for scores of any size.
     z = (scores - scores.amax(-1, keepdim=True)) * (alpha - 1)
     power = 1 / (alpha - 1)
     threshold = torch.full_like(z[..., :1], -1.0)
     traced = not is_plain(scores, alpha if isinstance(alpha, Tensor) else None)
-    for _ in range(_TRACED_STEPS if traced else _MOST_STEPS):
+    for _ in range(_TRACED_STEPS if traced else _MAX_STEPS):
         part = (z - threshold).relu_()
-        # The slope of the norm N is −Σ part^(p − 1) · N^(1 − p); what is below τ has no share in it, for p = 1 neither.
+        # The slope of the norm N is −Σ part^(p − 1) · N^(1 − p) over the keys above τ, also for p = 1.
         below = _power(part, power, 1)
         total = (below * part).sum(-1, keepdim=True)
         norm = _power(total, alpha - 1, 0)
@@ -125,14 +125,14 @@ def _solve(scores: Tensor, alpha: float | Tensor) -> Tensor:
 
 
 def _power(part: Tensor, power: float | Tensor, less: int) -> Tensor:
-    """``part ** (power − less)``, and 0 where ``part`` is 0; without a power where there is no need of one."""
+    """``part ** (power − less)``, and 0 where ``part`` is 0; common exponents do not call `pow`."""
     exponent = power - less
-    if isinstance(exponent, float) and exponent in _SHORT:
-        return _SHORT[exponent](part)
+    if isinstance(exponent, float) and exponent in _COMMON:
+        return _COMMON[exponent](part)
     return torch.where(part > 0, part**exponent, 0.0)
 
 
-_SHORT: dict[float, Callable[[Tensor], Tensor]] = {
+_COMMON: dict[float, Callable[[Tensor], Tensor]] = {
     0.0: lambda part: (part > 0).to(part.dtype),
     0.5: torch.sqrt,
     1.0: lambda part: part,

@@ -1,4 +1,4 @@
-"""Which tensors are plain memory, so that a kernel can read them and Python can look at their numbers."""
+"""Which tensors are ordinary memory, so that a kernel can read them and Python can use their values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _keys = torch._C._dispatch_keys
 
 
 def _dense(device: str) -> list[torch._C.DispatchKeySet]:
-    """The dispatch keys of dense tensors, made outside of inference mode and in it."""
+    """The dispatch keys of dense tensors, created outside of inference mode and inside it."""
     with torch.inference_mode():
         inside = torch.empty(0, device=device)
     with torch.inference_mode(False):
@@ -22,11 +22,11 @@ _PLAIN = _dense("cpu")
 
 
 def is_memory(tensor: Tensor) -> bool:
-    """Whether the value of ``tensor`` is what its memory on the CPU holds.
+    """Whether the value of ``tensor`` is stored in its memory on the CPU.
 
-    It is not for a tensor that is lazily negated or conjugated, zero without memory, sparse, nested, quantized, on
-    meta, wrapped by a transform of torch.func or ``is_grads_batched``, or of a subclass. All of these but subclasses
-    show in the keys by which PyTorch dispatches.
+    It is not if the tensor is lazily negated or conjugated, a zero tensor without memory, sparse, nested, quantized, on
+    the meta device, wrapped by a transform of torch.func or ``is_grads_batched``, or of a subclass. All of these except
+    subclasses have other dispatch keys.
     """
     kind = type(tensor)
     if kind is not Tensor and kind is not Parameter:
@@ -36,12 +36,12 @@ def is_memory(tensor: Tensor) -> bool:
 
 
 def is_watched() -> bool:
-    """Whether something wants to see each operation: a compiler, or a mode such as that of FakeTensor."""
+    """Whether a compiler or a mode (such as FakeTensor's) records every operation."""
     return torch.compiler.is_compiling() or bool(torch._C._len_torch_dispatch_stack())
 
 
 def is_plain(*tensors: Tensor | None) -> bool:
-    """Whether the numbers of all ``tensors`` can be read here and now; None counts as readable."""
+    """Whether the values of all ``tensors`` can be read now; None counts as readable."""
     if is_watched():
         return False
     return all(tensor is None or is_memory(tensor) for tensor in tensors)
@@ -51,11 +51,11 @@ _REFUSED = {
     "torch.distributed.tensor.DTensor": "a DTensor: call attention on each process's own part (to_local, local_map)",
     "torch.masked.maskedtensor.core.MaskedTensor": "a MaskedTensor: give its data (get_data), and its mask as mask=",
 }
-"""Subclasses by the name of their class, so that nothing is imported to ask."""
+"""Subclasses by the name of their class, so that the check imports nothing."""
 
 
 def no_numbers(tensor: Tensor) -> str | None:
-    """Why attention cannot compute with ``tensor``, and what to give instead; None: it can."""
+    """Why attention cannot compute with ``tensor``, and what to pass instead; None: it can."""
     if is_lazy(tensor):
         return "uninitialized: call its lazy module once first"
     if tensor.is_nested:

@@ -1,4 +1,4 @@
-"""Rows of scores to rows of weights, in plain PyTorch: one short function a normalizer."""
+"""From scores to weights in plain PyTorch: one function for each normalizer."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from regard.kernels.plan import NormalizerKind, OwnPlan, Plan
 
 
 class Row(NamedTuple):
-    """What becomes of the scores ``(B, H, Lq, Lk)``.
+    """The result of a normalizer for scores ``(B, H, Lq, Lk)``.
 
     Attributes:
         weights: ``(B, H, Lq, Lk)``.
-        scores: those whose log-sum-exp is the normalizer's, as far as it has one.
-        extra: ``(B, H, Lq)``: the log-probability of the key taken (the hard ones) or the divergence from the prior
-            (``VARIATIONAL``), with its gradient; None where there is none or it is not asked for.
+        scores: the scores whose log-sum-exp is the normalizer's, if it has one.
+        extra: ``(B, H, Lq)``: the log-probability of the chosen key (hard normalizers) or the divergence from the prior
+            (``VARIATIONAL``), differentiable; None if the normalizer has none or it is not requested.
     """
 
     weights: Tensor
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 def normalize(plan: Plan, scores: Tensor, visible: Tensor | None, extra: bool) -> Row:
-    """The weights of ``scores``, which are −∞ where ``visible`` is False, but for rows that see nothing."""
+    """The weights of ``scores``, which are −∞ where ``visible`` is False, except in rows without a visible key."""
     kind = plan.normalizer
     if isinstance(plan, OwnPlan) and plan.own_normalizer is not None:
         return Row(_own_weights(plan.own_normalizer, scores, visible), scores)
@@ -56,7 +56,7 @@ _HARD = (NormalizerKind.ARGMAX, NormalizerKind.GUMBEL, NormalizerKind.REINFORCE,
 
 def _own_weights(function: Callable[[Tensor], Tensor], scores: Tensor, visible: Tensor | None) -> Tensor:
     if visible is not None:
-        # Not −∞, at which the gradient of many a formula is NaN.
+        # Not −∞, where the gradient of many formulas is NaN.
         scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
     weights = function(scores)
     if not isinstance(weights, Tensor) or weights.shape != scores.shape:
@@ -76,41 +76,41 @@ def _softmax(plan: Plan, scores: Tensor) -> Row:
 
 def _topk(plan: Plan, scores: Tensor) -> Row:
     if plan.count < scores.shape[-1]:
-        # Scores that are equal to the k-th stay: which of them would go, were it only k, would hang on chance.
-        least = scores.detach().topk(plan.count, sorted=False).values.amin(-1, keepdim=True)
-        scores = scores.masked_fill(scores < least, -torch.inf)
+        # All scores equal to the k-th are kept; to keep exactly k, the choice among them would be arbitrary.
+        kth = scores.detach().topk(plan.count, sorted=False).values.amin(-1, keepdim=True)
+        scores = scores.masked_fill(scores < kth, -torch.inf)
     return Row(torch.softmax(scores, -1), scores)
 
 
 def _hard(plan: Plan, scores: Tensor, extra: bool) -> Row:
-    """One key a row; the gradient is that of a softmax for two of the estimators, none for the others."""
+    """One key in each row; two of the estimators have the gradient of a softmax, the others have none."""
     kind, temperature = plan.normalizer, _number(plan)
     if not scores.shape[-1]:
         return Row(torch.zeros_like(scores), scores, scores.new_zeros(scores.shape[:-1]))
-    # Relative to the largest: s / T itself may be more than the dtype holds, and to the temperature's gradient a large
-    # score would add nothing but its rounding, for the gradients of a row's scores sum to 0.
+    # Relative to the largest: s / T could overflow. In the gradient of the temperature, a large common part of the
+    # scores would only add rounding errors, because the gradients of a row's scores sum to 0.
     top = scores.detach().amax(-1, keepdim=True)
-    apart = scores - top
-    tempered = apart / temperature
+    relative = scores - top
+    tempered = relative / temperature
     if isinstance(temperature, Tensor):
-        # The gradient to the temperature multiplies by s / T², and 0 · ∞ is NaN.
+        # The gradient of the temperature multiplies by s / T², and 0 · ∞ is NaN.
         hidden = (tempered / temperature).detach().isneginf()
-        tempered = (apart.masked_fill(hidden, 0.0) / temperature).masked_fill(hidden, -torch.inf)
-    choosing = tempered
+        tempered = (relative.masked_fill(hidden, 0.0) / temperature).masked_fill(hidden, -torch.inf)
+    noisy = tempered
     if kind in (NormalizerKind.GUMBEL, NormalizerKind.REINFORCE):
-        choosing = tempered + random.gumbel(plan, scores.dtype)
-    taken = choosing.argmax(-1, keepdim=True)
-    # 1, or NaN where the score taken is none: what is not finite must not be hidden by the choice.
-    one = choosing.detach().gather(-1, taken) * 0 + 1
-    weights = torch.zeros_like(choosing).scatter(-1, taken, one)
+        noisy = tempered + random.gumbel(plan, scores.dtype)
+    chosen = noisy.argmax(-1, keepdim=True)
+    # 1, or NaN if the chosen score is not finite, so that the choice does not hide it.
+    one = noisy.detach().gather(-1, chosen) * 0 + 1
+    weights = torch.zeros_like(noisy).scatter(-1, chosen, one)
     if kind in (NormalizerKind.GUMBEL, NormalizerKind.STRAIGHT_THROUGH):
-        weights = _Through.apply(weights, torch.softmax(choosing, -1))  # type: ignore[no-untyped-call]
-    logs = torch.log_softmax(tempered, -1).gather(-1, taken)[..., 0] if extra else None
+        weights = _Through.apply(weights, torch.softmax(noisy, -1))  # type: ignore[no-untyped-call]
+    logs = torch.log_softmax(tempered, -1).gather(-1, chosen)[..., 0] if extra else None
     return Row(weights, tempered + top / temperature, logs)
 
 
 class _Through(torch.autograd.Function):
-    """The first tensor going forward, the gradient of the second going back, without the rounding of a sum of both."""
+    """The first tensor forward, the gradient of the second backward, without the rounding of adding and subtracting."""
 
     generate_vmap_rule = True
 
@@ -120,7 +120,7 @@ class _Through(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: object, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Nothing is kept: the gradient is that of ``soft`` as it comes."""
+        """Nothing is saved: the gradient is passed to ``soft`` unchanged."""
 
     @staticmethod
     def backward(ctx: object, grad: Tensor) -> tuple[None, Tensor]:

@@ -1,4 +1,4 @@
-"""The flat description of one attention call: all that a kernel needs to know, and nothing else."""
+"""The flat description of one attention call: all that a kernel needs to know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class ScoreKind(StrEnum):
-    """The scores that a kernel tells apart; cosine and bilinear are dot products of prepared inputs."""
+    """The scores that kernels implement; cosine and bilinear are dot products of prepared inputs."""
 
     DOT = "dot"
     ADDITIVE = "additive"
@@ -19,7 +19,7 @@ class ScoreKind(StrEnum):
 
 
 class NormalizerKind(StrEnum):
-    """How a row of scores becomes a row of weights; sparsemax is entmax with ``number`` 2."""
+    """How scores become weights; sparsemax is entmax with ``number`` 2."""
 
     SOFTMAX = "softmax"
     ENTMAX = "entmax"
@@ -33,19 +33,19 @@ class NormalizerKind(StrEnum):
 
     @property
     def hard(self) -> bool:
-        """Whether a row of weights is one key's."""
+        """Whether each row of weights has one key only."""
         return self in (self.ARGMAX, self.GUMBEL, self.REINFORCE, self.STRAIGHT_THROUGH)
 
 
 DIFFERENTIABLE = ("query", "key", "value", "vector", "bias", "relative", "sink", "numbers", "prior_mean")
-"""The tensors of a `Plan` that have a gradient."""
+"""The tensors of a `Plan` that can have a gradient."""
 
 
 @dataclass(eq=False, slots=True)
 class Plan:
     """One attention call, lowered to tensors, numbers and enums, in the order in which they are applied.
 
-    It is not to be changed: `dataclasses.replace` makes another. Frozen it would cost a small call a tenth of its time.
+    Treat it as immutable: `dataclasses.replace` makes a changed copy. A frozen class makes small calls 10 % slower.
 
     Attributes:
         query: ``(B, H, Lq, E)``.
@@ -59,23 +59,23 @@ class Plan:
         relative: ``(H or 1, D)``: entry ``j − i + D − Lk`` is added to the score of query i and key j, D = Lq + Lk − 1.
         start: int64, broadcastable to ``(B, H, Lq)``: the first key that a query sees; None: 0.
         end: int64, likewise: one past the last key that it sees; None: Lk.
-        visible: boolean, broadcastable to ``(B, H, Lq, Lk)``: what no interval can say; None: all.
+        visible: boolean, broadcastable to ``(B, H, Lq, Lk)``: what intervals cannot express; None: all.
         layout: boolean, ``(B or 1, H or 1, ⌈Lq / block⌉, ⌈Lk / block⌉)``: which blocks of keys a block of queries sees;
             None: all.
-        block: the side of a block of ``layout``.
-        causal: a hint: the mask is ``j ≤ i + causal`` and nothing else; None: not known to be so.
-        normalizer: which normalizer runs along the keys.
-        sink: ``(H,)``: a logit in the sum that carries no value (``SOFTMAX``).
-        number: alpha (``ENTMAX``), temperature (the hard ones) or the noise's standard deviation (``VARIATIONAL``).
-        numbers: ``(H or 1,)``, the same where it is a tensor; it then counts instead of ``number``.
+        block: the number of queries and keys of a block of ``layout``.
+        causal: a hint: the mask is exactly ``j ≤ i + causal``; None: another mask, or unknown.
+        normalizer: which normalizer is computed over the keys.
+        sink: ``(H,)``: a logit in the sum of ``SOFTMAX`` that has no value.
+        number: alpha (``ENTMAX``), temperature (hard normalizers) or standard deviation of the noise (``VARIATIONAL``).
+        numbers: ``(H or 1,)``: the same as a tensor, used instead of ``number``.
         count: k (``TOPK``).
         prior_mean: broadcastable to ``(B, H, Lq, Lk)`` (``VARIATIONAL``); None: 0.
         prior_scale: the prior's standard deviation (``VARIATIONAL``).
-        seed: int64 scalar, the key of the normalizer's random bits; None: nothing is drawn.
+        seed: int64 scalar, the seed of the normalizer's random bits; None: no random bits.
         dropout: the probability that a weight is dropped.
-        dropout_seed: int64 scalar, the key of the dropout's random bits.
-        rows: int64 ``(Lq,)``: the number of each query in the call that this plan is a part of, which positions and
-            random bits go by; None: 0 to Lq − 1.
+        dropout_seed: int64 scalar, the seed of dropout's random bits.
+        rows: int64 ``(Lq,)``: if the plan is for some queries of a call, their indices in it, which determine positions
+            and random bits; None: 0 to Lq − 1.
     """
 
     query: Tensor
@@ -107,11 +107,11 @@ class Plan:
 
     @property
     def masked(self) -> bool:
-        """Whether any query may be kept from any key."""
+        """Whether there is a mask."""
         return not (self.start is self.end is self.visible is self.layout is None)
 
     def at_queries(self, rows: Tensor) -> Plan:
-        """The same call for the queries ``rows`` (int64, one dimension) alone."""
+        """The same call for the queries ``rows`` (int64, one dimension) only."""
 
         def pick(tensor: Tensor | None, dim: int = 2) -> Tensor | None:
             return tensor if tensor is None or tensor.shape[dim] == 1 else tensor.index_select(dim, rows)
@@ -129,9 +129,9 @@ class Plan:
         )
 
     def detached(self) -> Plan:
-        """The same call, outside the gradient."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed: dict[str, Any] = {name: t.detach() for name, t in found.items() if isinstance(t, Tensor)}
+        """The same call with detached tensors."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {name: t.detach() for name, t in values.items() if isinstance(t, Tensor)}
         return replace(self, **changed)
 
 
@@ -139,13 +139,13 @@ class Plan:
 class OwnPlan(Plan):
     """A plan whose score or normalizer is a user's Python function, which only the reference can call.
 
-    It cannot go through the op, whose schema has tensors and numbers alone.
+    It cannot go through the op, whose schema has tensors and numbers only.
 
     Attributes:
         own_score: ``(B, H, Lq, E)``, ``(B, H, Lk, Ek)`` → ``(B, H, Lq, Lk)``, in place of ``score``.
         own_normalizer: scores ``(B, H, Lq, Lk)``, the dtype's lowest number where hidden → weights of the same shape,
             in place of ``normalizer``.
-        names: of their classes, for errors.
+        names: the names of their classes, for errors.
     """
 
     own_score: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -153,7 +153,7 @@ class OwnPlan(Plan):
     names: tuple[str, ...] = ()
 
     def detached(self) -> Plan:
-        """The same call, outside the gradient, which the functions are called without."""
+        """The same call with detached tensors and functions whose results are detached."""
         plan = Plan.detached(self)
         assert isinstance(plan, OwnPlan)
         return replace(plan, own_score=_detached(self.own_score), own_normalizer=_detached(self.own_normalizer))
@@ -172,7 +172,7 @@ class _Detached:
 
 
 def refuse_functions(plan: Plan, who: str) -> str | None:
-    """Why a backend that cannot call Python refuses ``plan``; None: there is nothing of that kind in it."""
+    """Why a backend that cannot call Python functions refuses ``plan``; None: it has none."""
     if not isinstance(plan, OwnPlan):
         return None
     return f"{who} cannot call the Python function of {' and '.join(plan.names)}"

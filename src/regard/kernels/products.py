@@ -1,8 +1,8 @@
-"""Matrix products whose bits, in float64, do not hang on how many rows and columns there are.
+"""Matrix products that give the same bits in float64 for any number of rows and columns.
 
-BLAS takes another kernel, and so another order of summation, for one row than for many. In float64, which is for
-checking, the products here are therefore made of tiles of one size, at the same places: a query gives the same bits
-alone, as a step of decoding, as among all others. In other dtypes, and in graphs, they are plain products.
+BLAS uses different kernels, with different orders of summation, for one row and for many. In float64, which is for
+checking, the products here are therefore computed in tiles of one size at fixed positions: a query gives the same bits
+alone, as in a decoding step, and together with others. In other dtypes and in graphs they are plain products.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch.nn.functional import pad
 from regard.kernels.memory import is_plain
 
 ROWS, KEYS = 128, 128
-"""Of a tile. A sliding cache keeps its keys in whole tiles, so that they stay at their places."""
+"""The size of a tile. A sliding cache drops its keys in whole tiles, so that the others keep their positions."""
 
 
 def scores(query: Tensor, key: Tensor) -> Tensor:
     """``query @ keyᵀ``: ``(…, Lq, E)``, ``(…, Lk, E)`` → ``(…, Lq, Lk)``."""
-    if not _steady(query):
+    if not _tiled(query):
         return query @ key.mT
     columns = [part.mT for part in _tiles(key, -2, KEYS)]
     rows = [_joined([part @ column for column in columns], -1) for part in _tiles(query, -2, ROWS)]
@@ -29,8 +29,8 @@ def scores(query: Tensor, key: Tensor) -> Tensor:
 
 
 def mixed(weights: Tensor, value: Tensor) -> Tensor:
-    """``weights @ value``: ``(…, Lq, Lk)``, ``(…, Lk, Ev)`` → ``(…, Lq, Ev)``; a weight of 0 does not even round."""
-    if not _steady(weights):
+    """``weights @ value``: ``(…, Lq, Lk)``, ``(…, Lk, Ev)`` → ``(…, Lq, Ev)``; a weight of 0 never changes a bit."""
+    if not _tiled(weights):
         return weights @ value
     values = _tiles(value, -2, KEYS)
     rows = []
@@ -42,18 +42,18 @@ def mixed(weights: Tensor, value: Tensor) -> Tensor:
 
 def along(hidden: Tensor, vector: Tensor) -> Tensor:
     """``Σ_e hidden[…, e] · vector[…, e]``: ``(B, H, Lq, Lk, E)``, ``(H, E)`` → ``(B, H, Lq, Lk)``."""
-    if _steady(hidden):
+    if _tiled(hidden):
         return (hidden * vector[:, None, None]).sum(-1)
-    # One matrix-vector product a head: its backward is an outer product, that of an einsum permutes the tensor first.
+    # One matrix-vector product per head: its backward is an outer product; that of an einsum permutes the tensor first.
     return (hidden.flatten(2, 3) @ vector[..., None])[..., 0].view(hidden.shape[:4])
 
 
-def _steady(tensor: Tensor) -> bool:
+def _tiled(tensor: Tensor) -> bool:
     return tensor.dtype is torch.float64 and is_plain(tensor) and tensor.numel() > 0
 
 
 def _tiles(tensor: Tensor, dim: int, size: int) -> tuple[Tensor, ...]:
-    """``tensor`` cut along ``dim`` into pieces of ``size``, the last one filled up with zeros."""
+    """``tensor`` split along ``dim`` into parts of ``size``, the last one padded with zeros."""
     missing = -tensor.shape[dim] % size
     whole = pad(tensor, (0, 0) * (-dim - 1) + (0, missing)) if missing else tensor
     return torch.split(whole, size, dim)

@@ -1,7 +1,7 @@
-"""Random bits that are a function of (seed, batch, head, query, key), so that nothing drawn has to be kept.
+"""Random bits that are a function of (seed, batch, head, query, key), so that they need not be stored.
 
-Every backend draws the same bits, in any order, in forward and again in backward. The mixing function is Chris
-Wellons's ``lowbias32``, a bijection of 32 bits found by search for the least bias
+Every backend computes the same bits, in any order, in the forward pass and again in the backward pass. The mixing
+function is Chris Wellons's ``lowbias32``, a bijection of 32 bits from a search for the lowest bias
 (https://nullprogram.com/blog/2018/07/31/).
 """
 
@@ -19,14 +19,14 @@ _GOLDEN = 0x9E3779B9
 _ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B))
 
 DROPOUT, NORMALIZER = 1, 2
-"""Streams: what the bits are for. Bits of different streams have nothing in common."""
+"""Streams: what the bits are used for. Bits of different streams are independent."""
 
 
 def bits(plan: Plan, seed: Tensor, stream: int) -> Tensor:
     """32 random bits for each query and key, int32 ``(B, H, Lq, Lk)``.
 
-    ``mix(row ^ (key · golden))`` where ``row`` has mixed in, one after the other, the halves of the seed, the stream,
-    the batch, the head and the query. All arithmetic is modulo 2³².
+    ``mix(row ^ (key · golden))``, where ``row`` is the hash of, in this order, the halves of the seed, the stream, the
+    batch, the head and the query. All arithmetic is modulo 2³².
     """
     batch, heads, queries, _ = plan.query.shape
     keys, device = plan.key.shape[2], plan.query.device
@@ -52,13 +52,13 @@ def bits(plan: Plan, seed: Tensor, stream: int) -> Tensor:
 
 
 def kept(plan: Plan) -> Tensor:
-    """Which weights dropout keeps, boolean ``(B, H, Lq, Lk)``: their bits, signed, are at least ``p·2³² − 2³¹``."""
+    """Which weights dropout keeps, boolean ``(B, H, Lq, Lk)``: those whose signed bits are at least ``p·2³² − 2³¹``."""
     assert plan.dropout_seed is not None
     return bits(plan, plan.dropout_seed, DROPOUT) >= round(plan.dropout * 2**32) - 2**31
 
 
 def gumbel(plan: Plan, dtype: torch.dtype) -> Tensor:
-    """Standard Gumbel noise, ``−ln(−ln u)``; u has 23 bits and a half, so it is exact in float32 and never 0 or 1."""
+    """Standard Gumbel noise, ``−ln(−ln u)``; u is exact in float32 and never 0 or 1."""
     u = _drawn(plan, dtype).mul_(2.0**-23).add_(0.5 + 2.0**-24)
     return u.log_().neg_().log_().neg_()
 
@@ -69,18 +69,18 @@ def normal(plan: Plan, dtype: torch.dtype) -> Tensor:
 
 
 def _drawn(plan: Plan, dtype: torch.dtype) -> Tensor:
-    """Whole numbers from −2²² to 2²² − 1."""
+    """Integers from −2²² to 2²² − 1."""
     assert plan.seed is not None
     return (bits(plan, plan.seed, NORMALIZER) >> 9).to(dtype)
 
 
 def _mix(x: Tensor) -> Tensor:
-    """The same bijection on int64 that holds 32 bits without sign."""
+    """The same bijection for int64 with 32 unsigned bits."""
     for shift, factor in _ROUNDS:
         x = (x ^ (x >> shift)) * factor & _LOW
     return x ^ (x >> 16)
 
 
 def _signed(x: Tensor) -> Tensor:
-    """32 bits in int64 as the int32 of the same bits."""
+    """32 bits in int64 as int32 with the same bits."""
     return ((x ^ 0x80000000) - 0x80000000).to(torch.int32)

@@ -20,15 +20,15 @@ from regard.kernels.visibility import all_true, guarded, visibility
 
 
 class Whole(NamedTuple):
-    """All of one call, for as many queries as there is memory for.
+    """Weights and intermediate results of a whole call.
 
     Attributes:
         weights: ``(B, H, Lq, Lk)``, before dropout, 0 where a query sees nothing.
-        scores: those of the normalizer's log-sum-exp, ``(B, H, Lq, Lk)``.
-        extra: ``(B, H, Lq)``, if asked for: see `regard.kernels.normalize.Row`; or None.
-        value: ``(B, H, Lk, Ev)``, without what is masked everywhere and not finite.
+        scores: the scores of the normalizer's log-sum-exp, ``(B, H, Lq, Lk)``.
+        extra: ``(B, H, Lq)``, if requested: see `regard.kernels.normalize.Row`; or None.
+        value: ``(B, H, Lk, Ev)``; with a mask, non-finite values are replaced by 0.
         visible: broadcastable to ``(B, H, Lq, Lk)``; None: all.
-        seen: broadcastable to ``(B, H, Lq)``: which queries see any key; None: all.
+        seen: broadcastable to ``(B, H, Lq)``: which queries have a visible key; None: all.
     """
 
     weights: Tensor
@@ -45,9 +45,9 @@ def refuse(plan: Plan) -> str | None:
 
 
 def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """The output ``(B, H, Lq, Ev)`` and, if asked for, the log-sum-exp and the normalizer's extra, each ``(B, H, Lq)``.
+    """The output ``(B, H, Lq, Ev)`` and, if requested, the log-sum-exp and the normalizer's extra, each ``(B, H, Lq)``.
 
-    What is not asked for is an empty tensor.
+    What is not requested is an empty tensor.
     """
     with exact(plan):
         whole, poison = _whole(plan, extra)
@@ -64,17 +64,17 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def weights(plan: Plan) -> Whole:
-    """All of one call; its weights are those before dropout."""
+    """The weights of a whole call, before dropout."""
     with exact(plan):
         whole, poison = _whole(plan, False)
         return whole._replace(weights=_where_seen(whole.seen, whole.weights, poison))
 
 
 def log_sum_exp(whole: Whole) -> Tensor:
-    """``(B, H, Lq)``, −∞ where a query sees nothing."""
+    """``(B, H, Lq)``, −∞ for queries without a visible key."""
     if not whole.scores.shape[-1]:
         return torch.logsumexp(whole.scores, -1)
-    # Relative to the largest: the gradient is exp(s − lse), and beside a large score the logarithm of the sum is lost.
+    # Relative to the largest: the gradient is exp(s − lse), and next to a large score the log of the sum is rounded.
     top = whole.scores.detach().amax(-1, keepdim=True)
     top = top.masked_fill(top.isinf(), 0.0)
     lse = torch.logsumexp(whole.scores - top, -1) + top[..., 0]
@@ -82,14 +82,14 @@ def log_sum_exp(whole: Whole) -> Tensor:
 
 
 def exact(plan: Plan) -> AbstractContextManager[None]:
-    """Without autocast, where it is on: the dtypes of the plan are meant."""
+    """A context that disables autocast: the plan already has the dtypes to compute in."""
     device = plan.query.device.type
     on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 def _where_seen(seen_BHQ: Tensor | None, tensor: Tensor, poison_BHQ: Tensor | None) -> Tensor:
-    """``tensor``, zero where a query sees nothing, NaN where it sees what is not finite."""
+    """``tensor``, zero for queries without a visible key, NaN for queries that see non-finite keys or values."""
     last = (...,) + (None,) * (tensor.dim() - 3)
     if seen_BHQ is not None:
         tensor = tensor.masked_fill(~seen_BHQ[last], 0.0)
@@ -97,7 +97,7 @@ def _where_seen(seen_BHQ: Tensor | None, tensor: Tensor, poison_BHQ: Tensor | No
 
 
 def _whole(plan: Plan, extra: bool) -> tuple[Whole, Tensor | None]:
-    """What comes of the plan, still without the poison that queries get which see what is not finite."""
+    """The call without the NaN of queries that see non-finite keys or values, which is returned separately."""
     precise = torch.promote_types(plan.query.dtype, torch.float32)
     query, key, value = (t.to(precise) for t in (plan.query, plan.key, plan.value))
     visible, seen_BHQ, poison_BHQ = visibility(plan), None, None
@@ -105,7 +105,7 @@ def _whole(plan: Plan, extra: bool) -> tuple[Whole, Tensor | None]:
         key, value, poison_BHQ = guarded(plan, visible, key, value)
         seen_BHQ = _seen(plan, visible)
         if seen_BHQ is not None:
-            # A query that sees nothing may be anything, NaN too, and passes no gradient.
+            # A query without a visible key may have any value, NaN included, and gets no gradient.
             query = query.masked_fill(~seen_BHQ[..., None], 0.0)
     groups = query.shape[1] // max(1, key.shape[1])
     if groups > 1:
@@ -114,19 +114,19 @@ def _whole(plan: Plan, extra: bool) -> tuple[Whole, Tensor | None]:
     if plan.bias is not None or plan.relative is not None:
         visible, seen_BHQ = _not_hidden_by_bias(scores_BHQK, visible, seen_BHQ)
     if visible is not None:
-        # In place, a pass less: these scores are new, and nothing before them needs them for its gradient. But vmap
-        # cannot write what differs from sample to sample into what does not.
+        # In place, which saves a pass: no gradient needs the scores before masking. But vmap cannot write values that
+        # differ between samples into a tensor that does not.
         fill = Tensor.masked_fill_ if is_plain(scores_BHQK, visible) else Tensor.masked_fill
         scores_BHQK = fill(scores_BHQK, ~visible, -torch.inf)
         if seen_BHQ is not None:
-            # Zeros, not −∞, where a query sees nothing, so that its row is finite; its output is zeroed later.
+            # 0, not −∞, for queries without a visible key, so that the row is finite; the output is set to 0 later.
             scores_BHQK = fill(scores_BHQK, ~seen_BHQ[..., None], 0.0)
     row = normalize(plan, scores_BHQK, visible, extra)
     return Whole(row.weights, row.scores, row.extra, value, visible, seen_BHQ), poison_BHQ
 
 
 def _seen(plan: Plan, visible: Tensor) -> Tensor | None:
-    """Which queries see any key; None: all are known to."""
+    """Which queries have a visible key; None: all, as far as is known."""
     if plan.visible is None and plan.layout is None:
         keys = plan.key.shape[2]
         start, end = 0 if plan.start is None else plan.start, keys if plan.end is None else plan.end
@@ -139,7 +139,7 @@ def _seen(plan: Plan, visible: Tensor) -> Tensor | None:
 def _not_hidden_by_bias(
     scores_BHQK: Tensor, visible: Tensor | None, seen_BHQ: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None]:
-    """A bias of −∞ hides a key as a mask does; a query from which it hides all keys sees nothing."""
+    """A bias of −∞ hides a key as a mask does; a query may then have no visible key."""
     shown = scores_BHQK.detach() != -torch.inf
     if all_true(shown):
         return visible, seen_BHQ
@@ -164,7 +164,7 @@ def _products(plan: Plan, query_BHQE: Tensor, key_BHKE: Tensor) -> Tensor:
     if plan.score is ScoreKind.DOT:
         return products.scores(query_BHQE * plan.scale, key_BHKE)
     if plan.score is ScoreKind.DISTANCE:
-        # |q − k|² as 2q·k − |q|² − |k|², so that no (Lq, Lk, E) tensor is held.
+        # |q − k|² as |q|² + |k|² − 2q·k, so that no (Lq, Lk, E) tensor is stored.
         norms = [t.square().sum(-1, keepdim=True) * plan.scale for t in (query_BHQE, key_BHKE)]
         return products.scores(query_BHQE * (2 * plan.scale), key_BHKE) - norms[0] - norms[1].mT
     if plan.score is not ScoreKind.ADDITIVE:
@@ -179,7 +179,7 @@ def _own_scores(function: Callable[[Tensor, Tensor], Tensor], query_BHQE: Tensor
     if not isinstance(scores, Tensor) or tuple(scores.shape) != wanted:
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ValueError(f"score: its function scores must return a tensor of shape {wanted}, got {got}")
-    return scores.clone()  # the caller fills in what is masked in place
+    return scores.clone()  # the caller masks in place
 
 
 def _relative(plan: Plan, relative: Tensor) -> Tensor:
@@ -189,8 +189,8 @@ def _relative(plan: Plan, relative: Tensor) -> Tensor:
         return relative.new_zeros(1, 0, keys)
     rows = torch.arange(queries, device=relative.device) if plan.rows is None else plan.rows
     if not isinstance(keys, int) or not is_plain(relative):
-        # In a graph of any length, which the windows below would hold to one; their gradient has no rule for vmap.
+        # For graphs with dynamic lengths, which the windows below would fix, and for vmap, which has no rule for them.
         at = torch.arange(keys, device=relative.device) - rows[:, None] + (reach - keys)
         return relative[:, at]
-    # Window r holds the entries r to r + Lk − 1: the last query's row is window 0, that before it window 1.
+    # Window r has the entries r to r + Lk − 1: the last query's row is window 0, the one before it window 1.
     return relative.unfold(-1, keys, 1).index_select(1, reach - keys - rows)

@@ -1,4 +1,4 @@
-"""PyTorch's own kernel, `torch.nn.functional.scaled_dot_product_attention`, for the calls that it really fuses."""
+"""PyTorch's kernel, `torch.nn.functional.scaled_dot_product_attention`, for calls that it fuses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FIELDS = frozenset(
         *("vector", "number", "numbers", "count", "prior_mean", "prior_scale", "seed"),
     )
 )
-"""The fields of a `Plan` that are obeyed or refused here."""
+"""The fields of a `Plan` that this backend supports or refuses."""
 
 _UNKNOWN = fields_outside(Plan, _FIELDS)
 
@@ -62,10 +62,12 @@ _LARGEST_BIAS = 1e3
 
 
 def _bias_too_large(plan: Plan) -> str | None:
-    """PyTorch's kernel keeps one log-sum-exp a row for its backward: where all of a row is as low as the −10¹⁰ or
-    ``finfo.min`` that stand for a mask, the sum is lost in it, and half precision has no such number.
+    """Why the values of a bias are too large for PyTorch's kernel; None: they are not.
 
-    Only where looking at the numbers is free: on a GPU it would wait, in a graph there are none.
+    It saves one log-sum-exp per row for its backward pass. If all of a row is as low as −10¹⁰ or ``finfo.min``, which
+    are used for masks, the sum is rounded away, and half precision overflows.
+
+    Checked only on a CPU outside of graphs: on a GPU it would synchronize, and a graph has no values.
     """
     if plan.bias is None or not is_plain(plan.bias):
         return None
@@ -74,7 +76,9 @@ def _bias_too_large(plan: Plan) -> str | None:
     large = top.abs()[top.isfinite()].max() if bool(top.isfinite().any()) else None
     if large is None or large <= _LARGEST_BIAS:
         return None
-    return f"PyTorch's kernel loses a row whose bias is all beyond ±{_LARGEST_BIAS:.0f}, here {float(large):.3g}"
+    return (
+        f"PyTorch's kernel is inexact in a row whose bias is all beyond ±{_LARGEST_BIAS:.0f}, here {float(large):.3g}"
+    )
 
 
 def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,15 +95,15 @@ def _output(plan: Plan) -> Tensor:
     if visible is not None:
         key, value, poison = guarded(plan, visible, key, value)
     if visible is not None and plan.bias is None and plan.causal == 0:
-        # PyTorch's own causal mask begins at the top left.
+        # PyTorch's causal mask is aligned to the first query and key.
         output = scaled_dot_product_attention(query, key, value, is_causal=True, scale=plan.scale, enable_gqa=grouped)
         return output if poison is None else output + poison[..., None]
     if plan.bias is not None:
-        shown = plan.bias != -torch.inf  # what a bias of −∞ hides, PyTorch's kernel takes for NaN where it hides all
+        shown = plan.bias != -torch.inf  # PyTorch's kernel gives NaN where a bias of −∞ hides all keys
         visible = visible & shown if visible is not None else None if all_true(shown) else shown
     seen = None if visible is None else visible.any(-1)
     if seen is not None and visible is not None:
-        # A query that sees nothing is let see everything, for what the kernel makes of it differs, and is zeroed later.
+        # Kernels differ for a query without a visible key, so all keys are made visible and its output is set to 0.
         query, visible = query.masked_fill(~seen[..., None], 0.0), visible | ~seen[..., None]
     mask = visible
     if plan.bias is not None:
@@ -113,12 +117,12 @@ def _output(plan: Plan) -> Tensor:
 
 
 def _whole(mask: Tensor, plan: Plan) -> Tensor:
-    """The mask with its last two dimensions written out, as PyTorch's kernels ask."""
+    """The mask with its last two dimensions expanded, as PyTorch's kernels require."""
     return mask.expand(*mask.shape[:2], plan.query.shape[2], plan.key.shape[2])
 
 
 def _lse(plan: Plan) -> Tensor:
-    from regard.kernels.statistics import Asked, statistics
+    from regard.kernels.statistics import Request, statistics
 
     with torch.no_grad():
-        return statistics(plan, Asked(names=frozenset(["lse"])))["lse"]
+        return statistics(plan, Request(names=frozenset(["lse"])))["lse"]

@@ -1,4 +1,4 @@
-"""What a `Look` can ask, from the reference's weights, streamed over tiles of queries: linear memory, any length."""
+"""The statistics of a `Look`, computed with the reference in tiles of queries, in memory linear in the lengths."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from regard.kernels.plan import Plan
 from regard.kernels.reference import Whole, log_sum_exp, weights
 
 _TILE_ELEMENTS = 1 << 22
-"""Weights held at once while looking: 16 MiB in float32, whatever the length."""
+"""Weights stored at once: 16 MiB in float32 for any length."""
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """What is wanted of a plan's weights.
+class Request:
+    """Which statistics of a plan's weights to compute.
 
     Attributes:
         names: of ``lse``, ``entropy``, ``received``, ``reach``.
         top: how many of the largest weights of each query; 0: none.
-        rows: int64, one dimension: the queries whose weights are wanted whole; None: none.
-        map: into how many rows and columns the weights are pooled; None: not.
-        norms: ``(B, H, Lk)``, the norm of each value as the query heads see it; None: not wanted.
+        rows: int64, one dimension: the queries whose weights are returned; None: none.
+        map: the number of rows and columns of the pooled map; None: no map.
+        norms: ``(B, H, Lk)``, the norm of each value, expanded to the query heads; None: no norms.
     """
 
     names: frozenset[str] = frozenset()
@@ -33,27 +33,27 @@ class Asked:
     norms: Tensor | None = None
 
 
-def statistics(plan: Plan, asked: Asked, lse: Tensor | None = None) -> dict[str, Tensor]:
-    """The answers by name, shapes as in `regard.attend.look.View`; ``lse``, the forward's, is of no use here.
+def statistics(plan: Plan, request: Request, lse: Tensor | None = None) -> dict[str, Tensor]:
+    """The results by name, with shapes as in `regard.attend.look.View`; the forward pass's ``lse`` is not used.
 
-    They are those of ``asked.names`` and ``top_weights``, ``top_keys``, ``rows``, ``map_mean``, ``map_max``, ``norms``.
+    The names are ``request.names`` and ``top_weights``, ``top_keys``, ``rows``, ``map_mean``, ``map_max``, ``norms``.
     """
     queries, keys, device = plan.query.shape[2], plan.key.shape[2], plan.query.device
     step = queries_per_tile(plan)
-    found: dict[str, Tensor] = {}
-    if asked.names or asked.top or asked.map or asked.norms is not None:
+    results: dict[str, Tensor] = {}
+    if request.names or request.top or request.map or request.norms is not None:
         parts = torch.arange(queries, device=device).split(step)
-        tiles = [_tile(plan.at_queries(part), part, queries, asked) for part in parts]
-        found = {name: _JOIN.get(name, _beside)([tile[name] for tile in tiles]) for name in tiles[0]}
-    if asked.map is not None:
-        found["map_mean"] = found["map_mean"] / cells(queries, keys, asked.map, device)
-    if asked.rows is not None:
-        found["rows"] = _beside([weights(plan.at_queries(part)).weights for part in asked.rows.split(step)])
-    return found
+        tiles = [_tile(plan.at_queries(part), part, queries, request) for part in parts]
+        results = {name: _JOIN.get(name, _joined)([tile[name] for tile in tiles]) for name in tiles[0]}
+    if request.map is not None:
+        results["map_mean"] = results["map_mean"] / cells(queries, keys, request.map, device)
+    if request.rows is not None:
+        results["rows"] = _joined([weights(plan.at_queries(part)).weights for part in request.rows.split(step)])
+    return results
 
 
 def cells(queries: int, keys: int, size: tuple[int, int], device: torch.device) -> Tensor:
-    """How many weights each cell of a map of ``size`` pools."""
+    """The number of weights in each cell of a map of ``size``."""
     rows = torch.bincount(_bins(queries, size[0], device), minlength=size[0])[:, None]
     return rows * torch.bincount(_bins(keys, size[1], device), minlength=size[1])
 
@@ -61,64 +61,64 @@ def cells(queries: int, keys: int, size: tuple[int, int], device: torch.device) 
 def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None = None) -> Tensor:
     """The weights of ``queries`` for ``keys``, ``(B, H, len(queries), len(keys))``."""
     parts = queries.split(queries_per_tile(plan))
-    return _beside([weights(plan.at_queries(part)).weights.index_select(3, keys) for part in parts])
+    return _joined([weights(plan.at_queries(part)).weights.index_select(3, keys) for part in parts])
 
 
 def queries_per_tile(plan: Plan) -> int:
-    """How many queries' weights are computed at once."""
+    """The number of queries of a tile."""
     batch, heads, _, _ = plan.query.shape
     width = plan.key.shape[3] if plan.vector is not None else 1
     return max(1, _TILE_ELEMENTS // max(1, batch * heads * plan.key.shape[2] * width))
 
 
-def _tile(plan: Plan, at: Tensor, queries: int, asked: Asked) -> dict[str, Tensor]:
-    """The statistics of the queries ``at``, of all ``queries``, which ``plan`` consists of."""
+def _tile(plan: Plan, at: Tensor, queries: int, request: Request) -> dict[str, Tensor]:
+    """The statistics of ``plan``, which has the queries ``at`` of a call with ``queries`` queries."""
     whole = weights(plan)
     w, keys = whole.weights, plan.key.shape[2]
-    found = {}
-    if "lse" in asked.names:
-        found["lse"] = log_sum_exp(whole)
-    if "entropy" in asked.names:
-        found["entropy"] = torch.special.entr(w).sum(-1)
-    if "received" in asked.names:
-        found["received"] = w.sum(2)
-    if "reach" in asked.names:
+    results = {}
+    if "lse" in request.names:
+        results["lse"] = log_sum_exp(whole)
+    if "entropy" in request.names:
+        results["entropy"] = torch.special.entr(w).sum(-1)
+    if "received" in request.names:
+        results["received"] = w.sum(2)
+    if "reach" in request.names:
         far = (at[:, None] + (keys - queries) - torch.arange(keys, device=at.device)).abs()
-        found["reach"] = (w * far).sum(-1)
-    if asked.norms is not None:
-        found["norms"] = w.sum(2) * asked.norms
-    if asked.top:
-        found |= _top(whole, asked.top)
-    if asked.map is not None:
-        found |= _pooled(w, _bins(queries, asked.map[0], at.device)[at], asked.map)
-    return found
+        results["reach"] = (w * far).sum(-1)
+    if request.norms is not None:
+        results["norms"] = w.sum(2) * request.norms
+    if request.top:
+        results |= _top(whole, request.top)
+    if request.map is not None:
+        results |= _pooled(w, _bins(queries, request.map[0], at.device)[at], request.map)
+    return results
 
 
 def _top(whole: Whole, count: int) -> dict[str, Tensor]:
-    # A masked key must lose to a visible one whose weight underflowed to zero.
+    # A hidden key must rank below a visible one whose weight underflowed to zero.
     ranked = whole.weights if whole.visible is None else torch.where(whole.visible, whole.weights, -1.0)
-    found, keys = ranked.topk(count, -1)
-    hidden = found < 0
-    return {"top_weights": found.masked_fill(hidden, 0.0), "top_keys": keys.masked_fill(hidden, -1)}
+    top, keys = ranked.topk(count, -1)
+    hidden = top < 0
+    return {"top_weights": top.masked_fill(hidden, 0.0), "top_keys": keys.masked_fill(hidden, -1)}
 
 
 def _pooled(w: Tensor, bins: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-    """Sums and maxima of ``w`` over rows in the same of ``bins`` and columns in the same part of the keys."""
+    """Sums and maxima of ``w`` over the rows and columns of each cell of the map."""
     columns = _bins(w.shape[3], size[1], w.device)
     shape = (*w.shape[:2], *size)
     at = (bins[:, None] * size[1] + columns).flatten().expand(*w.shape[:2], -1)
     flat = w.flatten(2)
     total = flat.new_zeros(shape).flatten(2).scatter_add(2, at, flat)
-    most = flat.new_zeros(shape).flatten(2).scatter_reduce(2, at, flat, "amax")
-    return {"map_mean": total.unflatten(2, size), "map_max": most.unflatten(2, size)}
+    largest = flat.new_zeros(shape).flatten(2).scatter_reduce(2, at, flat, "amax")
+    return {"map_mean": total.unflatten(2, size), "map_max": largest.unflatten(2, size)}
 
 
 def _bins(length: int, parts: int, device: torch.device) -> Tensor:
-    """Which of ``parts`` each of ``length`` places falls into: ``⌊place · parts / length⌋``."""
+    """The cell, of ``parts``, of each of ``length`` positions: ``⌊position · parts / length⌋``."""
     return torch.arange(length, device=device) * parts // max(1, length)
 
 
-def _beside(parts: list[Tensor]) -> Tensor:
+def _joined(parts: list[Tensor]) -> Tensor:
     return torch.cat(parts, 2)
 
 
@@ -126,9 +126,9 @@ def _sum(parts: list[Tensor]) -> Tensor:
     return torch.stack(parts).sum(0)
 
 
-def _most(parts: list[Tensor]) -> Tensor:
+def _max(parts: list[Tensor]) -> Tensor:
     return torch.stack(parts).amax(0)
 
 
-_JOIN = {"received": _sum, "norms": _sum, "map_mean": _sum, "map_max": _most}
-"""How the tiles' answers become one, where they do not stand beside each other."""
+_JOIN = {"received": _sum, "norms": _sum, "map_mean": _sum, "map_max": _max}
+"""How results of tiles are combined if they are not concatenated."""

@@ -1,4 +1,4 @@
-"""Which query sees which key, and how what is masked is kept from leaking."""
+"""Which query sees which key, and how masked keys and values are prevented from having an influence."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def spread(layout: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def guarded(plan: Plan, visible: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Key and value without what is not finite, and NaN for each query that sees some of that, 0 for the others.
+    """Keys and values with 0 for non-finite ones, and NaN for each query that sees such a key, 0 for the others.
 
-    What is masked must not leak, and 0 · NaN is NaN, forward and backward. So keys and values that are not finite are
-    taken out of the products, and the outputs of the queries that do see them are spoilt afterwards.
+    A masked key must have no influence, but 0 · NaN is NaN, forward and backward. So non-finite keys and values are
+    replaced before the products, and the outputs of the queries that see them are set to NaN afterwards.
 
     Args:
-        plan: whose heads say how the keys' heads are shared.
+        plan: gives the numbers of query and key heads.
         visible: see `visibility`.
         key: ``(B, Hk, Lk, E)``.
         value: ``(B, Hk, Lk, Ev)``.
 
     Returns:
-        Key, value, and what is to be added to the outputs, ``(B, H, Lq)``; None where all is known to be finite.
+        Key, value, and what to add to the outputs, ``(B, H, Lq)``; None if all are known to be finite.
     """
     poison = nonfinite(key) + nonfinite(value)
     finite = torch.isfinite(poison)
@@ -50,17 +50,17 @@ def guarded(plan: Plan, visible: Tensor, key: Tensor, value: Tensor) -> tuple[Te
         return key, value, None
     key, value = (torch.where(finite[..., None], tensor, 0.0) for tensor in (key, value))
     bad = (~finite).repeat_interleave(plan.query.shape[1] // max(1, key.shape[1]), 1)
-    spoilt = (visible & bad[..., None, :]).any(-1)
-    return key, value, torch.where(spoilt, torch.nan, 0.0).to(key.dtype)
+    sees_bad = (visible & bad[..., None, :]).any(-1)
+    return key, value, torch.where(sees_bad, torch.nan, 0.0).to(key.dtype)
 
 
 def nonfinite(tensor: Tensor) -> Tensor:
     """0 for each vector along the last dimension, NaN where an entry is NaN or infinite."""
     width = tensor.shape[-1]
-    # A mean, as a matrix product: it cannot overflow, and reads the tensor once.
+    # A mean as a matrix product: it cannot overflow and reads the tensor once.
     return tensor.detach() @ tensor.new_full((width,), 0.5 / max(1, width)) * 0
 
 
 def all_true(tensor: Tensor) -> bool:
-    """Whether all is known to be true; False where looking costs a wait (a GPU) or cannot be done (a graph, vmap)."""
+    """Whether all are known to be true; False if checking would synchronize (GPU) or is impossible (graph, vmap)."""
     return is_plain(tensor) and bool(tensor.all())

@@ -1,4 +1,4 @@
-"""How autograd, `torch.func` and vmap see the kernels."""
+"""The rules of the kernels for autograd, `torch.func` and vmap."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _tensors, _rest = attrgetter(*TENSORS), attrgetter(*_REST)
 
 
 class _Attention(torch.autograd.Function):
-    """The kernels as autograd sees them outside of graphs."""
+    """The kernels for autograd outside of graphs."""
 
     @staticmethod
     def forward(
@@ -46,9 +46,9 @@ class _Attention(torch.autograd.Function):
 
 
 def directly(function: type[torch.autograd.Function]) -> Callable[..., Any]:
-    """Its `apply`, without the search for torch.func's transforms in front, which takes longer than a small kernel.
+    """Its `apply` without the check for transforms of torch.func, which takes longer than a small kernel.
 
-    Only for calls that are known to be under none.
+    Only for calls that are known not to be under a transform.
     """
     apply: Callable[..., Any] = super(torch.autograd.Function, function).apply  # type: ignore[misc]
     return apply
@@ -70,7 +70,7 @@ def _saved(ctx: Any) -> Left:
 
 
 def backward(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
-    """As `gradients`, as an op where the gradients' own gradients are wanted or ``grad`` cannot be read as it is."""
+    """The same as `gradients`, as an op if gradients of gradients are needed or the kernels cannot read ``grad``."""
     if not torch.is_grad_enabled() and is_plain(grad, grad_extra):
         return gradients(left, grad, grad_extra, wanted)
     names = [name for name in DIFFERENTIABLE if name in wanted]
@@ -78,12 +78,12 @@ def backward(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozen
 
 
 def _by_op(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: list[str]) -> Sequence[Tensor]:
-    """The gradients of ``wanted`` in their order, by what graphs, transforms and gradients of gradients can follow."""
+    """The gradients of ``wanted`` in this order, with ops for graphs, transforms and gradients of gradients."""
     for tensor in () if is_watched() else (grad, grad_extra):
         if tensor is not None and (reason := no_numbers(tensor)) is not None:
             raise TypeError(f"attention: the gradient of its output is {reason}")
         if isinstance(tensor, FakeTensor) and is_memory(left.plan.query):
-            raise TypeError("attention: the gradient of its output is a FakeTensor, its query is real")
+            raise TypeError("attention: the gradient of its output is a FakeTensor, but its query is not")
     transformed = torch._C._are_functorch_transforms_active()
     call: Callable[..., Any] = _Backward.apply if transformed else torch.ops.regard.cpu_backward
     grads: Sequence[Tensor] = call(*plan_values(left.plan), *left[1:], grad, grad_extra, wanted)
@@ -135,7 +135,7 @@ _BACKWARD = (*PLAN_FIELDS, "output", "stats", "bad", "grad", "grad_extra", "want
 
 
 class _Forward(torch.autograd.Function):
-    """`cpu_forward` as the transforms of torch.func see it, which do not take an op's own rules."""
+    """`cpu_forward` for the transforms of torch.func, which do not use the rules of ops."""
 
     @staticmethod
     def forward(*values: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -166,7 +166,7 @@ forward_transformed = _Forward.apply
 
 
 class _Backward(torch.autograd.Function):
-    """`cpu_backward` likewise."""
+    """`cpu_backward` for the transforms of torch.func."""
 
     @staticmethod
     def forward(*values: Any) -> tuple[Tensor, ...]:
@@ -191,7 +191,7 @@ class _Backward(torch.autograd.Function):
 
 @torch.library.impl(library, "cpu_backward", "Batched")
 def _backward_in_grads_batched(*values: Any) -> list[Tensor]:
-    """The rule for the older vmap, by which ``is_grads_batched`` and ``jacobian(vectorize=True)`` run."""
+    """The rule for the older vmap, which ``is_grads_batched`` and ``jacobian(vectorize=True)`` use."""
     arguments, dims, level, samples = _named(_BACKWARD, values), {}, 0, 0
     for name, value in arguments.items():
         if isinstance(value, Tensor) and (behind := unbatched(value)) is not None:

@@ -1,4 +1,4 @@
-"""`torch.vmap` of the kernels' ops: the samples become more heads or a larger batch of one call."""
+"""`torch.vmap` of the kernels' ops: samples become additional heads or a larger batch of one call."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from regard.kernels.plan import Plan
 _FIELDS = tuple(field.name for field in fields(Plan))
 _OF_HEADS = ("vector", "relative", "sink", "numbers")
 _BROADCAST = ("bias", "start", "end", "visible", "layout", "prior_mean")
-"""Fields whose batch and heads may be of size 1; the others that have these dimensions have them whole."""
+"""Fields whose batch and head dimensions may have size 1."""
 
 _CONTIGUOUS = ("stats", "bad")
-"""What the kernels take as contiguous."""
+"""Arguments that must be contiguous."""
 
 _SCALARS = ("seed", "dropout_seed")
 
@@ -26,9 +26,9 @@ Arguments = dict[str, Any]
 
 
 class _Fold:
-    """How samples are folded into a call: as more heads if what each head has differs, else as a larger batch.
+    """How samples are folded into a call: as additional heads if a per-head tensor differs, else as a larger batch.
 
-    Query head h reads key head ``h // (H / Hk)``; with the samples in front of the heads that still holds.
+    Query head h reads key head ``h // (H / Hk)``; this still holds with the samples before the heads.
     """
 
     def __init__(self, samples: int, arguments: Arguments, into_heads: bool):
@@ -36,7 +36,7 @@ class _Fold:
         self.batch, self.heads = arguments["query"].shape[:2]
 
     def whole(self, tensor: Tensor, own: int) -> Tensor:
-        """``tensor``, ``(S, B or 1, H or 1, …)``, with the samples folded in; ``own`` heads, or a batch of ``own``."""
+        """``tensor``, ``(S, B or 1, H or 1, …)``, with folded samples; ``own`` is its number of heads, or its batch."""
         if self.into_heads:
             tensor = tensor.movedim(0, 1)
             tensor = tensor.expand(tensor.shape[0], self.samples, own, *tensor.shape[3:])
@@ -44,13 +44,13 @@ class _Fold:
         return tensor.expand(self.samples, own, *tensor.shape[2:]).reshape(self.samples * own, *tensor.shape[2:])
 
     def apart(self, tensor: Tensor) -> Tensor:
-        """A result with the samples in front again."""
+        """A result with the samples as the first dimension again."""
         if self.into_heads:
             return _split(tensor, 1, self.samples).movedim(1, 0)
         return _split(tensor, 0, self.samples)
 
     def argument(self, name: str, tensor: Tensor, differs: bool) -> Tensor:
-        """One argument, ``(S, …)`` if it ``differs``; one that does not and broadcasts anyway stays as it is."""
+        """One argument, ``(S, …)`` if it ``differs``; if it does not and broadcasts, it is not expanded."""
         if name in _OF_HEADS:
             if not self.into_heads:
                 return tensor
@@ -79,23 +79,23 @@ def batched(
     dims: dict[str, Any],
     wanted: list[str],
 ) -> list[Tensor]:
-    """What ``run`` gives for each of ``samples`` samples, the samples in front.
+    """The results of ``run`` for each of ``samples`` samples, which are the first dimension.
 
     Args:
-        run: an op of the kernels, by the names of its arguments; its results have the batch and the heads in front, or
-            are the gradients of ``wanted``, in their order.
-        samples: how many.
-        arguments: the op's.
-        dims: where the samples are in each; None: the same for all.
-        wanted: whose gradients the results are; empty: they are none.
+        run: an op of the kernels, called with its arguments by name; its results begin with batch and heads, or are the
+            gradients of ``wanted``, in this order.
+        samples: the number of samples.
+        arguments: the arguments of the op.
+        dims: the dimension of the samples in each; None: the same value for all samples.
+        wanted: the arguments of which the results are gradients; empty: the results are not gradients.
     """
     arguments = {n: t.movedim(d, 0) if isinstance(d := dims.get(n), int) else t for n, t in arguments.items()}
     differ = {name for name, dim in dims.items() if isinstance(dim, int)}
     if any(arguments[name] is not None for name in _SCALARS):
-        # Each sample draws the bits of a call of its own, which go by the batch and the head.
+        # Each sample has the random bits of a separate call, which depend on the batch and the head.
         each = [run({n: t[i] if n in differ else t for n, t in arguments.items()}) for i in range(samples)]
         return [torch.stack(parts) for parts in zip(*each, strict=True)]
-    # Something whose gradient is wanted has one for each sample, so it is given once for each.
+    # Each sample has its own gradient, so arguments whose gradient is requested are expanded.
     for name in wanted:
         if name not in differ:
             arguments[name] = arguments[name][None].expand(samples, *arguments[name].shape)
@@ -116,7 +116,7 @@ def batched(
 
 
 def _summed(fold: _Fold, name: str, result: Tensor, like: Tensor) -> Tensor:
-    """The gradient of ``like``, ``(S, …)``, of that of what was made of it."""
+    """The gradient of ``like``, ``(S, …)``, from the gradient of its folded form."""
     result = _split(result, 0, fold.samples) if name in _OF_HEADS else fold.apart(result)
     return result.sum_to_size(like.shape)
 
@@ -126,14 +126,14 @@ def _split(tensor: Tensor, dim: int, first: int) -> Tensor:
 
 
 def unbatched(tensor: Tensor) -> tuple[Tensor, int] | None:
-    """The tensor behind one of the older vmap, its samples in front, and the vmap's level; None: it is not one."""
+    """The tensor wrapped by the older vmap, samples first, and the level of the vmap; None: not wrapped."""
     if "Batched" not in _keys_of(tensor):
         return None
     for level in range(1, _MAX_LEVELS + 1):
-        # Without samples of that level, PyTorch would add a dimension to a tensor that is as batched as before.
-        found = torch._remove_batch_dim(tensor, level, 1, 0)
-        if "Batched" not in _keys_of(found):
-            return found, level
+        # At another level, PyTorch adds a dimension and the tensor stays wrapped.
+        inner = torch._remove_batch_dim(tensor, level, 1, 0)
+        if "Batched" not in _keys_of(inner):
+            return inner, level
     raise RuntimeError("attention: its backward cannot run under several batches of gradients at once")
 
 
@@ -141,5 +141,5 @@ _MAX_LEVELS = 8
 
 
 def _keys_of(tensor: Tensor) -> list[str]:
-    """The names of the tensor's dispatch keys; PyTorch has no other way to see that of its older vmap."""
+    """The names of the tensor's dispatch keys; PyTorch has no other way to detect its older vmap."""
     return re.findall(r"\w+", repr(torch._C._dispatch_keys(tensor)))

@@ -1,4 +1,4 @@
-"""From a plan to the bytes of ``native/args.h``, and the calls that take them."""
+"""Writes a plan into the bytes of ``native/args.h`` and calls the library with them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regard.kernels.cpu import library
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 
 DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3, torch.bool: 4, torch.int64: 1}
-"""As ``native/args.h`` numbers them; of whole numbers only their size counts."""
+"""The numbers of ``native/args.h``; for integers, only the size matters."""
 
 
 def _numbers(kinds: Iterable[StrEnum], function: str) -> dict[StrEnum, int]:
@@ -38,16 +38,16 @@ FIELDS = frozenset(
         *("dropout", "dropout_seed", "rows"),
     )
 )
-"""The fields of a `Plan` that the kernels obey, need not know (``causal`` is a hint) or refuse (``rows``)."""
+"""The fields of a `Plan` that the kernels support, ignore (``causal`` is a hint) or refuse (``rows``)."""
 
 LEVELS = {name: place for place, name in enumerate(library.NAMES)}
-"""As the library numbers them."""
+"""The numbers of the library."""
 
 TOP, LSE, REST, POISON, OWN, STATS = 0, 1, 2, 3, 4, 5
-"""Rows of the statistics that the forward leaves of each query: see ``native/weights.h``."""
+"""The statistics that the forward pass stores for each query: see ``native/weights.h``."""
 
 WHOLE, OF_KEYS, OF_QUERIES, SHARED = 1, 2, 3, 4
-"""How the gradient of something that broadcasts to the scores is given."""
+"""How the library returns the gradient of a tensor that broadcasts to the scores."""
 
 _HEAD = Struct("12qd25q")
 _OPTIONS = Struct("4d2q7q24q12q4q")
@@ -70,7 +70,7 @@ def all_finite(tensor: Tensor) -> bool:
 
 
 def computed_in(dtype: torch.dtype) -> torch.dtype:
-    """The dtype of sums."""
+    """The dtype of scores and sums."""
     return torch.float64 if dtype is torch.float64 else torch.float32
 
 
@@ -91,7 +91,7 @@ def strided(tensor: Tensor | None) -> tuple[int, ...]:
 
 
 def _bound(tensor: Tensor | None) -> tuple[int, ...]:
-    """As `strided`, of one number a query, with up to three dimensions."""
+    """The same as `strided` for one number per query, with up to three dimensions."""
     return _NONE if tensor is None else strided(tensor.view((1,) * (3 - tensor.dim()) + (*tensor.shape, 1)))
 
 
@@ -111,12 +111,12 @@ def address(tensor: Tensor | None) -> int:
 
 
 def _rows(tensor: Tensor) -> tuple[int, ...]:
-    """As `strided`, of what is never broadcast."""
+    """The same as `strided` for tensors that are never broadcast."""
     return (address(tensor), DTYPES[tensor.dtype], *tensor.stride())
 
 
 class Call:
-    """One plan as bytes; it keeps what it made of the plan's tensors alive."""
+    """A plan as bytes. It keeps the converted tensors alive."""
 
     def __init__(self, plan: Plan, output: Tensor, stats: Tensor, extra: Tensor | None, bad: Tensor | None):
         query, key, value = plan.query, plan.key, plan.value
@@ -152,12 +152,12 @@ class Call:
         )  # fmt: skip
 
     def forward(self) -> None:
-        """The output, the statistics and the extra."""
+        """Compute the output, the statistics and the extra."""
         assert library.library is not None
         run(library.library.regard_forward, self.head + self.options + _FORWARD)
 
     def backward(self, **g: Any) -> None:
-        """The gradients: see ``Args`` in ``native/args.h`` for each."""
+        """Compute the gradients: see ``Args`` in ``native/args.h``."""
         packed = _BACKWARD.pack(
             *strided(g["output"]), *strided(g["query"]), *strided(g["key"]), *strided(g["value"]),
             address(g["extra"]), g["splits"], address(g["vector"]), address(g["relative"]), address(g["numbers"]),
@@ -167,7 +167,7 @@ class Call:
         run(library.library.regard_backward, self.head + self.options + packed + _NO_LOOK)
 
     def look(self, splits: int, *fields: int) -> None:
-        """Weights, or what comes of them: ``fields`` are the last fifteen of ``Args``."""
+        """Compute weights or statistics of them: ``fields`` are the last fifteen of ``Args``."""
         packed = _BACKWARD.pack(*_NONE * 4, 0, splits, 0, 0, 0, *_NONE * 2, 0, 0)
         assert library.library is not None
         run(library.library.regard_look, self.head + self.options + packed + _LOOK.pack(*fields))
@@ -196,8 +196,8 @@ def _is_plain(plan: Plan, extra: Tensor | None, bad: Tensor | None) -> bool:
 
 
 def run(function: Callable[[bytes], bytes | None], packed: bytes) -> None:
-    """Call the library. Raises MemoryError: it had too little."""
-    # ctypes lets go of the interpreter's lock while the library runs.
+    """Call the library. Raises MemoryError: an allocation failed."""
+    # ctypes releases the interpreter's lock during the call.
     failed = function(packed)
     if failed is not None:
         raise MemoryError(f"regard's C++ kernels: {failed.decode()}")

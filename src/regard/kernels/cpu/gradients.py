@@ -1,4 +1,4 @@
-"""The backward of the C++ kernels: what is given where, and how what was broadcast is added up."""
+"""The backward pass of the C++ kernels: allocates the gradients, and sums those of broadcast tensors."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from regard.kernels.cpu.call import OF_KEYS, OF_QUERIES, OWN, SHARED, WHOLE, Cal
 from regard.kernels.plan import Plan
 
 _BLOCK = 64
-"""About as many queries as a block of the kernels has."""
+"""About the number of queries in a block of the kernels."""
 
 
 class Left(NamedTuple):
-    """What the forward leaves for the backward: the plan, its output and statistics, and what `cleaned` found."""
+    """What the forward pass saves for the backward pass; ``bad``: the non-finite keys, see `cleaned`."""
 
     plan: Plan
     output: Tensor
@@ -25,13 +25,13 @@ class Left(NamedTuple):
 
 
 def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
-    """The gradients of those of the plan's tensors that are in ``wanted``; those of query, key and value always.
+    """The gradients of the tensors in ``wanted``, and always those of query, key and value.
 
     Args:
-        left: of the forward.
-        grad: the output's gradient.
-        grad_extra: ``(B, H, Lq)``, the extra's; None: none.
-        wanted: names.
+        left: saved by the forward pass.
+        grad: the gradient of the output.
+        grad_extra: ``(B, H, Lq)``, the gradient of the extra; None: none.
+        wanted: names of fields of the plan.
     """
     plan, output, stats, bad = left
     batch, heads, queries, width = plan.query.shape
@@ -43,7 +43,7 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
     def zeros(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=precise, device="cpu")
 
-    found = {
+    grads = {
         "query": torch.empty(plan.query.shape, dtype=plan.query.dtype, device="cpu"),
         "key": torch.empty(plan.key.shape, dtype=plan.key.dtype, device="cpu"),
         "value": torch.empty(plan.value.shape, dtype=plan.value.dtype, device="cpu"),
@@ -56,24 +56,24 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
         tensor = getattr(plan, name) if name in wanted else None
         kinds[name], parts[name] = (0, None) if tensor is None else _dense(tensor, plan, splits, precise)
     Call(plan, output, stats, None, bad).backward(
-        output=grad, extra=grad_extra, splits=splits, **found,
+        output=grad, extra=grad_extra, splits=splits, **grads,
         vector=parts["vector"], relative=parts["relative"], numbers=parts["numbers"],
         bias=parts["bias"], prior_mean=parts["prior_mean"], bias_kind=kinds["bias"], prior_kind=kinds["prior_mean"],
     )  # fmt: skip
     for name, part in parts.items():
         if part is not None:
             like = getattr(plan, name)
-            found[name] = _gathered(name, part, like, kinds.get(name, 0)).to(like.dtype)
-    if given != wanted:  # the prior is in the divergence alone
+            grads[name] = _gathered(name, part, like, kinds.get(name, 0)).to(like.dtype)
+    if given != wanted:  # only the divergence depends on the prior
         assert plan.prior_mean is not None
-        found["prior_mean"] = torch.zeros_like(plan.prior_mean)
+        grads["prior_mean"] = torch.zeros_like(plan.prior_mean)
     if "sink" in wanted:
-        found["sink"] = _of_sink(plan, output, stats, grad)
-    return found
+        grads["sink"] = _of_sink(plan, output, stats, grad)
+    return grads
 
 
 def parts_of_queries(query: torch.Size, key: torch.Size) -> int:
-    """Into how many parts the queries of a key head are cut, so that every thread has work; by the tensors' shapes."""
+    """The number of parts into which the queries of a key head are split, so that every thread has work."""
     tasks, threads = key[:-2].numel(), torch.get_num_threads()
     if tasks % threads == 0 or tasks >= 4 * threads:
         return 1
@@ -82,7 +82,7 @@ def parts_of_queries(query: torch.Size, key: torch.Size) -> int:
 
 
 def _dense(tensor: Tensor, plan: Plan, splits: int, precise: torch.dtype) -> tuple[int, Tensor]:
-    """How the gradient of what broadcasts to the scores is given, and the memory for it."""
+    """How the library returns the gradient of a tensor that broadcasts to the scores, and the memory for it."""
     batch, heads, queries, _ = plan.query.shape
     keys = plan.key.shape[2]
     if tensor.shape[3] == 1:
@@ -90,13 +90,13 @@ def _dense(tensor: Tensor, plan: Plan, splits: int, precise: torch.dtype) -> tup
     if tensor.shape[2] == 1:
         return OF_KEYS, torch.zeros((batch, heads, splits, keys), dtype=precise, device="cpu")
     if tensor.shape[:2] == (batch, heads):
-        # Tiles that no query sees are not written.
+        # Hidden tiles are not written.
         return WHOLE, (torch.zeros if plan.masked else torch.empty)(tensor.shape, dtype=tensor.dtype, device="cpu")
     return SHARED, torch.zeros(tensor.shape, dtype=precise, device="cpu")
 
 
 def _gathered(name: str, part: Tensor, like: Tensor, kind: int) -> Tensor:
-    """What was given in parts, in the shape of what it is the gradient of."""
+    """The sum of the parts of a gradient, in the shape of its tensor."""
     if name in ("vector", "relative"):
         return part.sum((0, 2)).sum_to_size(like.shape)
     if name == "numbers":
@@ -107,7 +107,7 @@ def _gathered(name: str, part: Tensor, like: Tensor, kind: int) -> Tensor:
 
 
 def _of_sink(plan: Plan, output: Tensor, stats: Tensor, grad: Tensor) -> Tensor:
-    """``−Σ w_sink · (grad · output)``: the sink's own weight, whose value is 0."""
+    """``−Σ w_sink · (grad · output)``: the value of the sink is 0."""
     assert plan.sink is not None
     weight = stats[:, :, OWN]
     given = (grad.to(weight.dtype) * output.to(weight.dtype)).sum(-1)

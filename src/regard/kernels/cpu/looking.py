@@ -1,4 +1,4 @@
-"""What a `Look` asks, from the kernels: tiles of weights are made anew from the log-sum-exp that the forward left."""
+"""The statistics of a `Look` with the C++ kernels, from tiles of weights computed again."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from regard.kernels.cpu.backend import can_read, cleaned
 from regard.kernels.cpu.call import REST, STATS, TOP, Call, address, computed_in, forward
 from regard.kernels.memory import is_plain
 from regard.kernels.plan import NormalizerKind, Plan
-from regard.kernels.statistics import Asked
+from regard.kernels.statistics import Request
 
 _BY_LSE = (NormalizerKind.SOFTMAX, NormalizerKind.VARIATIONAL)
-"""Whose weights are known from their log-sum-exp alone."""
+"""Normalizers whose weights can be computed from the log-sum-exp alone."""
 
 _LARGEST_LSE = 64.0
-"""Up to here weights are made from the log-sum-exp alone, which in float32 is then off by 4 · 10⁻⁶ at most. Where it is
-larger, its rounding would be seen, and the forward runs again for what it leaves: top and sum apart."""
+"""Up to this absolute value, weights are computed from the log-sum-exp alone, which in float32 has an error of at most
+4 · 10⁻⁶. Beyond it, the forward pass runs again for its statistics, which have the maximum and the sum separately."""
 
 _TASKS_PER_THREAD = 4
 
 
-def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor]:
-    """As `regard.kernels.statistics.statistics`; ``lse`` is the forward's, None: not at hand."""
-    if not can_read(plan) or not is_plain(asked.rows, asked.norms):
-        return plain.statistics(plan, asked, lse)
+def statistics(plan: Plan, request: Request, lse: Tensor | None) -> dict[str, Tensor]:
+    """The same as `regard.kernels.statistics.statistics`; ``lse`` is that of the forward pass, or None."""
+    if not can_read(plan) or not is_plain(request.rows, request.norms):
+        return plain.statistics(plan, request, lse)
     plan, bad = cleaned(plan)
     call, stats = _call(plan, lse, bad)
     batch, heads, queries, _ = plan.query.shape
@@ -35,34 +35,34 @@ def statistics(plan: Plan, asked: Asked, lse: Tensor | None) -> dict[str, Tensor
     def new(*shape: int) -> Tensor:
         return torch.zeros((batch, heads, *shape), dtype=precise, device="cpu")
 
-    found: dict[str, Tensor] = {n: new(queries) for n in ("entropy", "reach") if n in asked.names}
-    received = new(splits, keys) if "received" in asked.names or asked.norms is not None else None
-    top = (new(queries, asked.top), new(queries, asked.top).long()) if asked.top else (None, None)
-    size = asked.map or (0, 0)
-    pooled = [new(splits, *size) if asked.map else None for _ in range(2)]
-    if found or received is not None or asked.top or asked.map:
+    results: dict[str, Tensor] = {n: new(queries) for n in ("entropy", "reach") if n in request.names}
+    received = new(splits, keys) if "received" in request.names or request.norms is not None else None
+    top = (new(queries, request.top), new(queries, request.top).long()) if request.top else (None, None)
+    size = request.map or (0, 0)
+    pooled = [new(splits, *size) if request.map else None for _ in range(2)]
+    if results or received is not None or request.top or request.map:
         call.look(
-            splits, address(found.get("entropy")), address(found.get("reach")), address(received),
-            address(top[0]), address(top[1]), asked.top, address(pooled[0]), address(pooled[1]), *size, 0, 0, 0, 0, 0,
+            splits, address(results.get("entropy")), address(results.get("reach")), address(received),
+            address(top[0]), address(top[1]), request.top, address(pooled[0]), address(pooled[1]), *size, 0, 0, 0, 0, 0,
         )  # fmt: skip
     if received is not None:
         total = received.sum(2)
-        found |= {"received": total} if "received" in asked.names else {}
-        found |= {"norms": total * asked.norms} if asked.norms is not None else {}
+        results |= {"received": total} if "received" in request.names else {}
+        results |= {"norms": total * request.norms} if request.norms is not None else {}
     if top[0] is not None and top[1] is not None:
-        found |= {"top_weights": top[0], "top_keys": top[1]}
+        results |= {"top_weights": top[0], "top_keys": top[1]}
     if pooled[0] is not None and pooled[1] is not None:
-        found |= {
+        results |= {
             "map_mean": pooled[0].sum(2) / plain.cells(queries, keys, size, plan.query.device),
             "map_max": pooled[1].amax(2),
         }
-    if asked.rows is not None:
-        found["rows"] = _weights(call, plan, asked.rows, torch.arange(keys, device="cpu"))
-    return found
+    if request.rows is not None:
+        results["rows"] = _weights(call, plan, request.rows, torch.arange(keys, device="cpu"))
+    return results
 
 
 def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None) -> Tensor:
-    """As `regard.kernels.statistics.tile`."""
+    """The same as `regard.kernels.statistics.tile`."""
     if lse is None or plan.normalizer not in _BY_LSE or not can_read(plan) or not is_plain(queries, keys):
         return plain.tile(plan, queries, keys, lse)
     plan, bad = cleaned(plan)
@@ -70,7 +70,7 @@ def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None) -> Tenso
 
 
 def _call(plan: Plan, lse: Tensor | None, bad: Tensor | None) -> tuple[Call, Tensor]:
-    """A call with the statistics that looking needs; from the forward anew where its log-sum-exp does not say all."""
+    """A call with its statistics, from ``lse`` or from another forward pass."""
     batch, heads, queries, _ = plan.query.shape
     stats = torch.zeros((batch, heads, STATS, queries), dtype=computed_in(plan.query.dtype), device="cpu")
     total = lse if lse is not None and lse.numel() and plan.normalizer in _BY_LSE else None
@@ -89,7 +89,7 @@ def _call(plan: Plan, lse: Tensor | None, bad: Tensor | None) -> tuple[Call, Ten
 def _weights(call: Call, plan: Plan, queries: Tensor, keys: Tensor) -> Tensor:
     batch, heads, _, _ = plan.query.shape
     queries, keys = queries.contiguous(), keys.contiguous()
-    found = torch.zeros((batch, heads, len(queries), len(keys)), dtype=computed_in(plan.query.dtype), device="cpu")
-    if found.numel():
-        call.look(1, *(0,) * 10, address(found), address(queries), address(keys), len(queries), len(keys))
-    return found
+    results = torch.zeros((batch, heads, len(queries), len(keys)), dtype=computed_in(plan.query.dtype), device="cpu")
+    if results.numel():
+        call.look(1, *(0,) * 10, address(results), address(queries), address(keys), len(queries), len(keys))
+    return results

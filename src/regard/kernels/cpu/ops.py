@@ -1,6 +1,6 @@
-"""The kernels as two opaque ops, ``regard::cpu_forward`` and ``regard::cpu_backward``, which graphs can hold.
+"""The kernels as two opaque ops, ``regard::cpu_forward`` and ``regard::cpu_backward``, which graphs can contain.
 
-Outside of graphs, `regard.kernels.cpu.autograd` calls the kernels without them, which takes half as long.
+Outside of graphs, `regard.kernels.cpu.autograd` calls the kernels without them, which halves the time of a small call.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from regard.kernels.cpu.gradients import Left, gradients
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 
 PLAN_FIELDS = tuple(field.name for field in fields(Plan))
-"""The first arguments of both ops, in their order."""
+"""The first arguments of both ops, in order."""
 
 plan_values = attrgetter(*PLAN_FIELDS)
 """The values of these fields of a plan."""
@@ -29,7 +29,7 @@ def _schema() -> str:
 
 
 def plan_of(values: tuple[Any, ...]) -> Plan:
-    """The plan of `PLAN_FIELDS`'s values as an op is given them."""
+    """The plan with the values of `PLAN_FIELDS`, as an op gets them."""
     flat = dict(zip(PLAN_FIELDS, values, strict=True))
     return Plan(**flat | {"score": ScoreKind(flat["score"]), "normalizer": NormalizerKind(flat["normalizer"])})
 

@@ -1,4 +1,4 @@
-"""The short way to the kernels, for softmax attention without options: see ``native/quick.cpp``."""
+"""The quick path to the kernels, for softmax attention without options: see ``native/quick.cpp``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from regard.kernels.plan import Plan
 
 NO_MASK = 2**63 - 1
 LAST_SEES_ALL = NO_MASK - 1
-"""What stands for no mask, and for a causal one whose last query sees the last key."""
+"""Values of ``causal``: no mask, and a causal mask whose last query sees the last key."""
 
 _DONE, _NOT_HERE, _NO_MEMORY = range(3)
 
@@ -31,7 +31,7 @@ class _Python(ctypes.Structure):
 
 
 def _functions() -> _Python | None:
-    """What the library calls; None: this PyTorch does not have the table of DLPack functions that is read here."""
+    """Functions that the library calls; None: this PyTorch has no such table of DLPack functions."""
     capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if capsule is None or library.library is None:
         return None
@@ -50,7 +50,7 @@ _python = _functions()
 _here = None
 if _python is not None and library.library is not None:
     _here = ctypes.byref(_python)
-    # Called with the interpreter's lock held, for they read Python's objects; they let go by themselves.
+    # Called with the interpreter's lock, because they read Python objects; they release it while they compute.
     _library = ctypes.PyDLL(library.library._name)
     _forward, _backward = _library.regard_quick, _library.regard_quick_backward
     _how = (ctypes.py_object, ctypes.c_double, *(ctypes.c_int64,) * 3)
@@ -61,21 +61,21 @@ if _python is not None and library.library is not None:
 def attention(
     query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int = NO_MASK, lengths: Tensor | None = None
 ) -> Tensor | None:
-    """Softmax attention; None: this call must take the long way, which also says what may be wrong with it.
+    """Softmax attention; None: the call needs the general path, which also reports errors.
 
     Args:
-        query: as in `regard.attention`; not known to be a tensor.
+        query: as in `regard.attention`; may be of any type.
         key: likewise.
         value: likewise.
-        scale: factor on the scores; None: one over the root of the width.
-        causal: query i sees the keys up to i + causal; `NO_MASK`; `LAST_SEES_ALL`.
-        lengths: how many keys of each sequence are seen, where ``causal`` is `NO_MASK`; not known to be a tensor.
+        scale: factor of the scores; None: 1/√E.
+        causal: query i sees the keys up to i + causal; or `NO_MASK` or `LAST_SEES_ALL`.
+        lengths: the number of visible keys of each sequence, if ``causal`` is `NO_MASK`; may be of any type.
     """
     if (
         _here is None
         or library.level is None
         or is_watched()
-        # What is not memory on a CPU, the library finds out, but for subclasses and what is lazily negated.
+        # The library detects tensors that are not CPU memory, except subclasses and lazily negated ones.
         or not type(query) is type(key) is type(value) is Tensor
         or (lengths is not None and (type(lengths) is not Tensor or lengths.is_neg()))
         or not (query.is_cpu and query.dim() and value.dim())
@@ -92,8 +92,8 @@ def attention(
     if is_grad_enabled() and (query.requires_grad or key.requires_grad or value.requires_grad):
         if any(tensor is not None and tensor.is_nested for tensor in (query, key, value, lengths)):
             return None
-        found: Tensor | None = _apply(query, key, value, lengths, factor, causal)
-        return found
+        output: Tensor | None = _apply(query, key, value, lengths, factor, causal)
+        return output
     return _attend(query, key, value, None, lengths, factor, causal)
 
 
@@ -109,7 +109,7 @@ def _attend(
         else:
             output = query.new_empty((*query.shape[:-1], width))
         done = _forward(_here, query, key, value, output, stats, lengths, factor, causal, threads, level)
-    except (RuntimeError, BufferError):  # a tensor that cannot be lent, such as a sparse or nested one
+    except (RuntimeError, BufferError):  # a tensor without a DLPack view, such as a sparse or nested one
         return None
     return output if _whether(done) else None
 
@@ -121,7 +121,7 @@ def _whether(done: int) -> bool:
 
 
 class _Quick(torch.autograd.Function):
-    """The short way as autograd sees it."""
+    """The quick path for autograd."""
 
     @staticmethod
     def forward(
@@ -147,7 +147,7 @@ class _Quick(torch.autograd.Function):
             LEVELS[library.level], parts_of_queries(query.shape, key.shape),
         )  # fmt: skip
         if not _whether(done):
-            raise RuntimeError("attention: what was saved for the backward is no longer what it was")
+            raise RuntimeError("attention: a tensor that was saved for the backward pass has changed")
         return *given, None, None, None
 
 
@@ -155,7 +155,7 @@ _apply = directly(_Quick)
 
 
 def _by_op(ctx: Any, grad: Tensor) -> list[Tensor | None]:
-    """The gradients of query, key and value by the op, which has a gradient of its own and takes any kind of tensor."""
+    """The gradients of query, key and value with the op, which is differentiable and takes any kind of tensor."""
     *tensors, lengths = ctx.saved_tensors
     missing = (1,) * (4 - grad.dim())
     query, key, value, output, stats, grad = (t.view(missing + t.shape) for t in (*tensors, grad))
@@ -166,5 +166,5 @@ def _by_op(ctx: Any, grad: Tensor) -> list[Tensor | None]:
     scale = query.shape[3] ** -0.5 if math.isnan(ctx.factor) else ctx.factor
     left = Left(Plan(query, key, value, scale=scale, end=end), output, stats, None)
     names = [name for name, wanted in zip(("query", "key", "value"), ctx.needs_input_grad, strict=False) if wanted]
-    found = backward(left, grad, None, frozenset(names))
-    return [found[n].view(found[n].shape[len(missing) :]) if n in names else None for n in ("query", "key", "value")]
+    grads = backward(left, grad, None, frozenset(names))
+    return [grads[n].view(grads[n].shape[len(missing) :]) if n in names else None for n in ("query", "key", "value")]

@@ -1,4 +1,4 @@
-"""Gradients of the kernels' gradients: from the reference, by torch.func, so that transforms nest."""
+"""Gradients of the kernels' gradients, from the reference with torch.func, so that transforms can be nested."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def gradients_of_gradients(
     given: dict[str, Tensor],
     inputs: list[str],
 ) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
-    """The gradients that pass through the backward of a call.
+    """The backward pass of a call's backward pass.
 
     Args:
         plan: the call.
-        grad: the output's gradient.
-        grad_extra: the extra's; None: none.
-        wanted: whose gradients the backward gave, fields of ``plan``.
+        grad: the gradient of the output.
+        grad_extra: the gradient of the extra; None: none.
+        wanted: the fields of ``plan`` whose gradients the backward pass computed.
         given: the gradient of each of these gradients.
-        inputs: to which of the plan's fields the result goes.
+        inputs: the fields of ``plan`` whose gradients to compute.
 
     Returns:
-        Those of ``inputs`` by name, that of ``grad`` and that of ``grad_extra``.
+        The gradients of ``inputs`` by name, that of ``grad`` and that of ``grad_extra``.
     """
     ups = (grad,) if grad_extra is None else (grad, grad_extra)
 
@@ -43,9 +43,9 @@ def gradients_of_gradients(
             return (output,) if grad_extra is None else (output, extra)
 
         pull = torch.func.vjp(forward, {name: getattr(varied, name) for name in wanted})[1]
-        (found,) = pull(ups)
-        return dict(found)
+        (grads,) = pull(ups)
+        return dict(grads)
 
     pull = torch.func.vjp(backward, {name: getattr(plan, name) for name in inputs}, *ups)[1]
-    found, *of_ups = pull(given)
-    return found, of_ups[0], of_ups[1] if grad_extra is not None else None
+    grads, *of_ups = pull(given)
+    return grads, of_ups[0], of_ups[1] if grad_extra is not None else None

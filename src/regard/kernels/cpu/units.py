@@ -1,4 +1,4 @@
-"""Dropout's factors for units, drawn by the C++ kernels."""
+"""Dropout factors of units, computed by the C++ kernels."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def can(like: Tensor) -> bool:
-    """Whether factors for ``like`` can be drawn here."""
+    """Whether the kernels can compute factors for ``like``."""
     return library.level is not None and is_plain(like) and not torch._C._are_functorch_transforms_active()
 
 
 def factors(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -> Tensor:
-    """0 with probability ``p``, else ``1 / (1 - p)``; a function of a seed that PyTorch's generator draws.
+    """0 with probability ``p``, else ``1 / (1 - p)``; a function of a seed from PyTorch's generator.
 
-    The bits are those of `regard.kernels.random`, the number of a unit in place of a query's and a key's.
+    The bits are those of `regard.kernels.random`, with the index of the unit instead of query and key.
     """
-    found = torch.empty(shape, dtype=dtype, device="cpu")
+    result = torch.empty(shape, dtype=dtype, device="cpu")
     seed = torch.empty((), dtype=torch.int64, device="cpu").random_(-(2**63), None).item()
     keep_threshold = min(round(p * 2**32) - 2**31, 2**31 - 1)
     assert library.library is not None
     assert library.level is not None
     packed = _UNITS.pack(
-        found.data_ptr(), found.numel(), dtype.itemsize, seed, keep_threshold, _bits(1 / (1 - p), dtype),
+        result.data_ptr(), result.numel(), dtype.itemsize, seed, keep_threshold, _bits(1 / (1 - p), dtype),
         torch.get_num_threads(), LEVELS[library.level],
     )  # fmt: skip
     run(library.library.regard_drop, packed)
-    return found
+    return result
 
 
 @cache
