@@ -30,6 +30,11 @@ class Outputs(NamedTuple):
         present_key: ``(B, Hk, Lk, E)``: past and new keys.
         present_value: ``(B, Hk, Lk, Ev)``.
         qk_matmul_output: ``(B, H, Lq, Lk)``; None unless it was asked for.
+
+    Example:
+        >>> outputs = attention(*(torch.randn(2, 3, 5, 8) for _ in range(3)), qk_matmul_output_mode=3)
+        >>> outputs.qk_matmul_output.shape
+        torch.Size([2, 3, 5, 5])
     """
 
     Y: Tensor
@@ -84,6 +89,11 @@ def attention(
     Raises:
         ValueError: arguments that the operator does not allow, or not together.
         TypeError: see `regard.attention`.
+
+    Example:
+        >>> Q, K, V = (torch.randn(2, 5, 24) for _ in range(3))
+        >>> attention(Q, K, V, q_num_heads=3, kv_num_heads=3, is_causal=1).Y.shape
+        torch.Size([2, 5, 24])
     """
     _check(Q, K, V, past_key, past_value, nonpad_kv_seqlen, q_num_heads, kv_num_heads)
     _check_attributes(left_window_size, right_window_size, softcap, softmax_precision, qk_matmul_output_mode)

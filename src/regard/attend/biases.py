@@ -69,6 +69,14 @@ class ALiBi(Bias):
         slopes: ``(H,)``; None: the paper's for H heads, 2^(−8/H), 2^(−16/H), … for a power of two, and every other one
             of the next power's for the rest.
         offset: Lk − Lq unless given.
+
+    Example:
+        >>> from regard import Causal, Look, attention
+        >>> words = torch.zeros(4, 1)
+        >>> options = {"bias": ALiBi(slopes=torch.tensor([1.0])), "mask": Causal()}
+        >>> _, view = attention(words, words, words, **options, look=Look(rows=[3]))
+        >>> view.rows.round(decimals=3)  # nearer keys weigh more
+        tensor([[0.0320, 0.0870, 0.2370, 0.6440]])
     """
 
     slopes: Tensor | None = None
@@ -98,6 +106,15 @@ class RelativeBias(Bias):
         bidirectional: whether keys after the query have buckets of their own; else they count as distance 0 (t5; True
             unless given).
         offset: Lk − Lq unless given.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(3, 1)
+        >>> table = torch.tensor([0.0, 0.0, 2.0])  # for the key before the query, its own, and the one after it
+        >>> _, view = attention(words, words, words, bias=RelativeBias(table, "clipped"), look=Look(rows=[0, 1]))
+        >>> view.rows.round(decimals=3)
+        tensor([[0.0630, 0.4680, 0.4680],
+                [0.1070, 0.1070, 0.7870]])
     """
 
     table: Tensor

@@ -19,6 +19,17 @@ class Choice:
         chosen: the backend's name; None: none can run it, which only a pinned backend brings about.
         reasons: for each backend, most preferred first, why it refuses; None: it can run the call.
         pinned: the backend that is pinned, and by what; None: none is.
+
+    Example:
+        >>> import torch
+        >>> from regard import explain_choice
+        >>> query = torch.randn(4, 8)
+        >>> choice = explain_choice(query, query, query, backend="reference")
+        cpu ...
+        → reference  runs this call
+        backend pins reference
+        >>> choice.chosen, choice.reasons["reference"], choice.pinned
+        ('reference', None, ('reference', 'backend'))
     """
 
     chosen: str | None

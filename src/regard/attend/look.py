@@ -42,7 +42,7 @@ class Look:
         kl: of `Variational`: the divergence from the prior, with its gradient.
 
     Example:
-        >>> from regard import attention
+        >>> from regard import Look, attention
         >>> words = torch.eye(4)
         >>> output, view = attention(words, words, words, look=Look(top=1, rows=[0]))
         >>> view.top.keys[:, 0].tolist()
@@ -67,6 +67,13 @@ class Top(NamedTuple):
     """The largest weights of each query, largest first.
 
     ``weights`` ``(B, H, Lq, top)``; ``keys``, int64, of the same shape, −1 where a query sees fewer keys.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> query, key = torch.ones(1, 1), torch.tensor([[1.0], [3.0], [2.0]])
+        >>> _, view = attention(query, key, key, look=Look(top=2))
+        >>> view.top.keys.tolist()
+        [[1, 2]]
     """
 
     weights: Tensor
@@ -77,6 +84,13 @@ class Pooled(NamedTuple):
     """The weights pooled to R × C: ``mean`` and ``max``, each ``(B, H, R, C)``.
 
     Query i is in row ``⌊i · R / Lq⌋``, key j in column ``⌊j · C / Lk⌋``; what is masked counts as weight 0.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.randn(6, 8)
+        >>> _, view = attention(words, words, words, look=Look(map=(2, 3)))
+        >>> view.map.mean.shape
+        torch.Size([2, 3])
     """
 
     mean: Tensor
@@ -88,6 +102,13 @@ class Norms(NamedTuple):
 
     ``value`` is ‖v_j‖ itself, so that ``view.rows * view.norms.value[..., None, :]`` is ‖w_ij v_j‖; ``received`` is the
     sum of that over the queries.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.randn(6, 8)
+        >>> _, view = attention(words, words, words, look=Look(norms=True))
+        >>> torch.equal(view.norms.value, words.norm(dim=-1))
+        True
     """
 
     value: Tensor
@@ -100,6 +121,15 @@ class View:
     ``lse``, ``rows``, ``log_prob`` and ``kl`` have a gradient, computed again from the call's inputs in the backward
     pass; all else is detached, and so are copies and pickles of a view. Leading dimensions that the query did not have
     are missing here too. The view keeps query, key and value by reference, so that `tile` can compute any piece later.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(4, 1)
+        >>> _, view = attention(words, words, words, look=Look(entropy=True))
+        >>> view
+        View(entropy (4,))
+        >>> view.tile([0], [1, 2]).tolist()  # computed now
+        [[0.25, 0.25]]
     """
 
     def __init__(self, results: dict[str, Tensor], plan: Plan, backend: Backend, lse: Tensor | None, rank: int):

@@ -57,6 +57,13 @@ class Window(Mask):
         left: how many keys before its own a query sees; None: all.
         right: how many keys after it; None: all.
         offset: as in `Causal`.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(4, 1)
+        >>> _, view = attention(words, words, words, mask=Window(left=1, right=0), look=Look(rows=[0, 3]))
+        >>> view.rows.tolist()
+        [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
     """
 
     left: int | None
@@ -86,6 +93,13 @@ class Prefix(Mask):
 
     Attributes:
         keys: how many, for all or, ``(B,)``, for each of the batch.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(4, 1)
+        >>> _, view = attention(words, words, words, mask=Causal() | Prefix(2), look=Look(rows=[0, 3]))
+        >>> view.rows.tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]
     """
 
     keys: int | Tensor
@@ -108,6 +122,13 @@ class Lengths(Mask):
     Attributes:
         keys: ``(B,)`` integers from 0 to Lk.
         queries: the same from 0 to Lq, or None: all are real. A padded query sees no key: its output is 0.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(2, 1, 4, 1)  # two sequences, padded to length 4
+        >>> _, view = attention(words, words, words, mask=Lengths(torch.tensor([4, 2])), look=Look(rows=[0]))
+        >>> view.rows[:, 0, 0].tolist()
+        [[0.25, 0.25, 0.25, 0.25], [0.5, 0.5, 0.0, 0.0]]
     """
 
     keys: Tensor
@@ -133,6 +154,14 @@ class Documents(Mask):
         queries: the same of each query, ``(B, Lq)`` or ``(Lq,)``; None: those of the last Lq keys.
         packed: promise that each document's keys stand side by side, which lowers to intervals. On CPU this is looked
             up, so nothing need be promised; on a GPU or in a compiled graph it cannot be.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(4, 1)
+        >>> mask = Documents(torch.tensor([0, 0, 1, 1])) & Causal()
+        >>> _, view = attention(words, words, words, mask=mask, look=Look(rows=[1, 2]))
+        >>> view.rows.tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
     """
 
     keys: Tensor
@@ -171,6 +200,14 @@ class BlockSparse(Mask):
     Attributes:
         layout: boolean, ``(⌈Lq / size⌉, ⌈Lk / size⌉)``, with the batch and the heads in front if they differ.
         size: the side of a block.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(4, 1)
+        >>> layout = torch.tensor([[True, False], [True, True]])
+        >>> _, view = attention(words, words, words, mask=BlockSparse(layout, size=2), look=Look(rows=[1, 2]))
+        >>> view.rows.tolist()
+        [[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]
     """
 
     layout: Tensor

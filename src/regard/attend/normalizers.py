@@ -72,6 +72,13 @@ class Softmax(Normalizer):
     Attributes:
         sink: ``(H,)``, one logit a head that takes part in the sum and carries no value, so that a query may attend to
             little (Xiao et al. 2024, arXiv:2309.17453; as in gpt-oss); None: none.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(2, 1)
+        >>> _, view = attention(words, words, words, normalizer=Softmax(sink=torch.zeros(1)), look=Look(rows=[0]))
+        >>> view.rows.round(decimals=3)  # the sink takes the last third
+        tensor([[0.3330, 0.3330]])
     """
 
     sink: Tensor | None = None
@@ -84,7 +91,15 @@ class Softmax(Normalizer):
 
 @dataclass(frozen=True, eq=False)
 class Sparsemax(Normalizer):
-    """The simplex's nearest point, ``[s − τ]₊``, with exact zeros (Martins and Astudillo 2016, arXiv:1602.02068)."""
+    """The simplex's nearest point, ``[s − τ]₊``, with exact zeros (Martins and Astudillo 2016, arXiv:1602.02068).
+
+    Example:
+        >>> from regard import Look, attention
+        >>> query, key = torch.ones(1, 1), torch.tensor([[1.5], [1.0], [-1.0]])
+        >>> _, view = attention(query, key, key, normalizer=Sparsemax(), look=Look(rows=[0]))
+        >>> view.rows.tolist()
+        [[0.75, 0.25, 0.0]]
+    """
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
         """What it sets of the plan."""
@@ -132,6 +147,13 @@ class Sigmoid(Normalizer):
     Attributes:
         bias: a number, or a learned tensor, ``()`` or one a head, ``(H,)``; None: −ln Lk, the paper's, with which a
             row's sum starts near one; with a cache Lk grows at each step, so give a number there.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> query, key = torch.ones(1, 1), torch.tensor([[2.0], [0.0]])
+        >>> _, view = attention(query, key, key, normalizer=Sigmoid(bias=0.0), look=Look(rows=[0]))
+        >>> view.rows.round(decimals=3)
+        tensor([[0.8810, 0.5000]])
     """
 
     bias: float | Tensor | None = None
@@ -159,6 +181,13 @@ class TopK(Normalizer):
 
     Attributes:
         k: at least 1; a row that sees fewer keys keeps them all.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> query, key = torch.ones(1, 1), torch.tensor([[1.0], [1.0], [0.9]])
+        >>> _, view = attention(query, key, key, normalizer=TopK(2), look=Look(rows=[0]))
+        >>> view.rows.tolist()
+        [[0.5, 0.5, 0.0]]
     """
 
     k: int
@@ -197,6 +226,12 @@ class Hard(Normalizer):
         temperature: T, positive: a number, or a learned tensor, ``()`` or ``(H,)``.
         training: whether this is training.
         seed: of the draw.
+
+    Example:
+        >>> from regard import attention
+        >>> query, key = torch.ones(1, 1), torch.tensor([[1.0], [3.0], [2.0]])
+        >>> attention(query, key, torch.eye(3), normalizer=Hard("straight-through"))
+        tensor([[0., 1., 0.]])
     """
 
     estimator: Literal["gumbel", "reinforce", "straight-through"] = "gumbel"
@@ -232,6 +267,13 @@ class Variational(Normalizer):
         prior_scale: its standard deviation, positive.
         training: whether this is training.
         seed: of the noise.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.randn(4, 8)
+        >>> output, view = attention(words, words, words, normalizer=Variational(0.5, seed=1), look=Look(kl=True))
+        >>> view.kl.shape
+        torch.Size([4])
     """
 
     scale: float | Tensor = 1.0
@@ -275,6 +317,15 @@ class Dropout(Normalizer):
         normalizer: what makes the weights.
         p: the probability, at least 0 and below 1.
         seed: of the bits.
+
+    Example:
+        >>> from regard import attention
+        >>> words = torch.zeros(4, 1)
+        >>> attention(words, words, torch.eye(4), normalizer=Dropout(Softmax(), p=0.5, seed=1))
+        tensor([[0.5000, 0.0000, 0.5000, 0.5000],
+                [0.5000, 0.5000, 0.0000, 0.0000],
+                [0.0000, 0.5000, 0.0000, 0.0000],
+                [0.0000, 0.0000, 0.5000, 0.5000]])
     """
 
     normalizer: Normalizer

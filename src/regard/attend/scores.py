@@ -87,6 +87,13 @@ class Dot(Score):
 
     Attributes:
         scale: 1/√E unless given; 1.0 is the plain dot of Luong et al. 2015 (arXiv:1508.04025).
+
+    Example:
+        >>> from regard import Look, attention
+        >>> query, key = torch.tensor([[2.0, 0.0]]), torch.tensor([[2.0, 0.0], [1.0, 2.0]])
+        >>> _, view = attention(query, key, key, score=Dot(scale=1.0), look=Look(rows=[0]))
+        >>> view.rows.round(decimals=3)
+        tensor([[0.8810, 0.1190]])
     """
 
     scale: float | None = None
@@ -107,6 +114,13 @@ class Cosine(Score):
 
     Attributes:
         scale: a number, or a learned tensor of one value a head, ``(H,)``.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> query, key = torch.tensor([[2.0, 0.0]]), torch.tensor([[3.0, 0.0], [9.0, 0.0], [0.0, 1.0]])
+        >>> _, view = attention(query, key, key, score=Cosine(scale=2.0), look=Look(rows=[0]))
+        >>> view.rows.round(decimals=3)  # the lengths of the keys do not matter
+        tensor([[0.4680, 0.4680, 0.0630]])
     """
 
     scale: float | Tensor
@@ -134,6 +148,12 @@ class Bilinear(Score):
 
     Attributes:
         weight: W, ``(E, Ek)``, shared by the heads, or ``(H, E, Ek)``: the key's width Ek may differ from the query's.
+
+    Example:
+        >>> from regard import attention
+        >>> query, key = torch.randn(5, 4), torch.randn(7, 3)
+        >>> attention(query, key, key, score=Bilinear(torch.randn(4, 3))).shape
+        torch.Size([5, 3])
     """
 
     weight: Tensor
@@ -164,6 +184,13 @@ class Additive(Score):
     Attributes:
         v: ``(E,)``, shared by the heads, or ``(H, E)``.
         bias: None, ``(E,)`` or ``(H, E)``.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> query, key = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+        >>> _, view = attention(query, key, key, score=Additive(torch.tensor([2.0, 1.0])), look=Look(rows=[0]))
+        >>> view.rows.round(decimals=3)
+        tensor([[0.8730, 0.1270]])
     """
 
     v: Tensor
@@ -195,6 +222,13 @@ class Distance(Score):
 
     Attributes:
         scale: positive.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> places = torch.tensor([[0.0], [1.0], [5.0]])
+        >>> _, view = attention(places, places, places, score=Distance(), look=Look(rows=[0]))
+        >>> view.rows.round(decimals=3)
+        tensor([[0.7310, 0.2690, 0.0000]])
     """
 
     scale: float = 1.0
@@ -212,6 +246,13 @@ class Softcap(Score):
     Attributes:
         score: the score that is capped.
         cap: positive, in the score's own unit.
+
+    Example:
+        >>> from regard import Dot, Look, attention
+        >>> query, key = torch.tensor([[9.0]]), torch.tensor([[9.0], [0.0]])
+        >>> _, view = attention(query, key, key, score=Softcap(Dot(), cap=2.0), look=Look(rows=[0]))
+        >>> view.rows.round(decimals=3)  # scores of 2 and 0, where they were 81 and 0
+        tensor([[0.8810, 0.1190]])
     """
 
     score: Score

@@ -135,7 +135,15 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Boolean(Mask):
-    """A boolean tensor that broadcasts to ``(B, H, Lq, Lk)``, True where the query may attend; tensors become this."""
+    """A boolean tensor that broadcasts to ``(B, H, Lq, Lk)``, True where the query may attend; tensors become this.
+
+    Example:
+        >>> from regard import Causal, Look, attention
+        >>> words, seen = torch.zeros(3, 1), torch.tensor([True, True, False])
+        >>> _, view = attention(words, words, words, mask=Boolean(seen) & Causal(), look=Look(rows=[0, 2]))
+        >>> view.rows.tolist()  # seen & Causal() is the same
+        [[1.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
+    """
 
     tensor: Tensor
 

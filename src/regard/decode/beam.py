@@ -82,6 +82,17 @@ def beam_search(
 
     Raises:
         ValueError: an argument is out of range, or a live row's logits are no distribution (NaN, +inf, or all −inf).
+
+    Example:
+        >>> from regard.decode import Step
+        >>> rows = [0.0, 0.6, 0.4, 0.0], [0.0, 0.3, 0.3, 0.4], [0.0, 0.0, 0.1, 0.9], [0.0, 0.0, 0.0, 1.0]
+        >>> probabilities = torch.tensor(rows)  # of the next token, after each token
+        >>> def step(tokens, state):
+        ...     return Step(probabilities[tokens].log(), state)
+        ...
+        >>> [[best], *_] = beam_search(step, None, torch.tensor([0]), eos=3, max_length=5, beam=2, length_penalty=0.0)
+        >>> best.tokens, round(math.exp(best.score), 2)  # greedy would take token 1, with 0.24
+        ([2], 0.36)
     """
     check_start(first, eos, max_length)
     _check(beam, length_penalty, best)

@@ -25,6 +25,15 @@ def greedy(step: StepFunction, state: State, first: Tensor, *, eos: int, max_len
 
     Raises:
         ValueError: an argument is out of range, or a row's logits are no distribution (NaN, +inf, or all −inf).
+
+    Example:
+        >>> from regard.decode import Step
+        >>> following = torch.tensor([1, 2, 3, 3])  # the most probable token after each
+        >>> def step(tokens, state):
+        ...     return Step(9.0 * torch.eye(4)[following[tokens]], state)
+        ...
+        >>> greedy(step, None, torch.tensor([0, 1]), eos=3, max_length=10)[0].tokens
+        [1, 2]
     """
     return roll_out(step, state, first, lambda logits: logits.argmax(-1), eos=eos, max_length=max_length)
 

@@ -44,6 +44,15 @@ def sample(
 
     Raises:
         ValueError: an argument is out of range, or a row's logits are no distribution (NaN, +inf, or all −inf).
+
+    Example:
+        >>> from regard.decode import Step
+        >>> def step(tokens, state):
+        ...     return Step(torch.zeros(len(tokens), 10), state)
+        ...
+        >>> hypotheses = sample(step, None, torch.tensor([0, 0]), eos=9, max_length=5, top_k=3)
+        >>> [len(hypothesis.tokens) <= 5 for hypothesis in hypotheses]
+        [True, True]
     """
     _check(temperature, top_k, top_p)
 
@@ -76,6 +85,10 @@ def filter_logits(
 
     Raises:
         ValueError: ``temperature`` is not above 0, ``top_k`` is below 1, or ``top_p`` is not in (0, 1].
+
+    Example:
+        >>> filter_logits(torch.tensor([[2.0, 1.0, 0.0, -1.0]]), temperature=0.5, top_k=2)
+        tensor([[4., 2., -inf, -inf]])
     """
     _check(temperature, top_k, top_p)
     logits = logits / temperature

@@ -26,6 +26,11 @@ class Step:
         state: the state after this step, with the same rows.
         weights: ``(rows, source length)``, the attention of this step averaged over heads, or None. The source length
             is the same in all steps.
+
+    Example:
+        >>> step = Step(logits=torch.zeros(2, 10), state=(torch.zeros(2, 8),))
+        >>> step.logits.shape
+        torch.Size([2, 10])
     """
 
     logits: Tensor
@@ -50,6 +55,10 @@ class Hypothesis:
         weights: ``(len(tokens) + finished, source length)``, one row of attention for each emitted token, the end
             sign's last; None where the model gives none. On the model's device, columns of padding included. Not
             compared by ``==``.
+
+    Example:
+        >>> Hypothesis(tokens=[4, 7], score=-1.5, rank=-1.5, finished=True)
+        Hypothesis(tokens=[4, 7], score=-1.5, rank=-1.5, finished=True)
     """
 
     tokens: list[int]
@@ -71,6 +80,11 @@ def select(state: State, rows: Tensor) -> State:
 
     Raises:
         TypeError: something in the state is none of these.
+
+    Example:
+        >>> state = {"hidden": torch.tensor([[0.0], [1.0], [2.0]]), "cache": None}
+        >>> select(state, torch.tensor([2, 2, 0]))["hidden"].tolist()
+        [[2.0], [2.0], [0.0]]
     """
     if state is None:
         return None

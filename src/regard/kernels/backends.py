@@ -63,6 +63,14 @@ def use_backend(name: str) -> Iterator[None]:
 
     Raises:
         ValueError: no backend has that name.
+
+    Example:
+        >>> from regard import attention
+        >>> query = torch.randn(4, 8)
+        >>> with use_backend("reference"):
+        ...     output = attention(query, query, query)
+        >>> torch.allclose(output, attention(query, query, query), atol=1e-6)
+        True
     """
     _known(name, BACKENDS, "use_backend")
     _pinned.append(name)

@@ -25,6 +25,12 @@ class AdditiveAttention(Layer):
 
     Raises:
         ValueError: a width is not positive.
+
+    Example:
+        >>> layer = AdditiveAttention(query_width=8, memory_width=6, width=4)
+        >>> context, view = layer(torch.randn(2, 5, 8), torch.randn(2, 7, 6), look=Look(rows=[0]))
+        >>> context.shape, view.rows.shape
+        (torch.Size([2, 5, 6]), torch.Size([2, 1, 1, 7]))
     """
 
     def __init__(

@@ -27,6 +27,13 @@ def linear_cross_entropy(
         bias: ``(V,)``.
         target: int64 ``(N,)``.
         smoothing: ε, from 0 to below 1.
+
+    Example:
+        >>> features, weight, bias = torch.randn(5, 8), torch.randn(100, 8), torch.randn(100)
+        >>> target = torch.randint(100, (5,))
+        >>> loss = linear_cross_entropy(features, weight, bias, target)
+        >>> torch.allclose(loss, F.cross_entropy(features @ weight.T + bias, target, reduction="sum"))
+        True
     """
     with torch.autocast(features.device.type, enabled=False):
         loss: Tensor = _LinearCrossEntropy.apply(features, weight, bias, target, smoothing)  # type: ignore[no-untyped-call]

@@ -28,6 +28,13 @@ class Dropout(nn.Module):
 
     Raises:
         ValueError: ``p`` is out of range.
+
+    Example:
+        >>> layer = Dropout(0.25)
+        >>> layer.eval()(torch.ones(3))
+        tensor([1., 1., 1.])
+        >>> sorted(set(layer.train()(torch.ones(1000)).tolist()))
+        [0.0, 1.3333333730697632]
     """
 
     def __init__(self, p: float):
@@ -55,6 +62,11 @@ class SequenceDropout(Dropout):
     """Drops a unit of a sequence at every step or at none (Gal and Ghahramani 2016, arXiv:1512.05287).
 
     Args and errors as of `Dropout`; tensors are ``(B, L, width)``, or ``(B, width)`` of one step.
+
+    Example:
+        >>> dropped = SequenceDropout(0.5)(torch.ones(2, 10, 8))
+        >>> torch.equal(dropped[:, 0], dropped[:, 9])
+        True
     """
 
     def shape(self, like: Tensor) -> torch.Size | tuple[int, ...]:

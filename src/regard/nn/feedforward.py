@@ -27,6 +27,10 @@ class FeedForward(Layer):
 
     Raises:
         ValueError: a size is not positive, or ``activation`` is neither.
+
+    Example:
+        >>> FeedForward(8, 32, gated=True)(torch.randn(2, 5, 8)).shape
+        torch.Size([2, 5, 8])
     """
 
     def __init__(

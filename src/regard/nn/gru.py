@@ -37,6 +37,12 @@ class GRU(Layer):
 
     Raises:
         ValueError: a width is not positive.
+
+    Example:
+        >>> inputs, real = torch.randn(2, 5, 8), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+        >>> states, last = GRU(8, 6)(inputs, real)
+        >>> states.shape, torch.equal(last[1], states[1, 2])
+        (torch.Size([2, 5, 6]), True)
     """
 
     def __init__(self, input_width: int, width: int, *, device: Device = None, dtype: torch.dtype | None = None):

@@ -17,6 +17,11 @@ class Gates(NamedTuple):
     """What an image was multiplied by, numbers from 0 to 1: ``channel`` ``(B, C)`` and ``place`` ``(B, H, W)``.
 
     Without B where the image has none.
+
+    Example:
+        >>> _, gates = CBAM(8)(torch.randn(2, 8, 5, 7))
+        >>> gates.channel.shape, gates.place.shape
+        (torch.Size([2, 8]), torch.Size([2, 5, 7]))
     """
 
     channel: Tensor
@@ -35,6 +40,11 @@ class SqueezeExcitation(Layer):
 
     Raises:
         ValueError: a size is not positive.
+
+    Example:
+        >>> output, gates = SqueezeExcitation(8, reduction=2)(torch.randn(2, 8, 5, 7))
+        >>> output.shape
+        torch.Size([2, 8, 5, 7])
     """
 
     def __init__(self, channels: int, reduction: int = 16, *, device: Device = None, dtype: torch.dtype | None = None):
@@ -62,6 +72,11 @@ class CBAM(Layer):
 
     Raises:
         ValueError: a size is not positive, or ``kernel`` is even.
+
+    Example:
+        >>> output, gates = CBAM(8, reduction=2)(torch.randn(2, 8, 5, 7))
+        >>> output.shape
+        torch.Size([2, 8, 5, 7])
     """
 
     def __init__(
@@ -104,6 +119,12 @@ class SelfAttention2d(Layer):
 
     Raises:
         ValueError: a size is not positive, or ``heads`` does not divide the channels.
+
+    Example:
+        >>> x = torch.randn(2, 8, 5, 7)
+        >>> output, view = SelfAttention2d(8, heads=2)(x, look=Look(top=1))
+        >>> output.shape, view.top.keys.shape  # 2 heads, 5 · 7 places
+        (torch.Size([2, 8, 5, 7]), torch.Size([2, 2, 35, 1]))
     """
 
     def __init__(

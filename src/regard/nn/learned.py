@@ -27,6 +27,13 @@ class Learned(Layer, Generic[Value]):
         device: of the parameters; None: that of ``tensors``.
         dtype: of the parameters; None: that of ``tensors``.
         tensors: its arguments by name, with their initial values; each becomes a parameter of that name.
+
+    Example:
+        >>> from regard.nn import MultiHeadAttention
+        >>> sink = Learned(Softmax, sink=torch.zeros(2))
+        >>> layer = MultiHeadAttention(8, 2, normalizer=sink)
+        >>> [name for name, _ in layer.named_parameters() if "sink" in name]
+        ['normalizer.sink']
     """
 
     def __init__(

@@ -30,6 +30,13 @@ class LocationAwareAttention(Layer):
 
     Raises:
         ValueError: a size is not positive, or ``kernel`` is even.
+
+    Example:
+        >>> layer = LocationAwareAttention(query_width=8, memory_width=6, width=4, kernel=3)
+        >>> memory, weights = torch.randn(2, 7, 6), torch.full((2, 7), 1 / 7)
+        >>> context, weights, _ = layer(torch.randn(2, 8), memory, weights)
+        >>> context.shape, weights.shape
+        (torch.Size([2, 6]), torch.Size([2, 7]))
     """
 
     def __init__(

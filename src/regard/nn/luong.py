@@ -27,6 +27,12 @@ class LuongAttention(Layer):
 
     Raises:
         ValueError: an unknown score, or ``dot`` with different widths.
+
+    Example:
+        >>> layer = LuongAttention(8, 6, "general")
+        >>> context, _ = layer(torch.randn(2, 5, 8), torch.randn(2, 7, 6))
+        >>> context.shape
+        torch.Size([2, 5, 6])
     """
 
     def __init__(

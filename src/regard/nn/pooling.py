@@ -28,6 +28,11 @@ class AttentionPooling(Layer):
 
     Raises:
         ValueError: ``seeds`` is not positive, or the other sizes do not fit: see `MultiHeadAttention`.
+
+    Example:
+        >>> vectors, _ = AttentionPooling(8, seeds=3, heads=2)(torch.randn(2, 50, 8))
+        >>> vectors.shape
+        torch.Size([2, 3, 8])
     """
 
     def __init__(

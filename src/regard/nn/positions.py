@@ -25,6 +25,11 @@ class SinusoidalPositions(nn.Module):
 
     Raises:
         ValueError: ``width`` is not even and positive, or ``base`` is not above 1.
+
+    Example:
+        >>> SinusoidalPositions(4)(torch.zeros(2, 4)).round(decimals=3)
+        tensor([[0.0000, 1.0000, 0.0000, 1.0000],
+                [0.8410, 0.5400, 0.0100, 1.0000]])
     """
 
     def __init__(self, width: int, base: float = 10_000.0):
@@ -60,6 +65,11 @@ class LearnedPositions(Layer):
 
     Raises:
         ValueError: a size is not positive.
+
+    Example:
+        >>> layer = LearnedPositions(length=100, width=8)
+        >>> layer(torch.randn(2, 10, 8), start=20).shape
+        torch.Size([2, 10, 8])
     """
 
     def __init__(self, length: int, width: int, *, device: Device = None, dtype: torch.dtype | None = None):
@@ -117,6 +127,16 @@ class Rotary(nn.Module):
 
     Raises:
         ValueError: ``width`` or ``turned`` is not even and positive, or ``base`` is not above 1.
+
+    Example:
+        >>> rotary = Rotary(8)
+        >>> query, key = torch.randn(8), torch.randn(8)
+        >>> def score(query_position, key_position):
+        ...     turned = rotary(query[None], query_position), rotary(key[None], key_position)
+        ...     return (turned[0] * turned[1]).sum()
+        ...
+        >>> torch.allclose(score(3, 1), score(12, 10), atol=1e-5)  # the distance counts, the position does not
+        True
     """
 
     def __init__(

@@ -32,6 +32,12 @@ class SoftAttention(Layer):
 
     Raises:
         ValueError: a size is not positive, or ``dropout`` is out of range.
+
+    Example:
+        >>> layer = SoftAttention(8, memory_width=6)
+        >>> context, view = layer(torch.randn(2, 5, 8), torch.randn(2, 7, 6), look=Look(entropy=True))
+        >>> context.shape, view.entropy.shape
+        (torch.Size([2, 5, 8]), torch.Size([2, 1, 5]))
     """
 
     def __init__(
@@ -106,6 +112,12 @@ class HardAttention(SoftAttention):
 
     Raises:
         ValueError: a size is not positive.
+
+    Example:
+        >>> layer = HardAttention(8, estimator="reinforce")
+        >>> context, view = layer(torch.randn(2, 5, 8), look=Look(log_prob=True))
+        >>> cost = context.square().mean(-1)  # of each choice, here an arbitrary one
+        >>> loss = reinforce(cost, view.log_prob, baseline=cost.mean())
     """
 
     def __init__(
@@ -144,6 +156,10 @@ class VariationalAttention(SoftAttention):
 
     Raises:
         ValueError: a size, ``scale`` or ``prior_scale`` is not positive.
+
+    Example:
+        >>> context, view = VariationalAttention(8)(torch.randn(2, 5, 8), look=Look(kl=True))
+        >>> loss = context.square().mean() + 0.1 * view.kl.mean()
     """
 
     def __init__(
@@ -186,5 +202,9 @@ def reinforce(cost: Tensor, log_prob: Tensor, baseline: Tensor | float) -> Tenso
 
     Returns:
         The mean of ``(cost − baseline) · log_prob``.
+
+    Example:
+        >>> reinforce(torch.tensor([1.0, 3.0]), torch.tensor([-0.5, -1.0]), baseline=2.0)
+        tensor(-0.2500)
     """
     return ((cost - baseline).detach() * log_prob).mean()

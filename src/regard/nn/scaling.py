@@ -32,6 +32,12 @@ class Scaling:
 
     Raises:
         ValueError: an attribute is missing or out of range.
+
+    Example:
+        >>> from regard.nn import Rotary
+        >>> rotary = Rotary(64, base=500_000.0, scaling=Scaling("llama3", factor=8.0, trained=8192))
+        >>> rotary(torch.randn(2, 10, 64), start=20_000).shape
+        torch.Size([2, 10, 64])
     """
 
     kind: Literal["linear", "ntk", "dynamic", "yarn", "llama3"]

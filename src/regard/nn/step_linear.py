@@ -17,6 +17,14 @@ class StepLinear(nn.Linear):
 
     Autograd makes a gradient as large as the weight at every step and adds it up: a thin product and a pass over the
     whole weight each time. Here inputs and gradients are kept, and one product over all steps is made at the end.
+
+    Example:
+        >>> layer = StepLinear(8, 6)
+        >>> through = layer.bound()
+        >>> outputs = [through(torch.randn(2, 8)) for _ in range(5)]
+        >>> torch.stack(outputs).sum().backward()
+        >>> layer.weight.grad.shape
+        torch.Size([6, 8])
     """
 
     def bound(self) -> Callable[[Tensor], Tensor]:
