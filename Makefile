@@ -23,10 +23,9 @@ docs: $(READY)
 	$(BIN)/mkdocs build --quiet --strict
 
 # The Python lines that the tests run, those of other processes among them. TESTS=… for some of the tests.
-# One is left out: torch.compile makes other graphs while Python is traced.
 coverage: $(READY)
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q --deselect tests/test_attention.py::test_one_graph_serves_every_length $(TESTS)
+	$(BIN)/python -m coverage run -m pytest -q $(TESTS)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 

@@ -12,7 +12,21 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from masks import MASKS
 from mechanisms import CASES, Case, Sizes, inputs
-from regard import Additive, Causal, Distance, Documents, Lengths, Look, Prefix, Sigmoid, TopK, Window, attention
+from regard import (
+    Additive,
+    ALiBi,
+    Causal,
+    Distance,
+    Documents,
+    Lengths,
+    Look,
+    Prefix,
+    RelativeBias,
+    Sigmoid,
+    TopK,
+    Window,
+    attention,
+)  # fmt: skip
 from regard.nn import KVCache, MultiHeadAttention
 
 SIZES = tuple(
@@ -161,6 +175,36 @@ def test_a_layer_with_its_cache_is_compiled() -> None:
             torch.testing.assert_close(got, wanted)
             start += length
     assert counter.frame_count <= 3, "the first call, which makes the memory, and two for the rest"
+
+
+class FromLength(nn.Module):
+    """Attention with an option that is computed from the number of queries."""
+
+    def __init__(self, make: Callable[[int], dict[str, Any]]) -> None:
+        super().__init__()
+        self.make = make
+
+    def forward(self, x: Tensor) -> Tensor:
+        return attention(x, x, x, **self.make(x.shape[2]))
+
+
+OF_LENGTH: dict[str, Callable[[int], dict[str, Any]]] = {
+    "alibi": lambda n: {"bias": ALiBi(offset=n - 9)},
+    "relative": lambda n: {"bias": RelativeBias(torch.linspace(0, 1, 16).view(2, 8), offset=n - 9)},
+    "causal": lambda n: {"mask": Causal(n - 9)},
+    "window": lambda n: {"mask": Window(n - 4, 1)},
+    "prefix": lambda n: {"mask": Causal() | Prefix(n - 5)},
+}
+
+
+@pytest.mark.parametrize("name", OF_LENGTH)
+def test_numbers_computed_from_a_dynamic_length_are_exported(name: str) -> None:
+    module = FromLength(OF_LENGTH[name])
+    dynamic = ({2: torch.export.Dim("length", min=6, max=512)},)
+    program = torch.export.export(module, (torch.randn(2, 2, 9, 6),), dynamic_shapes=dynamic)
+    for length in (6, 20):
+        x = torch.randn(2, 2, length, 6)
+        torch.testing.assert_close(program.module()(x), module(x))
 
 
 class Attend(nn.Module):
