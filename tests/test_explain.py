@@ -228,3 +228,22 @@ def test_pictures_of_right_to_left_text_begin_at_the_right(
     monkeypatch.setattr("matplotlib.axes.Axes.invert_xaxis", lambda axes: calls.append(axes))
     save_picture(Alignment((word, "<eos>"), ("a",), np.array([[0.5, 0.5]])), tmp_path / "a.svg")
     assert bool(calls) is inverted
+
+
+def test_json_keeps_an_alignment_to_the_bit() -> None:
+    for alignment in (ALIGNMENT, Alignment(("a", "b"), (), np.zeros((0, 2)))):
+        again = Alignment.from_json(alignment.to_json())
+        assert (again.source, again.target) == (alignment.source, alignment.target)
+        np.testing.assert_array_equal(again.weights, alignment.weights)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"source": ["a"], "target": ["b"]}', '{"source": ["a"], "weights": [[1]]}'])
+def test_json_of_something_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a list under this name in the JSON object"):
+        Alignment.from_json(text)
+
+
+@pytest.mark.parametrize("weights", [[[1.0]], np.ones((1, 1), dtype=int)], ids=["a list", "whole numbers"])
+def test_weights_of_an_alignment_are_floating_point(weights: Any) -> None:
+    with pytest.raises(ValueError, match="weights: expected a floating-point NumPy array, got"):
+        Alignment(("a",), ("b",), weights)
