@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
+from PIL import Image
 
 from conftest import Told
 from job import run as run_job
@@ -25,13 +27,15 @@ from regard.tasks.generate import data as text_data
 from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.generate.defaults import defaults as text_defaults
 from regard.tasks.generate.task import GenerateTask
+from regard.tasks.running import Training
 from regard.tasks.translate.config import TranslateConfig
 from regard.tasks.translate.data import Text, save_tokenizers, train_tokenizers
 from regard.tasks.translate.defaults import defaults as pair_defaults
 from regard.tasks.translate.task import TranslateTask
 from regard.train.config import TrainConfig
 from regard.train.defaults import fill, known
-from regard.train.resume import changed
+from regard.train.loop import Progress
+from regard.train.resume import MAY_CHANGE, changed
 from regard.train.schedule import rate, warmup_factor
 
 SIZES = (40, 260, 3000, 30_000)
@@ -169,6 +173,12 @@ def test_what_may_change_on_resume() -> None:
         changed(before, TranslateConfig(train=kind(learning_rate=0.1)), TranslateConfig())
 
 
+def test_the_page_on_training_lists_what_may_change_on_resume() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `--train\.([a-z-]+)` \| (.+) \|$", page, re.MULTILINE))
+    assert rows == {name.replace("_", "-"): effect for name, effect in MAY_CHANGE.items()}
+
+
 def _numbers() -> Iterator[tuple[str, str, bool]]:
     """Task, flag and whether it is real, of every setting that is a number."""
     for task, kind in KINDS.items():
@@ -211,9 +221,94 @@ def test_a_key_given_twice_in_a_file(tmp_path: Path, regard: Callable[..., Told]
     assert "line 4: train is given twice" in told.err
 
 
-@pytest.mark.parametrize("task", KINDS)
-def test_a_file_without_its_flag(task: str, tmp_path: Path, regard: Callable[..., Told]) -> None:
-    told = regard("train", task, tmp_path / "run", "my data.tsv")
-    assert (told.status, told.err) == (
-        2, "regard: 'my data.tsv': not expected here; to train on it, write --data.train 'my data.tsv'\n"
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        *((f"train {task} RUN 'my data'", "to train on it, write --data.train 'my data'") for task in KINDS),
+        ("eval RUN test.tsv", "to score on it, write --data test.tsv"),
+        ("translate RUN a b c", "a text of several words needs quotation marks"),
+        ("look RUN a b", "a text of several words needs quotation marks"),
+        ("generate RUN a b", "a prompt of several words needs quotation marks"),
+        ("export RUN model.onnx more", "see regard export --help"),
+        ("demo image RUN more", "see regard demo image --help"),
+        ("backends more", "see regard backends --help"),
+    ],
+)
+def test_an_argument_too_many_names_what_works(
+    command: str, hint: str, tmp_path: Path, regard: Callable[..., Told]
+) -> None:
+    words = shlex.split(command)
+    name = " ".join(words[: 2 if words[0] in ("train", "demo") else 1])
+    extra = {"translate": "b c", "look": "b", "generate": "b"}.get(words[0], shlex.quote(words[-1]))
+    told = regard(*(tmp_path / "run" if word == "RUN" else word for word in words))
+    assert told.status == 2
+    assert told.err == f"regard: {extra}: not expected after the arguments of regard {name}; {hint}\n"
+
+
+def test_a_file_in_place_of_the_folder_of_a_run(tmp_path: Path, regard: Callable[..., Told]) -> None:
+    (tmp_path / "my.tsv").write_text("a\tb\n")
+    told = regard("train", "translate", tmp_path / "my.tsv")
+    assert told.err.endswith(
+        f"is a file; name a folder for the run, and the data with --data.train {tmp_path}/my.tsv\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "named"),
+    [
+        ("translate", "the built-in English-French corpus"),
+        ("generate", "the built-in text, the reference of Python"),
+        ("image", "the built-in images, the handwritten digits of scikit-learn"),
+    ],
+)
+def test_training_says_that_it_uses_the_built_in_data(
+    task: str, named: str, tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Training, "_go", lambda *arguments, **options: Progress())  # the data alone
+    monkeypatch.chdir(tmp_path)
+    told = regard("train", task, "run", *(["--data.builtin-pairs", 50] if task == "translate" else []))
+    assert told.status == 0
+    assert f"no --data.train: training on {named}" in told.err
+
+
+def _shown(lines: str) -> str:
+    """The command of the line "use it:"."""
+    return next(line.removeprefix("use it:").strip() for line in lines.splitlines() if line.startswith("use it:"))
+
+
+@pytest.mark.parametrize("attention", ["none", "query"])
+def test_the_printed_line_that_uses_an_image_run_works_as_printed(
+    attention: str, tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
+        (tmp_path / "colours" / name).mkdir(parents=True)
+        for n in range(4):
+            Image.new("RGB", (16, 16), (*colour[:1], 10 * n, *colour[2:])).save(f"colours/{name}/{n}.png")
+    Image.new("RGB", (16, 16), (200, 0, 0)).save("photo.jpg")
+    settings = ["--model.width", 4, "--model.blocks", 1, "--train.steps", 1, "--data.size", 16, "--augment.cutout", 0]
+    told = regard("train", "image", "a run", "--data.train", "colours", "--model.attention", attention, *settings)
+    assert told.status == 0, told.err
+    words = shlex.split(_shown(told.out))
+    assert words[:3] == ["regard", "classify", "a run"]
+    assert ("--look" in words) == (attention == "query")
+    told = regard(*words[1:])
+    assert (told.status, told.out.count("\n")) == (0, 1), told.err
+    assert (tmp_path / "overlay.png").exists() == (attention == "query")
+
+
+def test_look_draws_into_a_file_that_is_not_there_yet(
+    tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pairs.tsv").write_text("".join(f"number {n}\tnombre {n}\n" for n in range(20)))
+    (tmp_path / "alignment.png").write_text("a picture of mine")
+    settings = ["--train.steps", 1, "--model.dim", 8, "--model.embedding", 4]
+    assert regard("train", "translate", "run", "--data.train", "pairs.tsv", *settings).status == 0
+    for free in ("alignment-2.png", "alignment-3.png"):
+        told = regard("look", "run", "number 3", "--target", "nombre 3")
+        assert told.out.endswith(f"drawn in {free}\n")
+        assert (tmp_path / free).read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "alignment.png").read_text() == "a picture of mine"
+    assert regard("look", "run", "number 3", "--target", "nombre 3", "--out", "alignment.png").status == 0
+    assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")

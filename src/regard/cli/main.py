@@ -39,17 +39,22 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
+_HINTS = {
+    "train": "to train on it, write --data.train {first}",
+    "eval": "to score on it, write --data {first}",
+    "translate": "a text of several words needs quotation marks",
+    "generate": "a prompt of several words needs quotation marks",
+    "look": "a text of several words needs quotation marks",
+}
+"""Command → what probably works, where it was given one argument too many."""
+
+
 def _unused(error: UnusedCliTokensError) -> str:
     """The line about arguments that the command does not take."""
-    unused, command = list(error.unused_tokens or ()), " ".join(error.command_chain or ())
-    if command.startswith("train ") and not unused[0].startswith("-"):
-        return (
-            f"{shlex.quote(unused[0])}: not expected here; to train on it, write --data.train {shlex.quote(unused[0])}"
-        )
-    if any(" " not in token and not token.startswith("-") for token in unused):
-        hint = "a text of several words needs quotation marks"
-        return f"{' '.join(map(shlex.quote, unused))}: not expected after the arguments of regard {command}; {hint}"
-    return f"{' '.join(unused)}: regard {command} has no such option; see regard {command} --help"
+    unused, chain = list(error.unused_tokens or ()), list(error.command_chain or ())
+    command = " ".join(chain)
+    hint = _HINTS.get(chain[0] if chain else "", f"see regard {command} --help").format(first=shlex.quote(unused[0]))
+    return f"{shlex.join(unused)}: not expected after the arguments of regard {command}; {hint}"
 
 
 def _complain(text: str) -> int:

@@ -11,14 +11,14 @@ Config = TypeVar("Config")
 
 MAY_CHANGE = {
     "epochs": "trains longer or shorter; the learning rate follows the new length",
-    "steps": "likewise",
-    "minutes": "likewise",
+    "steps": "trains longer or shorter; the learning rate follows the new length",
+    "minutes": "trains longer or shorter; the learning rate follows the new length",
     "patience": "stops later or earlier when validation no longer improves",
     "evaluate_every": "validates more or less often",
     "save_every": "saves more or less often",
     "tensorboard": "logs for TensorBoard from now on",
 }
-"""The settings under ``train`` that ``--resume`` takes, and what the change does; all others belong to the weights."""
+"""Setting under ``train`` that may change with ``--resume`` → what the change does. All others belong to the run."""
 
 
 def changed(before: Config, wanted: Config, default: Config) -> Config:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,11 @@ def fresh_name(task: str) -> Path:
 
 def check_free(run: Path) -> None:
     """Check that ``run`` can be the folder of a new run. Raises UserError: it is not empty."""
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if run.exists() and not run.is_dir():
+        raise UserError(
+            f"{run}: is a file; name a folder for the run, and the data with --data.train {shlex.quote(str(run))}"
+        )
+    if run.exists() and any(run.iterdir()):
         taken = (run / _MARK).exists()
         problem = "holds a run already; continue it with --resume, or" if taken else "the folder is not empty;"
         raise UserError(f"{run}: {problem} name another folder")
