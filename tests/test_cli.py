@@ -166,7 +166,7 @@ MISTAKES: list[tuple[str, Make, str]] = [
     ("no config", lambda p, run, c: [*TRAIN, "--config", p / "c.yaml"], "c.yaml: cannot be read"),
     ("bad config", lambda p, run, c: [*TRAIN, "--config", _touch(p / "c.yaml", "model: {dims: 3}")], "model.dim?"),
     ("run is taken", lambda p, run, c: [*TRAIN, run, "--data.train", c], "holds a run already"),
-    ("run is a file", lambda p, run, c: [*TRAIN, c, "--data.train", c], "is not empty"),
+    ("run is a file", lambda p, run, c: [*TRAIN, c, "--data.train", c], "is a file"),
     (
         "resume with settings",
         lambda p, run, c: [*TRAIN, run, "--resume", "--model.dim", 8],
