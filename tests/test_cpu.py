@@ -158,18 +158,21 @@ def test_the_same_bits_twice_and_from_several_threads(level: str, count: int) ->
     q, k, v = (rand(1, 1, 500, 64, seed=s).float().requires_grad_() for s in (1, 2, 3))
 
     def call() -> list[Tensor]:
-        with use_threads(count):
-            output = attention(q, k, v, mask=Causal(), backend="cpu")
-            return [output, *torch.autograd.grad(output.sum(), (q, k, v))]
+        assert torch.get_num_threads() == count
+        output = attention(q, k, v, mask=Causal(), backend="cpu")
+        return [output, *torch.autograd.grad(output.sum(), (q, k, v))]
 
-    expected, found = call(), []
-    workers = [threading.Thread(target=lambda: found.append(call())) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    found = []
+    with use_threads(count):
+        expected = call()
+        workers = [threading.Thread(target=lambda: found.append(call())) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        again = call()
     assert len(found) == 4
-    for some in (call(), *found):
+    for some in (again, *found):
         assert all(torch.equal(one, other) for one, other in zip(some, expected, strict=True))
 
 
