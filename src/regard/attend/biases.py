@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regard.attend import kinds
+from regard.attend.numbers import is_whole_or_symbolic
 
 __all__ = ["ALiBi", "Bias", "RelativeBias"]
 
@@ -209,7 +210,7 @@ def _distances(bias: ALiBi | RelativeBias, shape: Shape, device: torch.device) -
     """``j − p_i`` for each entry of the plan's ``relative``."""
     _, _, queries, keys = shape
     shift = keys - queries if bias.offset is None else bias.offset
-    if not isinstance(shift, int | torch.SymInt) or isinstance(shift, bool):
+    if not is_whole_or_symbolic(shift):
         raise TypeError(f"bias: {type(bias).__name__}.offset must be a whole number or None, got {shift!r}")
     return torch.arange(max(0, queries + keys - 1), device=device) - (queries - 1 + shift)
 

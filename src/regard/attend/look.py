@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from regard.attend import kinds
+from regard.attend.numbers import is_whole
 from regard.kernels.backends import Backend
 from regard.kernels.memory import is_watched
 from regard.kernels.plan import NormalizerKind, OwnPlan, Plan
@@ -259,7 +260,7 @@ def check(look: Look, plan: Plan) -> None:
     """
     kinds.check(query=plan.query, **{"look: Look.rows": look.rows, "look: Look.norms": look.norms})
     queries, keys = plan.query.shape[2], plan.key.shape[2]
-    if not isinstance(look.top, int) or isinstance(look.top, bool):
+    if not is_whole(look.top):
         raise TypeError(f"look: Look.top must be a whole number, got {look.top!r}")
     if not 0 <= look.top <= keys:
         raise ValueError(f"look: Look.top must be from 0 to the number of keys, {keys}, got {look.top}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from regard.attend.numbers import is_whole, is_whole_or_symbolic
 from regard.attend.visible import Mask, Shape, Visible
 from regard.kernels.memory import is_plain
 
@@ -74,7 +75,7 @@ class Window(Mask):
         """See `Mask.lower`. Raises ValueError: ``left`` or ``right`` is negative."""
         queries, keys = shape[2:]
         for name, size in (("left", self.left), ("right", self.right)):
-            if size is not None and (not isinstance(size, int | torch.SymInt) or isinstance(size, bool)):
+            if size is not None and not is_whole_or_symbolic(size):
                 raise TypeError(f"mask: Window.{name} must be a whole number or None, got {size!r}")
             if size is not None and size < 0:
                 raise ValueError(f"mask: Window.{name} must not be negative, got {size}")
@@ -108,7 +109,7 @@ class Prefix(Mask):
         """See `Mask.lower`. Raises ValueError: not from 0 to Lk."""
         if isinstance(self.keys, Tensor):
             return Visible(end=_lengths("Prefix.keys", self.keys, shape[0], shape[3], device)[:, None, None])
-        if not isinstance(self.keys, int | torch.SymInt) or isinstance(self.keys, bool):
+        if not is_whole_or_symbolic(self.keys):
             raise TypeError(f"mask: Prefix.keys must be a whole number or an integer tensor, got {self.keys!r}")
         if not 0 <= self.keys <= shape[3]:
             raise ValueError(f"mask: Prefix.keys must be from 0 to {shape[3]}, got {self.keys}")
@@ -215,7 +216,7 @@ class BlockSparse(Mask):
 
     def lower(self, shape: Shape, device: torch.device) -> Visible:
         """See `Mask.lower`. Raises ValueError or TypeError: the layout does not fit."""
-        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
+        if not is_whole(self.size) or self.size < 1:
             raise ValueError(f"mask: BlockSparse.size must be a whole number, at least 1, got {self.size!r}")
         if not isinstance(self.layout, Tensor) or self.layout.dtype is not torch.bool:
             raise TypeError(f"mask: BlockSparse.layout must be a boolean tensor, got {self.layout!r}")
@@ -236,7 +237,7 @@ def _offset(name: str, offset: int | Tensor | None, shape: Shape, device: torch.
     if isinstance(offset, Tensor):
         _integers(f"{name}.offset", offset, ((shape[0],),), device)
         return offset.to(torch.int64)[:, None, None]
-    if not isinstance(offset, int | torch.SymInt) or isinstance(offset, bool):
+    if not is_whole_or_symbolic(offset):
         raise TypeError(f"mask: {name}.offset must be a whole number, an integer tensor or None, got {offset!r}")
     return offset
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from regard.attend.numbers import is_whole
 from regard.kernels.memory import is_plain
 from regard.kernels.plan import NormalizerKind
 
@@ -194,7 +195,7 @@ class TopK(Normalizer):
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
         """What it sets of the plan. Raises ValueError or TypeError: ``k`` is no whole number from 1."""
-        if not isinstance(self.k, int) or isinstance(self.k, bool):
+        if not is_whole(self.k):
             raise TypeError(f"normalizer: TopK.k must be a whole number, got {self.k!r}")
         if self.k < 1:
             raise ValueError(f"normalizer: TopK.k must be at least 1, got {self.k}")
