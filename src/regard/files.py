@@ -51,6 +51,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> int:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` in UTF-8, as `write_whole` writes. Raises UserError: see there."""
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def is_stream(path: Path) -> bool:
     """Whether ``path`` is a pipe, a device, or the name of a file that a process has open, such as ``/dev/stdout``.
 

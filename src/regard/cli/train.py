@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from regard.cli.app import KINDS, demo_app, settings_of, train_app, training
 from regard.cli.config import file_settings, read, to_yaml
 from regard.errors import UserError
-from regard.files import write_whole
+from regard.files import write_text
 from regard.tasks import commands
 
 
@@ -85,7 +85,7 @@ def _resume(task: str, run: Path, wanted: Any) -> Any:
     before = read(path, KINDS[task])
     after = changed(before, wanted, KINDS[task]())
     if after != before and os.environ.get("RANK", "0") == "0":
-        write_whole(path, lambda temporary: temporary.write_text(to_yaml(after), encoding="utf-8"))
+        write_text(path, to_yaml(after))
     return commands(task).resume(run, lambda run: replace(settings_of(task)(run), train=after.train))
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from regard.data.lines import compose
 from regard.errors import UserError, require
-from regard.files import write_whole
+from regard.files import write_text
 
 PAD, BOS, EOS, UNK = range(4)
 """Padding, start sign, end sign, unknown: the same numbers in every tokenizer."""
@@ -95,8 +95,7 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write as JSON. Raises UserError: the file cannot be written."""
-        content = self._library.to_str(pretty=True)
-        write_whole(path, lambda temporary: temporary.write_text(content, encoding="utf-8"))
+        write_text(path, self._library.to_str(pretty=True))
 
     def __len__(self) -> int:
         return int(self._library.get_vocab_size())

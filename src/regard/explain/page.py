@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from regard.explain.alignment import Alignment, is_right_to_left
-from regard.files import write_whole
+from regard.files import write_text
 
 
 def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> None:
@@ -32,7 +32,7 @@ def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> Non
     # In one pass, so that a title that reads like a place of the template stays a title.
     places = {"@TITLE@": html.escape(title), "@DATA@": text}
     page = re.sub("@TITLE@|@DATA@", lambda place: places[place[0]], template)
-    write_whole(path, lambda fresh: fresh.write_text(page, encoding="utf-8"))
+    write_text(path, page)
 
 
 def _rounded(alignment: Alignment) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from regard.errors import UserError
-from regard.files import flush, write_whole
+from regard.files import flush, write_text
 
 Which = str
 """``"last"``, ``"best"``, or the name of a checkpoint."""
@@ -110,8 +110,7 @@ def exists(run: Path, which: Which = "last") -> bool:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON, flushed to the disk. Raises UserError: the file cannot be written."""
-    text = json.dumps(content, indent=1)
-    write_whole(path, lambda temporary: temporary.write_text(text))
+    write_text(path, json.dumps(content, indent=1))
 
 
 def read_json(path: Path) -> dict[str, Any]:

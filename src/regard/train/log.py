@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from regard.errors import require
-from regard.files import write_whole
+from regard.files import write_text
 
 _SMOOTH = 0.97
 _LINE_SECONDS = 20.0
@@ -121,8 +121,7 @@ class Log:
         self.console.print(f"resuming after step {step}", highlight=False, soft_wrap=True)
         if self._path is not None and self._path.exists():
             kept = [line for line in self._path.read_text().splitlines() if _step(line) <= step]
-            content = "".join(f"{line}\n" for line in kept)
-            write_whole(self._path, lambda temporary: temporary.write_text(content))
+            write_text(self._path, "".join(f"{line}\n" for line in kept))
 
     def _keep(self, figures: dict[str, float]) -> None:
         if self._path is not None:
