@@ -65,8 +65,11 @@ def _save(ctx: Any, left: Left, extra: bool) -> None:
 
 def _saved(ctx: Any) -> Left:
     *tensors, output, stats, bad = ctx.saved_tensors
-    plan = Plan(**dict(zip(TENSORS, tensors, strict=True)), **dict(zip(_REST, ctx.rest, strict=True)))
-    return Left(plan, output, stats, bad)
+    return Left(_saved_plan(ctx, tensors), output, stats, bad)
+
+
+def _saved_plan(ctx: Any, tensors: list[Any]) -> Plan:
+    return Plan(**dict(zip(TENSORS, tensors, strict=True)), **dict(zip(_REST, ctx.rest, strict=True)))
 
 
 def backward(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
@@ -116,7 +119,7 @@ def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -
 
 def _second(ctx: Any, given: Sequence[Tensor | None]) -> tuple[Any, ...]:
     *tensors, grad, grad_extra = ctx.saved_tensors
-    plan = Plan(**dict(zip(TENSORS, tensors, strict=True)), **dict(zip(_REST, ctx.rest, strict=True)))
+    plan = _saved_plan(ctx, tensors)
     needs = dict(zip(PLAN_FIELDS, ctx.needs_input_grad, strict=False))
     inputs = [name for name in DIFFERENTIABLE if needs[name]]
     whole = {
