@@ -243,8 +243,6 @@ def look(
     check_unicode("--target", target)
     check(run)
     name = kind(run)
-    if name != "image":
-        check_unicode("text", text)
     task = commands(name)
     options = given(
         {"target": target, "beam": beam, "layer": layer, "head": head, "html": html}, task.LOOK_OPTIONS, name

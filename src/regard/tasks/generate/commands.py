@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from regard.data.documents import read_documents
+from regard.data.lines import check_unicode
 from regard.data.tokenizer import Tokenizer
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
@@ -102,6 +103,7 @@ def look(
     run: Path, settings: Settings, text: str, *, checkpoint: str, layer: int = -1, head: int | None = None
 ) -> Alignment:
     """What each token of ``text`` attends to, in one layer's head or the mean of its heads."""
+    check_unicode("text", text)
     runs.check(run, TASK)
     return load(run, settings(run), checkpoint).attended(text, layer, head)
 

@@ -14,6 +14,7 @@ from regard.data.documents import read_documents
 from regard.data.lines import compose
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
+from regard.tasks.counting import bytes_of
 from regard.tasks.generate.config import DataConfig
 from regard.train.fingerprint import Fingerprint
 
@@ -38,8 +39,7 @@ class Text:
     @classmethod
     def of(cls, train: Iterable[str], valid: Sequence[str]) -> Text:
         """From documents as the user wrote them."""
-        size = sum(len(text.encode()) for text in valid)
-        return cls([compose(text) for text in train], [compose(text) for text in valid], size)
+        return cls([compose(text) for text in train], [compose(text) for text in valid], bytes_of(valid))
 
 
 def read(config: DataConfig, tell: Callable[[str], None]) -> Text:
@@ -118,7 +118,7 @@ class Stream:
         rows = [[*row, EOS] for row in tokenizer.encode_batch(texts)]
         numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows]) if len(rows) > 1 else None
         tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
-        return cls(tokens, numbers, sum(len(text.encode()) for text in texts) if size is None else size)
+        return cls(tokens, numbers, bytes_of(texts) if size is None else size)
 
     def windows(self, starts: Sequence[int], length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
         """Tokens, the token after each, and documents, each ``(len(starts), length)``; ``documents`` may be None."""

@@ -11,12 +11,12 @@ from pathlib import Path
 from rich.console import Console
 
 from regard.data import cldr
-from regard.data.lines import one_line
+from regard.data.lines import check_unicode, one_line
 from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.draw import save_picture
 from regard.explain.page import save_page
-from regard.files import write_whole
+from regard.files import write_text
 from regard.tasks.exporting import Exportable
 from regard.tasks.running import Training, say
 from regard.tasks.translate import data
@@ -71,6 +71,7 @@ def look(
     run: Path, settings: Settings, text: str, *, checkpoint: str, target: str | None = None, beam: int = 5
 ) -> Translation:
     """Translate ``text``, or be made to write ``target``, and keep what was attended to."""
+    check_unicode("text", text)
     translator = _load(run, settings, checkpoint)
     if target is not None:
         return Translation(text, target, 0.0, translator.align(text, target))
@@ -127,8 +128,7 @@ def write_translations(texts: Sequence[str], path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    lines = "".join(f"{one_line(text)}\n" for text in texts)
-    write_whole(path, lambda temporary: temporary.write_text(lines, encoding="utf-8"))
+    write_text(path, "".join(f"{one_line(text)}\n" for text in texts))
 
 
 def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
