@@ -2,8 +2,7 @@
 
 Run ``python benchmarks/kernels.py`` (some minutes; ``--quick`` leaves out the longest). It prints a table and, with
 ``--write``, keeps it under ``benchmarks/results`` as text, CSV and a picture of time and memory against length, named
-after the kernels' level. A ratio is the peer's time over ours; the target is that of the project's issue 4, which was
-written on another machine.
+after the kernels' level. A ratio is the peer's time over ours; the targets were set on another machine.
 """
 
 from __future__ import annotations

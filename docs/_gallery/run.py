@@ -1,4 +1,4 @@
-"""Runs an entry's example, and draws what came of it."""
+"""Runs an entry's example, and draws the attention weights."""
 
 from __future__ import annotations
 

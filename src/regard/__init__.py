@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regard import attend, nn
-    from regard.attend import *  # noqa: F403 - its public names; those of __all__ are told below
+    from regard.attend import *  # noqa: F403 - its public names; those of __all__ are listed below
 
 __version__ = "0.1.0"
 
