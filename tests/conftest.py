@@ -30,7 +30,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @dataclass
-class Told:
+class Result:
     """What a command printed, and its exit status."""
 
     status: int
@@ -39,14 +39,14 @@ class Told:
 
 
 @pytest.fixture
-def regard(capsys: pytest.CaptureFixture[str]) -> Callable[..., Told]:
+def regard(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Runs a command line in this process."""
     from regard.cli.main import main
 
-    def call(*arguments: object) -> Told:
+    def call(*arguments: object) -> Result:
         with pytest.raises(SystemExit) as end:
             main([str(argument) for argument in arguments])
         told = capsys.readouterr()
-        return Told(int(end.value.code or 0), told.out, told.err)
+        return Result(int(end.value.code or 0), told.out, told.err)
 
     return call

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Told
+from conftest import Result
 from regard.cli.config import read
 from regard.cli.main import main
 from regard.data.cldr import examples
@@ -67,7 +67,7 @@ def test_a_run_ends_with_a_report(run: Path) -> None:
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_it_learnt_and_scores(run: Path, corpus: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+def test_it_learnt_and_scores(run: Path, corpus: Path, regard: Callable[..., Result], tmp_path: Path) -> None:
     told = regard("eval", run, "--data", corpus, "--json", "--beam", 2, "--output", tmp_path / "out.txt")
     scores = json.loads(told.out)
     assert scores["exact"]["score"] == 100.0
@@ -78,7 +78,7 @@ def test_it_learnt_and_scores(run: Path, corpus: Path, regard: Callable[..., Tol
 
 
 def test_translating_text_files_and_standard_input(
-    run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, regard: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert regard("translate", run, "a red cat").out == "un chat rouge\n"
     (tmp_path / "in.txt").write_text("a blue dog\n\na green book\n")
@@ -90,19 +90,19 @@ def test_translating_text_files_and_standard_input(
 
 
 def test_an_empty_input_gives_nothing(
-    run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, regard: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    assert regard("translate", run, "--output", tmp_path / "out.txt") == Told(0, "", "")
+    assert regard("translate", run, "--output", tmp_path / "out.txt") == Result(0, "", "")
     assert (tmp_path / "out.txt").read_bytes() == b""
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n", "\u3000"])
 def test_a_blank_text_is_an_empty_line(
-    text: str, run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, run: Path, regard: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"{text.strip()}\n".encode())))
-    assert regard("translate", run, text) == Told(0, "\n", "")
+    assert regard("translate", run, text) == Result(0, "\n", "")
     assert regard("translate", run).out == "\n"
     told = regard("look", run, text, "--out", tmp_path / "a.png")
     assert (told.status, told.err) == (0, "")
@@ -111,7 +111,7 @@ def test_a_blank_text_is_an_empty_line(
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u0085", "\f", "\v", "\x1c"])
 def test_one_line_in_is_one_line_out(
-    mark: str, run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mark: str, run: Path, regard: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(f"\ufeffa red cat\n\na{mark}dog\r\n".encode())))
     assert regard("translate", run, "--beam", 1, "--output", tmp_path / "out.txt").out == ""
@@ -119,7 +119,7 @@ def test_one_line_in_is_one_line_out(
     assert (lines[:2], len(lines)) == (["un chat rouge", ""], 3)
 
 
-def test_looking(run: Path, regard: Callable[..., Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looking(run: Path, regard: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     told = regard("look", run, "a red cat")
     assert "un chat rouge" in told.out
@@ -209,7 +209,7 @@ def _touch(path: Path, content: str | bytes = "") -> Path:
 @pytest.mark.parametrize(("name", "make", "text"), MISTAKES, ids=[row[0] for row in MISTAKES])
 def test_mistakes_are_told_in_one_line(
     name: str, make: Make, text: str,
-    tmp_path: Path, run: Path, corpus: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, run: Path, corpus: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     told = regard(*make(tmp_path, run, corpus))
@@ -220,7 +220,7 @@ def test_mistakes_are_told_in_one_line(
     assert not (tmp_path / "runs").exists()
 
 
-def test_bad_lines_are_skipped_where_asked(tmp_path: Path, run: Path, regard: Callable[..., Told]) -> None:
+def test_bad_lines_are_skipped_where_asked(tmp_path: Path, run: Path, regard: Callable[..., Result]) -> None:
     path = _touch(tmp_path / "x.tsv", "a red cat\tun chat rouge\nnothing\n")
     told = regard("eval", run, "--data", path, "--data.on-bad-line", "skip", "--json")
     assert json.loads(told.out)["sentences"]["score"] == 1
@@ -228,7 +228,7 @@ def test_bad_lines_are_skipped_where_asked(tmp_path: Path, run: Path, regard: Ca
 
 
 def test_without_attention_there_is_nothing_to_look_at(
-    tmp_path: Path, corpus: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = ["plain", "--data.train", corpus, *SMALL, "--model.attention", "none", "--train.epochs", 1]
@@ -241,7 +241,7 @@ def test_without_attention_there_is_nothing_to_look_at(
     assert "no attention to look at" in told.err
 
 
-def test_one_process_at_a_time_trains_in_a_run(run: Path, regard: Callable[..., Told]) -> None:
+def test_one_process_at_a_time_trains_in_a_run(run: Path, regard: Callable[..., Result]) -> None:
     with alone(run):
         told = regard("train", "translate", run, "--resume")
     assert told.status == 2
@@ -262,7 +262,7 @@ def test_torchrun_trains_with_several_processes(tmp_path: Path, corpus: Path) ->
 
 
 def test_the_demo_runs_whole_and_again(
-    tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = demo_config()
     small = replace(
@@ -284,7 +284,7 @@ def test_the_demo_runs_whole_and_again(
 
 
 def test_columns_by_number_in_a_file_and_as_flags(
-    tmp_path: Path, corpus: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, corpus: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     settings = _touch(tmp_path / "c.yaml", f"data: {{train: {corpus}, source: 2}}\ntrain: {{epochs: 1}}")
@@ -296,7 +296,7 @@ def test_columns_by_number_in_a_file_and_as_flags(
     assert "rouge" in vocabulary
 
 
-def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Result]) -> None:
     told = regard("train", "translate", "--print-config", "--model.dim", 64, "--train.learning-rate", "3e-4")
     path = _touch(tmp_path / "c.yaml", told.out)
     config = read(path, TranslateConfig)
@@ -304,7 +304,7 @@ def test_print_config_reads_back(tmp_path: Path, regard: Callable[..., Told]) ->
     assert "# Width: of a gru's decoder" in told.out
 
 
-def test_backends_tells_who_runs_what(regard: Callable[..., Told]) -> None:
+def test_backends_tells_who_runs_what(regard: Callable[..., Result]) -> None:
     told = regard("backends")
     assert told.status == 0
     assert "reference  plain PyTorch" in told.out
@@ -321,14 +321,14 @@ def test_help_is_quick_and_teaches() -> None:
 
 
 @pytest.mark.parametrize("command", [["train", "translate"], ["translate"], ["eval"], ["look"], ["demo", "translate"]])
-def test_every_command_has_help(command: list[str], regard: Callable[..., Told]) -> None:
+def test_every_command_has_help(command: list[str], regard: Callable[..., Result]) -> None:
     told = regard(*command, "--help")
     assert told.status == 0
     assert "Usage: regard " + " ".join(command) in told.out
 
 
 def test_a_resumed_command_line_run_ends_where_it_would_have(
-    tmp_path: Path, corpus: Path, regard: Callable[..., Told]
+    tmp_path: Path, corpus: Path, regard: Callable[..., Result]
 ) -> None:
     arguments = ["--data.train", corpus, "--data.valid", corpus, *SMALL, "--train.epochs", 4, "--train.save-every", 2]
     regard("train", "translate", tmp_path / "whole", *arguments)

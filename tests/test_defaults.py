@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from PIL import Image
 
-from conftest import Told
+from conftest import Result
 from job import run as run_job
 from regard.cli.app import KINDS
 from regard.cli.config import read
@@ -106,7 +106,7 @@ def test_a_run_that_is_lengthened_does_not_warm_up_again(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("error", [RuntimeError("of a kernel"), MemoryError(), KeyboardInterrupt()], ids=repr)
 def test_a_run_that_did_not_start_does_not_block_the_same_command(
-    error: BaseException, tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    error: BaseException, tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*arguments: object) -> None:
         raise error
@@ -131,7 +131,7 @@ def test_a_run_that_did_not_start_does_not_block_the_same_command(
 
 
 def test_a_validation_loss_that_is_no_number_stops_training(
-    tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
     monkeypatch.setattr(GenerateTask, "evaluate", lambda self: {"loss": math.nan, "bits_per_byte": math.nan})
@@ -142,7 +142,7 @@ def test_a_validation_loss_that_is_no_number_stops_training(
 
 
 def test_a_tiny_text_trains_by_defaults_and_the_run_keeps_what_was_chosen(
-    tmp_path: Path, regard: Callable[..., Told]
+    tmp_path: Path, regard: Callable[..., Result]
 ) -> None:
     (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
     run = tmp_path / "a run"
@@ -190,7 +190,7 @@ def _numbers() -> Iterator[tuple[str, str, bool]]:
 
 
 @pytest.mark.parametrize(("task", "flag", "real"), list(_numbers()), ids=lambda value: str(value))
-def test_numbers_that_no_setting_can_have(task: str, flag: str, real: bool, regard: Callable[..., Told]) -> None:
+def test_numbers_that_no_setting_can_have(task: str, flag: str, real: bool, regard: Callable[..., Result]) -> None:
     for value in ("nan", "inf", "-inf") if real else ("3.5", "nan", "9" * 20):
         told = regard("train", task, f"{flag}={value}", "--print-config")
         assert told.status == 2
@@ -208,13 +208,13 @@ UNLIMITED = {
 @pytest.mark.parametrize(
     ("task", "flag"), [(t, f) for t, f, _ in _numbers() if f.split(".")[1] not in UNLIMITED], ids=str
 )
-def test_numbers_that_no_machine_can_train_with(task: str, flag: str, regard: Callable[..., Told]) -> None:
+def test_numbers_that_no_machine_can_train_with(task: str, flag: str, regard: Callable[..., Result]) -> None:
     told = regard("train", task, f"{flag}={10**12}", "--print-config")
     assert told.status == 2
     assert told.err.startswith(f"regard: {flag[2:].replace('-', '_')}: must be at ")
 
 
-def test_a_key_given_twice_in_a_file(tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_a_key_given_twice_in_a_file(tmp_path: Path, regard: Callable[..., Result]) -> None:
     (tmp_path / "twice.yaml").write_text("train:\n  epochs: 3\nmodel: {}\ntrain:\n  steps: 4\n")
     told = regard("train", "translate", "--config", tmp_path / "twice.yaml", "--print-config")
     assert told.status == 2
@@ -235,7 +235,7 @@ def test_a_key_given_twice_in_a_file(tmp_path: Path, regard: Callable[..., Told]
     ],
 )
 def test_an_argument_too_many_names_what_works(
-    command: str, hint: str, tmp_path: Path, regard: Callable[..., Told]
+    command: str, hint: str, tmp_path: Path, regard: Callable[..., Result]
 ) -> None:
     words = shlex.split(command)
     name = " ".join(words[: 2 if words[0] in ("train", "demo") else 1])
@@ -245,7 +245,7 @@ def test_an_argument_too_many_names_what_works(
     assert told.err == f"regard: {extra}: not expected after the arguments of regard {name}; {hint}\n"
 
 
-def test_a_file_in_place_of_the_folder_of_a_run(tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_a_file_in_place_of_the_folder_of_a_run(tmp_path: Path, regard: Callable[..., Result]) -> None:
     (tmp_path / "my.tsv").write_text("a\tb\n")
     told = regard("train", "translate", tmp_path / "my.tsv")
     assert told.err.endswith(
@@ -262,7 +262,7 @@ def test_a_file_in_place_of_the_folder_of_a_run(tmp_path: Path, regard: Callable
     ],
 )
 def test_training_says_that_it_uses_the_built_in_data(
-    task: str, named: str, tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    task: str, named: str, tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Training, "_go", lambda *arguments, **options: Progress())  # the data alone
     monkeypatch.chdir(tmp_path)
@@ -278,7 +278,7 @@ def _shown(lines: str) -> str:
 
 @pytest.mark.parametrize("attention", ["none", "query"])
 def test_the_printed_line_that_uses_an_image_run_works_as_printed(
-    attention: str, tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    attention: str, tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for name, colour in (("red", (200, 0, 0)), ("blue", (0, 0, 200))):
@@ -298,7 +298,7 @@ def test_the_printed_line_that_uses_an_image_run_works_as_printed(
 
 
 def test_look_draws_into_a_file_that_is_not_there_yet(
-    tmp_path: Path, regard: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pairs.tsv").write_text("".join(f"number {n}\tnombre {n}\n" for n in range(20)))

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conftest import Told
+from conftest import Result
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
 from regard.models.language import RecurrentLM, TransformerLM
@@ -176,7 +176,7 @@ def test_recurrent_models_are_refused() -> None:
         generate.exportable(Writer(RecurrentLM(300, dim=8, layers=1), tokenizer, 20))
 
 
-def test_the_command(tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_the_command(tmp_path: Path, regard: Callable[..., Result]) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (2, 6, 16, 16, 3), dtype=np.uint8)
     from PIL import Image
 

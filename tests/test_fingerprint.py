@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import Told
+from conftest import Result
 from regard.errors import UserError
 from regard.train.fingerprint import Fingerprint, Part, check_resume, check_validation, save
 from regard.train.run import create, locate
@@ -51,7 +51,7 @@ SMALL = {
 
 @pytest.fixture(params=MAKE)
 def trained(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regard: Callable[..., Told]
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regard: Callable[..., Result]
 ) -> tuple[str, Path]:
     """A task, and a folder with ``work/data`` and ``work/run``, trained with the data named from ``work``."""
     task, work = request.param, tmp_path / "work"
@@ -65,7 +65,7 @@ def trained(
 
 
 def test_a_run_finds_its_data_from_another_folder_and_after_a_move(
-    trained: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regard: Callable[..., Told]
+    trained: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regard: Callable[..., Result]
 ) -> None:
     task, work = trained
     (tmp_path / "elsewhere" / "data").mkdir(parents=True)
@@ -202,7 +202,7 @@ def test_changed_data_are_refused_and_said(
     change: Callable[[Path], object],
     expected: str,
     copied: Callable[[str], Path],
-    regard: Callable[..., Told],
+    regard: Callable[..., Result],
 ) -> None:
     folder = copied(task)
     before = (folder / "run" / "last.json").read_bytes()
@@ -220,7 +220,7 @@ def test_changed_data_are_refused_and_said(
     + [("generate", lambda data: (data / "train" / "11.txt").write_text("Something else.\n" * 9))],
 )  # fmt: skip
 def test_a_run_is_not_scored_on_what_it_may_have_trained_on(
-    task: str, change: Callable[[Path], object], copied: Callable[[str], Path], regard: Callable[..., Told]
+    task: str, change: Callable[[Path], object], copied: Callable[[str], Path], regard: Callable[..., Result]
 ) -> None:
     folder = copied(task)
     change(folder / "data")
@@ -231,7 +231,7 @@ def test_a_run_is_not_scored_on_what_it_may_have_trained_on(
 
 
 def test_validation_images_of_their_own_are_scored_without_the_training_images(
-    tmp_path: Path, regard: Callable[..., Told]
+    tmp_path: Path, regard: Callable[..., Result]
 ) -> None:
     _images(tmp_path)
     shutil.copytree(tmp_path / "train", tmp_path / "valid")
@@ -245,7 +245,7 @@ def test_validation_images_of_their_own_are_scored_without_the_training_images(
     assert "has the class 'hund', which is not in the training data" in regard("eval", tmp_path / "run").err
 
 
-def test_another_order_goes_on_and_is_said(copied: Callable[[str], Path], regard: Callable[..., Told]) -> None:
+def test_another_order_goes_on_and_is_said(copied: Callable[[str], Path], regard: Callable[..., Result]) -> None:
     folder = copied("translate")
     _edit(folder / "data" / "train.tsv", lambda rows: rows[::-1])
     result = regard("train", "translate", folder / "run", "--resume")
@@ -258,7 +258,7 @@ def test_another_order_goes_on_and_is_said(copied: Callable[[str], Path], regard
     [("translate", "target.tokenizer.json"), ("generate", "tokenizer.json"), ("image", "classes.json")],
 )
 def test_files_that_belong_to_the_weights_are_not_exchanged(
-    task: str, name: str, copied: Callable[[str], Path], regard: Callable[..., Told]
+    task: str, name: str, copied: Callable[[str], Path], regard: Callable[..., Result]
 ) -> None:
     run = copied(task) / "run"
     commands = [("train", task, run, "--resume"), ("eval", run), ("look", run, "a"), ("export", run, "a.pt2")]
@@ -302,7 +302,7 @@ def test_a_fingerprint_tells_examples_and_order() -> None:
 
 @pytest.mark.parametrize("content", ["{}", '{"files": {}, "train": 3}', "nothing", None])
 def test_a_broken_fingerprint_is_said(
-    content: str | None, copied: Callable[[str], Path], regard: Callable[..., Told]
+    content: str | None, copied: Callable[[str], Path], regard: Callable[..., Result]
 ) -> None:
     path = copied("image") / "run" / "data.json"
     path.unlink() if content is None else path.write_text(content)

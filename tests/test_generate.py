@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Told
+from conftest import Result
 from regard.cli.config import read
 from regard.cli.main import main
 from regard.tasks.generate.commands import demo_config
@@ -45,19 +45,19 @@ def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _train(tmp_path_factory.mktemp("runs") / "fox", text, "--model.dropout", 0, "--train.epochs", 20)
 
 
-def test_it_learnt_and_goes_on(run: Path, regard: Callable[..., Told]) -> None:
+def test_it_learnt_and_goes_on(run: Path, regard: Callable[..., Result]) -> None:
     assert regard("generate", run, "the quick", "--temperature", 0, "--tokens", 35).out == TEXT[:44] + "\n"
     first, second = (regard("generate", run, "the lazy", "--seed", 5).out for _ in range(2))
     assert first == second
     assert first.startswith("the lazy dog.")
 
 
-def test_a_stop_text_ends_the_writing(run: Path, regard: Callable[..., Told]) -> None:
+def test_a_stop_text_ends_the_writing(run: Path, regard: Callable[..., Result]) -> None:
     options = ["--temperature", 0, "--stop", "jumps", "--stop", "over the"]
     assert regard("generate", run, "the quick", *options).out == "the quick brown fox \n"
 
 
-def test_a_text_longer_than_the_context(text: Path, run: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_a_text_longer_than_the_context(text: Path, run: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
     whole = regard("generate", run, TEXT[:44], "--temperature", 0, "--tokens", 90).out
     assert whole == TEXT[:134] + "\n"
     learned = _train(
@@ -66,7 +66,7 @@ def test_a_text_longer_than_the_context(text: Path, run: Path, tmp_path: Path, r
     assert regard("generate", learned, TEXT[:44], "--temperature", 0, "--tokens", 90).out == TEXT[:134] + "\n"
 
 
-def test_scores(run: Path, text: Path, regard: Callable[..., Told]) -> None:
+def test_scores(run: Path, text: Path, regard: Callable[..., Result]) -> None:
     scores = json.loads(regard("eval", run, "--json").out)
     assert scores["loss"]["score"] < 0.5
     assert scores["perplexity"]["score"] == pytest.approx(2.718281828 ** scores["loss"]["score"])
@@ -78,7 +78,7 @@ def test_scores(run: Path, text: Path, regard: Callable[..., Told]) -> None:
     assert "bits_per_byte" in regard("eval", run).out
 
 
-def test_looking(run: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+def test_looking(run: Path, regard: Callable[..., Result], tmp_path: Path) -> None:
     told = regard(
         "look", run, "the fox", "--layer", 0, "--head", 1, "--out", tmp_path / "h.png", "--html", tmp_path / "h.html"
     )
@@ -88,7 +88,7 @@ def test_looking(run: Path, regard: Callable[..., Told], tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "\n", "\u3000", "\x00"])
-def test_blank_prompts(prompt: str, run: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+def test_blank_prompts(prompt: str, run: Path, regard: Callable[..., Result], tmp_path: Path) -> None:
     told = regard("generate", run, prompt, "--seed", 1, "--tokens", 5)
     assert (told.status, told.err) == (0, "")
     assert told.out.startswith(prompt)
@@ -106,7 +106,7 @@ def test_a_run_is_kept_and_reported(run: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [["--model.kind", "lstm"], ["--model.kind", "lstm", "--model.no-attention"]])
-def test_the_recurrent_model(options: list[str], text: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_the_recurrent_model(options: list[str], text: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
     folder = _train(tmp_path / "lstm", text, "--model.dropout", 0, "--train.epochs", 12, *options)
     assert (
         regard("generate", folder, "the quick", "--temperature", 0, "--tokens", 20).out
@@ -116,7 +116,7 @@ def test_the_recurrent_model(options: list[str], text: Path, tmp_path: Path, reg
     assert ("no attention to look at" in told.err) == (len(options) == 3)
 
 
-def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
     settings = ["--train.epochs", 3, "--train.save-every", 4]
     whole, cut = _train(tmp_path / "whole", text, *settings), tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch:
@@ -159,7 +159,7 @@ def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Tol
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_a_line(
-    arguments: list[object], told: str, run: Path, tmp_path: Path, regard: Callable[..., Told]
+    arguments: list[object], told: str, run: Path, tmp_path: Path, regard: Callable[..., Result]
 ) -> None:
     names = {"run": run, "new": tmp_path / "new"}
     found = regard(*(str(argument).format(**names) for argument in arguments))

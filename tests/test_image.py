@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import Told
+from conftest import Result
 from regard.cli.main import main
 from regard.models.vision import Mirrored, ResNet, ViT
 from regard.tasks.image.commands import demo_config
@@ -112,7 +112,7 @@ def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _train(folder, shapes, "--model.attention", "query", "--train.epochs", 12, "--train.warmup", 10)
 
 
-def test_it_learned_and_classifies(run: Path, shapes: Path, regard: Callable[..., Told], tmp_path: Path) -> None:
+def test_it_learned_and_classifies(run: Path, shapes: Path, regard: Callable[..., Result], tmp_path: Path) -> None:
     scores = json.loads(regard("eval", run, "--json").out)
     assert scores["accuracy"]["score"] == 100.0
     assert json.loads(regard("eval", run, "--data", shapes, "--json").out)["accuracy"]["score"] > 95
@@ -141,7 +141,9 @@ def test_a_run_is_kept_and_reported(run: Path) -> None:
     ],
     ids=["vit", "mixup", "mirror"],
 )
-def test_other_ways_to_train(options: list[object], shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_other_ways_to_train(
+    options: list[object], shapes: Path, tmp_path: Path, regard: Callable[..., Result]
+) -> None:
     folder = _train(tmp_path / "run", shapes, "--train.epochs", 1, *options)
     scores = json.loads(regard("eval", folder, "--json").out)
     assert 0 <= scores["accuracy"]["score"] <= 100
@@ -149,7 +151,7 @@ def test_other_ways_to_train(options: list[object], shapes: Path, tmp_path: Path
     assert scores["loss"]["score"] == pytest.approx(last["valid_loss"], rel=1e-5)
 
 
-def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
     whole, cut = _train(tmp_path / "whole", shapes, "--train.epochs", 3), tmp_path / "cut"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("regard.tasks.running.Log", interrupting(7, signal.SIGINT))
@@ -181,7 +183,7 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., T
     ],
 )  # fmt: skip
 def test_mistakes_are_told_in_a_line(
-    arguments: list[object], expected: str, run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]
+    arguments: list[object], expected: str, run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Result]
 ) -> None:
     names = {"run": run, "new": tmp_path / "new", "shapes": shapes}
     result = regard(*(str(argument).format(**names) for argument in arguments))
@@ -191,7 +193,7 @@ def test_mistakes_are_told_in_a_line(
 
 
 def test_files_that_cannot_be_read_are_named_and_the_others_classified(
-    run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]
+    run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Result]
 ) -> None:
     good, cut, none = shapes / "level" / "0.png", tmp_path / "cut.png", tmp_path / "none.png"
     cut.write_bytes(good.read_bytes()[:60])
@@ -227,7 +229,7 @@ def test_the_name_of_a_file_need_not_be_utf8(run: Path, shapes: Path, tmp_path: 
     assert (done.returncode, done.stdout.split(b"\t")[0]) == (0, path), done.stderr
 
 
-def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -253,7 +255,7 @@ def test_scoring_other_images(run: Path, shapes: Path, tmp_path: Path, regard: C
     )
 
 
-def test_one_class_or_one_image_is_too_little(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_one_class_or_one_image_is_too_little(shapes: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
     (tmp_path / "set" / "a").mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(tmp_path / "set" / "a" / "1.png")
     result = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
@@ -264,7 +266,7 @@ def test_one_class_or_one_image_is_too_little(shapes: Path, tmp_path: Path, rega
     assert "the class 'a' has one image" in result.err
 
 
-def test_a_model_without_places_says_so(shapes: Path, tmp_path: Path, regard: Callable[..., Told]) -> None:
+def test_a_model_without_places_says_so(shapes: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
     folder = _train(tmp_path / "run", shapes, "--train.epochs", 1)
     result = regard("classify", folder, shapes / "level" / "0.png", "--look", tmp_path / "o.png")
     assert "has no attention over places" in result.err
