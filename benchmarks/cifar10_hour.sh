@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# CIFAR-10: what an hour of the whole machine gives, validations included; then the test pictures.
+# CIFAR-10: trains for an hour on all cores, validations included, and scores the model on the test images.
 #   benchmarks/cifar10_hour.sh FOLDER [RUNS_FOLDER]
-# FOLDER holds train.tar.xz and test.tar.xz, a folder a class in each. A process on each core, for threads share small
-# convolutions badly.
+# FOLDER holds train.tar.xz and test.tar.xz; each has one folder per class. There is one process per core, because small
+# convolutions gain little from a second thread.
 set -euo pipefail
 data=$1 run=${2:-runs/cifar10}/hour
 OMP_NUM_THREADS=1 torchrun --nproc-per-node "$(nproc)" -m regard train image "$run" \

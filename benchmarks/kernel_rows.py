@@ -1,4 +1,4 @@
-"""What `kernels.py` measures: each row is ours and a peer that computes the same."""
+"""The calls that `kernels.py` times: each row is a call of regard and the same computation in another library."""
 
 # mypy infers no types for a lambda that binds a loop's variables as defaults.
 # mypy: disable-error-code=misc
@@ -22,9 +22,18 @@ F32, BF16 = torch.float32, torch.bfloat16
 
 @dataclass
 class Row:
-    """One line of the table: ours and a peer, what is computed, the ratio hoped for, and what it takes at least.
+    """One line of the table.
 
-    That is products and sums, or bytes read; 0: neither is what limits it.
+    Attributes:
+        name: what is computed.
+        peer: the library that regard is compared with.
+        dtype: of all tensors.
+        ours: the call of regard.
+        theirs: the same computation in the peer.
+        target: the intended ratio of their time to ours.
+        operations: floating-point operations of the matrix products, from which the lower bound of the time follows;
+            0 if they do not limit it.
+        bytes: bytes that have to be read, likewise.
     """
 
     name: str
@@ -181,7 +190,7 @@ def other_rows(quick: bool) -> Iterator[Row]:
 
 
 def other_library_rows(quick: bool) -> Iterator[Row]:
-    """What x-transformers has of the mechanisms, over the whole matrix of weights."""
+    """Mechanisms that x-transformers has as well; it computes the full Lq × Lk matrix of weights."""
     for dtype in (F32, BF16):
         q, k, v = (normal(1, 8, 2048, 64, dtype=dtype) for _ in range(3))
         for name, theirs, options in (
@@ -196,6 +205,6 @@ def other_library_rows(quick: bool) -> Iterator[Row]:
 
 
 def all_rows(quick: bool) -> Iterator[Row]:
-    """Every row; ``quick`` leaves out lengths of 8,192."""
+    """All rows; ``quick`` leaves out lengths of 8,192."""
     for rows in (softmax_rows, flex_rows, other_rows, other_library_rows):
         yield from rows(quick)

@@ -1,8 +1,11 @@
-"""The C++ kernels beside what people use today, in one process, in turn: medians, spread, and the machine's limits.
+"""The C++ kernels compared with PyTorch's SDPA and FlexAttention, the package entmax, x-transformers and plain PyTorch.
 
-Run ``python benchmarks/kernels.py`` (some minutes; ``--quick`` leaves out the longest). It prints a table and, with
-``--write``, keeps it under ``benchmarks/results`` as text, CSV and a picture of time and memory against length, named
-after the kernels' level. A ratio is the peer's time over ours; the targets were set on another machine.
+    python benchmarks/kernels.py [--quick] [--seconds 3] [--write]
+
+It takes some minutes; ``--quick`` leaves out the longest sequences. Both sides of a row run in the same process, in
+turn, and medians are compared. A ratio is the peer's time divided by ours; the targets were set on another machine.
+``--write`` also writes the table to ``benchmarks/results`` as text and CSV, with a plot of time and memory against
+length; the files are named after the instruction set of the kernels.
 """
 
 from __future__ import annotations
@@ -32,57 +35,57 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def timed(row: Row, seconds: float) -> tuple[float, float, float]:
-    """The medians of ours and theirs in milliseconds, in turn, and the spread of ours, (p90 − p10) / median."""
+    """The median times of ours and theirs in milliseconds, and the spread of ours, (p90 − p10) / median."""
     for call in (row.ours, row.theirs):
         call()
-    found: tuple[list[float], list[float]] = ([], [])
+    times: tuple[list[float], list[float]] = ([], [])
     began = time.perf_counter()
-    while len(found[0]) < 5 or (time.perf_counter() - began < seconds and len(found[0]) < 200):
-        for call, mine in zip((row.ours, row.theirs), found, strict=True):
-            at = time.perf_counter()
+    while len(times[0]) < 5 or (time.perf_counter() - began < seconds and len(times[0]) < 200):
+        for call, milliseconds in zip((row.ours, row.theirs), times, strict=True):
+            start = time.perf_counter()
             call()
-            mine.append((time.perf_counter() - at) * 1e3)
-    deciles = statistics.quantiles(found[0], n=10)
-    ours, theirs = (statistics.median(mine) for mine in found)
+            milliseconds.append((time.perf_counter() - start) * 1e3)
+    deciles = statistics.quantiles(times[0], n=10)
+    ours, theirs = (statistics.median(milliseconds) for milliseconds in times)
     return ours, theirs, (deciles[-1] - deciles[0]) / ours
 
 
-def told(row: Row, ours: float, theirs: float, spread: float, limit: dict[str, float]) -> tuple[str, list[object]]:
-    """A row's line, and its entry in the CSV."""
-    dtype, ratio, most = str(row.dtype)[6:], theirs / ours, ""
-    least = max(row.operations / limit[dtype], row.bytes / limit["copy"]) / 1e6
-    share = f"{least / ours:.0%}" if least else ""
-    if row.operations and ours > least:  # tiles (AMX) go beyond the limit, which then says nothing
-        most = f"{theirs / least:.1f}"
+def formatted(row: Row, ours: float, theirs: float, spread: float, limit: dict[str, float]) -> tuple[str, list[object]]:
+    """The row's line in the table, and its entry in the CSV."""
+    dtype, ratio, bound = str(row.dtype)[6:], theirs / ours, ""
+    minimum = max(row.operations / limit[dtype], row.bytes / limit["copy"]) / 1e6
+    share = f"{minimum / ours:.0%}" if minimum else ""
+    if row.operations and ours > minimum:  # kernels that use tiles (AMX) can be faster than the vector registers' limit
+        bound = f"{theirs / minimum:.1f}"
     mark = " " if ratio >= row.target else "·"
     figures = f"{ours:>9.3f} {theirs:>9.3f} {ratio:>6.2f} {row.target:>6.1f}{mark}  {spread:>5.0%}  {share:>5}"
-    entry = [row.name, row.peer, dtype, f"{ours:.4f}", f"{theirs:.4f}", f"{ratio:.3f}", row.target, share, most]
-    return f"{row.name:<62} {row.peer:<7} {dtype:<9} {figures}  {most:>5}", entry
+    entry = [row.name, row.peer, dtype, f"{ours:.4f}", f"{theirs:.4f}", f"{ratio:.3f}", row.target, share, bound]
+    return f"{row.name:<62} {row.peer:<7} {dtype:<9} {figures}  {bound:>5}", entry
 
 
 def limits() -> dict[str, float]:
-    """Products and sums a second, in 10⁹, of all threads on registers alone, and bytes copied, in 10⁹."""
+    """The machine's peak: GFLOP/s of all threads on vector registers by dtype, and GB/s of a copy in memory."""
     assert library.library is not None
     assert library.level is not None
-    index, found = library.NAMES.index(library.level), {}
+    index, peaks = library.NAMES.index(library.level), {}
     for name, number in (("float32", 0), ("bfloat16", 2)):
         rates = []
         for _ in range(5):
             began = time.perf_counter()
             done = library.library.regard_peak(index, number, 5_000_000)
             rates.append(done / (time.perf_counter() - began) / 1e9)
-        found[name] = max(rates) * torch.get_num_threads()
+        peaks[name] = max(rates) * torch.get_num_threads()
     one, two = torch.ones(1 << 26), torch.empty(1 << 26)
     rates = []
     for _ in range(5):
         began = time.perf_counter()
         two.copy_(one)
         rates.append(2 * one.numel() * 4 / (time.perf_counter() - began) / 1e9)
-    return found | {"copy": max(rates)}
+    return peaks | {"copy": max(rates)}
 
 
 def look_line(dtype: torch.dtype) -> str:
-    """What all statistics at once cost over a forward, at length 4,096."""
+    """The extra time of a `Look` with all statistics, relative to the forward pass, at length 4,096."""
     q, k, v = (normal(1, 8, 4096, 64, dtype=dtype) for _ in range(3))
     look = Look(lse=True, entropy=True, received=True, reach=True, top=5, map=(32, 32), norms=True)
     row = Row("", "", dtype, lambda: attention(q, k, v, look=look), lambda: attention(q, k, v), 0)
@@ -93,7 +96,7 @@ def look_line(dtype: torch.dtype) -> str:
 
 
 def small_lines() -> Iterator[str]:
-    """What one query and one key cost from Python to Python, which is the way to the kernel and back."""
+    """The time of a call with one query and one key, nearly all of which is overhead outside of the kernel."""
     for grad in (False, True):
         q, k, v = (normal(1, 4, 1, 64, dtype=F32, grad=grad) for _ in range(3))
         for name, ours, theirs in (
@@ -106,8 +109,8 @@ def small_lines() -> Iterator[str]:
         ):
             calls = (both(lambda *_, f=f: f(), q, k, v) if grad else f for f in (ours, theirs))
             one, other = (min(timeit.repeat(call, number=100, repeat=100)) * 1e4 for call in calls)
-            what = "forward + backward" if grad else "forward"
-            yield f"one query and one key, 4 × 64, {what}{name}: {one:.1f} µs, SDPA {other:.1f} µs (forward: below 15)"
+            work = "forward + backward" if grad else "forward"
+            yield f"one query and one key, 4 × 64, {work}{name}: {one:.1f} µs, SDPA {other:.1f} µs (forward: below 15)"
 
 
 MEMORY = """
@@ -124,27 +127,27 @@ options = {"softmax": {}, "causal, ALiBi": {"mask": Causal(), "bias": ALiBi()},
            "variational": {"normalizer": Variational(0.3)}, "additive": {"score": Additive(torch.ones(64))}}[name]
 small = [t[:, :, :64].detach().requires_grad_() for t in (q, k, v)]
 output = attention(*small, **options)
-output.backward(torch.ones_like(output))  # for what PyTorch imports at the first time, some 34 MiB
-def kept(name):
+output.backward(torch.ones_like(output))  # what PyTorch imports in the first backward pass, some 34 MiB, is not counted
+def status(name):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name)) / 1024
-open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
-before = kept("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")  # resets VmHWM, the peak
+before = status("VmRSS")
 output = attention(q, k, v, **options)
 output.backward(torch.ones_like(output))
-print(json.dumps(kept("VmHWM") - before))
+print(json.dumps(status("VmHWM") - before))
 """
 
 
 def memory(length: int, name: str, dtype: torch.dtype = F32) -> float:
-    """MiB by which forward and backward of one head raise a process's peak beyond inputs, output and gradients."""
+    """MiB that forward and backward of one head take at their peak, without inputs, output and gradients."""
     run = [sys.executable, "-c", MEMORY, str(length), name, str(dtype)[6:]]
-    found = json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
-    return found - 5 * length * 64 * dtype.itemsize / 2**20  # output, its gradient and three more
+    peak = json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
+    return peak - 5 * length * 64 * dtype.itemsize / 2**20  # the output and the gradients of output, q, k and v
 
 
 def memory_lines() -> Iterator[str]:
-    """What each kind of mechanism needs at length 32,768."""
-    what = "memory beyond inputs, output and gradients, one head × 64, L 32768"
+    """The memory of each kind of mechanism at length 32,768."""
+    title = "memory beyond inputs, output and gradients, one head × 64, L 32768"
     names = (
         "softmax",
         "causal, ALiBi",
@@ -157,11 +160,11 @@ def memory_lines() -> Iterator[str]:
     )
     for name in names:
         kinds = "; ".join(f"{str(dtype)[6:]} {memory(32768, name, dtype):.0f} MiB" for dtype in (F32, BF16))
-        yield f"{what}, {name}: {kinds} (at most 64)"
+        yield f"{title}, {name}: {kinds} (at most 64)"
 
 
 def draw(path: Path) -> None:
-    """Time and memory against length, ours and PyTorch's, as a picture."""
+    """Plot time and memory against length, ours and PyTorch's."""
     import matplotlib.pyplot as plt
 
     lengths = [256, 512, 1024, 2048, 4096, 8192]
@@ -181,7 +184,9 @@ def draw(path: Path) -> None:
     for name, colour in (("softmax", "#08519c"), ("sparsemax", "#6baed6"), ("additive", "#31a354")):
         measured = long if name != "additive" else long[:-2]
         right.semilogx(measured, [memory(n, name) for n in measured], color=colour, marker="o", label=name)
-    right.set(xlabel="length", ylabel="MiB", title="memory beyond what goes in and out, one head × 64", ylim=(0, None))
+    right.set(
+        xlabel="length", ylabel="MiB", title="memory beyond inputs, output and gradients, one head × 64", ylim=(0, None)
+    )
     right.legend(fontsize=8)
     for axes, ticks in ((left, lengths), (right, long)):
         axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8)
@@ -194,8 +199,8 @@ def draw(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="leave out lengths of 8,192")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long a row is measured")
-    parser.add_argument("--write", action="store_true", help="keep the table, its CSV and the picture in results/")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds for which a row is measured")
+    parser.add_argument("--write", action="store_true", help="also write the table, its CSV and the plot to results/")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     lines: list[str] = []
@@ -212,11 +217,11 @@ def main() -> None:
     )
     say(
         f"{'work':<62} {'peer':<7} {'dtype':<9} {'ours ms':>9} {'peer ms':>9} {'ratio':>6} {'target':>6}  spread  share"
-        "   most"
+        "  bound"
     )
     table = []
     for row in all_rows(arguments.quick):
-        line, entry = told(row, *timed(row, arguments.seconds), limit)
+        line, entry = formatted(row, *timed(row, arguments.seconds), limit)
         say(line)
         table.append(entry)
         gc.collect()
@@ -227,8 +232,8 @@ def main() -> None:
     for line in memory_lines():
         say(line)
     say(
-        "· below its target. share: of the limits above, products on vector registers or, decoding, bytes; tiles (AMX) "
-        "have a higher one. most: the ratio that a kernel would have at that limit, which an exact one cannot pass"
+        "· below its target. share: the speed relative to the limits above, that of products on vector registers or, "
+        "in decoding, of a copy; tiles (AMX) can be faster. bound: the ratio of a kernel that reaches the limit"
     )
     if arguments.write:
         RESULTS.mkdir(exist_ok=True)
@@ -236,7 +241,7 @@ def main() -> None:
         path.with_suffix(".txt").write_text("\n".join(lines) + "\n")
         with path.with_suffix(".csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["work", "peer", "dtype", "ours_ms", "peer_ms", "ratio", "target", "share", "most"])
+            writer.writerow(["work", "peer", "dtype", "ours_ms", "peer_ms", "ratio", "target", "share", "bound"])
             writer.writerows(table)
         draw(path.with_suffix(".png"))
 

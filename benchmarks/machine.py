@@ -1,4 +1,4 @@
-"""The machine that figures are of, in a line."""
+"""Describes the machine on which a benchmark ran."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def machine() -> str:
-    """One line on where this ran."""
+    """The processor, the number of threads, the instruction set and the version of PyTorch, in one line."""
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
         if line.startswith("model name"):

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Multi30k English to French: the translator with attention and the same one without, trained and scored alike.
+# Multi30k English to French: trains and scores the recurrent translator with and without attention, in the same way.
 #   benchmarks/multi30k.sh FOLDER_WITH_MULTI30K [RUNS_FOLDER]
-# The folder holds train, val, test_2016_flickr and test_2017_flickr, each .en.gz and .fr.gz.
+# The folder holds train, val, test_2016_flickr and test_2017_flickr, each as .en.gz and .fr.gz.
 set -euo pipefail
 data=$1 runs=${2:-runs/multi30k}
 for attention in additive none; do

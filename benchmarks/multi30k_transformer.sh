@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Multi30k, the Transformer: forty minutes of training for a pair of languages, then scores.
+# Multi30k: trains the Transformer for forty minutes on a pair of languages, and scores it.
 #   benchmarks/multi30k_transformer.sh FOLDER_WITH_MULTI30K [SOURCE] [TARGET] [RUNS_FOLDER]
-# The folder holds train, val, test_2016_flickr and test_2017_flickr of each language, as .gz; en and fr unless named.
+# The folder holds train, val, test_2016_flickr and test_2017_flickr of each language, as .gz. The default is en to fr.
 set -euo pipefail
 data=$1 from=${2:-en} to=${3:-fr} runs=${4:-runs/multi30k}
 run="$runs/transformer-$from-$to"

@@ -1,8 +1,10 @@
-"""What a small call of a layer costs, beside `torch.nn.MultiheadAttention` with the same weights, in turn.
+"""Small calls of `MultiHeadAttention` compared with `torch.nn.MultiheadAttention` with the same weights.
 
-Run ``python benchmarks/small_layers.py`` (a minute; ``--write`` keeps the lines in ``results/small_layers.txt``). The
-inputs are so small that most of the time is spent in Python. Times are processor time of one thread, the smallest of 40
-rounds, so that other programs on the machine change them little.
+    python benchmarks/small_layers.py [--write]
+
+It takes a minute; ``--write`` also writes the table to ``results/small_layers.txt``. The inputs are so small that most
+of the time is spent in Python. The two layers run in turn. A time is the processor time of one thread per call, the
+minimum of 40 rounds, which other programs on the machine hardly change.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ ROUNDS, CALLS = 40, 50
 
 
 def microseconds(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float]:
-    """Of a call of each: the smallest of the rounds, which take turns."""
+    """The time of one call of each in microseconds: the minimum over rounds, in which they take turns."""
     smallest = [float("inf"), float("inf")]
     for _ in range(ROUNDS):
         for at, call in enumerate((ours, theirs)):
@@ -38,13 +40,13 @@ def microseconds(ours: Callable[[], object], theirs: Callable[[], object]) -> tu
 
 
 def with_backward(call: Callable[[], Tensor], layer: nn.Module) -> Callable[[], object]:
-    """Forward, and the gradients of all parameters."""
+    """The call and the gradients of all parameters of the layer."""
     parameters = list(layer.parameters())
     return lambda: torch.autograd.grad(call().sum(), parameters)
 
 
 def rows() -> Iterator[tuple[str, Callable[[], object], Callable[[], object]]]:
-    """What is measured: ours and PyTorch's."""
+    """What is measured: its name, regard's call and PyTorch's."""
     theirs = nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
     ours = MultiHeadAttention.from_torch(theirs)
     x = torch.randn(1, LENGTH, WIDTH)
@@ -84,7 +86,7 @@ def rows() -> Iterator[tuple[str, Callable[[], object], Callable[[], object]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="keep the lines in results/")
+    parser.add_argument("--write", action="store_true", help="also write the table to results/small_layers.txt")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# WikiText-2, of which only valid and test could be had: trained on valid.txt (its last tenth chooses the checkpoint), scored
-# on test.txt. A Transformer, an LSTM that attends to its past states, and the same LSTM without: five minutes each.
+# WikiText-2: trains a Transformer, an LSTM that attends to its past states, and the same LSTM without attention, for five
+# minutes each. Only valid.txt and test.txt were available: the models train on valid.txt, whose last tenth selects the
+# checkpoint, and are scored on test.txt.
 #   benchmarks/wikitext.sh FOLDER [RUNS_FOLDER]
 set -euo pipefail
 data=$1 runs=${2:-runs/wikitext}
