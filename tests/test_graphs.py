@@ -1,4 +1,4 @@
-"""Compiled, exported and traced: one or two graphs for inputs of any size, with the results of eager execution."""
+"""Compiled, exported and traced calls: one or two graphs for inputs of any size, with the results of eager mode."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SIZES = tuple(
         (2, 5, 7), (5, 8, 17), (2, 6, 7), (4, 7, 7), (3, 9, 5), (2, 6, 13), (7, 4, 4), (3, 4, 9), (5, 4, 11), (6, 5, 6),
     )
 )  # fmt: skip
-"""The second differs from the first in everything and has no two equal sizes, so that its graph is for all sizes."""
+"""The second differs from the first in every size and has no two equal sizes, so that its graph fits all sizes."""
 
 MECHANISM_OF_MASK = {name: CASES[(7 * number) % len(CASES)] for number, name in enumerate(MASKS)}
 MASK_OF_MECHANISM = {case.name: list(MASKS)[number % len(MASKS)] for number, case in enumerate(CASES)}
@@ -65,29 +65,29 @@ def _call(query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize(("case", "mask"), PAIRS, ids=lambda item: getattr(item, "name", item))
-def test_two_graphs_do_for_all_sizes(case: Case, mask: str) -> None:
+def test_two_graphs_are_enough_for_all_sizes(case: Case, mask: str) -> None:
     compiled, counter = _compiled(_call, "aot_eager")
     for size in SIZES:
         tensors, options = _arguments(case, mask, size)
-        wanted = attention(*tensors, **options)
-        torch.testing.assert_close(compiled(*tensors, options), wanted, rtol=1e-4, atol=1e-5, equal_nan=True)
+        expected = attention(*tensors, **options)
+        torch.testing.assert_close(compiled(*tensors, options), expected, rtol=1e-4, atol=1e-5, equal_nan=True)
     assert counter.frame_count <= 2
 
 
 @pytest.mark.parametrize("name", ["dot", "alibi", "entmax"])
-def test_inductor(name: str) -> None:
+def test_inductor_gives_the_eager_result(name: str) -> None:
     case = next(case for case in CASES if case.name == name)
     compiled, counter = _compiled(_call, "inductor")
     for size in SIZES[:4]:
         tensors, options = _arguments(case, "lengths", size)
-        wanted = attention(*tensors, **options)
-        torch.testing.assert_close(compiled(*tensors, options), wanted, rtol=1e-4, atol=1e-5)
+        expected = attention(*tensors, **options)
+        torch.testing.assert_close(compiled(*tensors, options), expected, rtol=1e-4, atol=1e-5)
     assert counter.frame_count <= 2
 
 
 INSIDE: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
     "causal": lambda q, k, n: Causal(),
-    "causal, a sequence its own": lambda q, k, n: Causal(n),
+    "causal, offset per sequence": lambda q, k, n: Causal(n),
     "not causal": lambda q, k, n: Causal().complement(),
     "not lengths": lambda q, k, n: Lengths(n).complement() | Causal(),
     "not window": lambda q, k, n: Window(2, 1).complement(),
@@ -98,11 +98,11 @@ INSIDE: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
     "a tensor first": lambda q, k, n: (q[:, :1, :, :1] > 0) & Causal(),
     "a tensor last": lambda q, k, n: Causal() | (q[:, :1, :, :1] > 0),
 }
-"""Masks that are made inside of the compiled function."""
+"""Masks that are created inside the compiled function."""
 
 
 @pytest.mark.parametrize("name", INSIDE)
-def test_masks_made_in_the_graph_with_gradients(name: str) -> None:
+def test_masks_created_in_the_graph_with_gradients(name: str) -> None:
     def call(query: Tensor, key: Tensor, value: Tensor, lengths: Tensor) -> Tensor:
         return attention(query, key, value, mask=INSIDE[name](query, key, lengths))
 
@@ -110,16 +110,16 @@ def test_masks_made_in_the_graph_with_gradients(name: str) -> None:
     for size in SIZES[:4]:
         leaves = [tensor.float().requires_grad_() for tensor in inputs(CASES[0], size)]
         lengths = torch.arange(size.batch) % (size.keys + 1)
-        given = (*leaves, lengths)
-        wanted, got = call(*given), compiled(*given)
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
-        gradients = [torch.autograd.grad(output.square().sum(), leaves) for output in (got, wanted)]
+        tensors = (*leaves, lengths)
+        output, expected = compiled(*tensors), call(*tensors)
+        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
+        gradients = [torch.autograd.grad(result.square().sum(), leaves) for result in (output, expected)]
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
     assert counter.frame_count <= 2
 
 
-def test_the_operator_of_the_complement_breaks_a_graph() -> None:
-    """PyTorch cannot trace ``~`` of a user's class; when this fails, it can, and the docstring of Mask is to say so."""
+def test_the_complement_operator_breaks_the_graph() -> None:
+    """PyTorch cannot trace ``~`` of a user's class. If this test fails, it can, and Mask's docstring has to change."""
 
     def inside(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return attention(query, key, value, mask=~Window(2, 1))
@@ -132,7 +132,7 @@ def test_the_operator_of_the_complement_breaks_a_graph() -> None:
     torch.testing.assert_close(torch.compile(inside, backend="eager")(*tensors), inside(*tensors))
 
 
-def test_a_complement_made_outside_of_the_function() -> None:
+def test_a_complement_created_outside_the_function() -> None:
     compiled, counter = _compiled(_call, "eager")
     tensors = [tensor.float() for tensor in inputs(CASES[0], SIZES[0])]
     options: dict[str, Any] = {"mask": ~Window(2, 1) & Causal()}
@@ -140,7 +140,7 @@ def test_a_complement_made_outside_of_the_function() -> None:
     assert counter.frame_count == 1
 
 
-def test_distance_with_topk() -> None:
+def test_distance_with_topk_is_compiled() -> None:
     compiled, counter = _compiled(_call, "aot_eager")
     for size in SIZES:
         tensors = [tensor.float() for tensor in inputs(CASES[0], size)]
@@ -150,14 +150,14 @@ def test_distance_with_topk() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"normalizer": Sigmoid()}], ids=["softmax", "sigmoid"])
-def test_two_graphs_do_for_chunks_over_a_cache(options: dict[str, Any]) -> None:
+def test_two_graphs_are_enough_for_chunks_over_a_cache(options: dict[str, Any]) -> None:
     def call(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return attention(query, key, value, mask=Causal(), **options)
 
     compiled, counter = _compiled(call, "eager")
-    cache, whole, start = KVCache(16), torch.randn(3, 2, 40, 6), 0
+    cache, sequence, start = KVCache(16), torch.randn(3, 2, 40, 6), 0
     for length in (5, 3, 4, 7, 2, 6, 8, 3, 2):
-        chunk = whole[:, :, start : start + length]
+        chunk = sequence[:, :, start : start + length]
         step = cache.append(chunk, chunk)
         torch.testing.assert_close(compiled(chunk, step.key, step.value), call(chunk, step.key, step.value))
         start += length
@@ -167,14 +167,13 @@ def test_two_graphs_do_for_chunks_over_a_cache(options: dict[str, Any]) -> None:
 def test_a_layer_with_its_cache_is_compiled() -> None:
     layer = MultiHeadAttention(12, 2).eval()
     compiled, counter = _compiled(layer, "eager")
-    caches, whole, start = (KVCache(64), KVCache(64)), torch.randn(3, 40, 12), 0
+    caches, sequence, start = (KVCache(64), KVCache(64)), torch.randn(3, 40, 12), 0
     with torch.no_grad():
         for length in (5, 3, 4, 7, 2, 6, 8, 3, 2):
-            chunk = whole[:, start : start + length]
-            got, wanted = compiled(chunk, cache=caches[0])[0], layer(chunk, cache=caches[1])[0]
-            torch.testing.assert_close(got, wanted)
+            chunk = sequence[:, start : start + length]
+            torch.testing.assert_close(compiled(chunk, cache=caches[0])[0], layer(chunk, cache=caches[1])[0])
             start += length
-    assert counter.frame_count <= 3, "the first call, which makes the memory, and two for the rest"
+    assert counter.frame_count <= 3, "one graph for the first call, which allocates the memory, and two for the rest"
 
 
 class FromLength(nn.Module):
@@ -198,7 +197,7 @@ OF_LENGTH: dict[str, Callable[[int], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", OF_LENGTH)
-def test_numbers_computed_from_a_dynamic_length_are_exported(name: str) -> None:
+def test_options_computed_from_a_dynamic_length_are_exported(name: str) -> None:
     module = FromLength(OF_LENGTH[name])
     dynamic = ({2: torch.export.Dim("length", min=6, max=512)},)
     program = torch.export.export(module, (torch.randn(2, 2, 9, 6),), dynamic_shapes=dynamic)
@@ -221,8 +220,8 @@ class Attend(nn.Module):
 EXPORTED: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {
     "causal": lambda n, m: {"mask": Causal()},
     "lengths": lambda n, m: {"mask": Lengths(n)},
-    "lengths of both": lambda n, m: {"mask": Lengths(n, m)},
-    "causal, a sequence its own": lambda n, m: {"mask": Causal(n)},
+    "lengths of keys and queries": lambda n, m: {"mask": Lengths(n, m)},
+    "causal, offset per sequence": lambda n, m: {"mask": Causal(n)},
     "lengths, causal": lambda n, m: {"mask": Lengths(n) & Causal()},
     "window": lambda n, m: {"mask": Window(2, 1)},
     "sigmoid": lambda n, m: {"normalizer": Sigmoid(), "mask": Prefix(n)},
@@ -234,16 +233,16 @@ EXPORTED: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", EXPORTED)
 def test_export_with_any_batch_and_lengths(name: str, strict: bool) -> None:
     def arguments(size: Sizes) -> tuple[Tensor, ...]:
-        of_each = torch.arange(size.batch)
-        return *(t.float() for t in inputs(CASES[0], size)), of_each % (size.keys + 1), of_each % (size.queries + 1)
+        rows = torch.arange(size.batch)
+        return *(t.float() for t in inputs(CASES[0], size)), rows % (size.keys + 1), rows % (size.queries + 1)
 
     batch, queries, keys = (torch.export.Dim(dim) for dim in ("batch", "queries", "keys"))
     dynamic = ({0: batch, 2: queries}, {0: batch, 2: keys}, {0: batch, 2: keys}, {0: batch}, {0: batch})
     module = Attend(name)
     program = torch.export.export(module, arguments(SIZES[0]), dynamic_shapes=dynamic, strict=strict)
     for size in SIZES[:4]:
-        given = arguments(size)
-        torch.testing.assert_close(program.module()(*given), module(*given), rtol=1e-4, atol=1e-5)
+        tensors = arguments(size)
+        torch.testing.assert_close(program.module()(*tensors), module(*tensors), rtol=1e-4, atol=1e-5)
 
 
 class Traced(nn.Module):
@@ -261,13 +260,13 @@ class Traced(nn.Module):
 
 
 class Leaves(torch.fx.Tracer):
-    """Traces the layers of regard as one node each, as it does PyTorch's own."""
+    """Traces each layer of regard as one node, as `torch.fx.Tracer` does with PyTorch's layers."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, MultiHeadAttention) or super().is_leaf_module(m, module_qualified_name)
 
 
-def test_symbolic_trace_shows_one_node_a_call() -> None:
+def test_symbolic_trace_has_one_node_per_call() -> None:
     module = Traced()
     graph = torch.fx.GraphModule(module, Leaves().trace(module))
     assert [node.target for node in graph.graph.nodes].count(attention) == 1
