@@ -1,4 +1,4 @@
-"""Layers over images and memories: against the papers' formulas."""
+"""Layers for images, attention pooling and location-aware attention: against the papers' formulas."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from layers import rand
 from regard import Lengths, Look, Sparsemax
 from regard.nn import CBAM, AttentionPooling, LocationAwareAttention, SelfAttention2d, SqueezeExcitation
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def mlp(gate: Any, x: Tensor) -> Tensor:
@@ -22,7 +19,7 @@ def mlp(gate: Any, x: Tensor) -> Tensor:
     return gate[2].weight @ hidden + gate[2].bias
 
 
-def test_squeeze_excitation_is_the_formula() -> None:
+def test_squeeze_excitation_matches_the_formula() -> None:
     torch.manual_seed(0)
     layer, x = SqueezeExcitation(8, 4).double(), rand(2, 8, 3, 5)
     output, gates = layer(x)
@@ -32,25 +29,25 @@ def test_squeeze_excitation_is_the_formula() -> None:
         torch.testing.assert_close(output[b], torch.stack([x[b, c] * gate[c] for c in range(8)]))
 
 
-def test_cbam_is_channels_then_places() -> None:
+def test_cbam_gates_channels_and_then_places() -> None:
     torch.manual_seed(0)
     layer, x = CBAM(8, 4, kernel=3).double(), rand(2, 8, 3, 5)
     output, gates = layer(x)
     for b in range(2):
         gate = torch.sigmoid(mlp(layer.gate, x[b].mean((1, 2))) + mlp(layer.gate, x[b].amax((1, 2))))
         gated = x[b] * gate[:, None, None]
-        both = nn.functional.pad(torch.stack([gated.mean(0), gated.amax(0)]), (1, 1, 1, 1))
+        pooled = nn.functional.pad(torch.stack([gated.mean(0), gated.amax(0)]), (1, 1, 1, 1))
         place = torch.empty(3, 5, dtype=torch.float64)
         for i in range(3):
             for j in range(5):
-                place[i, j] = (layer.place.weight[0] * both[:, i : i + 3, j : j + 3]).sum()
+                place[i, j] = (layer.place.weight[0] * pooled[:, i : i + 3, j : j + 3]).sum()
         torch.testing.assert_close(gates.channel[b], gate)
         torch.testing.assert_close(gates.place[b], torch.sigmoid(place))
         torch.testing.assert_close(output[b], gated * torch.sigmoid(place))
 
 
 @pytest.mark.parametrize("heads", [1, 2])
-def test_self_attention_2d_is_the_non_local_block(heads: int) -> None:
+def test_self_attention_2d_matches_the_non_local_block(heads: int) -> None:
     torch.manual_seed(0)
     layer, x = SelfAttention2d(8, heads, key_channels=4).double(), rand(2, 8, 3, 5)
     assert torch.equal(layer(x)[0], x)
@@ -67,7 +64,7 @@ def test_self_attention_2d_is_the_non_local_block(heads: int) -> None:
     torch.testing.assert_close(output, x + 0.7 * attended.view_as(x))
 
 
-def test_pooling_leaves_padding_out() -> None:
+def test_attention_pooling_ignores_padding() -> None:
     torch.manual_seed(0)
     layer, x = AttentionPooling(8, seeds=3, heads=2).double(), rand(2, 5, 8)
     lengths = torch.tensor([5, 3])
@@ -78,7 +75,7 @@ def test_pooling_leaves_padding_out() -> None:
     torch.testing.assert_close(pooled, layer.attention(layer.seeds.expand(2, -1, -1), x, mask=Lengths(lengths))[0])
 
 
-def test_location_aware_attention_is_chorowskis_formula() -> None:
+def test_location_aware_attention_matches_chorowskis_formula() -> None:
     torch.manual_seed(0)
     layer = LocationAwareAttention(6, 7, 9, filters=2, kernel=3).double()
     query, memory, lengths = rand(2, 6), rand(2, 5, 7, seed=1), [5, 3]
@@ -86,18 +83,18 @@ def test_location_aware_attention_is_chorowskis_formula() -> None:
     context, previous, _ = layer(query, memory, mask=mask)
     context, weights, view = layer(query, memory, previous, keys=layer.keys(memory), mask=mask, look=Look(rows=[0]))
     for b, length in enumerate(lengths):
-        before = nn.functional.pad(previous[b], (1, 1))
+        padded = nn.functional.pad(previous[b], (1, 1))
         scores = []
         for j in range(length):
-            found = torch.stack([(layer.filters.weight[f, 0] * before[j : j + 3]).sum() for f in range(2)])
-            hidden = layer.query(query[b]) + layer.key.weight @ memory[b, j] + layer.location.weight @ found
+            location = torch.stack([(layer.filters.weight[f, 0] * padded[j : j + 3]).sum() for f in range(2)])
+            hidden = layer.query(query[b]) + layer.key.weight @ memory[b, j] + layer.location.weight @ location
             scores.append(layer.v @ torch.tanh(hidden))
         expected = torch.softmax(torch.stack(scores), 0)
         torch.testing.assert_close(weights[b, :length], expected)
         torch.testing.assert_close(context[b], expected @ memory[b, :length])
         assert not weights[b, length:].any()
     torch.testing.assert_close(view.rows[:, 0, 0], weights)
-    # Where the decoder was reaches what comes two steps later, through the weights.
+    # The gradient flows through the previous step's weights to the filters.
     context.sum().backward()
     assert layer.filters.weight.grad.abs().sum() > 0
 
@@ -124,7 +121,7 @@ def test_odd_sizes_compile_and_give_every_parameter_a_gradient(
 
 
 @pytest.mark.parametrize(
-    ("make", "text"),
+    ("make", "message"),
     [
         (lambda: SqueezeExcitation(0), "channels and reduction must be positive, got 0, 16"),
         (lambda: SqueezeExcitation(8, 0), "channels and reduction must be positive"),
@@ -137,6 +134,6 @@ def test_odd_sizes_compile_and_give_every_parameter_a_gradient(
         (lambda: LocationAwareAttention(4, 4, 4, kernel=4), "kernel: must be odd, so that it has a middle, got 4"),
     ],
 )
-def test_wrong_sizes_are_refused(make: Callable[[], nn.Module], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
+def test_wrong_sizes_are_refused(make: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""Labelled images in Parquet and in Hugging Face datasets: columns, names of classes, bad cells."""
+"""Labelled images in Parquet files and Hugging Face datasets: columns, class names, invalid cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regard.errors import UserError
 
 
 def _table(columns: dict[str, list[Any]], folder: Path, types: dict[str, Any] | None = None) -> str:
-    """A Parquet file; with ``types`` as the datasets library writes it, which keeps them."""
+    """A Parquet file; with ``types``, written by the datasets library, which stores the types."""
     import datasets
     import pyarrow
     from pyarrow import parquet
@@ -29,8 +29,6 @@ def _table(columns: dict[str, list[Any]], folder: Path, types: dict[str, Any] | 
 
 
 FILES = [encoded(plain("RGB", colour)) for colour in (RED, BLUE, RED)]
-
-
 ROWS = [{"bytes": content, "path": None} for content in FILES]
 
 
@@ -40,25 +38,10 @@ def _types(**others: Any) -> dict[str, Any]:
     return {"picture": datasets.Image(), **others}
 
 
-def _names(*names: str) -> Any:
+def _classes(*names: str) -> Any:
     import datasets
 
     return datasets.ClassLabel(names=list(names))
-
-
-def test_columns_are_guessed_by_type_and_name(tmp_path: Path) -> None:
-    tables: tuple[tuple[dict[str, list[Any]], dict[str, Any] | None], ...] = (
-        ({"label": ["red", "blue", "red"], "image": FILES, "path": ["a", "b", "c"]}, None),
-        ({"target": ["red", "blue", "red"], "img": ROWS}, None),
-        ({"text": ["a", "b", "c"], "colour": [1, 0, 1], "picture": ROWS},
-         _types(text=_text(), colour=_names("blue", "red"))),
-        ({"fine": [0, 1, 0], "label": [1, 0, 1], "picture": ROWS},
-         _types(fine=_names("x", "y"), label=_names("blue", "red"))),
-    )  # fmt: skip
-    for columns, types in tables:
-        images = read_images(_table(columns, tmp_path, types), 4)
-        assert (images.names, images.labels.tolist()) == (("blue", "red"), [1, 0, 1])
-        assert images.pixels[:, :, 0, 0].tolist() == [list(RED), list(BLUE), list(RED)]
 
 
 def _text() -> object:
@@ -67,8 +50,23 @@ def _text() -> object:
     return datasets.Value("string")
 
 
-def test_columns_are_named(tmp_path: Path) -> None:
-    coarse, fine = _names("warm", "cold"), _names("red", "blue")
+def test_columns_are_recognized_by_type_and_name(tmp_path: Path) -> None:
+    tables: tuple[tuple[dict[str, list[Any]], dict[str, Any] | None], ...] = (
+        ({"label": ["red", "blue", "red"], "image": FILES, "path": ["a", "b", "c"]}, None),
+        ({"target": ["red", "blue", "red"], "img": ROWS}, None),
+        ({"text": ["a", "b", "c"], "colour": [1, 0, 1], "picture": ROWS},
+         _types(text=_text(), colour=_classes("blue", "red"))),
+        ({"fine": [0, 1, 0], "label": [1, 0, 1], "picture": ROWS},
+         _types(fine=_classes("x", "y"), label=_classes("blue", "red"))),
+    )  # fmt: skip
+    for columns, types in tables:
+        images = read_images(_table(columns, tmp_path, types), 4)
+        assert (images.names, images.labels.tolist()) == (("blue", "red"), [1, 0, 1])
+        assert images.pixels[:, :, 0, 0].tolist() == [list(RED), list(BLUE), list(RED)]
+
+
+def test_ambiguous_columns_have_to_be_named(tmp_path: Path) -> None:
+    coarse, fine = _classes("warm", "cold"), _classes("red", "blue")
     columns: dict[str, list[Any]] = {"coarse_label": [0, 1, 0], "fine_label": [0, 1, 0], "picture": ROWS}
     path = _table(columns, tmp_path, _types(coarse_label=coarse, fine_label=fine))
     with pytest.raises(UserError) as error:
@@ -94,30 +92,30 @@ def test_columns_are_named(tmp_path: Path) -> None:
 
 
 LABELS: dict[str, tuple[list[object], str]] = {
-    "none": ([None, "a", "b"], "has no label"),
+    "missing": ([None, "a", "b"], "has no label"),
     "empty": (["", "a", "b"], "has an empty label"),
     "fraction": ([0.5, 1.0, 2.0], "expected a label that is text or a whole number, got float"),
-    "several": ([["a", "b"], ["a"], ["b"]], "expected a label that is text or a whole number, got list"),
+    "list": ([["a", "b"], ["a"], ["b"]], "expected a label that is text or a whole number, got list"),
 }
 
 
 @pytest.mark.parametrize("case", LABELS)
-def test_labels_that_are_no_class(case: str, tmp_path: Path) -> None:
-    labels, told = LABELS[case]
+def test_invalid_labels_are_refused(case: str, tmp_path: Path) -> None:
+    labels, reason = LABELS[case]
     path = _table({"image": FILES, "label": labels}, tmp_path)
     with pytest.raises(UserError) as error:
         read_images(path, 4)
-    assert str(error.value).startswith(f"{path}: not a usable image: {path}: record 1 ({told}); ")
+    assert str(error.value).startswith(f"{path}: not a usable image: {path}: record 1 ({reason}); ")
 
 
-def test_whole_numbers_are_classes(tmp_path: Path) -> None:
+def test_whole_numbers_are_class_names(tmp_path: Path) -> None:
     for labels in ([10, 9, 10], [10.0, 9.0, 10.0]):
         images = read_images(_table({"image": FILES, "label": labels}, tmp_path), 4)
         assert (images.names, images.labels.tolist()) == (("9", "10"), [1, 0, 1])
 
 
-def test_a_missing_label_is_not_the_last_class(tmp_path: Path) -> None:
-    types = _types(label=_names("red", "blue"))
+def test_label_minus_one_is_not_the_last_class(tmp_path: Path) -> None:
+    types = _types(label=_classes("red", "blue"))
     path = _table({"picture": ROWS, "label": [0, 1, -1]}, tmp_path, types)
     with pytest.raises(UserError, match=r"record 3 \(label -1 is not one of the 2 classes; it may stand for a .*\)"):
         read_images(path, 4)
@@ -126,23 +124,23 @@ def test_a_missing_label_is_not_the_last_class(tmp_path: Path) -> None:
 
 
 CELLS: dict[str, tuple[object, str]] = {
-    "none": (None, "has no image"),
-    "a file that is not there": (
+    "missing": (None, "has no image"),
+    "a file that does not exist": (
         {"bytes": None, "path": "nowhere.png"}, "names the file nowhere.png, which does not exist"),
     "numbers": ([[1, 2], [3, 4]], "expected the bytes of an image file, got list"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CELLS)
-def test_cells_that_are_no_image(case: str, tmp_path: Path) -> None:
-    cell, told = CELLS[case]
+def test_cells_that_are_not_images_are_refused(case: str, tmp_path: Path) -> None:
+    cell, reason = CELLS[case]
     path = _table({"image": [cell, cell], "label": ["a", "b"]}, tmp_path)
     with pytest.raises(UserError) as error:
         read_images(path, 4)
-    assert f"{path}: record 1 ({told})" in str(error.value)
+    assert f"{path}: record 1 ({reason})" in str(error.value)
 
 
-def test_a_folder_of_parquet_files_is_named(tmp_path: Path) -> None:
+def test_a_folder_of_parquet_files_is_refused(tmp_path: Path) -> None:
     _table({"image": FILES, "label": ["red", "blue", "red"]}, tmp_path)
     with pytest.raises(UserError) as error:
         read_images(str(tmp_path), 4)
@@ -152,14 +150,14 @@ def test_a_folder_of_parquet_files_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_table_names_files_beside_it(tmp_path: Path) -> None:
+def test_a_table_with_paths_of_image_files(tmp_path: Path) -> None:
     for number, content in enumerate(FILES):
         (tmp_path / f"{number}.png").write_bytes(content)
     path = _table({"image": ["0.png", "1.png", "2.png"], "label": ["red", "blue", "red"]}, tmp_path)
     assert read_images(path, 4).pixels[:, :, 0, 0].tolist() == [list(RED), list(BLUE), list(RED)]
 
 
-def test_a_local_folder_of_hugging_face_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
+def test_a_local_hugging_face_dataset_has_its_class_names(tmp_path: Path) -> None:
     import datasets
 
     folder = as_folder({f"train/{name}": content for name, content in members(noise("PNG")).items()}, tmp_path)

@@ -17,29 +17,29 @@ from regard.errors import UserError
 from regard.tasks.image.config import DataConfig
 from regard.tasks.image.data import read
 
-TAKEN: dict[str, tuple[dict[str, bytes], list[int], tuple[str, ...]]] = {
+ACCEPTED: dict[str, tuple[dict[str, bytes], list[int], tuple[str, ...]]] = {
     "a folder per class": (TWO, [2, 2], ()),
     "any ending, or none": (
         {**TWO, **tree("cat/3.jfif", "cat/4", "dog/3.JPEG", "dog/4.dat", "dog/5.txt")}, [4, 5], ()),
-    "within other folders": ({f"my/set/{name}": content for name, content in TWO.items()}, [2, 2], ()),
+    "inside other folders": ({f"my/set/{name}": content for name, content in TWO.items()}, [2, 2], ()),
     "hidden files and folders": (
         {**TWO, **tree("cat/._x.png", ".ipynb_checkpoints/x.png", ".git/index", "__MACOSX/cat/1.png",
                         "cat/.cache/x.png", "dog/Thumbs.db", content=b"anything")},
         [2, 2], ("left out 6 hidden or system files or folders: .git, .ipynb_checkpoints, __MACOSX and 3 more",)),
-    "images that are hidden": (
+    "hidden images": (
         {**TWO, **tree(".ipynb_checkpoints/1.png")}, [2, 2], ("left out 1 hidden or system file or folder: "
                                                                ".ipynb_checkpoints",)),
-    "files that are none": (
+    "files that are not images": (
         {**TWO, **tree("README.md", "cat/labels.csv", content=b"text")}, [2, 2],
         ("left out 2 files that are not images: README.md, cat/labels.csv",)),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", ["folder", "tar", "tar.xz", "zip"])
-@pytest.mark.parametrize("case", TAKEN)
-def test_which_files_are_taken_for_what(case: str, way: str, tmp_path: Path) -> None:
-    members, counts, notes = TAKEN[case]
-    images = read_images(WAYS[way](dict(sorted(members.items())), tmp_path), 4)
+@pytest.mark.parametrize("source", ["folder", "tar", "tar.xz", "zip"])
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_images_and_classes_are_recognized(case: str, source: str, tmp_path: Path) -> None:
+    members, counts, notes = ACCEPTED[case]
+    images = read_images(WAYS[source](dict(sorted(members.items())), tmp_path), 4)
     assert images.names == ("cat", "dog")
     assert np.bincount(images.labels).tolist() == counts
     assert images.notes == notes
@@ -47,9 +47,9 @@ def test_which_files_are_taken_for_what(case: str, way: str, tmp_path: Path) -> 
 
 
 REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
-    "no image": (
+    "no images": (
         tree("cat/1.txt", content=b"text"), "no images in it; left out 1 file that is not an image: cat/1.txt"),
-    "beside the classes": ({**TWO, **tree("loose.png")}, "loose.png: is not in the folder of a class; expected "),
+    "loose image": ({**TWO, **tree("loose.png")}, "loose.png: is not in the folder of a class; expected "),
     "no classes": (tree("1.png", "2.png"), "1.png: is not in the folder of a class; expected "),
     "two folders deep": (tree("cat/day/1.png", "dog/night/1.png"), "could be 'cat' or 'day'; move the images of each"),
     "one and two folders deep": ({**TWO, **tree("dog/night/1.png")}, "could be 'dog' or 'night'; move the images"),
@@ -60,27 +60,27 @@ REFUSED: dict[str, tuple[dict[str, bytes], str]] = {
     "two training parts": (
         tree("train/cat/1.png", "training/cat/1.png", "val/cat/1.png"),
         "both train and training could be the same part"),
-    "parts, of which none is named": (
+    "parts without naming one": (
         {f"{part}/{name}": b for name, b in TWO.items() for part in ("test", "train")},
         "is divided into test, train; "),
-    "a class of files that are none": (
+    "a class without images": (
         {**TWO, **tree("emu/1.mp4", content=b"film")},
         "classes without images: emu; add images or remove the folders"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", ["folder", "tar", "tar.xz", "zip"])
+@pytest.mark.parametrize("source", ["folder", "tar", "tar.xz", "zip"])
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_right_is_refused(case: str, way: str, tmp_path: Path) -> None:
-    members, told = REFUSED[case]
-    path = WAYS[way](dict(sorted(members.items())), tmp_path)
+def test_ambiguous_and_incomplete_trees_are_refused(case: str, source: str, tmp_path: Path) -> None:
+    members, message = REFUSED[case]
+    path = WAYS[source](dict(sorted(members.items())), tmp_path)
     with pytest.raises(UserError) as error:
         read_images(path, 4)
     assert str(error.value).startswith(path)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_empty_folders_of_classes_are_left_out_where_asked(tmp_path: Path) -> None:
+def test_empty_class_folders_are_left_out_on_request(tmp_path: Path) -> None:
     path = as_folder(TWO, tmp_path)
     (tmp_path / "set" / "emu").mkdir()
     with pytest.raises(UserError, match="classes without images: emu; add images or remove the folders"):
@@ -96,7 +96,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
     (links / "dog").mkdir(parents=True)
     (links / "cat").symlink_to(path / "store" / "cats", target_is_directory=True)
     (links / "dog" / "one").symlink_to(path / "store" / "dogs" / "1.png")
-    (links / "cat" / "up").symlink_to(links / "cat", target_is_directory=True)  # a loop
+    (links / "cat" / "up").symlink_to(links / "cat", target_is_directory=True)  # a cycle
     images = read_images(str(links), 4)
     assert (images.names, images.labels.tolist()) == (("cat", "dog"), [0, 1])
     (links / "dog" / "two").symlink_to(tmp_path / "nowhere")
@@ -108,7 +108,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
         read_images(str(links), 4)
 
 
-def test_parts_without_training_images(tmp_path: Path) -> None:
+def test_parts_without_a_training_part_are_refused(tmp_path: Path) -> None:
     path = as_folder({f"{part}/{name}": content for part in ("test", "val") for name, content in TWO.items()}, tmp_path)
     with pytest.raises(
         UserError, match=r"into test, val, none of which is for training; name the folder with --data\.train"
@@ -116,12 +116,12 @@ def test_parts_without_training_images(tmp_path: Path) -> None:
         read_images(path, 16, part="train")
 
 
-@pytest.mark.parametrize("way", ["tar", "zip"])
-def test_links_in_archives_are_followed(way: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_links_in_archives_are_followed(kind: str, tmp_path: Path) -> None:
     def write(target: str) -> str:
-        path = tmp_path / f"set.{way}"
+        path = tmp_path / f"set.{kind}"
         content = encoded(plain("RGB", BLUE))
-        if way == "tar":
+        if kind == "tar":
             with tarfile.open(path, "w") as archive:
                 for name, link in (("cat/1.png", ""), ("dog/1", target)):
                     info = tarfile.TarInfo(name)
@@ -143,7 +143,7 @@ def test_links_in_archives_are_followed(way: str, tmp_path: Path) -> None:
             read_images(write(target), 4)
 
 
-def test_members_of_an_archive_that_cannot_be_read(tmp_path: Path) -> None:
+def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     path = Path(as_zip(members(noise("PNG")), tmp_path))
     content = bytearray(path.read_bytes())
     at = content.index(b"special.png") + 2000
@@ -158,60 +158,60 @@ def test_members_of_an_archive_that_cannot_be_read(tmp_path: Path) -> None:
             read_images(str(path), 4)
 
 
-def test_names_of_windows_in_an_archive(tmp_path: Path) -> None:
+def test_windows_paths_in_an_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name, content in TWO.items():
             archive.writestr(name.replace("/", "\\"), content)
     assert read_images(str(tmp_path / "a.zip"), 4).names == ("cat", "dog")
 
 
-def test_names_of_classes_are_utf8(tmp_path: Path) -> None:
+def test_class_names_have_to_be_utf8(tmp_path: Path) -> None:
     path = as_folder(TWO, tmp_path)
     os.rename(os.fsencode(f"{path}/cat"), os.fsencode(path) + b"/caf\xe9")
     with pytest.raises(UserError, match=r"the name of the folder 'caf\\udce9' is not UTF-8; rename it"):
         read_images(path, 4)
 
 
-def test_names_of_classes_are_composed(tmp_path: Path) -> None:
+def test_class_names_are_unicode_composed(tmp_path: Path) -> None:
     path = as_folder(tree("cafe\u0301/1.png", "tea/1.png"), tmp_path)
     assert read_images(path, 4, names=("caf\u00e9", "tea")).labels.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("way", ["folder", "tar", "zip"])
+@pytest.mark.parametrize("source", ["folder", "tar", "zip"])
 @pytest.mark.parametrize(
     "names", [("train", "val"), ("Training", "validation"), ("train", "valid", "test"), ("train", "test")]
 )
-def test_parts_of_a_data_set_are_understood(names: tuple[str, ...], way: str, tmp_path: Path) -> None:
+def test_training_and_validation_parts_are_recognized(names: tuple[str, ...], source: str, tmp_path: Path) -> None:
     members = {f"{part}/{label}/{n}.png": encoded(plain("L", at * 40 + len(label) * 5 + n))
                for at, part in enumerate(names) for label in ("red", "blue")
                for n in range(4 if part == names[0] else 3)}  # fmt: skip
     members |= {f"{names[1]}/red/.hidden.png": b"", f"{names[1]}/notes.txt": b"text"}
-    path = WAYS[way](members, tmp_path)
-    told: list[str] = []
-    sets = read(DataConfig(train=path, size=16), 0, told.append)
+    path = WAYS[source](members, tmp_path)
+    lines: list[str] = []
+    sets = read(DataConfig(train=path, size=16), 0, lines.append)
     divided = len(names) > 2 or names[1] != "test"
     assert (len(sets.train.labels), len(sets.valid.labels)) == ((8, 6) if divided else (6, 2))
-    assert told[0] == f"{path}: using the folder {names[0]} (of {', '.join(sorted(names))})"
-    assert told[1] == f"{path}: 8 images in 2 classes: blue (4), red (4)"
+    assert lines[0] == f"{path}: using the folder {names[0]} (of {', '.join(sorted(names))})"
+    assert lines[1] == f"{path}: 8 images in 2 classes: blue (4), red (4)"
     if divided:
-        assert told[2:] == [f"{path}: using the folder {names[1]} (of {', '.join(sorted(names))})",
+        assert lines[2:] == [f"{path}: using the folder {names[1]} (of {', '.join(sorted(names))})",
                             f"{path}: left out 1 hidden or system file or folder: {names[1]}/red/.hidden.png",
                             f"{path}: left out 1 file that is not an image: {names[1]}/notes.txt",
                             f"{path}: 6 images in 2 classes: blue (3), red (3)"]  # fmt: skip
-    unpack = "" if way == "folder" else "unpack it, and "
+    unpack = "" if source == "folder" else "unpack it, and "
     with pytest.raises(UserError) as error:
         read_images(path, 16)
     assert str(error.value) == (
         f"{path}: is divided into {', '.join(sorted(names))}; {unpack}name one of them, such as {path}/{names[-1]}"
     )
-    if way == "folder":
+    if source == "folder":
         assert len(read_images(f"{path}/{names[1]}", 16).labels) == 6
     if not divided:
         with pytest.raises(UserError, match=r"none of which is for validation; name the folder with --data\.valid"):
             read_images(path, 16, part="valid")
 
 
-def test_ten_numbers_are_in_their_order(tmp_path: Path) -> None:
+def test_numeric_class_names_are_sorted_as_numbers(tmp_path: Path) -> None:
     path = as_folder(tree(*(f"{n}/1.png" for n in range(12)), "a/1.png", "7/2.png"), tmp_path)
     images = read_images(path, 4)
     assert images.names == (*map(str, range(12)), "a")

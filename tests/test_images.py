@@ -1,4 +1,4 @@
-"""CIFAR-10's files, the built-in digits, and how images are normalized and augmented."""
+"""CIFAR-10's files, the built-in digits, and the normalization and augmentation of images."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from regard.tasks.image.config import AugmentConfig, DataConfig
 from regard.tasks.image.data import Scale, augment, digits, read, set_aside
 
 
-def test_validation_on_training_images_is_said(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_validation_images_that_are_training_images_are_reported(tmp_path: Path) -> None:
+    lines: list[str] = []
     images = {f"{label}/{n}.png": encoded(plain("L", at + n)) for label, at in (("a", 9), ("b", 99)) for n in range(9)}
     path = as_folder(images, tmp_path)
-    read(DataConfig(train=path, size=16), 0, told.append)
-    assert told[-1].startswith("set aside 2 of 18 images")
-    read(DataConfig(train=path, valid=path, size=16), 0, told.append)
-    assert told[-1].startswith("18 of the 18 validation images are also training images")
+    read(DataConfig(train=path, size=16), 0, lines.append)
+    assert lines[-1].startswith("set aside 2 of 18 images")
+    read(DataConfig(train=path, valid=path, size=16), 0, lines.append)
+    assert lines[-1].startswith("18 of the 18 validation images are also training images")
 
 
-def test_binary_files_of_cifar(tmp_path: Path) -> None:
+def test_cifars_binary_files(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32), dtype=np.uint8)
     rows = [np.concatenate([[label], one.ravel()]).astype(np.uint8) for label, one in zip((9, 3), pixels, strict=True)]
     (tmp_path / "data_batch_1.bin").write_bytes(b"".join(row.tobytes() for row in rows))
@@ -40,7 +40,7 @@ def test_binary_files_of_cifar(tmp_path: Path) -> None:
         read_images(str(tmp_path), 32)
 
 
-def test_cifars_test_images_are_not_trained_on(tmp_path: Path) -> None:
+def test_cifars_test_images_are_not_used_in_training(tmp_path: Path) -> None:
     for name, labels in (("data_batch_1", [0, 1]), ("data_batch_2", [1, 0]), ("test_batch", [2])):
         (tmp_path / f"{name}.bin").write_bytes(b"".join(bytes([label]) + bytes([label] * 3072) for label in labels))
     images = read_images(str(tmp_path), 32, part="train")
@@ -55,7 +55,7 @@ def test_cifars_test_images_are_not_trained_on(tmp_path: Path) -> None:
         read_images(str(test), 32)
 
 
-def test_paths_that_are_no_images(tmp_path: Path) -> None:
+def test_paths_without_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nowhere: no such file or folder"):
         read_images(str(tmp_path / "nowhere"), 16)
     with pytest.raises(UserError, match=r"expected a folder with a folder per class, \.tar, \.zip, "):
@@ -87,28 +87,27 @@ def test_the_built_in_digits() -> None:
     assert len(sets.train.labels) + 179 == 1797
 
 
-def test_pixels_are_scaled_by_what_training_had() -> None:
+def test_scaled_pixels_have_mean_0_and_variance_1() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (7, 3, 8, 8), dtype=np.uint8)
     scaled = Scale.of(pixels)(pixels, torch.device("cpu"))
     torch.testing.assert_close(scaled.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(scaled.var((0, 2, 3), correction=0), torch.ones(3), atol=1e-3, rtol=0)
 
 
-def test_changes_keep_what_they_should() -> None:
+def test_augmentation_flips_shifts_and_blanks_as_configured() -> None:
     torch.manual_seed(0)
     x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8).repeat(20, 1, 1, 1)
-    none = AugmentConfig(crop=0, flip=False, cutout=0)
-    assert torch.equal(augment(x, none), x)
+    assert torch.equal(augment(x, AugmentConfig(crop=0, flip=False, cutout=0)), x)
     flipped = augment(x, AugmentConfig(crop=0, flip=True, cutout=0))
-    same, mirrored = (flipped == x).flatten(1).all(1), (flipped == x.flip(3)).flatten(1).all(1)
-    assert (same ^ mirrored).all()
-    assert 5 < same.sum() < 35
-    moved = augment(x, AugmentConfig(crop=2, flip=False, cutout=0))
-    wide = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
-    windows = wide.unfold(2, 8, 1).unfold(3, 8, 1)  # (B, 3, 5, 5, 8, 8)
-    images = (windows == moved[:, :, None, None]).flatten(4).all(-1).all(1)
-    assert (images.flatten(1).sum(1) == 1).all()
-    assert images.flatten(1).any(0).sum() > 15
+    unchanged, mirrored = (flipped == x).flatten(1).all(1), (flipped == x.flip(3)).flatten(1).all(1)
+    assert (unchanged ^ mirrored).all()
+    assert 5 < unchanged.sum() < 35
+    shifted = augment(x, AugmentConfig(crop=2, flip=False, cutout=0))
+    padded = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
+    windows = padded.unfold(2, 8, 1).unfold(3, 8, 1)  # (B, 3, 5, 5, 8, 8)
+    shifts = (windows == shifted[:, :, None, None]).flatten(4).all(-1).all(1)
+    assert (shifts.flatten(1).sum(1) == 1).all()
+    assert shifts.flatten(1).any(0).sum() > 15
     blanked = augment(x + 1, AugmentConfig(crop=0, flip=False, cutout=4))
     count = (blanked == 0).all(1).sum((1, 2))
     assert count.max() <= 16

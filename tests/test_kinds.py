@@ -1,4 +1,4 @@
-"""Tensors of every kind as every argument: the right value, or an error that names the argument; never a crash."""
+"""Tensors of every kind as every argument give the correct result, or an error that names the argument."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from regard.attend.visible import Visible
 
 
 class OwnBias(Bias):
-    """A bias of a user's own, which gives what it holds."""
+    """A user's bias, which returns the given tensor."""
 
     def __init__(self, tensor: Tensor):
         self.tensor = tensor
@@ -55,7 +55,7 @@ class OwnBias(Bias):
 
 
 class OwnMask(Mask):
-    """Likewise a mask."""
+    """A user's mask, made of the given tensors."""
 
     def __init__(self, **tensors: Any):
         self.tensors = tensors
@@ -65,11 +65,11 @@ class OwnMask(Mask):
 
 
 class OwnParameter(torch.nn.Parameter):
-    """A parameter of a user's own class."""
+    """A user's subclass of Parameter."""
 
 
-class Named(Tensor):
-    """A subclass that sees functions, as PyTorch's documentation has it."""
+class WithTorchFunction(Tensor):
+    """A subclass with `__torch_function__`, as in PyTorch's documentation."""
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
@@ -77,7 +77,7 @@ class Named(Tensor):
 
 
 def conjugate(tensor: Tensor) -> Tensor:
-    """The same numbers, kept with the other sign behind a conjugate."""
+    """The same numbers, stored negated and read through the imaginary part of a conjugate."""
     return torch.complex(torch.zeros_like(tensor), -tensor).conj().imag
 
 
@@ -87,20 +87,20 @@ def mesh_tensor(tensor: Tensor) -> Tensor:
     return distribute_tensor(tensor, torch.distributed.init_device_mesh("cpu", (1,)))
 
 
-def of_read_only_file(tensor: Tensor) -> Tensor:
+def from_read_only_file(tensor: Tensor) -> Tensor:
     path = Path(tempfile.mkdtemp()) / "numbers"
     tensor.numpy().tofile(path)
     return torch.from_numpy(np.memmap(path, tensor.numpy().dtype, "r", shape=tuple(tensor.shape)))
 
 
-def of_mapped_file(tensor: Tensor) -> Tensor:
+def from_mapped_file(tensor: Tensor) -> Tensor:
     path = Path(tempfile.mkdtemp()) / "tensor"
     torch.save(tensor.clone(), path)
     return torch.load(path, mmap=True)
 
 
-def within_another(tensor: Tensor) -> Tensor:
-    """Every second number of a larger tensor, from its fifth on."""
+def strided_view(tensor: Tensor) -> Tensor:
+    """Every second number of a larger tensor, from offset 5 on."""
     larger = torch.full((2 * tensor.numel() + 7,), 77).to(tensor.dtype)
     part = torch.as_strided(larger, tensor.shape, [2 * step for step in tensor.contiguous().stride()], 5)
     return part.copy_(tensor)
@@ -112,23 +112,23 @@ def swapped(tensor: Tensor) -> Tensor:
     return other
 
 
-RIGHT: dict[str, Callable[[Tensor], Tensor]] = {
+ACCEPTED: dict[str, Callable[[Tensor], Tensor]] = {
     "parameter": lambda t: torch.nn.Parameter(t, requires_grad=False),
     "buffer": lambda t: torch.nn.Buffer(t),
     "own parameter": lambda t: OwnParameter(t, requires_grad=False),
     "shared": lambda t: t.clone().share_memory_(),
-    "read-only file": of_read_only_file,
-    "mapped file": of_mapped_file,
-    "within another": within_another,
+    "read-only file": from_read_only_file,
+    "mapped file": from_mapped_file,
+    "strided view": strided_view,
     "expanded": lambda t: t[None].expand(3, *t.shape)[1],
     "reversed twice": lambda t: t.flip(-1).contiguous().flip(-1) if t.dim() else t,
     "swapped": swapped,
     "negated": lambda t: torch._neg_view(-t),
     "conjugate": conjugate,
-    "function": lambda t: t.as_subclass(Named),
-    "dispatch": lambda t: TwoTensor(t, t.clone()),
+    "torch function": lambda t: t.as_subclass(WithTorchFunction),
+    "torch dispatch": lambda t: TwoTensor(t, t.clone()),
 }
-"""Kinds that have t's numbers."""
+"""Kinds of tensors with the numbers of ``t``."""
 
 REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
     "meta": lambda t: t.to("meta"),
@@ -143,26 +143,26 @@ REFUSED: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def drawn(*shape: int) -> Tensor:
+def rand(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-QKV: dict[str, Any] = {"query": drawn(2, 2, 5, 8), "key": drawn(2, 2, 6, 8) * 0.9, "value": drawn(2, 2, 6, 8) + 0.1}
+QKV: dict[str, Any] = {"query": rand(2, 2, 5, 8), "key": rand(2, 2, 6, 8) * 0.9, "value": rand(2, 2, 6, 8) + 0.1}
 POSITIVE = torch.tensor([1.3, 1.7])
 ARGUMENTS: dict[str, tuple[Tensor, Callable[[Tensor], dict[str, Any]]]] = {
     "query": (QKV["query"], lambda t: {"query": t}),
     "key": (QKV["key"], lambda t: {"key": t}),
     "value": (QKV["value"], lambda t: {"value": t}),
-    "bias": (drawn(2, 2, 5, 6), lambda t: {"bias": t}),
-    "score: Additive.v": (drawn(8), lambda t: {"score": Softcap(Additive(t), 3.0)}),
-    "score: Additive.bias": (drawn(2, 8), lambda t: {"score": Additive(drawn(8), t)}),
-    "score: Bilinear.weight": (drawn(8, 8), lambda t: {"score": Bilinear(t)}),
-    "score: Cosine.scale": (drawn(2), lambda t: {"score": Cosine(t)}),
-    "bias: ALiBi.slopes": (drawn(2), lambda t: {"bias": ALiBi(t)}),
-    "bias: RelativeBias.table": (drawn(2, 8), lambda t: {"bias": RelativeBias(t)}),
-    "normalizer: Softmax.sink": (drawn(2), lambda t: {"normalizer": Dropout(Softmax(t), 0.0)}),
+    "bias": (rand(2, 2, 5, 6), lambda t: {"bias": t}),
+    "score: Additive.v": (rand(8), lambda t: {"score": Softcap(Additive(t), 3.0)}),
+    "score: Additive.bias": (rand(2, 8), lambda t: {"score": Additive(rand(8), t)}),
+    "score: Bilinear.weight": (rand(8, 8), lambda t: {"score": Bilinear(t)}),
+    "score: Cosine.scale": (rand(2), lambda t: {"score": Cosine(t)}),
+    "bias: ALiBi.slopes": (rand(2), lambda t: {"bias": ALiBi(t)}),
+    "bias: RelativeBias.table": (rand(2, 8), lambda t: {"bias": RelativeBias(t)}),
+    "normalizer: Softmax.sink": (rand(2), lambda t: {"normalizer": Dropout(Softmax(t), 0.0)}),
     "normalizer: Entmax.alpha": (POSITIVE, lambda t: {"normalizer": Entmax(t)}),
-    "normalizer: Sigmoid.bias": (drawn(2), lambda t: {"normalizer": Sigmoid(t)}),
+    "normalizer: Sigmoid.bias": (rand(2), lambda t: {"normalizer": Sigmoid(t)}),
     "normalizer: Hard.temperature": (POSITIVE, lambda t: {"normalizer": Hard("straight-through", t)}),
     "normalizer: Variational.scale": (POSITIVE, lambda t: {"normalizer": Variational(t, seed=3)}),
     "normalizer: Dropout.seed": (torch.tensor(3), lambda t: {"normalizer": Dropout(Softmax(), 0.5, t)}),
@@ -172,34 +172,34 @@ ARGUMENTS: dict[str, tuple[Tensor, Callable[[Tensor], dict[str, Any]]]] = {
     "mask: Window.offset": (torch.tensor([1, 2]), lambda t: {"mask": ~Window(1, 1, t)}),
     "mask: Prefix.keys": (torch.tensor([1, 2]), lambda t: {"mask": Prefix(t)}),
     "mask: Documents.keys": (torch.tensor([0, 0, 1, 1, 0, 2]), lambda t: {"mask": Documents(t)}),
-    "mask: BlockSparse.layout": (drawn(3, 3) > 0, lambda t: {"mask": BlockSparse(t, 2)}),
-    "mask": (drawn(5, 6) > 0, lambda t: {"mask": t}),
-    "bias: OwnBias.values": (drawn(2, 2, 5, 6), lambda t: {"bias": OwnBias(t)}),
-    "mask, own dense": (drawn(2, 1, 5, 6) > 0, lambda t: {"mask": OwnMask(dense=t)}),
+    "mask: BlockSparse.layout": (rand(3, 3) > 0, lambda t: {"mask": BlockSparse(t, 2)}),
+    "mask": (rand(5, 6) > 0, lambda t: {"mask": t}),
+    "bias: OwnBias.values": (rand(2, 2, 5, 6), lambda t: {"bias": OwnBias(t)}),
+    "mask, own dense": (rand(2, 1, 5, 6) > 0, lambda t: {"mask": OwnMask(dense=t)}),
     "mask, own end": (torch.tensor([2, 4]).view(2, 1, 1), lambda t: {"mask": OwnMask(end=t)}),
     "normalizer: Variational.prior_mean": (
-        drawn(5, 6),
+        rand(5, 6),
         lambda t: {"normalizer": Variational(prior_mean=t, seed=3), "look": Look(kl=True)},
     ),
     "look: Look.rows": (torch.tensor([3, 0]), lambda t: {"look": Look(rows=t)}),
-    "look: Look.norms": (drawn(2, 8, 3), lambda t: {"look": Look(norms=t)}),
+    "look: Look.norms": (rand(2, 8, 3), lambda t: {"look": Look(norms=t)}),
 }
 
 
-def made(make: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor | None:
-    """``tensor`` as another kind; None: PyTorch has no such tensor of this dtype or shape."""
+def converted(make: Callable[[Tensor], Tensor], tensor: Tensor) -> Tensor | None:
+    """``tensor`` as another kind; None if PyTorch has no such tensor of this dtype or shape."""
     try:
         return make(tensor)
     except (RuntimeError, TypeError, IndexError, NotImplementedError):
         return None
 
 
-def walk(kind: str) -> int:
-    """Each argument as ``kind``, also in the backward pass; how many there were."""
+def check_arguments(kind: str) -> int:
+    """Check each argument as ``kind``, with and without gradients; returns the number of arguments checked."""
     count = 0
     for name, (tensor, options) in ARGUMENTS.items():
-        print(kind, name, flush=True)  # the last line says where a crash was
-        other = made((RIGHT | REFUSED)[kind], tensor)
+        print(kind, name, flush=True)  # after a crash, the last line shows where it happened
+        other = converted((ACCEPTED | REFUSED)[kind], tensor)
         if other is None:
             continue
         count += 1
@@ -211,108 +211,108 @@ def walk(kind: str) -> int:
                 with pytest.raises((TypeError, ValueError), match=f"^{named}[: ]"):
                     attention(**qkv | options(other))
             else:
-                found = results(**qkv | options(other))
+                output = results(**qkv | options(other))
                 expected = results(**qkv | options(tensor))
-                torch.testing.assert_close([plain(t) for t in found], expected)
+                torch.testing.assert_close([plain(t) for t in output], expected)
                 if grad:
                     leaf = qkv["value" if name != "value" else "query"]
-                    ours, theirs = (torch.autograd.grad(o.square().sum(), leaf)[0] for o in (found[0], expected[0]))
+                    ours, theirs = (torch.autograd.grad(o.square().sum(), leaf)[0] for o in (output[0], expected[0]))
                     torch.testing.assert_close(plain(ours), theirs)
     return count
 
 
 def results(**arguments: Any) -> list[Tensor]:
-    """The output, and what a look shows."""
+    """The output, and the results of the look."""
     if "look" not in arguments:
         return [attention(**arguments)]
     output, view = attention(**arguments)
     return [output, *view._results.values()]
 
 
-def tiles(kind: str) -> None:
-    """Queries and keys of a tile as ``kind``."""
+def check_tiles(kind: str) -> None:
+    """Check the queries and the keys of a tile as ``kind``."""
     view = attention(**QKV, look=Look())[1]
     for name, numbers in (("queries", torch.tensor([3, 0])), ("keys", torch.tensor([1, 5, 0]))):
         print(kind, "tile", name, flush=True)
-        other = made((RIGHT | REFUSED)[kind], numbers)
+        other = converted((ACCEPTED | REFUSED)[kind], numbers)
         if other is None:
             continue
-        given = {"queries": [3, 0], "keys": [1, 5, 0]}
+        indices = {"queries": [3, 0], "keys": [1, 5, 0]}
         if kind in REFUSED:
             with pytest.raises(TypeError, match=f"^{name}[: ]"):
-                view.tile(**given | {name: other})
+                view.tile(**indices | {name: other})
         else:
-            torch.testing.assert_close(plain(view.tile(**given | {name: other})), view.tile(**given))
+            torch.testing.assert_close(plain(view.tile(**indices | {name: other})), view.tile(**indices))
 
 
 def plain(tensor: Tensor) -> Tensor:
     return tensor.a if isinstance(tensor, TwoTensor) else tensor.as_subclass(Tensor)
 
 
-def gradients(kind: str) -> None:
-    """The output's gradient as ``kind``, by the quick path and by the long one."""
-    for options in ({}, {"mask": Window(2, 1)}, {"bias": drawn(2, 2, 5, 6)}, {"normalizer": Entmax()}):
+def check_gradients(kind: str) -> None:
+    """Check the output's gradient as ``kind``, on the quick path and on the general one."""
+    for options in ({}, {"mask": Window(2, 1)}, {"bias": rand(2, 2, 5, 6)}, {"normalizer": Entmax()}):
         print(kind, "gradient", options, flush=True)
         leaves = [t.clone().requires_grad_() for t in QKV.values()]
         output = attention(*leaves, **options)
-        up = drawn(*output.shape)
-        expected = torch.autograd.grad(output, leaves, up, retain_graph=True)
-        other = made((RIGHT | REFUSED)[kind], up)
+        upstream = rand(*output.shape)
+        expected = torch.autograd.grad(output, leaves, upstream, retain_graph=True)
+        other = converted((ACCEPTED | REFUSED)[kind], upstream)
         if other is None:
             continue
-        if kind in RIGHT:
+        if kind in ACCEPTED:
             for create in (False, True):
-                found = torch.autograd.grad(output, leaves, other, retain_graph=True, create_graph=create)
-                torch.testing.assert_close([plain(t) for t in found], list(expected))
+                grads = torch.autograd.grad(output, leaves, other, retain_graph=True, create_graph=create)
+                torch.testing.assert_close([plain(t) for t in grads], list(expected))
         else:
             with pytest.raises((TypeError, RuntimeError), match=r"(?i)gradient|grad|tensor"):
                 torch.autograd.grad(output, leaves, other)
 
 
 def main() -> None:
-    """What a process of its own runs."""
+    """All checks, run in a separate process."""
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    for kind in RIGHT | REFUSED:
-        assert walk(kind) >= 4, kind
+    for kind in ACCEPTED | REFUSED:
+        assert check_arguments(kind) >= 4, kind
         if kind != "uninitialized":  # autograd refuses it by itself
-            gradients(kind)
-        tiles(kind)
+            check_gradients(kind)
+        check_tiles(kind)
     torch.distributed.destroy_process_group()
     print("all")
 
 
 def test_every_kind_as_every_argument() -> None:
     call = "import test_kinds; test_kinds.main()"
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", call],
         cwd=Path(__file__).parent, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    last = done.stdout.splitlines()[-1:]
-    assert (done.returncode, last) == (0, ["all"]), f"{done.returncode}, at {last}\n{done.stderr[-3000:]}"
+    last = result.stdout.splitlines()[-1:]
+    assert (result.returncode, last) == (0, ["all"]), f"{result.returncode}, at {last}\n{result.stderr[-3000:]}"
 
 
-def test_zeros_without_memory() -> None:
+def test_zero_tensors_without_memory() -> None:
     for name in QKV:
         zero = torch._efficientzerotensor(QKV[name].shape)
-        calls: list[dict[str, Any]] = [{}, {"mask": Causal()}, {"mask": Window(2, 1)}, {"bias": drawn(5, 6)}]
+        calls: list[dict[str, Any]] = [{}, {"mask": Causal()}, {"mask": Window(2, 1)}, {"bias": rand(5, 6)}]
         for options in calls:
             expected = attention(**QKV | {name: torch.zeros_like(QKV[name])}, **options)
             torch.testing.assert_close(attention(**QKV | {name: zero}, **options), expected)
     leaves = [t.clone().requires_grad_() for t in QKV.values()]
     output = attention(*leaves)
-    found = torch.autograd.grad(output, leaves, torch._efficientzerotensor(output.shape))
-    assert all(torch.equal(grad, torch.zeros_like(leaf)) for grad, leaf in zip(found, leaves, strict=True))
+    grads = torch.autograd.grad(output, leaves, torch._efficientzerotensor(output.shape))
+    assert all(torch.equal(grad, torch.zeros_like(leaf)) for grad, leaf in zip(grads, leaves, strict=True))
 
 
 FREED = {
     "key": lambda free: {"key": free(QKV["key"])},
-    "value, by the long way": lambda free: {"value": free(QKV["value"]), "mask": Window(2, 1)},
-    "sink": lambda free: {"normalizer": Softmax(free(drawn(2)))},
+    "value, general path": lambda free: {"value": free(QKV["value"]), "mask": Window(2, 1)},
+    "sink": lambda free: {"normalizer": Softmax(free(rand(2)))},
 }
 
 
 @pytest.mark.parametrize("name", FREED)
-def test_memory_that_was_freed_is_an_error(name: str) -> None:
+def test_a_tensor_with_freed_memory_is_refused(name: str) -> None:
     def free(tensor: Tensor) -> Tensor:
         tensor = tensor.clone()
         tensor.untyped_storage().resize_(0)
