@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures that several test files use, and one thread for all tests."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# The tests' tensors are tiny: a second thread only waits, and on a busy machine spins. Child processes inherit it.
+# The tensors of the tests are too small for a second thread to help. Child processes inherit the setting.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -17,16 +17,16 @@ from regard.kernels.cpu import library
 
 @pytest.fixture(params=library.levels)
 def level(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each instruction set of this machine that the C++ kernels are built for, in use."""
+    """Runs the test once for each instruction set of the C++ kernels that this machine supports."""
     with library.use_level(request.param):
         yield request.param
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what a backend refuses by design: a mechanism whose formula is a Python function, on another backend."""
+    """Skip a mechanism whose formula is a Python function on all backends but the reference, which refuse it."""
     parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     if getattr(parameters.get("case"), "reference", False) and parameters.get("backend", "reference") != "reference":
-        pytest.skip("only the reference backend runs it")
+        pytest.skip("only the reference backend runs a formula that is a Python function")
 
 
 @dataclass
@@ -40,13 +40,20 @@ class Result:
 
 @pytest.fixture
 def regard(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Runs a command line in this process."""
-    from regard.cli.main import main
+    """Runs the command ``regard`` in this process."""
 
     def call(*arguments: object) -> Result:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        told = capsys.readouterr()
-        return Result(int(end.value.code or 0), told.out, told.err)
+        status = run_command(*arguments)
+        printed = capsys.readouterr()
+        return Result(status, printed.out, printed.err)
 
     return call
+
+
+def run_command(*arguments: object) -> int:
+    """Run the command ``regard`` in this process: its exit status."""
+    from regard.cli.main import main
+
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return int(end.value.code or 0)

@@ -1,4 +1,4 @@
-"""Small sets of labelled images that tests write in every way: as a folder, an archive, a table."""
+"""Small sets of labelled images, and functions that write them in every format: a folder, an archive, a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def noise(kind: str, **options: Any) -> bytes:
 
 
 def members(special: bytes, name: str = "red/special.png") -> dict[str, bytes]:
-    """Two good images of each class, and a special one; the order is that of their names."""
+    """Two images of each class, red and blue, and the image that is tested, sorted by name."""
     good = {
         f"{label}/{n}.png": encoded(plain("RGB", colour))
         for label, colour in (("red", RED), ("blue", BLUE))
@@ -41,7 +41,7 @@ def members(special: bytes, name: str = "red/special.png") -> dict[str, bytes]:
 
 
 def tree(*names: str, content: bytes | None = None) -> dict[str, bytes]:
-    """Files of these names; an image of red unless said otherwise."""
+    """Files of these names, all with the same content: by default a red image."""
     image = encoded(plain("RGB", RED)) if content is None else content
     return dict.fromkeys(names, image)
 

@@ -1,4 +1,4 @@
-"""A small training job that tests of the training loop run in separate processes: see `main`."""
+"""A small training job for tests of the training loop; `main` runs it in a process of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VOCABULARY = 23
 
 
 class Reverse:
-    """Reverse a sequence of tokens; token 1 is BOS, token 2 is EOS."""
+    """The task of reversing a sequence of tokens; token 1 is BOS, token 2 is EOS."""
 
     def __init__(self, *, dropout: float = 0.1, rows: int = 67, kind: str = "gru"):
         random = torch.Generator().manual_seed(5)
@@ -50,16 +50,16 @@ class Reverse:
 def run(
     folder: Path, *, resume: bool = False, dropout: float = 0.1, kind: str = "gru", **settings: Any
 ) -> tuple[Progress, Reverse]:
-    """Train in ``folder``."""
+    """Train in ``folder``; ``settings`` are those of `TrainConfig`. Returns the progress and the task."""
     config = TrainConfig(**{"epochs": 3, "warmup": 5, "save_every": 3, **settings})  # type: ignore[arg-type]
     task = Reverse(dropout=dropout, kind=kind)
-    with world() as here:
-        log = Log(folder, shown=here.first)
-        return fit(task, config, folder, here, log=log, resume=resume), task
+    with world() as processes:
+        log = Log(folder, shown=processes.first)
+        return fit(task, config, folder, processes, log=log, resume=resume), task
 
 
 def main() -> None:
-    """``python job.py FOLDER '{"settings": …}'``: train, or resume if the folder has a checkpoint."""
+    """``python job.py FOLDER '{"epochs": 2}'``: train with these settings, or resume if the folder has a checkpoint."""
     folder = Path(sys.argv[1])
     settings = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The table of layers: how each is made, and what it is called with. Every generic test of layers runs all of them."""
+"""The table of layers: how each is made, and what it is called with. Every generic test of layers runs every row."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Row:
 
     Attributes:
         make: factory arguments (``device``, ``dtype``) → the layer.
-        inputs: what it is called with, for a batch of two.
-        options: likewise, by name.
-        factory: whether it has parameters of its own, and so factory arguments.
-        called: whether it is called with tensors at all.
-        ranks: numbers of dimensions of its first input that it takes; None: two or more.
+        inputs: the positional arguments of a call, for a batch of two.
+        options: the keyword arguments of a call.
+        factory: whether it takes factory arguments, because it has parameters.
+        called: whether it is called with tensors.
+        ranks: the numbers of dimensions that its first input may have; None: two or more.
     """
 
     make: Callable[..., nn.Module]
@@ -115,5 +115,5 @@ LAYERS: dict[str, Row] = {
 
 
 def first(result: Any) -> Tensor:
-    """The output of a layer that may return more."""
+    """The first output of a layer that may return several."""
     return result if isinstance(result, Tensor) else result[0]

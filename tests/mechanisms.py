@@ -1,4 +1,4 @@
-"""The table of mechanisms: every row is run by every generic test. Sizes are distinct primes, but for the heads."""
+"""The table of mechanisms; every generic test runs every row. All sizes but those of heads are distinct primes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from regard import (
 
 
 class Sizes(NamedTuple):
-    """Of one call: batch, heads, key heads, queries, keys, width, value width."""
+    """The sizes of the inputs of one call."""
 
     batch: int = 2
     heads: int = 6
@@ -50,7 +50,7 @@ class Sizes(NamedTuple):
 
 USUAL = Sizes()
 SMALL = Sizes(1, 2, 1, 3, 4, 3, 2)
-"""For gradients."""
+"""For numerical gradients, which take many calls."""
 
 SEED = 2**40 + 12345
 
@@ -60,15 +60,15 @@ class Case:
     """One mechanism with its options.
 
     Attributes:
-        name: for the reports.
+        name: for the names of tests.
         call: sizes and parameters → options of `regard.attention`.
         answer: sizes and the same parameters as arrays → options of `oracle.attend`.
-        parameters: sizes → the tensors that get a gradient, in float64.
-        key_width: of the key, if it is not the query's.
-        undefined: what a `Look` cannot ask.
+        parameters: sizes → the learned tensors, in float64.
+        key_width: the width of keys, if it differs from that of queries.
+        undefined: fields of a `Look` that this mechanism does not define.
         extra: the field of a `Look` that the normalizer adds.
-        smooth: whether the gradient is the derivative of what is computed.
-        reference: whether only the reference backend runs it: its formula is a Python function.
+        smooth: whether the gradient is the derivative of the output; that of an estimator is not.
+        reference: whether only the reference backend runs it, because its formula is a Python function.
     """
 
     name: str
@@ -102,7 +102,7 @@ def normalizer(name: str, make: Callable[..., Any], answer: Callable[..., Any], 
 
 @dataclass(frozen=True, eq=False)
 class Laplace(Score):
-    """A score as a user writes it: the negative sum of absolute differences."""
+    """A score that a user might write: the negative sum of absolute differences."""
 
     scale: float | Tensor
 
@@ -119,7 +119,7 @@ def _shift(size: Sizes) -> int:
 
 
 ALIBI = {2: (-4, -8), 6: (-2, -4, -6, -8, -1, -3)}
-"""Logarithms of the paper's slopes, by the number of heads."""
+"""Base-2 logarithms of the paper's slopes, by the number of heads."""
 
 
 def _slopes(size: Sizes) -> np.ndarray:
@@ -137,12 +137,12 @@ SCORES = (
     score("cosine, learned", Cosine, lambda z, s: oracle.cosine(s), parameters=lambda z: [random(z.heads)]),
     score("bilinear", Bilinear, lambda z, w: oracle.bilinear(w), parameters=lambda z: [random(z.width, z.width)]),
     score(
-        "bilinear, a head", Bilinear, lambda z, w: oracle.bilinear(w),
+        "bilinear, per head", Bilinear, lambda z, w: oracle.bilinear(w),
         parameters=lambda z: [random(z.heads, z.width, 3)], key_width=3,
     ),
     score("additive", Additive, lambda z, v: oracle.additive(v), parameters=lambda z: [random(z.width)]),
     score(
-        "additive, bias, a head", Additive, lambda z, v, b: oracle.additive(v, b),
+        "additive, bias, per head", Additive, lambda z, v, b: oracle.additive(v, b),
         parameters=lambda z: [random(z.heads, z.width), random(z.heads, z.width, seed=8)],
     ),
     score("distance", lambda: Distance(0.1), lambda z: oracle.distance(0.1)),
@@ -155,8 +155,11 @@ SCORES = (
 
 BIASES = (
     bias("bias", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(*z.scores)]),
-    bias("bias, a head", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(z.heads, 1, z.keys)]),
-    bias("bias, a query", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(z.queries, 1)]),
+    bias(
+        "bias, per head", lambda b: b, lambda z, b: oracle.dense(b),
+        parameters=lambda z: [random(z.heads, 1, z.keys)],
+    ),
+    bias("bias, per query", lambda b: b, lambda z, b: oracle.dense(b), parameters=lambda z: [random(z.queries, 1)]),
     bias("alibi", ALiBi, lambda z: oracle.alibi(_slopes(z), _shift(z))),
     bias("alibi, learned", ALiBi, lambda z, s: oracle.alibi(s, _shift(z)), parameters=lambda z: [random(z.heads)]),
     bias("alibi, offset", lambda: ALiBi(offset=-1), lambda z: oracle.alibi(_slopes(z), -1)),
@@ -165,7 +168,7 @@ BIASES = (
         parameters=lambda z: [random(z.heads, 8)],
     ),
     bias(
-        "t5, before only", lambda t: RelativeBias(t, max_distance=5, bidirectional=False),
+        "t5, unidirectional", lambda t: RelativeBias(t, max_distance=5, bidirectional=False),
         lambda z, t: oracle.t5(t, _shift(z), False, 5), parameters=lambda z: [random(z.heads, 6)],
     ),
     bias(
@@ -184,7 +187,7 @@ NORMALIZERS = (
     normalizer("entmax", Entmax, lambda: oracle.entmax(_one(1.5)), undefined=("lse",)),
     normalizer("entmax 1.2", lambda: Entmax(1.2), lambda: oracle.entmax(_one(1.2)), undefined=("lse",)),
     normalizer(
-        "entmax, learned, a head", lambda a: Entmax(1.1 + 0.8 * torch.sigmoid(a)), lambda a: oracle.entmax(_alpha(a)),
+        "entmax, learned, per head", lambda a: Entmax(1.1 + 0.8 * torch.sigmoid(a)), lambda a: oracle.entmax(_alpha(a)),
         parameters=lambda z: [random(z.heads)], undefined=("lse",),
     ),
     normalizer(
@@ -200,7 +203,7 @@ NORMALIZERS = (
         "entropy"),
     ),
     normalizer("topk", lambda: TopK(2), lambda: oracle.topk(2)),
-    normalizer("topk of all", lambda: TopK(1000), lambda: oracle.topk(1000)),
+    normalizer("topk, all keys", lambda: TopK(1000), lambda: oracle.topk(1000)),
     normalizer(
         "hard, evaluation", lambda: Hard(training=False), lambda: oracle.hard(_one(1.0), None), extra="log_prob",
         smooth=False,
@@ -289,7 +292,7 @@ def inputs(case: Case, size: Sizes = USUAL) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def answer(case: Case, q: Tensor, k: Tensor, v: Tensor, parameters: list[Tensor], visible: np.ndarray) -> oracle.Answer:
-    """What the oracle makes of it."""
+    """The oracle's result for the same inputs."""
     size = Sizes(q.shape[0], q.shape[1], k.shape[1], q.shape[2], k.shape[2], q.shape[3], v.shape[3])
     arrays = [t.detach().double().numpy() for t in (q, k, v, *parameters)]
     return oracle.attend(arrays[0], arrays[1], arrays[2], visible, **case.answer(size, *arrays[3:]))

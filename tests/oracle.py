@@ -1,4 +1,4 @@
-"""Attention written a second time, in NumPy float64, with loops, straight from the formulas; it knows no torch."""
+"""A second implementation of attention, in NumPy float64 with loops over the formulas; it does not use torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Score = Callable[[int, np.ndarray, np.ndarray], float]
 """Head, one query ``(E,)``, one key ``(E,)`` → score."""
 
 Bias = Callable[[int, int, int, int], float]
-"""Batch, head, query, key → what is added."""
+"""Batch, head, query, key → the number that is added to the score."""
 
 
 class Row(NamedTuple):
-    """Weights of the keys seen, the log-sum-exp and the normalizer's extra, NaN where it has none."""
+    """Weights of the visible keys, the log-sum-exp, and the normalizer's extra result; NaN where it defines none."""
 
     weights: np.ndarray
     lse: float = math.nan
@@ -25,11 +25,11 @@ class Row(NamedTuple):
 
 
 Normalizer = Callable[[np.ndarray, int, int, int, list[int]], Row]
-"""Scores of the keys seen, batch, head, query, the keys' numbers → their weights."""
+"""Scores of the visible keys, batch, head, query, numbers of these keys → their weights."""
 
 
 class Answer(NamedTuple):
-    """Output ``(B, H, Lq, Ev)``, weights ``(B, H, Lq, Lk)``, log-sum-exp and extra ``(B, H, Lq)``."""
+    """Output ``(B, H, Lq, Ev)``, weights ``(B, H, Lq, Lk)``, log-sum-exp and extra result ``(B, H, Lq)``."""
 
     output: np.ndarray
     weights: np.ndarray
@@ -93,7 +93,7 @@ def alibi(slopes: np.ndarray, shift: int) -> Bias:
 
 
 def t5(table: np.ndarray, shift: int, bidirectional: bool, farthest: int) -> Bias:
-    """Raffel et al. 2020: half of the buckets of a side are single distances, the others grow to ``farthest``."""
+    """Raffel et al. 2020: half of a direction's buckets hold one distance each, the others grow to ``farthest``."""
     buckets = table.shape[-1] // (2 if bidirectional else 1)
 
     def added(b: int, h: int, i: int, j: int) -> float:
@@ -109,8 +109,8 @@ def t5(table: np.ndarray, shift: int, bidirectional: bool, farthest: int) -> Bia
 
 
 def clipped(table: np.ndarray, shift: int) -> Bias:
-    most = table.shape[-1] // 2
-    return lambda b, h, i, j: float(table[h, max(-most, min(most, j - i - shift)) + most])
+    limit = table.shape[-1] // 2
+    return lambda b, h, i, j: float(table[h, max(-limit, min(limit, j - i - shift)) + limit])
 
 
 # Normalizers
@@ -121,7 +121,7 @@ def _lse(s: np.ndarray) -> float:
 
 
 def _soft(s: np.ndarray) -> np.ndarray:
-    """Without the log-sum-exp, beside which the sum vanishes where the scores are large."""
+    """Softmax. It divides by the sum: e^(s − lse) would round away the sum where scores are large."""
     parts = np.exp(s - s.max())
     return np.asarray(parts / parts.sum())
 
@@ -135,7 +135,7 @@ def sink(logits: np.ndarray) -> Normalizer:
 
 
 def sparsemax(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
-    """Martins and Astudillo 2016, algorithm 1; relative to the largest, beside which 1 may vanish."""
+    """Martins and Astudillo 2016, algorithm 1. Scores are relative to the largest: 1 is rounded away next to 2⁶⁰."""
     s = s - s.max()
     z = sorted(s, reverse=True)
     support = max(k for k in range(1, len(z) + 1) if 1 + k * z[k - 1] > sum(z[:k]))
@@ -144,7 +144,7 @@ def sparsemax(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
 
 
 def entmax(alpha: np.ndarray) -> Normalizer:
-    """By halving the interval of the threshold until it has no number inside."""
+    """By bisection: the interval of the threshold is halved until it contains no other number."""
 
     def normalize(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
         a = float(alpha.reshape(-1)[h if alpha.size > 1 else 0])
@@ -167,21 +167,21 @@ def sigmoid(bias: np.ndarray) -> Normalizer:
 
 def topk(k: int) -> Normalizer:
     def normalize(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
-        kept = s >= sorted(s, reverse=True)[min(k, len(s)) - 1]
-        return Row(_soft(np.where(kept, s, -np.inf)), _lse(s[kept]))
+        top = s >= sorted(s, reverse=True)[min(k, len(s)) - 1]
+        return Row(_soft(np.where(top, s, -np.inf)), _lse(s[top]))
 
     return normalize
 
 
 def hard(temperature: np.ndarray, seed: int | None) -> Normalizer:
-    """With a seed: the key of the largest score and Gumbel noise; without: of the largest score."""
+    """The key of the largest score, or with a seed, that of the largest sum of score and Gumbel noise."""
 
     def normalize(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> Row:
-        heat = float(temperature.reshape(-1)[h if temperature.size > 1 else 0])
-        top, s = float(s.max()) / heat, (s - s.max()) / heat
+        t = float(temperature.reshape(-1)[h if temperature.size > 1 else 0])
+        largest, s = float(s.max()) / t, (s - s.max()) / t
         noise = [0.0 if seed is None else -math.log(-math.log(uniform(seed, 2, b, h, i, j))) for j in keys]
-        taken = int(np.argmax(s + noise))
-        return Row(np.eye(len(s))[taken], top + _lse(s), s[taken] - _lse(s))
+        selected = int(np.argmax(s + noise))
+        return Row(np.eye(len(s))[selected], largest + _lse(s), s[selected] - _lse(s))
 
     return normalize
 
@@ -191,8 +191,8 @@ def variational(scale: np.ndarray, mean: Bias, prior_scale: float, seed: int | N
         sigma = float(scale.reshape(-1)[h if scale.size > 1 else 0])
         divergence = 0.0
         for score, j in zip(s, keys, strict=True):
-            apart = (score - mean(b, h, i, j)) ** 2
-            divergence += math.log(prior_scale / sigma) + (sigma**2 + apart) / (2 * prior_scale**2) - 0.5
+            squared = (score - mean(b, h, i, j)) ** 2
+            divergence += math.log(prior_scale / sigma) + (sigma**2 + squared) / (2 * prior_scale**2) - 0.5
         if seed is not None:
             s = s + [sigma * normal(seed, b, h, i, j) for j in keys]
         return Row(_soft(s), _lse(s), divergence)
@@ -217,7 +217,7 @@ def bits(seed: int, stream: int, b: int, h: int, i: int, j: int) -> int:
 
 
 def uniform(*place: int) -> float:
-    """The upper 23 bits, the sign's bit turned, and a half."""
+    """A number in (0, 1) from the upper 23 bits, of which the highest is inverted."""
     return (((bits(*place) ^ 0x80000000) >> 9) + 0.5) / 2**23
 
 
@@ -225,7 +225,7 @@ def normal(seed: int, *place: int) -> float:
     return statistics.NormalDist().inv_cdf(uniform(seed, 2, *place))
 
 
-# All of it
+# Attention
 
 
 def attend(

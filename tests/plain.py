@@ -1,7 +1,7 @@
-"""The expression that one would write by hand in PyTorch, in the inputs' own dtype, holding all Lq × Lk weights.
+"""Attention as plain PyTorch code, in the dtype of the inputs, with the full Lq × Lk matrix of weights.
 
-What errors are compared with, and, in `benchmarks/reference.py`, times. It draws PyTorch's own random numbers, or, so
-that errors can be compared, those of a plan.
+Tests compare its rounding errors with those of regard's backends, and `benchmarks/reference.py` compares its speed. Its
+random numbers are PyTorch's, or those of a plan, so that both sides can drop and draw the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def attend(
     q: Tensor, k: Tensor, v: Tensor, *, score: Any = None, bias: Any = None, normalizer: Any = None,
     mask: Tensor | None = None, drawn_by: Plan | None = None,
 ) -> Tensor:  # fmt: skip
-    """``mask`` is a boolean tensor; ``drawn_by`` the plan whose random numbers are drawn."""
+    """``mask`` is a boolean tensor; ``drawn_by`` is the plan whose random numbers are used."""
     groups = q.shape[1] // k.shape[1]
     if groups > 1:
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
@@ -72,10 +72,10 @@ def scores(q: Tensor, k: Tensor, score: Any) -> Tensor:
 
 def weights(s: Tensor, normalizer: Any, drawn_by: Plan | None = None) -> Tensor:
     if isinstance(normalizer, Dropout):
-        whole = weights(s, normalizer.normalizer, drawn_by)
+        undropped = weights(s, normalizer.normalizer, drawn_by)
         if drawn_by is not None:
-            return whole * random.kept(drawn_by) / (1 - normalizer.p)
-        return functional.dropout(whole, normalizer.p)
+            return undropped * random.kept(drawn_by) / (1 - normalizer.p)
+        return functional.dropout(undropped, normalizer.p)
     if isinstance(normalizer, Softmax):
         if normalizer.sink is None:
             return torch.softmax(s, -1)
@@ -85,8 +85,8 @@ def weights(s: Tensor, normalizer: Any, drawn_by: Plan | None = None) -> Tensor:
         shift = -math.log(s.shape[-1]) if normalizer.bias is None else normalizer.bias
         return torch.sigmoid(s + (shift[..., None, None] if isinstance(shift, Tensor) else shift))
     if isinstance(normalizer, TopK):
-        least = s.topk(min(normalizer.k, s.shape[-1])).values[..., -1:]
-        return torch.softmax(s.masked_fill(s < least, -math.inf), -1)
+        threshold = s.topk(min(normalizer.k, s.shape[-1])).values[..., -1:]
+        return torch.softmax(s.masked_fill(s < threshold, -math.inf), -1)
     if isinstance(normalizer, Hard):
         return _hard(s, normalizer, drawn_by)
     if isinstance(normalizer, Variational):
@@ -103,8 +103,8 @@ def weights(s: Tensor, normalizer: Any, drawn_by: Plan | None = None) -> Tensor:
 def _hard(s: Tensor, normalizer: Hard, drawn_by: Plan | None) -> Tensor:
     if not normalizer.training:
         return functional.one_hot(s.argmax(-1), s.shape[-1]).to(s.dtype)
-    heat = normalizer.temperature
-    s = s / (heat[:, None, None] if isinstance(heat, Tensor) else heat)
+    temperature = normalizer.temperature
+    s = s / (temperature[:, None, None] if isinstance(temperature, Tensor) else temperature)
     if normalizer.estimator == "straight-through":
         soft = torch.softmax(s, -1)
         return torch.zeros_like(s).scatter_(-1, s.argmax(-1, keepdim=True), 1.0) + soft - soft.detach()
@@ -113,12 +113,12 @@ def _hard(s: Tensor, normalizer: Hard, drawn_by: Plan | None) -> Tensor:
         return functional.one_hot(noisy.argmax(-1), s.shape[-1]).to(s.dtype)
     if normalizer.estimator == "gumbel":
         return functional.gumbel_softmax(s, hard=True)
-    drawn = torch.distributions.Categorical(logits=s).sample()
-    return functional.one_hot(drawn, s.shape[-1]).to(s.dtype)
+    selected = torch.distributions.Categorical(logits=s).sample()
+    return functional.one_hot(selected, s.shape[-1]).to(s.dtype)
 
 
 def _entmax(s: Tensor, alpha: Any) -> Tensor:
-    """Fifty halvings; Peters, Niculae and Martins 2019, algorithm 1."""
+    """Bisection in fifty steps; Peters, Niculae and Martins 2019, algorithm 1."""
     if isinstance(alpha, Tensor):
         alpha = alpha.view(-1, 1, 1)
     z = s * (alpha - 1)
@@ -134,21 +134,21 @@ def _entmax(s: Tensor, alpha: Any) -> Tensor:
 
 
 def _relative(bias: Any, s: Tensor) -> Tensor:
-    """The bias written out as Lq × Lk."""
+    """The bias as an Lq × Lk matrix."""
     queries, keys = s.shape[-2:]
     shift = keys - queries if bias.offset is None else bias.offset
-    apart = torch.arange(keys) - torch.arange(queries)[:, None] - shift
+    distance = torch.arange(keys) - torch.arange(queries)[:, None] - shift
     if isinstance(bias, ALiBi):
         heads = s.shape[1]
         slopes = bias.slopes if bias.slopes is not None else 2.0 ** (-8 * torch.arange(1, heads + 1) / heads)
-        return (-slopes[:, None, None] * apart.abs()).to(s.dtype)
+        return (-slopes[:, None, None] * distance.abs()).to(s.dtype)
     assert isinstance(bias, RelativeBias)
     table = bias.table.view(-1, bias.table.shape[-1])
     half = table.shape[1] // 2
     if bias.buckets == "clipped":
-        return table[:, apart.clamp(-half, half) + half]
+        return table[:, distance.clamp(-half, half) + half]
     both = bias.bidirectional is None or bias.bidirectional
-    side, away = (half, apart.abs()) if both else (table.shape[1], (-apart).clamp(min=0))
+    side, away = (half, distance.abs()) if both else (table.shape[1], (-distance).clamp(min=0))
     near, farthest = side // 2, bias.max_distance or 128
     far = near + ((away.clamp(min=1) / near).log() / math.log(farthest / near) * (side - near)).long()
-    return table[:, torch.where(away < near, away, far.clamp(max=side - 1)) + (side * (apart > 0) if both else 0)]
+    return table[:, torch.where(away < near, away, far.clamp(max=side - 1)) + (side * (distance > 0) if both else 0)]

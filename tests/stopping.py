@@ -1,4 +1,4 @@
-"""Helpers of tests that interrupt and resume training: a log that interrupts, and the tensors of a checkpoint."""
+"""Helpers of tests that interrupt and resume training: a log that sends a signal, and the tensors of a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def interrupting(at: int, number: int) -> type[Log]:
 
 def tensors(folder: Path, name: str = "model", which: str = "last") -> dict[str, torch.Tensor]:
     """The tensors of one file of the last or the best checkpoint."""
-    pointed = json.loads((folder / f"{which}.json").read_text())["checkpoint"]
-    return load_file(folder / "checkpoints" / pointed / f"{name}.safetensors")
+    checkpoint = json.loads((folder / f"{which}.json").read_text())["checkpoint"]
+    return load_file(folder / "checkpoints" / checkpoint / f"{name}.safetensors")
 
 
 def assert_same(one: Path, other: Path) -> None:

@@ -19,7 +19,7 @@ ROWS = ([5, 0, 7], [0, 2, 2, 3], [79, 1, 0, -79, 3, 4], [3, 2, 1, 0], [64, 65, 6
 """Unsorted, repeated, negative; the first and last of most are as far apart as if the rows followed each other."""
 
 
-@pytest.mark.parametrize("mask", ["none", "causal", "boolean", "blocks, a head, causal"])
+@pytest.mark.parametrize("mask", ["none", "causal", "boolean", "blocks per head, causal"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_rows_and_tiles_in_any_order(case: Case, mask: str) -> None:
     inputs = [t.float() for t in mechanisms.inputs(case, SIZE)]

@@ -230,8 +230,8 @@ def test_what_a_look_gives() -> None:
 
 
 DERIVATIVES = (
-    "dot", "cosine, learned", "bilinear", "additive", "distance", "bias, a head", "alibi, learned", "t5", "sink",
-    "sparsemax", "entmax", "entmax, learned, a head", "sigmoid, learned", "hard, gumbel", "hard, straight-through",
+    "dot", "cosine, learned", "bilinear", "additive", "distance", "bias, per head", "alibi, learned", "t5", "sink",
+    "sparsemax", "entmax", "entmax, learned, per head", "sigmoid, learned", "hard, gumbel", "hard, straight-through",
     "variational, learned", "dropout of sparsemax", "all: cosine, t5, sink",
 )  # fmt: skip
 
@@ -254,7 +254,9 @@ def test_jacobians(name: str, mask: str) -> None:
     torch.testing.assert_close(jacobian(f, tensors, vectorize=True, strategy="forward-mode"), expected)
 
 
-@pytest.mark.parametrize("name", ["dot", "cosine, learned", "additive", "sparsemax", "entmax, learned, a head", "sink"])
+@pytest.mark.parametrize(
+    "name", ["dot", "cosine, learned", "additive", "sparsemax", "entmax, learned, per head", "sink"]
+)
 def test_hessians(name: str) -> None:
     case = BY_NAME[name]
     tensors = (*mechanisms.inputs(case, SMALL), *case.parameters(SMALL))
