@@ -1,4 +1,4 @@
-"""Answers from outside: of other libraries, and those printed in papers."""
+"""Known answers: results of other libraries, and values printed in papers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mechanisms import CASES, USUAL
 from regard import Additive, ALiBi, Causal, Dot, Entmax, Lengths, Look, RelativeBias, Sparsemax, attention
 
 
-def test_known_answer_of_pytorch() -> None:
+def test_pytorchs_scaled_dot_product_attention() -> None:
     size = USUAL._replace(key_heads=USUAL.heads)
     q, k, v = mechanisms.inputs(CASES[0], size)
     theirs = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -19,7 +19,7 @@ def test_known_answer_of_pytorch() -> None:
 
 
 @pytest.mark.parametrize("length", [3, 100, 2000])
-def test_known_answers_of_the_entmax_package(length: int) -> None:
+def test_the_entmax_package(length: int) -> None:
     entmax = pytest.importorskip("entmax")
     torch.manual_seed(0)
     scores = (3 * torch.randn(20, length, dtype=torch.float64)).requires_grad_()
@@ -43,7 +43,7 @@ def test_known_answers_of_the_entmax_package(length: int) -> None:
 
 
 @pytest.mark.parametrize("normalizer", [Sparsemax(), Entmax(1.5), Entmax(1.3)], ids=repr)
-def test_sparse_normalizers_at_extremes(normalizer: Sparsemax | Entmax) -> None:
+def test_sparse_normalizers_of_extreme_scores(normalizer: Sparsemax | Entmax) -> None:
     scores = torch.tensor([[1e4, 0.0, -1e4], [0.0, 0.0, 0.0], [-1e30, 1e30, 0.0], [1.0, 1.0, -50.0]])
     key = torch.eye(3)
     weights = attention(scores * 3**0.5, key, key, normalizer=normalizer)
@@ -63,13 +63,13 @@ KERAS = [torch.tensor(rows) for rows in ([[1.0, 0], [0, 1]], [[0.0, 1], [1, 0]],
     ],
     ids=["Attention", "AdditiveAttention"],
 )
-def test_kerass_example(score: Dot | Additive, output: list[list[float]], weights: list[list[float]]) -> None:
-    found, view = attention(*KERAS, score=score, look=Look(rows=slice(None)))
-    torch.testing.assert_close(found, torch.tensor(output), rtol=0, atol=1e-3)
+def test_the_keras_example(score: Dot | Additive, output: list[list[float]], weights: list[list[float]]) -> None:
+    result, view = attention(*KERAS, score=score, look=Look(rows=slice(None)))
+    torch.testing.assert_close(result, torch.tensor(output), rtol=0, atol=1e-3)
     torch.testing.assert_close(view.rows, torch.tensor(weights), rtol=0, atol=1e-3)
 
 
-def test_kerass_masks() -> None:
+def test_keras_masks() -> None:
     query, value = KERAS[0], torch.ones(2, 2)
     mask = Lengths(torch.tensor([1]), queries=torch.tensor([1]))
     output, view = attention(query, value, value, score=Dot(1.0), mask=mask, look=Look(rows=[0]))
@@ -86,8 +86,8 @@ def test_sparsemax_of_two_scores_is_a_clipped_line(t: float) -> None:
 
 
 @pytest.mark.parametrize(("heads", "powers"), [(8, range(1, 9)), (16, [0.5 * k for k in range(1, 17)])])
-def test_alibis_slopes_are_the_papers(heads: int, powers: list[float]) -> None:
-    """Press et al. 2022, section 3: 1/2 to 1/256 for eight heads, a geometric row between for sixteen."""
+def test_alibi_slopes_are_those_of_the_paper(heads: int, powers: list[float]) -> None:
+    """Press et al. 2022, section 3: 1/2 to 1/256 for eight heads, and a geometric sequence for sixteen."""
     zeros = torch.zeros(1, heads, 1, 2)
     _, view = attention(zeros[..., :1, :], zeros.expand(-1, -1, 2, -1), zeros.expand(-1, -1, 2, -1), bias=ALiBi(),
                         look=Look(rows=[0]))  # fmt: skip
@@ -95,8 +95,8 @@ def test_alibis_slopes_are_the_papers(heads: int, powers: list[float]) -> None:
     torch.testing.assert_close(logs[:, 1] - logs[:, 0], torch.tensor([2.0**-power for power in powers]))
 
 
-def test_t5s_buckets_are_the_papers() -> None:
-    """Raffel et al. 2020, section 2.1: 32 buckets, growing logarithmically to 128, beyond which all share one."""
+def test_t5_buckets_are_those_of_the_paper() -> None:
+    """Raffel et al. 2020, section 2.1: 32 buckets, logarithmic up to 128; all larger distances share one."""
     table = torch.arange(32.0)
     length = 400
     zeros: Tensor = torch.zeros(length, 1)

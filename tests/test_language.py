@@ -34,22 +34,22 @@ def _tokens(*shape: int, seed: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("first", [1, 5])
-def test_steps_give_what_the_whole_pass_gives(kind: str, first: int) -> None:
+def test_steps_equal_the_full_pass(kind: str, first: int) -> None:
     model, tokens = _model(kind), _tokens(2, 11)
-    whole, state = model.logits(tokens), model.start(2, length=4)
+    full, state = model.logits(tokens), model.start(2, length=4)
     step = model.step(tokens[:, :first], state)
-    torch.testing.assert_close(step.logits, whole[:, first - 1], atol=1e-12, rtol=0)
+    torch.testing.assert_close(step.logits, full[:, first - 1], atol=1e-12, rtol=0)
     for at in range(first, 11):
         step = model.step(tokens[:, at], step.state)
-        torch.testing.assert_close(step.logits, whole[:, at], atol=1e-12, rtol=0)
+        torch.testing.assert_close(step.logits, full[:, at], atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_of_a_state_go_on_by_themselves(kind: str) -> None:
+def test_selected_rows_of_a_state_continue_independently(kind: str) -> None:
     model, tokens = _model(kind), _tokens(3, 7)
     state = model.step(tokens[:, :6], model.start(3)).state
-    found = model.step(tokens[[2, 0], 6], select(state, torch.tensor([2, 0])))
-    torch.testing.assert_close(found.logits, model.logits(tokens)[[2, 0], -1], atol=1e-12, rtol=0)
+    step = model.step(tokens[[2, 0], 6], select(state, torch.tensor([2, 0])))
+    torch.testing.assert_close(step.logits, model.logits(tokens)[[2, 0], -1], atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -70,7 +70,7 @@ def test_packed_documents_do_not_see_each_other() -> None:
     torch.testing.assert_close(packed[:, 5:], model.logits(two), atol=1e-12, rtol=0)
 
 
-def test_the_recurrent_attention_keeps_within_documents() -> None:
+def test_the_recurrent_attention_stays_within_documents() -> None:
     model, tokens = _model("lstm"), _tokens(1, 8)
     documents = torch.tensor([[0] * 3 + [1] * 5])
     torch.testing.assert_close(model.logits(tokens, documents)[:, :3], model.logits(tokens[:, :3]))
@@ -79,16 +79,16 @@ def test_the_recurrent_attention_keeps_within_documents() -> None:
 
 @pytest.mark.parametrize("kind", ["rotary, gated, grouped", "lstm"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_that_of_the_logits(kind: str, smoothing: float) -> None:
-    model, tokens, wanted = _model(kind), _tokens(2, 11), _tokens(2, 11, seed=2)
+def test_the_loss_is_the_cross_entropy_of_the_logits(kind: str, smoothing: float) -> None:
+    model, tokens, targets = _model(kind), _tokens(2, 11), _tokens(2, 11, seed=2)
     expected = F.cross_entropy(
-        model.logits(tokens).flatten(0, 1), wanted.flatten(), reduction="sum", label_smoothing=smoothing
+        model.logits(tokens).flatten(0, 1), targets.flatten(), reduction="sum", label_smoothing=smoothing
     )
-    torch.testing.assert_close(model(tokens, wanted, None, smoothing), expected)
+    torch.testing.assert_close(model(tokens, targets, None, smoothing), expected)
 
 
 @pytest.mark.parametrize(("kind", "heads"), [("rotary, gated, grouped", 3), ("lstm", 1)])
-def test_looking(kind: str, heads: int) -> None:
+def test_look_gives_causal_rows_that_sum_to_one(kind: str, heads: int) -> None:
     rows = _model(kind).look(_tokens(1, 7), -1, Look(rows=slice(None))).rows
     assert rows.shape == (1, heads, 7, 7)
     assert torch.equal(rows, rows.tril(0 if heads == 3 else -1))  # an LSTM's state does not look at itself
@@ -96,20 +96,20 @@ def test_looking(kind: str, heads: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["transformer", "lstm"])
-def test_they_learn_to_look_back(kind: str) -> None:
+def test_models_learn_to_recall_the_first_token(kind: str) -> None:
     torch.manual_seed(0)
     model: LanguageModel = RecurrentLM(SIZE, dim=32, layers=1)
     if kind == "transformer":
         model = TransformerLM(SIZE, dim=32, layers=2, heads=2, hidden=64, gated=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(301):
-        given = torch.randint(1, SIZE, (64, 7), generator=torch.Generator().manual_seed(step))
-        given[:, -1] = 0  # now tell the first of them
-        logits = model.logits(given)[:, -1]
+        tokens = torch.randint(1, SIZE, (64, 7), generator=torch.Generator().manual_seed(step))
+        tokens[:, -1] = 0  # the query, to be answered with the first token
+        logits = model.logits(tokens)[:, -1]
         optimizer.zero_grad()
-        F.cross_entropy(logits, given[:, 0]).backward()
+        F.cross_entropy(logits, tokens[:, 0]).backward()
         optimizer.step()
-    assert (logits.argmax(-1) == given[:, 0]).float().mean() > 0.95
+    assert (logits.argmax(-1) == tokens[:, 0]).float().mean() > 0.95
 
 
 def test_wrong_models_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""What every layer of `regard.nn` promises: unbatched inputs, refusals by name, factory arguments, reset, copies."""
+"""Properties of every layer of `regard.nn`: unbatched inputs, named refusals, factory arguments, reset and copies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import regard
 from layers import LAYERS, first
 from regard import Look
 
-each_layer = pytest.mark.parametrize("name", LAYERS)
 FACTORIES = [name for name, row in LAYERS.items() if row.factory]
 CALLED = [name for name, row in LAYERS.items() if row.called]
 
@@ -29,7 +28,7 @@ def test_the_table_has_every_layer() -> None:
     assert modules == {name.split(",")[0] for name in LAYERS}
 
 
-def made(name: str) -> nn.Module:
+def build(name: str) -> nn.Module:
     torch.manual_seed(0)
     layer = LAYERS[name].make().double().eval()
     for parameter in layer.parameters():
@@ -41,30 +40,30 @@ def made(name: str) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", CALLED)
-def test_an_input_without_a_batch_is_one_of_the_batch(name: str) -> None:
-    layer, row = made(name), LAYERS[name]
-    whole = first(layer(*row.inputs))
-    for at in range(2):
-        alone = first(layer(*(tensor[at] for tensor in row.inputs)))
-        assert alone.shape == whole.shape[1:]
-        torch.testing.assert_close(alone, whole[at])
+def test_an_unbatched_input_gives_one_row_of_the_batch(name: str) -> None:
+    layer, row = build(name), LAYERS[name]
+    batched = first(layer(*row.inputs))
+    for index in range(2):
+        unbatched = first(layer(*(tensor[index] for tensor in row.inputs)))
+        assert unbatched.shape == batched.shape[1:]
+        torch.testing.assert_close(unbatched, batched[index])
 
 
 @pytest.mark.parametrize("name", [n for n in CALLED if "look" in LAYERS[n].make().forward.__annotations__])
 def test_a_view_has_the_rank_of_the_input(name: str) -> None:
-    layer, row = made(name), LAYERS[name]
-    views = [layer(*inputs, look=Look(rows=[0], received=True))[-1] for inputs in (row.inputs, _of_batch(row, 1))]
+    layer, row = build(name), LAYERS[name]
+    views = [layer(*inputs, look=Look(rows=[0], received=True))[-1] for inputs in (row.inputs, _sample(row, 1))]
     torch.testing.assert_close(views[1].rows, views[0].rows[1])
     torch.testing.assert_close(views[1].received, views[0].received[1])
 
 
-def _of_batch(row: Any, at: int) -> tuple[Tensor, ...]:
-    return tuple(tensor[at] for tensor in row.inputs)
+def _sample(row: Any, index: int) -> tuple[Tensor, ...]:
+    return tuple(tensor[index] for tensor in row.inputs)
 
 
 @pytest.mark.parametrize("name", CALLED)
 def test_five_dimensions_work_or_are_refused_by_name(name: str) -> None:
-    layer, row = made(name), LAYERS[name]
+    layer, row = build(name), LAYERS[name]
     x = row.inputs[0]
     wide = x.expand(*(1,) * (5 - x.dim()), *x.shape)
     if row.ranks is None:
@@ -76,7 +75,7 @@ def test_five_dimensions_work_or_are_refused_by_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in CALLED if len(LAYERS[n].inputs) > 1])
 def test_inputs_of_different_ranks_are_refused_by_name(name: str) -> None:
-    layer, row = made(name), LAYERS[name]
+    layer, row = build(name), LAYERS[name]
     for at in range(1, len(row.inputs)):
         inputs = [tensor[0] if place == at else tensor for place, tensor in enumerate(row.inputs)]
         with pytest.raises(ValueError, match=r"^(memory|previous|key|value|real): (must have|expected)"):
@@ -86,7 +85,7 @@ def test_inputs_of_different_ranks_are_refused_by_name(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:.*nested tensors:UserWarning")
 @pytest.mark.parametrize("name", [n for n in CALLED if n != "StepLinear"])
 def test_nested_and_sparse_tensors_are_refused_by_name(name: str) -> None:
-    layer, row = made(name).train(), LAYERS[name]
+    layer, row = build(name).train(), LAYERS[name]
     nested = torch.nested.nested_tensor([torch.zeros(n, 8, dtype=torch.float64) for n in (2, 3)])
     jagged = torch.nested.nested_tensor([torch.zeros(n, 8, dtype=torch.float64) for n in (2, 3)], layout=torch.jagged)
     for tensor, kind in ((nested, "nested"), (jagged, "nested"), (row.inputs[0].to_sparse(), "sparse")):
@@ -106,16 +105,16 @@ def test_factory_arguments_are_those_of_torch_nn(name: str) -> None:
     assert {(p.device.type, p.dtype) for p in layer.parameters()} == {("meta", torch.bfloat16)}
     with torch.device("meta"):
         ambient = row.make()
-    # A learned value stays where its tensors are, which here are on the CPU.
-    given = {f"{path}." for path, module in ambient.named_modules() if type(module) is regard.nn.Learned}
-    given -= {"normalizer."} if name == "VariationalAttention" else set()
+    # A value of Learned is on the device of the tensors that it was given, here the CPU.
+    on_cpu = {f"{path}." for path, module in ambient.named_modules() if type(module) is regard.nn.Learned}
+    on_cpu -= {"normalizer."} if name == "VariationalAttention" else set()
     for key, parameter in ambient.named_parameters():
-        assert parameter.device.type == ("cpu" if any(key.startswith(p.lstrip(".")) for p in given) else "meta")
+        assert parameter.device.type == ("cpu" if any(key.startswith(p.lstrip(".")) for p in on_cpu) else "meta")
 
 
 @pytest.mark.parametrize("name", FACTORIES)
-@pytest.mark.parametrize("how", ["whole", "walked"])
-def test_a_layer_given_memory_and_reset_is_a_fresh_one(name: str, how: str) -> None:
+@pytest.mark.parametrize("reset", ["layer", "each module"])
+def test_to_empty_and_reset_give_a_fresh_layer(name: str, reset: str) -> None:
     row = LAYERS[name]
     torch.manual_seed(1)
     fresh = row.make()
@@ -123,18 +122,18 @@ def test_a_layer_given_memory_and_reset_is_a_fresh_one(name: str, how: str) -> N
     for parameter in layer.parameters():
         nn.init.constant_(parameter, torch.nan)
     torch.manual_seed(1)
-    if how == "whole":
+    if reset == "layer":
         layer.reset_parameters()
-    else:  # as FSDP2's users do, each module by itself
+    else:  # as users of FSDP2 do
         module: Any
         for module in layer.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
     for (key, ours), theirs in zip(layer.named_parameters(), fresh.parameters(), strict=True):
-        if how == "whole":
+        if reset == "layer":
             assert torch.equal(ours, theirs), key
         elif theirs.numel() > 1:
-            # The same distribution: its spread, or its values where nothing is drawn.
+            # Other random numbers of the same distribution, compared by their standard deviation.
             assert ours.isfinite().all(), key
             torch.testing.assert_close(ours.std(), theirs.std(), rtol=0.8, atol=1e-6)
 
@@ -142,11 +141,11 @@ def test_a_layer_given_memory_and_reset_is_a_fresh_one(name: str, how: str) -> N
 def test_initial_distributions() -> None:
     torch.manual_seed(0)
     layer = regard.nn.GRU(60, 50)
-    for at in range(3):
-        part = layer.input.weight[50 * at : 50 * at + 50]
+    for gate in range(3):
+        part = layer.input.weight[50 * gate : 50 * gate + 50]
         bound = (6 / 110) ** 0.5
         assert 0.97 * bound < part.abs().max() <= bound
-        state = layer.state.weight[50 * at : 50 * at + 50]
+        state = layer.state.weight[50 * gate : 50 * gate + 50]
         torch.testing.assert_close(state @ state.T, torch.eye(50), rtol=0, atol=1e-5)
     assert not layer.input.bias.any()
     attention = regard.nn.MultiHeadAttention(60, 2)
@@ -154,7 +153,7 @@ def test_initial_distributions() -> None:
     assert not attention.query.bias.any()
 
 
-def test_values_that_were_given_on_meta_cannot_be_reset() -> None:
+def test_values_given_on_the_meta_device_cannot_be_reset() -> None:
     layer = regard.nn.Learned(regard.Softmax, sink=torch.zeros(2, device="meta"))
     with pytest.raises(RuntimeError, match="Learned: sink was given on the meta device and has no values"):
         layer.to_empty(device="cpu").reset_parameters()
@@ -194,18 +193,18 @@ else:
 
 
 def test_sharded_layers_are_reset_and_a_dtensor_is_refused() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _SHARDED], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
 # Copies
 
 
-@each_layer
+@pytest.mark.parametrize("name", LAYERS)
 def test_layers_are_copied_pickled_and_saved(name: str) -> None:
-    layer, row = made(name), LAYERS[name]
+    layer, row = build(name), LAYERS[name]
     file = io.BytesIO()
     torch.save(layer, file)
     file.seek(0)

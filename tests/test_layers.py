@@ -1,4 +1,4 @@
-"""Layers with projections, positions and caches."""
+"""Layers with projections, positions, and caches."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from layers import rand
 from regard import (
     Additive,
     ALiBi,
@@ -44,11 +45,6 @@ from regard.nn import (
     reinforce,
 )  # fmt: skip
 
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 # MultiHeadAttention
 
 
@@ -83,13 +79,13 @@ def test_from_torch_gives_pytorchs_output_and_weights(
     torch.testing.assert_close(ours(query, *memory, mask=mask)[0], theirs(query, *memory, attn_mask=~mask)[0])
     torch.testing.assert_close(ours(query[0], *(m[0] for m in memory))[0], theirs(query[0], *(m[0] for m in memory))[0])
     if widths == (None, None):
-        barred = nn.Transformer.generate_square_subsequent_mask(4, dtype=torch.float64)
-        causal = theirs(query, query, query, attn_mask=barred, is_causal=True)[0]
+        causal_mask = nn.Transformer.generate_square_subsequent_mask(4, dtype=torch.float64)
+        causal = theirs(query, query, query, attn_mask=causal_mask, is_causal=True)[0]
         torch.testing.assert_close(ours(query, mask=Causal())[0], causal)
 
 
 @pytest.mark.parametrize("kdim", [None, 5])
-def test_from_torch_keeps_what_is_frozen(kdim: int | None) -> None:
+def test_from_torch_keeps_parameters_frozen(kdim: int | None) -> None:
     for frozen in ("in_proj_weight", "q_proj_weight", "in_proj_bias", "out_proj.bias", "out_proj.weight", "bias_k"):
         theirs = nn.MultiheadAttention(12, 3, kdim=kdim, add_bias_kv=True)
         names = [name for name, _ in theirs.named_parameters()]
@@ -97,8 +93,7 @@ def test_from_torch_keeps_what_is_frozen(kdim: int | None) -> None:
             continue
         theirs.get_parameter(frozen).requires_grad_(False)
         ours = MultiHeadAttention.from_torch(theirs)
-        still = {name for name, parameter in ours.named_parameters() if not parameter.requires_grad}
-        assert still == _FROZEN[frozen]
+        assert {name for name, parameter in ours.named_parameters() if not parameter.requires_grad} == _FROZEN[frozen]
 
 
 _FROZEN = {
@@ -111,7 +106,7 @@ _FROZEN = {
 }
 
 
-def test_values_of_another_width_must_be_given_and_an_extra_key_has_no_bias() -> None:
+def test_values_of_another_width_are_required_and_an_extra_key_excludes_a_score_bias() -> None:
     layer = MultiHeadAttention(4, 2, memory_width=3, memory_value_width=5)
     with pytest.raises(ValueError, match="value: must be given, of width 5: keys have width 3"):
         layer(torch.zeros(2, 4, 4), torch.zeros(2, 4, 3))
@@ -119,7 +114,7 @@ def test_values_of_another_width_must_be_given_and_an_extra_key_has_no_bias() ->
         MultiHeadAttention(4, 2, extra_key=True, score_bias=ALiBi())
 
 
-def test_heads_of_other_widths_and_groups_are_the_formula() -> None:
+def test_head_widths_and_grouped_heads_match_the_formula() -> None:
     torch.manual_seed(1)
     layer = MultiHeadAttention(10, 4, key_heads=2, head_width=3, value_width=5, memory_width=7).double()
     query, key, value = rand(2, 6, 10), rand(2, 8, 7, seed=1), rand(2, 8, 7, seed=2)
@@ -164,7 +159,7 @@ def test_any_mechanism_trains_and_decodes_with_a_cache(name: str) -> None:
     torch.testing.assert_close(torch.cat(parts, 1), full, rtol=1e-13, atol=1e-14)
 
 
-def test_dropout_and_draws_are_for_training_only() -> None:
+def test_dropout_and_sampling_are_active_in_training_only() -> None:
     x = rand(1, 5, 8)
     for layer in (
         MultiHeadAttention(8, 2, dropout=0.5),
@@ -178,7 +173,7 @@ def test_dropout_and_draws_are_for_training_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
+    ("arguments", "message"),
     [
         ({"width": 10, "heads": 3}, "width: must be a positive multiple of heads, 3"),
         ({"width": 12, "heads": 4, "key_heads": 3}, "key_heads: must divide heads, 4, got 3"),
@@ -186,12 +181,12 @@ def test_dropout_and_draws_are_for_training_only() -> None:
         ({"width": 12, "heads": 4, "memory_width": 0}, "must be positive, got 3, 3, 0"),
     ],
 )
-def test_wrong_sizes_are_refused(arguments: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
+def test_wrong_sizes_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         MultiHeadAttention(**arguments)
 
 
-def test_a_cache_is_for_causal_self_attention() -> None:
+def test_a_cache_needs_causal_self_attention() -> None:
     layer, x = MultiHeadAttention(8, 2), torch.zeros(1, 3, 8)
     with pytest.raises(ValueError, match="cache: is for self-attention"):
         layer(x, x, cache=KVCache())
@@ -202,7 +197,7 @@ def test_a_cache_is_for_causal_self_attention() -> None:
 # The single-head layers
 
 
-def test_soft_attention_is_the_formula() -> None:
+def test_soft_attention_matches_the_formula() -> None:
     torch.manual_seed(3)
     layer = SoftAttention(10, 7).double()
     query, memory = rand(2, 3, 10), rand(2, 5, 7, seed=1)
@@ -215,7 +210,7 @@ def test_soft_attention_is_the_formula() -> None:
 
 
 @pytest.mark.parametrize("estimator", ["gumbel", "reinforce", "straight-through"])
-def test_hard_attention_takes_one_key(estimator: Literal["gumbel", "reinforce", "straight-through"]) -> None:
+def test_hard_attention_selects_one_key(estimator: Literal["gumbel", "reinforce", "straight-through"]) -> None:
     torch.manual_seed(3)
     layer = HardAttention(8, estimator=estimator).double()
     x = rand(2, 5, 8)
@@ -228,7 +223,7 @@ def test_hard_attention_takes_one_key(estimator: Literal["gumbel", "reinforce", 
     torch.testing.assert_close(layer(x)[0], layer.value(x).gather(1, scores.argmax(-1)[..., None].expand(-1, -1, 8)))
 
 
-def test_variational_attention_learns_its_noise() -> None:
+def test_variational_attention_learns_the_scale_of_its_noise() -> None:
     torch.manual_seed(3)
     layer, x = VariationalAttention(8, scale=0.3, prior_scale=2.0).double(), rand(2, 5, 8)
     assert isinstance(layer.normalizer, Learned)
@@ -244,39 +239,39 @@ def test_variational_attention_learns_its_noise() -> None:
 # Positions
 
 
-def test_sinusoidal_positions_are_the_formula() -> None:
-    found = SinusoidalPositions(6)(torch.zeros(4, 6), start=3)
-    for at in range(4):
+def test_sinusoidal_positions_match_the_formula() -> None:
+    encoding = SinusoidalPositions(6)(torch.zeros(4, 6), start=3)
+    for position in range(4):
         for i in range(3):
-            angle = torch.tensor((3 + at) / 10_000 ** (2 * i / 6))
-            torch.testing.assert_close(found[at, 2 * i : 2 * i + 2], torch.stack([angle.sin(), angle.cos()]))
+            angle = torch.tensor((3 + position) / 10_000 ** (2 * i / 6))
+            torch.testing.assert_close(encoding[position, 2 * i : 2 * i + 2], torch.stack([angle.sin(), angle.cos()]))
 
 
 @pytest.mark.parametrize("interleaved", [True, False])
 @pytest.mark.parametrize("turned", [None, 4])
-def test_rotary_is_the_rotation_of_its_pairs(interleaved: bool, turned: int | None) -> None:
+def test_rotary_rotates_each_pair(interleaved: bool, turned: int | None) -> None:
     rotary = Rotary(8, turned=turned, interleaved=interleaved, base=100.0)
     x, count = rand(2, 3, 5, 8), turned or 8
-    found = rotary(x, 2)
+    rotated = rotary(x, 2)
     for p in range(5):
         for i in range(count // 2):
             pair = [2 * i, 2 * i + 1] if interleaved else [i, i + count // 2]
             angle = torch.tensor((p + 2) * 100.0 ** (-2 * i / count), dtype=torch.float64)
             matrix = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)
-            torch.testing.assert_close(found[..., p, pair], x[..., p, pair] @ matrix.T)
-    assert torch.equal(found[..., count:], x[..., count:])
+            torch.testing.assert_close(rotated[..., p, pair], x[..., p, pair] @ matrix.T)
+    assert torch.equal(rotated[..., count:], x[..., count:])
 
 
-def test_rotary_products_go_by_the_distance() -> None:
+def test_products_of_rotary_depend_on_the_distance_only() -> None:
     rotary, q, k = Rotary(8), rand(1, 8), rand(1, 8, seed=1)
     near, far = (rotary(q, at) @ rotary(k, at - 3).T for at in (3, 900))
     torch.testing.assert_close(near, far)
-    at = torch.tensor([[0, 0, 1], [5, 6, 7]])
+    positions = torch.tensor([[0, 0, 1], [5, 6, 7]])
     x = rand(2, 4, 3, 8)
-    torch.testing.assert_close(rotary(x, positions=at)[1], rotary(x[1], 5))
+    torch.testing.assert_close(rotary(x, positions=positions)[1], rotary(x[1], 5))
 
 
-def test_scaling_rules() -> None:
+def test_scaling_of_rotary_frequencies() -> None:
     base = 10_000.0 ** (-torch.arange(0, 64, 2, dtype=torch.float64) / 64)
     linear, factor = Scaling("linear", 4.0).apply(base, 1e4, 64, 0)
     torch.testing.assert_close(linear, base / 4)
@@ -295,7 +290,7 @@ def test_scaling_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "text"),
+    ("make", "message"),
     [
         (lambda: SinusoidalPositions(7), "width: must be even and positive, got 7"),
         (lambda: LearnedPositions(0, 4), "length and width must be positive"),
@@ -319,8 +314,8 @@ def test_scaling_rules() -> None:
         (lambda: VariationalAttention(4, scale=0.0), "scale and prior_scale must be positive"),
     ],
 )
-def test_wrong_positions_and_layers_are_refused(make: Callable[[], object], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
+def test_wrong_positions_and_layers_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()
 
 
@@ -343,35 +338,38 @@ CACHED: dict[str, dict[str, Any]] = {
 
 
 ROUNDED = ("sparsemax", "sigmoid")
-"""Whose sums or powers PyTorch rounds otherwise at another place of the row."""
+"""Normalizers whose sums or powers PyTorch rounds differently at another position in the row."""
 
 
 @pytest.mark.parametrize("window", [None, 1, 4, 50])
 @pytest.mark.parametrize("name", CACHED)
-def test_a_step_with_a_cache_is_the_full_pass_to_the_bit(window: int | None, name: str) -> None:
+def test_steps_with_a_cache_equal_the_full_pass_bit_by_bit(window: int | None, name: str) -> None:
     length = sum(STEPS)
     q, k, v = rand(2, 4, length, 8), rand(2, 2, length, 8, seed=1), rand(2, 2, length, 5, seed=2)
     mask = Causal() if window is None else Window(window - 1, 0)
-    full, cache, at = attention(q, k, v, mask=mask, **CACHED[name]), KVCache(3, window=window), 0
+    full, cache, start = attention(q, k, v, mask=mask, **CACHED[name]), KVCache(3, window=window), 0
     for steps in STEPS:
-        part = slice(at, at + steps)
+        part = slice(start, start + steps)
         step = cache.append(k[:, :, part], v[:, :, part])
         output = attention(q[:, :, part], step.key, step.value, mask=step.mask, **CACHED[name])
         if name in ROUNDED:
             torch.testing.assert_close(output, full[:, :, part], rtol=0, atol=4e-15)
         else:
             assert torch.equal(output, full[:, :, part])
-        at += steps
-    assert cache.position == at == length
-    assert len(cache) == length if window is None else window <= len(cache) < window + 128
+        start += steps
+    assert cache.position == start == length
+    if window is None:
+        assert len(cache) == length
+    else:
+        assert window <= len(cache) < window + 128
 
 
-def test_a_window_keeps_memory_constant_and_a_fixed_cache_refuses() -> None:
-    cache, rooms = KVCache(8, window=4), []
+def test_the_memory_of_a_window_is_constant_and_a_full_fixed_cache_refuses_more() -> None:
+    cache, capacities = KVCache(8, window=4), []
     for _ in range(1000):
         cache.append(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2))
-        rooms.append(cache.capacity)
-    assert rooms[200] == rooms[-1] < 300
+        capacities.append(cache.capacity)
+    assert capacities[200] == capacities[-1] < 300
     fixed = KVCache(3, grow=False)
     fixed.append(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
     with pytest.raises(ValueError, match="key: the cache has room for 3 keys and may not grow, 4 are needed"):
@@ -385,7 +383,7 @@ def test_a_window_keeps_memory_constant_and_a_fixed_cache_refuses() -> None:
         fixed.append(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 2, 2))
 
 
-def test_selected_rows_go_their_own_way() -> None:
+def test_a_selection_of_rows_is_independent_of_its_cache() -> None:
     cache = KVCache(2)
     cache.append(rand(2, 1, 3, 4), rand(2, 1, 3, 4))
     beams = cache.select(torch.tensor([1, 1, 0]))

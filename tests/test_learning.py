@@ -1,4 +1,4 @@
-"""Layers learn where to look, on a task whose right key is known: `benchmarks/copying.py`, shortened."""
+"""Layers learn to attend to the right key, on a task where it is known: a short run of `benchmarks/copying.py`."""
 
 from __future__ import annotations
 

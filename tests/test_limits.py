@@ -1,4 +1,4 @@
-"""The C++ kernels where the system gives no thread or no memory: an error or fewer threads, and nothing is leaked."""
+"""The C++ kernels when the system refuses threads or memory: fewer threads, or an error without a leak."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def no_limit():
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 def in_child(run):
-    # Where OpenMP's threads are not, the library starts its own.
+    # After a fork, OpenMP's threads do not exist, and the library starts its own.
     sys.stdout.flush()
     child = os.fork()
     if not child:
@@ -56,17 +56,17 @@ def run():
         threading.Thread(target=print).start()
     except RuntimeError as error:
         print(error)
-    found = call()
+    result = call()
     no_limit()
-    assert torch.equal(found[0], expected[0])
-    torch.testing.assert_close(found[1], expected[1])
+    assert torch.equal(result[0], expected[0])
+    torch.testing.assert_close(result[1], expected[1])
     print("right")
 
 in_child(run)
 """
 
 
-def test_threads_that_cannot_start_are_done_without() -> None:
+def test_fewer_threads_are_used_if_none_can_start() -> None:
     assert script(START + NO_THREADS) == "can't start new thread\nright\n"
 
 
@@ -80,7 +80,7 @@ grad = torch.ones_like(output)
 calls = {
     "sparsemax": (lambda: attention(q, k, k, normalizer=Sparsemax()), range(1, 80, 20)),
     "look": (lambda: attention(q, k, k, look=Look(received=True)), range(1, 80, 20)),
-    # Its parts are of two threads.
+    # For two threads only, between which it is divided.
     "backward": (lambda: torch.autograd.grad(output, keys, grad, retain_graph=True), range(62, 142, 8)),
 }
 
@@ -92,7 +92,7 @@ def attempts(call, limits):
             call()
         except MemoryError as error:
             messages.add(str(error))
-        except RuntimeError as error:  # PyTorch's own memory
+        except RuntimeError as error:  # in an allocation of PyTorch
             assert "can't allocate memory" in str(error)
         no_limit()
         assert torch.equal(attention(small, small, small), expected)
@@ -117,9 +117,9 @@ else:
 
 
 @pytest.mark.parametrize("process", ["forked", "first"])
-def test_memory_that_cannot_be_had_is_an_error_and_leaks_nothing(process: str) -> None:
-    """Of OpenMP's threads and of the library's own; memory fails at one place after another as the limit rises."""
-    # Freed memory goes back to the system at once, not to a heap whose size differs from run to run.
+def test_a_failed_allocation_is_an_error_without_a_leak(process: str) -> None:
+    """With OpenMP's threads and with the library's own. As the limit rises, later and later allocations fail."""
+    # With this threshold, freed memory is returned to the system immediately, and sizes can be compared.
     lines = script(START + NO_MEMORY, process, MALLOC_MMAP_THRESHOLD_="65536").splitlines()
     assert lines == [
         f"{name} regard's C++ kernels: out of memory True"

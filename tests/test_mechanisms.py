@@ -1,4 +1,4 @@
-"""Every mechanism of the table against the oracle, by every generic test."""
+"""Generic tests of every mechanism in the table, most of them against the oracle."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ each_mask = pytest.mark.parametrize("mask", MASKS)
 visible = cache(masks.visible)
 
 ODD = [(1, 129), (2, 17), (3, 64), (17, 3), (64, 65), (65, 2), (129, 1)]
-"""Lq, Lk."""
+"""Pairs of Lq and Lk."""
 
 
-def look_at(case: Case, **more: Any) -> Look:
-    """All that can be asked of the case, but for what needs sizes."""
-    asked = {"lse": True, "entropy": True, "received": True, "reach": True, "norms": True} | more
-    asked |= {case.extra: True} if case.extra else {}
-    return Look(**{name: value for name, value in asked.items() if name not in case.undefined})
+def full_look(case: Case, **more: Any) -> Look:
+    """A look with everything that is defined for the case, and ``more``."""
+    options = {"lse": True, "entropy": True, "received": True, "reach": True, "norms": True} | more
+    options |= {case.extra: True} if case.extra else {}
+    return Look(**{name: value for name, value in options.items() if name not in case.undefined})
 
 
 @each_case
@@ -40,9 +40,9 @@ def look_at(case: Case, **more: Any) -> Look:
 def test_output_and_every_look_match_the_oracle(case: Case, mask: str) -> None:
     size, (q, k, v) = USUAL, mechanisms.inputs(case)
     parameters = case.parameters(size)
-    shown = visible(mask, size)
-    expected = mechanisms.answer(case, q, k, v, parameters, shown)
-    look = look_at(case, top=3, rows=[-1, 0, 2], map=(2, 3))
+    allowed = visible(mask, size)
+    expected = mechanisms.answer(case, q, k, v, parameters, allowed)
+    look = full_look(case, top=3, rows=[-1, 0, 2], map=(2, 3))
     options = case.call(size, *parameters)
     output, view = attention(q, k, v, mask=MASKS[mask].make(size), look=look, **options)
     w = expected.weights
@@ -62,29 +62,29 @@ def test_output_and_every_look_match_the_oracle(case: Case, mask: str) -> None:
     np.testing.assert_allclose(view.norms.received, w.sum(2) * norms, atol=1e-12)
     np.testing.assert_allclose(view.rows, w[:, :, [-1, 0, 2]], atol=1e-12)
     np.testing.assert_allclose(view.tile([3, 1], slice(2, -1)), w[:, :, [3, 1], 2:-1], atol=1e-12)
-    _map_is_pooled(view.map, w)
-    _top_is_right(view.top, w, shown)
+    _check_map(view.map, w)
+    _check_top(view.top, w, allowed)
 
 
-def _map_is_pooled(found: Any, w: np.ndarray) -> None:
-    rows, columns = found.mean.shape[2:]
+def _check_map(pooled: Any, w: np.ndarray) -> None:
+    rows, columns = pooled.mean.shape[2:]
     for r, c in np.ndindex(rows, columns):
         part = w[:, :, [i * rows // w.shape[2] == r for i in range(w.shape[2])]]
         part = part[..., [j * columns // w.shape[3] == c for j in range(w.shape[3])]]
-        np.testing.assert_allclose(found.mean[:, :, r, c], part.mean((2, 3)), atol=1e-12)
-        np.testing.assert_allclose(found.max[:, :, r, c], part.max((2, 3)), atol=1e-12)
+        np.testing.assert_allclose(pooled.mean[:, :, r, c], part.mean((2, 3)), atol=1e-12)
+        np.testing.assert_allclose(pooled.max[:, :, r, c], part.max((2, 3)), atol=1e-12)
 
 
-def _top_is_right(top: Any, w: np.ndarray, shown: np.ndarray) -> None:
+def _check_top(top: Any, w: np.ndarray, allowed: np.ndarray) -> None:
     np.testing.assert_allclose(top.weights, -np.sort(-w, -1)[..., : top.weights.shape[-1]], atol=1e-12)
     for place in np.ndindex(*w.shape[:3]):
         for weight, key in zip(top.weights[place], top.keys[place], strict=True):
             if key >= 0:
-                assert shown[place][key]
+                assert allowed[place][key]
                 assert w[place][key] == pytest.approx(float(weight), abs=1e-12)
             else:
                 assert weight == 0
-                assert shown[place].sum() < top.weights.shape[-1]
+                assert allowed[place].sum() < top.weights.shape[-1]
 
 
 @each_case
@@ -101,7 +101,7 @@ def test_odd_lengths(case: Case, lengths: tuple[int, int]) -> None:
 
 @each_case
 @pytest.mark.parametrize("heads", [1, 6])
-def test_one_key_head_and_as_many_as_query_heads(case: Case, heads: int) -> None:
+def test_one_key_head_and_one_per_query_head(case: Case, heads: int) -> None:
     size = USUAL._replace(key_heads=heads)
     q, k, v = mechanisms.inputs(case, size)
     parameters = case.parameters(size)
@@ -116,12 +116,12 @@ def test_gradients_of_first_and_second_order(case: Case, mask: str) -> None:
     if not case.smooth:
         pytest.skip("an estimator is no derivative: see test_hard.py")
     leaves = [t.requires_grad_() for t in (*mechanisms.inputs(case, SMALL), *case.parameters(SMALL))]
-    # What is asked for beside the output is differentiable too.
+    # The divergence is differentiable too.
     look = Look(kl=True) if case.extra == "kl" else None
 
     def call(q: Tensor, k: Tensor, v: Tensor, *parameters: Tensor) -> Any:
-        found = attention(q, k, v, mask=MASKS[mask].make(SMALL), look=look, **case.call(SMALL, *parameters))
-        return found if look is None else (found[0], found[1].kl)
+        result = attention(q, k, v, mask=MASKS[mask].make(SMALL), look=look, **case.call(SMALL, *parameters))
+        return result if look is None else (result[0], result[1].kl)
 
     assert torch.autograd.gradcheck(call, leaves, fast_mode=True)
     assert torch.autograd.gradgradcheck(call, leaves, fast_mode=True)
@@ -136,48 +136,48 @@ def test_error_is_at_most_twice_that_of_the_plain_expression(case: Case, dtype: 
     exact = mechanisms.answer(case, q, k, v, parameters, visible("none", USUAL)).output
     output = attention(q, k, v, **options)
     assert output.dtype is dtype
-    by_hand = plain.attend(q, k, v, drawn_by=lower(q, k, v, **options)[0], **options)
-    ours, theirs = (np.abs(t.double().numpy() - exact).max() for t in (output, by_hand))
+    baseline = plain.attend(q, k, v, drawn_by=lower(q, k, v, **options)[0], **options)
+    ours, theirs = (np.abs(t.double().numpy() - exact).max() for t in (output, baseline))
     assert ours <= 2 * theirs + np.finfo(np.float32).eps
 
 
 @each_case
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_masked_cannot_leak(case: Case, bad: float) -> None:
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_masked_keys_have_no_influence(case: Case, number: float) -> None:
     q, k, v = mechanisms.inputs(case)
     lengths = torch.tensor([4, 0])
     hidden = torch.arange(USUAL.keys)[None] >= lengths[:, None]
-    poisoned = [t.masked_fill(hidden[:, None, :, None], bad) for t in (k, v)]
+    poisoned = [t.masked_fill(hidden[:, None, :, None], number) for t in (k, v)]
     results = []
     for keys, values in ((k, v), poisoned):
         leaves = [t.clone().requires_grad_() for t in (q, keys, values, *case.parameters(USUAL))]
         options = case.call(USUAL, *leaves[3:])
-        output, view = attention(*leaves[:3], mask=Lengths(lengths) & Causal(2), look=look_at(case), **options)
+        output, view = attention(*leaves[:3], mask=Lengths(lengths) & Causal(2), look=full_look(case), **options)
         loss = output.square().sum() + (getattr(view, case.extra).sum() if case.extra else 0)
         loss.backward()
-        seen = [view.received, view.reach, *([view.entropy] if "entropy" not in case.undefined else [])]
-        results.append([output.detach(), *seen, *(leaf.grad for leaf in leaves if leaf.grad is not None)])
+        shown = [view.received, view.reach, *([view.entropy] if "entropy" not in case.undefined else [])]
+        results.append([output.detach(), *shown, *(leaf.grad for leaf in leaves if leaf.grad is not None)])
     for clean, other in zip(*results, strict=True):
         assert torch.equal(clean, other)
 
 
 @each_case
-@pytest.mark.parametrize("place", ["query", "key", "value"])
-def test_what_is_seen_is_not_hidden_by_the_guard(case: Case, place: str) -> None:
+@pytest.mark.parametrize("argument", ["query", "key", "value"])
+def test_a_visible_nan_reaches_the_output(case: Case, argument: str) -> None:
     tensors: dict[str, Any] = dict(zip(("query", "key", "value"), mechanisms.inputs(case), strict=True))
-    tensors[place][0, 0, 3, 1] = math.nan
+    tensors[argument][0, 0, 3, 1] = math.nan
     output = attention(**tensors, mask=Causal(0), **case.call(USUAL, *case.parameters(USUAL)))
-    spoiled = output[0, :2].isnan().any(-1) if place != "query" else output[0, :1].isnan().any(-1)
-    rows = torch.arange(USUAL.queries) == 3 if place == "query" else torch.arange(USUAL.queries) >= 3
-    assert torch.equal(spoiled, rows.expand_as(spoiled))
+    is_nan = output[0, :2].isnan().any(-1) if argument != "query" else output[0, :1].isnan().any(-1)
+    rows = torch.arange(USUAL.queries) == 3 if argument == "query" else torch.arange(USUAL.queries) >= 3
+    assert torch.equal(is_nan, rows.expand_as(is_nan))
     assert output[1].isfinite().all()
 
 
 @each_case
-def test_no_visible_key_gives_zeros_and_no_gradient(case: Case) -> None:
+def test_without_visible_keys_output_and_gradients_are_zero(case: Case) -> None:
     leaves = [t.requires_grad_() for t in (*mechanisms.inputs(case), *case.parameters(USUAL))]
     leaves[0].data[:, :, 0] = math.nan  # a padded query
-    look = look_at(case, rows=slice(None), top=1)
+    look = full_look(case, rows=slice(None), top=1)
     lengths = Lengths(torch.tensor([0, 0]))
     output, view = attention(*leaves[:3], mask=lengths, look=look, **case.call(USUAL, *leaves[3:]))
     (output.sum() + (getattr(view, case.extra).sum() if case.extra else 0)).backward()
@@ -200,7 +200,7 @@ def test_empty_sizes(case: Case, sizes: tuple[int, int, int], mask: Causal | Non
     size = USUAL._replace(batch=sizes[0], queries=sizes[1], keys=sizes[2])
     q, k, v = (t.requires_grad_() for t in mechanisms.inputs(case, size))
     options = case.call(size, *case.parameters(size))
-    output, view = attention(q, k, v, mask=mask, look=look_at(case, rows=slice(None)), **options)
+    output, view = attention(q, k, v, mask=mask, look=full_look(case, rows=slice(None)), **options)
     output.sum().backward()
     assert torch.equal(output, torch.zeros(size.batch, size.heads, size.queries, size.value_width, dtype=q.dtype))
     assert view.received.shape == (size.batch, size.heads, size.keys)
@@ -213,36 +213,36 @@ def test_strides_and_expansion_change_nothing(case: Case) -> None:
     size = USUAL._replace(key_heads=1)
     q, k, v = mechanisms.inputs(case, size)
     parameters = case.parameters(size)
-    plain_output = attention(q, k, v, mask=Causal(), **case.call(size, *parameters))
-    apart = [torch.stack([t, t], -1).transpose(1, 2)[..., 0].transpose(1, 2) for t in (q, k, v)]
+    expected = attention(q, k, v, mask=Causal(), **case.call(size, *parameters))
+    strided = [torch.stack([t, t], -1).transpose(1, 2)[..., 0].transpose(1, 2) for t in (q, k, v)]
     expanded = (q, k.expand(-1, 3, -1, -1), v.expand(-1, 3, -1, -1))
-    for inputs in (apart, expanded):
+    for inputs in (strided, expanded):
         assert not inputs[1].is_contiguous()
         output = attention(*inputs, mask=Causal(), **case.call(size, *parameters))
-        torch.testing.assert_close(output, plain_output)
+        torch.testing.assert_close(output, expected)
 
 
 @each_case
-def test_same_inputs_same_bits(case: Case) -> None:
-    found = []
+def test_equal_inputs_give_equal_bits(case: Case) -> None:
+    results = []
     for _ in range(2):
         leaves = [t.float().requires_grad_() for t in (*mechanisms.inputs(case), *case.parameters(USUAL))]
         output = attention(*leaves[:3], mask=Causal(), **case.call(USUAL, *leaves[3:]))
         output.sum().backward()
-        found.append([output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)])
-    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+        results.append([output.detach(), *(leaf.grad for leaf in leaves if leaf.grad is not None)])
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
 
 
 @each_case
-def test_looking_is_streamed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_do_not_depend_on_tiles(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, options = mechanisms.inputs(case), case.call(USUAL, *case.parameters(USUAL))
-    look = look_at(case, rows=slice(1, 4), map=(2, 2), lse=False)
-    whole = attention(*inputs, mask=Causal(), look=look, **options)[1]
+    look = full_look(case, rows=slice(1, 4), map=(2, 2), lse=False)
+    full = attention(*inputs, mask=Causal(), look=look, **options)[1]
     monkeypatch.setattr("regard.kernels.statistics._TILE_ELEMENTS", 2 * math.prod(USUAL.scores) // USUAL.queries)
     tiled = attention(*inputs, mask=Causal(), look=look, **options)[1]
     for name in ("received", "reach", "rows"):
-        torch.testing.assert_close(getattr(tiled, name), getattr(whole, name))
-    torch.testing.assert_close(tuple(tiled.map), tuple(whole.map))
+        torch.testing.assert_close(getattr(tiled, name), getattr(full, name))
+    torch.testing.assert_close(tuple(tiled.map), tuple(full.map))
     torch.testing.assert_close(
         tiled.tile([4, 0]), attention(*inputs, mask=Causal(), look=look, **options)[1].tile([4, 0])
     )
@@ -250,12 +250,12 @@ def test_looking_is_streamed(case: Case, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @each_case
 @each_mask
-def test_every_backend_that_does_not_refuse_agrees(case: Case, mask: str) -> None:
+def test_every_backend_that_accepts_a_call_agrees(case: Case, mask: str) -> None:
     q, k, v = (t.float() for t in mechanisms.inputs(case, USUAL._replace(value_width=USUAL.width)))
     options = case.call(USUAL, *(p.float() for p in case.parameters(USUAL))) | {"mask": MASKS[mask].make(USUAL)}
     leaves = [t.requires_grad_() for t in (q, k, v)]
     expected = attention(q, k, v, backend="reference", **options)
-    wanted = torch.autograd.grad(expected.square().sum(), leaves, allow_unused=True)
+    expected_grads = torch.autograd.grad(expected.square().sum(), leaves, allow_unused=True)
     for backend in BACKENDS:
         try:
             output = attention(q, k, v, backend=backend.name, **options)
@@ -265,7 +265,7 @@ def test_every_backend_that_does_not_refuse_agrees(case: Case, mask: str) -> Non
             continue
         torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)
         grads = torch.autograd.grad(output.square().sum(), leaves, allow_unused=True)
-        torch.testing.assert_close(grads, wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(grads, expected_grads, rtol=1e-4, atol=1e-4)
 
 
 class Call(torch.nn.Module):
@@ -287,9 +287,8 @@ def test_compile_export_and_meta(case: Case) -> None:
     expected = call(*leaves)
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")(*leaves)
     torch.testing.assert_close(compiled, expected)
-    used = [leaf for leaf in leaves if leaf.requires_grad]
-    wanted = torch.autograd.grad(expected.square().sum(), used, allow_unused=True)
-    torch.testing.assert_close(torch.autograd.grad(compiled.square().sum(), used, allow_unused=True), wanted)
+    grads = [torch.autograd.grad(output.square().sum(), leaves, allow_unused=True) for output in (compiled, expected)]
+    torch.testing.assert_close(*grads)
     inputs = tuple(leaf.detach() for leaf in leaves)
     exported = torch.export.export(call, inputs)
     torch.testing.assert_close(exported.module()(*inputs), expected.detach())
@@ -298,21 +297,20 @@ def test_compile_export_and_meta(case: Case) -> None:
 
 
 @each_case
-def test_autocast(case: Case) -> None:
+def test_autocast_rounds_the_inputs_except_for_additive_scores(case: Case) -> None:
     q, k, v = (t.float() for t in mechanisms.inputs(case))
     parameters = [p.float() for p in case.parameters(USUAL)]
     options = case.call(USUAL, *parameters)
     with torch.autocast("cpu", torch.bfloat16):
         output = attention(q, k.bfloat16(), v, **options)
-    kept = "additive" in case.name
-    assert output.dtype is (torch.float32 if kept else torch.bfloat16)
-    dtype = output.dtype
+    dtype = torch.float32 if "additive" in case.name else torch.bfloat16
+    assert output.dtype is dtype
     rounded = [t.to(dtype) for t in (q, k.bfloat16(), v)]
     if "bilinear" in case.name:
         options = case.call(USUAL, *(p.to(dtype) for p in parameters))
     torch.testing.assert_close(output, attention(*rounded, **options))
 
 
-def test_the_table_has_no_row_twice() -> None:
+def test_case_names_are_unique_and_the_first_case_is_the_dot_product() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
     assert isinstance(CASES[0].call(USUAL)["score"], Dot)
