@@ -1,4 +1,4 @@
-"""Wrong calls of `attention`: each names its argument."""
+"""Errors of `attention`: the message of each wrong call names the argument and what was expected."""
 
 # Arguments are wrong on purpose.
 # mypy: disable-error-code="arg-type, list-item, operator"
@@ -244,6 +244,6 @@ WRONG += [
 
 
 @pytest.mark.parametrize(("wrong", "kind", "text"), WRONG, ids=[f"{i}: {row[2][:40]}" for i, row in enumerate(WRONG)])
-def test_wrong_calls_name_their_argument(wrong: Callable[[], object], kind: type[Exception], text: str) -> None:
+def test_errors_name_the_wrong_argument(wrong: Callable[[], object], kind: type[Exception], text: str) -> None:
     with pytest.raises(kind, match=text):
         wrong()

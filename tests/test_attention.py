@@ -1,4 +1,4 @@
-"""What holds of `attention` beside the table of mechanisms."""
+"""Tests of `attention` that do not depend on the mechanism: shapes, views, masks, graphs, the choice of a backend."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ BY_NAME = {backend.name: backend for backend in BACKENDS}
 
 
 @pytest.mark.parametrize("rank", [2, 3])
-def test_missing_leading_dimensions_stay_missing(rank: int) -> None:
+def test_inputs_without_batch_or_heads_give_results_without_them(rank: int) -> None:
     size = USUAL._replace(key_heads=USUAL.heads)
     q, k, v = (t[(0,) * (4 - rank)] for t in mechanisms.inputs(CASES[0], size))
     full = attention(*(t[(None,) * (4 - rank)] for t in (q, k, v)), mask=Causal())
@@ -51,7 +51,7 @@ def test_missing_leading_dimensions_stay_missing(rank: int) -> None:
     assert view.tile([1]).shape == (*q.shape[:-2], 1, USUAL.keys)
 
 
-def test_a_view_holds_only_what_was_asked() -> None:
+def test_a_view_has_only_the_requested_fields() -> None:
     _, view = attention(Q, K, V, look=Look(entropy=True))
     assert not view.entropy.requires_grad
     with pytest.raises(AttributeError, match=r"ask for it with look=Look\(received=True\)"):
@@ -59,7 +59,7 @@ def test_a_view_holds_only_what_was_asked() -> None:
     assert repr(view) == "View(entropy (2, 6, 5))"
 
 
-def test_norms_after_a_projection() -> None:
+def test_norms_of_projected_values() -> None:
     projection = mechanisms.random(USUAL.heads, USUAL.value_width, 3)
     _, view = attention(Q, K, V, look=Look(norms=projection, rows=slice(None)))
     value = V.repeat_interleave(2, 1)
@@ -76,7 +76,7 @@ def test_additive_keeps_its_precision_under_autocast() -> None:
     torch.testing.assert_close(output, attention(q.bfloat16().float(), k, v, score=score))
 
 
-def test_masks_lower_to_intervals_where_they_can() -> None:
+def test_masks_become_intervals_where_possible() -> None:
     packed = torch.tensor([0, 0, 1, 1, 1, 4, 4])
     mask = Documents(packed) & Causal()
     plan, _ = lower(Q, K, V, mask=mask)
@@ -98,7 +98,7 @@ def test_masks_lower_to_intervals_where_they_can() -> None:
     ],
     ids=["causal", "alibi, entmax", "window, dropout", "hard"],
 )
-def test_one_graph_serves_every_length(options: dict[str, Any]) -> None:
+def test_one_graph_runs_inputs_of_every_length(options: dict[str, Any]) -> None:
     torch.compiler.reset()
 
     class Call(torch.nn.Module):
@@ -121,20 +121,20 @@ def test_opcheck() -> None:
     assert set(results.values()) == {"SUCCESS"}
 
 
-def test_backends_are_asked_in_order_and_a_named_one_never_falls_back() -> None:
+def test_the_first_backend_that_accepts_is_chosen_and_a_named_one_has_no_fallback() -> None:
     plan = Plan(Q, K, V)
     reference = BY_NAME["reference"]
-    shy = Backend("shy", "", lambda plan: "needs company", reference.run)
-    keen = Backend("keen", "", lambda plan: None, reference.run)
-    assert choose(plan, None, (shy, keen, reference)) is keen
-    assert choose(plan, "reference", (shy, keen, reference)) is reference
-    with pytest.raises(ValueError, match="shy: needs company"):
-        choose(plan, "shy", (shy, keen))
-    with pytest.raises(ValueError, match="got 'fast', expected one of shy, keen"):
-        choose(plan, "fast", (shy, keen))
+    refusing = Backend("refusing", "", lambda plan: "cannot run it", reference.run)
+    accepting = Backend("accepting", "", lambda plan: None, reference.run)
+    assert choose(plan, None, (refusing, accepting, reference)) is accepting
+    assert choose(plan, "reference", (refusing, accepting, reference)) is reference
+    with pytest.raises(ValueError, match="refusing: cannot run it"):
+        choose(plan, "refusing", (refusing, accepting))
+    with pytest.raises(ValueError, match="got 'fast', expected one of refusing, accepting"):
+        choose(plan, "fast", (refusing, accepting))
 
 
-def test_a_backend_can_be_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_can_be_set_by_context_and_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "level", None)  # as on a machine without a compiler
     q, k, v = (t.float()[..., :11] for t in (Q, K, V))
     plan, _ = lower(q, k, v)
@@ -155,7 +155,7 @@ def test_a_backend_can_be_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
-def test_explain_choice_tells_who_refuses_and_why(
+def test_explain_choice_prints_which_backends_refuse_and_why(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library, "level", None)
@@ -169,18 +169,18 @@ def test_explain_choice_tells_who_refuses_and_why(
         "torch": "PyTorch's kernel has softmax only, not entmax",
         "reference": None,
     }
-    told = capsys.readouterr().out
-    assert "→ torch" in told
-    assert "→ reference  runs this call" in told
-    pinned = explain_choice(q, k, v, normalizer=Sparsemax(), backend="torch")
-    assert pinned.chosen is None
+    printed = capsys.readouterr().out
+    assert "→ torch" in printed
+    assert "→ reference  runs this call" in printed
+    choice = explain_choice(q, k, v, normalizer=Sparsemax(), backend="torch")
+    assert choice.chosen is None
     assert "backend pins torch" in capsys.readouterr().out
     with pytest.raises(ValueError, match="backend: got 'quick'"):
         explain_choice(q, k, v, backend="quick")
 
 
 @pytest.mark.parametrize("mask", [None, Causal()], ids=["all", "causal"])
-def test_forward_mode_has_its_derivative(mask: Causal | None) -> None:
+def test_forward_mode_derivatives_are_those_of_the_reference(mask: Causal | None) -> None:
     inputs = [torch.randn(2, 5, 8) for _ in range(3)]
     tangents = [torch.randn(2, 5, 8) for _ in range(3)]
     _, expected = torch.autograd.functional.jvp(
@@ -188,7 +188,7 @@ def test_forward_mode_has_its_derivative(mask: Causal | None) -> None:
     )
     with forward_ad.dual_level():
         duals = [forward_ad.make_dual(x, t) for x, t in zip(inputs, tangents, strict=True)]
-        found = forward_ad.unpack_dual(attention(*duals, mask=mask)).tangent
-    torch.testing.assert_close(found, expected)
-    by_func = torch.func.jvp(lambda *t: attention(*t, mask=mask), tuple(inputs), tuple(tangents))
-    torch.testing.assert_close(by_func[1], expected)
+        tangent = forward_ad.unpack_dual(attention(*duals, mask=mask)).tangent
+    torch.testing.assert_close(tangent, expected)
+    transformed = torch.func.jvp(lambda *t: attention(*t, mask=mask), tuple(inputs), tuple(tangents))
+    torch.testing.assert_close(transformed[1], expected)

@@ -1,4 +1,4 @@
-"""The built-in corpus: correct, deterministic, large, and split by content."""
+"""The built-in corpus: known pairs, its dependence on the seed, its size, and its splits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_known_pairs(name: str, values: cldr.Values, english: str, french: str) 
     assert " ".join(family.write("fr", *values).split()) == french
 
 
-def test_the_seed_decides_and_nothing_else() -> None:
+def test_the_corpus_depends_on_the_seed_only() -> None:
     code = "from regard.data.cldr import corpus; print(corpus(50, seed=4, split='valid'))"
     runs = [
         subprocess.run(
@@ -56,7 +56,7 @@ def test_the_seed_decides_and_nothing_else() -> None:
     assert cldr.corpus(50, seed=5, split="valid") != cldr.corpus(50, seed=4, split="valid")
 
 
-def test_splits_share_nothing_whatever_the_seeds(train: list[tuple[str, str]]) -> None:
+def test_splits_share_no_text_for_any_seeds(train: list[tuple[str, str]]) -> None:
     valid, test = cldr.corpus(900, seed=3, split="valid"), cldr.corpus(900, seed=8, split="test")
     sides = [{english for english, _ in pairs} for pairs in (train, valid, test)]
     assert [len(side) for side in sides] == [20_000, 900, 900]
@@ -73,17 +73,17 @@ def test_one_english_text_has_one_french_text() -> None:
         assert seen.setdefault(english, french) == french
 
 
-def test_texts_are_short_and_plain(train: list[tuple[str, str]]) -> None:
+def test_texts_are_short_and_have_plain_spaces_only(train: list[tuple[str, str]]) -> None:
     for pair in train:
         for text in pair:
             assert 0 < len(text) < 80
             assert not set(text) & {"\u00a0", "\u202f", "\t", "\n"}
 
 
-def test_more_than_200_000_pairs_can_be_reached() -> None:
+def test_there_are_more_than_200_000_pairs() -> None:
     days = {cldr._day(random.Random(i)) for i in range(20_000)}
     assert len(days) > 14_000  # of 36,525
-    # Full dates with times alone: every day with every minute is another text.
+    # Dates with times are enough: each minute of each day is another text.
     family = next(family for family in cldr.FAMILIES if family.name == "date and time")
     texts = {
         family.write("en", day, datetime.time(h, m)) for day in list(days)[:20] for h in range(24) for m in range(60)
@@ -92,18 +92,18 @@ def test_more_than_200_000_pairs_can_be_reached() -> None:
     assert len(days) * 1440 > 200_000
 
 
-def test_examples_were_never_trained_on() -> None:
+def test_examples_are_of_the_test_split() -> None:
     examples = cldr.examples()
     assert len(set(examples)) == 3
     assert {cldr.split_of(text) for text in examples} == {"test"}
 
 
-def test_wrong_calls() -> None:
+def test_an_unknown_split_raises() -> None:
     with pytest.raises(ValueError, match="split: expected train, valid, test, got 'all'"):
         cldr.corpus(1, split="all")  # type: ignore[arg-type]
 
 
-def test_a_count_out_of_reach_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_pairs_than_the_corpus_has_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cldr, "FAMILIES", [family for family in cldr.FAMILIES if family.name == "distance in time"])
     with pytest.raises(ValueError, match="2,000 distinct pairs of the test split were not reached, only"):
         cldr.corpus(2000, split="test")
