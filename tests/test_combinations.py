@@ -1,7 +1,7 @@
-"""Random combinations of score, bias, normalizer, masks and sizes against the oracle; the same ones each time.
+"""Random combinations of score, bias, normalizer, masks and sizes, compared with the oracle; the same in every run.
 
-``REGARD_EXAMPLES=20000 pytest tests/test_combinations.py -s`` tries as many as that; without it, a sample. The number
-tried is printed.
+There are 500 of them; ``REGARD_EXAMPLES=20000 pytest tests/test_combinations.py -s`` tests 20,000 and prints how many
+agreed.
 """
 
 from __future__ import annotations
@@ -30,47 +30,47 @@ sizes = st.builds(
     st.integers(1, 5), st.integers(1, 4),
 ).filter(lambda size: size.heads in mechanisms.ALIBI)  # fmt: skip
 
-# A mask, and the boolean array of who sees whom.
-Drawn = tuple[Mask, np.ndarray]
+MaskAndArray = tuple[Mask, np.ndarray]
+"""A mask, and the boolean array that says which query sees which key."""
 
 
 @st.composite
-def drawn_masks(draw: st.DrawFn, size: Sizes) -> Drawn | None:
-    """Up to three masks of the table, joined and turned at random."""
+def combined_masks(draw: st.DrawFn, size: Sizes) -> MaskAndArray | None:
+    """Up to three masks of the table, some of them inverted, joined by ``&`` and ``|``."""
     names = draw(st.lists(st.sampled_from([name for name in masks.MASKS if name != "none"]), max_size=3))
-    found: Drawn | None = None
+    combined: MaskAndArray | None = None
     for name in names:
-        made = masks.MASKS[name].make(size)
-        assert made is not None
-        mask, shown = as_mask(made), masks.visible(name, size)
+        argument = masks.MASKS[name].make(size)
+        assert argument is not None
+        mask, visible = as_mask(argument), masks.visible(name, size)
         if draw(st.integers(0, 3)) == 0:
-            mask, shown = ~mask, ~shown
-        if found is None:
-            found = mask, shown
+            mask, visible = ~mask, ~visible
+        if combined is None:
+            combined = mask, visible
         elif draw(st.booleans()):
-            found = found[0] & mask, found[1] & shown
+            combined = combined[0] & mask, combined[1] & visible
         else:
-            found = found[0] | mask, found[1] | shown
-    return found
+            combined = combined[0] | mask, combined[1] | visible
+    return combined
 
 
-STRENGTHS = (0.1, 1.0, 8.0, 1e-320, 1e-30, 1e6, 1e12, 1e30)
-"""What queries are multiplied by: from denormal scores to ones that leave nothing but the largest."""
+FACTORS = (0.1, 1.0, 8.0, 1e-320, 1e-30, 1e6, 1e12, 1e30)
+"""What queries are multiplied by: scores range from denormal numbers to ones whose softmax is one-hot."""
 
 MASKING = (0.0, 0.0, -np.inf, float(np.finfo(np.float32).min), float(np.finfo(np.float64).min), 1e300)
-"""What a dense bias is made of that stands for a mask."""
+"""The entries of a bias that is used as a mask."""
 
 
 @st.composite
-def drawn_biases(draw: st.DrawFn, size: Sizes) -> np.ndarray:
-    """A bias of entries of `MASKING`, some of whose rows are all alike."""
+def masking_biases(draw: st.DrawFn, size: Sizes) -> np.ndarray:
+    """A bias of entries of `MASKING`; in some of its rows all entries are the same."""
     values = np.random.default_rng(draw(st.integers(0, 2**32))).choice(MASKING, size.scores)
     for row in draw(st.lists(st.integers(0, size.queries - 1), max_size=3)):
         values[:, :, row] = draw(st.sampled_from(MASKING))
     return values
 
 
-tried: Counter[str] = Counter()
+agreed: Counter[str] = Counter()
 
 
 @settings(
@@ -82,22 +82,22 @@ def _combination(data: st.DataObject) -> None:
     score = data.draw(st.sampled_from(SCORES))
     bias = data.draw(st.none() | st.sampled_from(BIASES))
     normalizer = data.draw(st.none() | st.sampled_from(NORMALIZERS))
-    drawn = data.draw(drawn_masks(size))
-    strength = data.draw(st.sampled_from(STRENGTHS))
+    drawn = data.draw(combined_masks(size))
+    factor = data.draw(st.sampled_from(FACTORS))
     if score.name == "distance":
-        strength = min(strength, 8.0)  # computed from squares, which lose the digits of small distances far away
+        factor = min(factor, 8.0)  # distances are differences of squares, which are inexact for large vectors
     q, k, v = mechanisms.inputs(score, size)
-    q = q * strength
+    q = q * factor
     if data.draw(st.booleans(), label="strides"):
         q, k, v = (torch.stack([t, t], -1).transpose(1, 2)[..., 0].transpose(1, 2) for t in (q, k, v))
-    options, answers = _together([case for case in (bias, normalizer, score) if case is not None], size)
+    options, answers = _merged([case for case in (bias, normalizer, score) if case is not None], size)
     if bias is None and data.draw(st.booleans(), label="bias as a mask"):
-        masking = data.draw(drawn_biases(size))
+        masking = data.draw(masking_biases(size))
         options["bias"], answers["bias"] = torch.from_numpy(masking), oracle.dense(masking)
     visible = np.ones(size.scores, bool) if drawn is None else drawn[1]
     gaps = [1.0]
     if normalizer is not None and normalizer.name.startswith(("topk", "hard")):
-        answers["normalizer"] = _watched(answers["normalizer"], gaps)
+        answers["normalizer"] = _with_gaps(answers["normalizer"], gaps)
     expected = oracle.attend(q.numpy(), k.numpy(), v.numpy(), visible, **answers)
     assume(min(gaps) > 1e-9)
     rows = list(range(size.queries))
@@ -111,21 +111,21 @@ def _combination(data: st.DataObject) -> None:
     np.testing.assert_allclose(output, expected.output, atol=1e-8)
     if has_lse:
         np.testing.assert_allclose(view.lse, expected.lse, rtol=1e-9, atol=1e-9)
-    tried["all"] += 1
+    agreed["all"] += 1
 
 
-def _watched(normalizer: oracle.Normalizer, gaps: list[float]) -> oracle.Normalizer:
-    """Notes the least gap between two scores: where they are equal but for rounding, either may be taken."""
+def _with_gaps(normalizer: oracle.Normalizer, gaps: list[float]) -> oracle.Normalizer:
+    """The normalizer, which also appends the gaps between scores to ``gaps``: rounding decides between equal scores."""
 
-    def watched(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> oracle.Row:
+    def normalize(s: np.ndarray, b: int, h: int, i: int, keys: list[int]) -> oracle.Row:
         gaps.extend(np.diff(np.sort(s)) / max(1.0, np.abs(s).max()))
         return normalizer(s, b, h, i, keys)
 
-    return watched
+    return normalize
 
 
-def _together(cases: list[Case], size: Sizes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Options of `attention` and of the oracle; the last case's count most, which is the score's."""
+def _merged(cases: list[Case], size: Sizes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options of `attention` and of the oracle; a later case, such as the score's, overrides those of earlier ones."""
     options: dict[str, Any] = {}
     answers: dict[str, Any] = {}
     for case in cases:
@@ -135,7 +135,7 @@ def _together(cases: list[Case], size: Sizes) -> tuple[dict[str, Any], dict[str,
     return options, answers
 
 
-def test_random_combinations() -> None:
+def test_random_combinations_agree_with_the_oracle() -> None:
     _combination()
-    print(f"\n{tried['all']} random combinations agree with the oracle")
-    assert tried["all"] >= min(EXAMPLES, 500)
+    print(f"\n{agreed['all']} random combinations agree with the oracle")
+    assert agreed["all"] >= min(EXAMPLES, 500)

@@ -1,4 +1,4 @@
-"""The C++ sources compile without a warning with every compiler here, not only the one that built the library."""
+"""The C++ sources compile without warnings with each compiler of this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 NATIVE = Path(__file__).parent.parent / "src" / "regard" / "kernels" / "cpu" / "native"
-FOUND = [name for name in ("g++", "clang++") if shutil.which(name)]
+COMPILERS = [name for name in ("g++", "clang++") if shutil.which(name)]
 X86 = [
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"),
     *("-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
@@ -18,28 +18,28 @@ X86 = [
 LEVELS: dict[str, list[str]] = {"portable": []} | ({"amx": X86} if platform.machine() in ("x86_64", "AMD64") else {})
 
 
-@pytest.mark.skipif(not FOUND, reason="there is no C++ compiler")
-@pytest.mark.parametrize("compiler", FOUND or ["none"])
+@pytest.mark.skipif(not COMPILERS, reason="there is no C++ compiler")
+@pytest.mark.parametrize("compiler", COMPILERS or ["none"])
 @pytest.mark.parametrize("level", LEVELS)
-def test_sources_compile_without_a_warning(compiler: str, level: str) -> None:
+def test_sources_compile_without_warnings(compiler: str, level: str) -> None:
     command = [
         compiler, "-std=gnu++20", "-O1", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off",
         f"-DREGARD_LEVEL={level}", *LEVELS[level], "level.cpp", "library.cpp", "quick.cpp",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=NATIVE, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, cwd=NATIVE, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.skipif(not FOUND, reason="there is no C++ compiler")
-@pytest.mark.parametrize("compiler", FOUND or ["none"])
+@pytest.mark.skipif(not COMPILERS, reason="there is no C++ compiler")
+@pytest.mark.parametrize("compiler", COMPILERS or ["none"])
 @pytest.mark.parametrize("header", sorted(path.name for path in NATIVE.glob("*.h")))
-def test_a_header_compiles_alone(compiler: str, header: str) -> None:
-    """It includes what it uses. Functions that nobody calls yet are no fault here."""
+def test_each_header_compiles_by_itself(compiler: str, header: str) -> None:
+    """A header has to include what it uses. Unused functions are normal here."""
     level = list(LEVELS)[-1]
     command = [
         compiler, "-std=gnu++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function",
         f"-DREGARD_LEVEL={level}", *LEVELS[level], "-I.", "-x", "c++", "-",
     ]  # fmt: skip
     source = f'#include "{header}"\n'
-    done = subprocess.run(command, cwd=NATIVE, input=source, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run(command, cwd=NATIVE, input=source, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

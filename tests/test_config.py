@@ -1,4 +1,4 @@
-"""Configuration: flags before file before defaults; unknown names refused with the nearest."""
+"""Configuration: flags override the file, which overrides defaults; an unknown name is an error with a suggestion."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ class Engine:
     rate: float = 3e-4
     """How fast it turns."""
     fuel: Literal["coal", "wind"] = "coal"
-    """What it burns, told at some length: so long that the comment in the file must be wrapped onto a second line."""
+    """What it burns; this description is so long that the comment in the file has to be wrapped onto a second line."""
     cylinders: int | None = None
     """How many."""
     loud: bool = False
-    """Whether one hears it."""
+    """Whether it is loud."""
 
 
 @dataclass(frozen=True)
 class Hold:
-    """What it takes along; its defaults are not empty, so that a lost null or an empty list shows."""
+    """The cargo hold. No default is empty, so that the tests see whether a null or an empty list is lost."""
 
     on_board: tuple[str, ...] = ("bread", "salt")
-    """What is in it."""
+    """The cargo."""
     shelves: tuple[int, ...] | None = (2, 3)
-    """How much each shelf bears."""
+    """How much each shelf can carry."""
     place: Path = Path("below")
     """Where it is."""
     lock: str | None = "key"
-    """What closes it."""
+    """How it is locked."""
     doors: Literal[1, 2] = 1
     """How many doors."""
 
@@ -51,7 +51,7 @@ class Machine:
     """A machine."""
 
     name: str = "it's: #1"
-    """What it is called."""
+    """Its name."""
     engine: Engine = field(default_factory=Engine)
     hold: Hold = field(default_factory=Hold)
 
@@ -68,21 +68,21 @@ def make_app() -> App:
 
 
 def parse(*arguments: str) -> Machine:
-    made = make_app()(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
-    assert isinstance(made, Machine)
-    return made
+    machine = make_app()(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+    assert isinstance(machine, Machine)
+    return machine
 
 
-def test_flags_go_before_file_and_file_before_defaults(tmp_path: Path) -> None:
+def test_flags_override_the_file_and_the_file_overrides_defaults(tmp_path: Path) -> None:
     file = tmp_path / "machine.yaml"
     file.write_text("name: café\nengine:\n  rate: 1e-2\n  cylinders: 4\n  loud: true\n")
-    made = parse("--config", str(file), "--engine.cylinders", "6", "--engine.fuel", "wind")
-    assert made == Machine("café", Engine(0.01, "wind", 6, True))
+    machine = parse("--config", str(file), "--engine.cylinders", "6", "--engine.fuel", "wind")
+    assert machine == Machine("café", Engine(0.01, "wind", 6, True))
     assert parse("--config", str(file), "--engine.no-loud").engine.loud is False
     assert parse() == Machine()
 
 
-def test_the_written_configuration_reads_back_equal(tmp_path: Path) -> None:
+def test_a_written_configuration_is_equal_when_read(tmp_path: Path) -> None:
     file = tmp_path / "machine.yaml"
     for machine in (Machine(), Machine("- x\ty", Engine(1e-9, "wind", 3, True)), Machine("", Engine(2.0))):
         file.write_text(to_yaml(machine))
@@ -91,7 +91,7 @@ def test_the_written_configuration_reads_back_equal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("engine: {rat: 1}", "unknown setting engine.rat; did you mean engine.rate?"),
         ("motor: {}", "unknown setting motor; known here: name, engine, hold"),
@@ -117,24 +117,24 @@ def test_the_written_configuration_reads_back_equal(tmp_path: Path) -> None:
         ("a: [", "line 1: not YAML"),
     ],
 )
-def test_a_wrong_file_is_told_in_a_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_wrong_file_gives_a_one_line_error(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "machine.yaml"
     file.write_text(text)
     with pytest.raises(UserError) as error:
         load_yaml(file, Machine)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(file) in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_or_empty_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_and_an_empty_one_is_not(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         load_yaml(tmp_path / "none.yaml", Machine)
     (tmp_path / "empty.yaml").write_text("# nothing\n")
     assert load_yaml(tmp_path / "empty.yaml", Machine) == {}
 
 
-def test_null_and_lists_of_a_file_come_through_as_they_are(tmp_path: Path) -> None:
+def test_null_and_empty_lists_of_a_file_replace_defaults(tmp_path: Path) -> None:
     file = tmp_path / "machine.yaml"
     file.write_text("hold: {lock: null, shelves: null, on-board: [], place: a/b}")
     expected = Hold((), None, Path("a/b"), None)
@@ -145,11 +145,14 @@ def test_null_and_lists_of_a_file_come_through_as_they_are(tmp_path: Path) -> No
     assert parse("--config", str(file)).hold.lock == "none"
 
 
+LARGEST = 2**63 - 1
+"""The largest whole number that a setting can have."""
+
 text = strategies.text(strategies.characters(codec="utf-8"), max_size=7)
 holds = strategies.builds(
     Hold,
     on_board=strategies.lists(text, max_size=3).map(tuple),
-    shelves=strategies.none() | strategies.lists(strategies.integers(), max_size=3).map(tuple),
+    shelves=strategies.none() | strategies.lists(strategies.integers(-LARGEST, LARGEST), max_size=3).map(tuple),
     place=strategies.sampled_from([Path("a b"), Path("/é: #"), Path("3")]),
     lock=strategies.none() | text | strategies.sampled_from(["null", "3e-4", "no", "2026-01-01", "...", "a\nb"]),
 )
@@ -159,42 +162,46 @@ engines = strategies.builds(Engine, rate=floats, loud=strategies.booleans())
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(machine=strategies.builds(Machine, name=text, engine=engines, hold=holds))
-def test_any_configuration_reads_back_equal(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_configuration_is_equal_when_read(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_text(to_yaml(machine), encoding="utf-8")
     assert read(file, Machine) == machine
     assert parse("--config", str(file)) == machine
 
 
-def test_wrong_flags_are_told_in_a_line() -> None:
-    for arguments, told in [
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["--engine.rat", "1"], "Did you mean --engine.rate?"),
         (["--engine.cylinders", "big"], "--engine.cylinders: expected a whole number, got big"),
         (["--engine.fuel", "gas"], 'Choose from: "coal", "wind"'),
-    ]:
-        with pytest.raises((CycloptsError, UserError)) as error:
-            parse(*arguments)
-        assert told in str(error.value)
-        assert "\n" not in str(error.value).strip()
+    ],
+)
+def test_wrong_flags_give_a_one_line_error(arguments: list[str], message: str) -> None:
+    with pytest.raises((CycloptsError, UserError)) as error:
+        parse(*arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value).strip()
 
 
 def test_each_section_has_a_panel_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert sections(Machine) is Machine
     make_app()("--help", exit_on_error=False, result_action="return_value")
-    told = capsys.readouterr().out
-    assert told.index("--name") < told.index("─ Engine ─") < told.index("--engine.rate") < told.index("─ Hold ─")
-    assert "How fast it turns. [default: 0.0003]" in told
-    assert "--engine.no-loud" in told
+    printed = capsys.readouterr().out
+    places = [printed.index(text) for text in ("--name", "─ Engine ─", "--engine.rate", "─ Hold ─")]
+    assert places == sorted(places)
+    assert "How fast it turns. [default: 0.0003]" in printed
+    assert "--engine.no-loud" in printed
     assert parse("--engine.cylinders", "3").engine.cylinders == 3
 
 
-def test_from_dict_takes_dashes() -> None:
-    assert from_dict(Machine, {"hold": {"on-board": ["x"]}}, "here").hold.on_board == ("x",)
-    with pytest.raises(UserError, match=r"^here: unknown setting hold.on_bord; did you mean hold.on_board\?$"):
-        from_dict(Machine, {"hold": {"on-bord": ["x"]}}, "here")
+def test_from_dict_accepts_dashes_in_names() -> None:
+    assert from_dict(Machine, {"hold": {"on-board": ["x"]}}, "origin").hold.on_board == ("x",)
+    with pytest.raises(UserError, match=r"^origin: unknown setting hold.on_bord; did you mean hold.on_board\?$"):
+        from_dict(Machine, {"hold": {"on-bord": ["x"]}}, "origin")
 
 
-def test_importing_it_is_light() -> None:
+def test_the_module_imports_no_large_package() -> None:
     code = "import sys, regard.cli.config; print([m for m in ('torch', 'numpy', 'yaml', 'rich') if m in sys.modules])"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
-    assert told.stdout == "[]\n"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert result.stdout == "[]\n"
