@@ -1,4 +1,4 @@
-"""The examples in docstrings run, and print what they say."""
+"""The examples in docstrings run and print what they show, and every public name has one."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MODULES = sorted({module.name for module in pkgutil.walk_packages(regard.__path_
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_of_a_module(name: str) -> None:
+def test_examples_print_what_they_show(name: str) -> None:
     results = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
     assert results.failed == 0
 
 
 _WITHOUT = {
-    "State": "any nesting of tensors",
-    "StepFunction": "the type of a function; the functions that take one show it",
+    "State": "a type: any nesting of tensors",
+    "StepFunction": "a type of function, shown by the functions that take one",
     "attend": "a module",
     "nn": "a module",
 }
@@ -46,5 +46,5 @@ PUBLIC: dict[str, tuple[ModuleType, list[str]]] = {
 def test_every_public_name_has_an_example(name: str) -> None:
     module, names = PUBLIC[name]
     finder = doctest.DocTestFinder(recurse=False)
-    named = [each for each in names if each not in _WITHOUT]
-    assert [each for each in named if not any(test.examples for test in finder.find(getattr(module, each), each))] == []
+    names = [name for name in names if name not in _WITHOUT]
+    assert [name for name in names if not any(test.examples for test in finder.find(getattr(module, name), name))] == []

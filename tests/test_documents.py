@@ -1,4 +1,4 @@
-"""Running text from files, and the stream of tokens made of it."""
+"""Texts read from files, and the stream of tokens that a language model trains on."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_one_text_file_is_one_document(tmp_path: Path) -> None:
     assert read_documents(str(tmp_path / "b.txt.gz")) == ["three"]
 
 
-def test_a_folder_is_all_its_texts_by_name(tmp_path: Path) -> None:
+def test_a_folder_gives_its_texts_sorted_by_name(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "x.md").write_text("second")
     (tmp_path / "a.txt").write_text("first")
     (tmp_path / "empty.txt").write_text("")
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG")
     (tmp_path / "z.jsonl").write_text('{"text": "third"}\n{"text": " "}\n{"text": "fourth"}\n')
     assert read_documents(str(tmp_path)) == ["first", "second", "third", "fourth"]
 
@@ -46,7 +46,7 @@ def test_hidden_files_are_left_out_and_counted(tmp_path: Path) -> None:
     assert lines == [f"{tmp_path}: 4 hidden files left out (their name or folder begins with a dot)"]
 
 
-def test_records_of_parquet_and_json(tmp_path: Path) -> None:
+def test_documents_of_a_column_of_parquet(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
@@ -54,7 +54,7 @@ def test_records_of_parquet_and_json(tmp_path: Path) -> None:
     assert read_documents(str(tmp_path / "a.parquet"), column="story") == ["one", "two"]
 
 
-def test_extracts_of_a_wikipedia_dump(tmp_path: Path) -> None:
+def test_output_of_wikiextractor_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "AA"
     folder.mkdir()
     (folder / "wiki_00").write_text(
@@ -65,7 +65,7 @@ def test_extracts_of_a_wikipedia_dump(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("a.txt", b"caf\xe9\n", "line 1 is not UTF-8"),
         ("a.jsonl", b'{"body": "x"}\n', r"record 1 has no text in 'text'; it has body \(--data.column\)"),
@@ -77,20 +77,20 @@ def test_extracts_of_a_wikipedia_dump(tmp_path: Path) -> None:
         ("a.txt", b"", "the file is empty"),
     ],
 )
-def test_what_cannot_be_used_is_told(tmp_path: Path, name: str, content: bytes, told: str) -> None:
+def test_errors_of_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_documents(str(tmp_path / name))
 
 
-def test_missing_files_and_empty_folders(tmp_path: Path) -> None:
+def test_a_missing_file_and_an_empty_folder_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_documents(str(tmp_path / "a.txt"))
     with pytest.raises(UserError, match="no text file in it"):
         read_documents(str(tmp_path))
 
 
-def test_a_tenth_is_set_aside() -> None:
+def test_the_last_tenth_is_set_aside() -> None:
     text = set_aside([str(i) for i in range(40)], lambda line: None)
     assert (len(text.train), text.valid) == (36, ["36", "37", "38", "39"])
     text = set_aside(["first", "0123456789"], lambda line: None)
@@ -103,7 +103,7 @@ COMPOSED, DECOMPOSED = "caf\xe9 na\xefve \uac00", "cafe\u0301 nai\u0308ve \u1100
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_text_is_composed_and_its_bytes_are_those_of_the_file(tmp_path: Path, count: int) -> None:
+def test_text_is_composed_and_bytes_are_counted_in_the_file(tmp_path: Path, count: int) -> None:
     texts = []
     for name, text in (("composed", COMPOSED), ("decomposed", DECOMPOSED)):
         (tmp_path / name).mkdir()
@@ -118,13 +118,13 @@ def test_text_is_composed_and_its_bytes_are_those_of_the_file(tmp_path: Path, co
 
 
 @pytest.mark.parametrize("text", [DECOMPOSED * 9, "e\u0301" * 40, "\u1100\u1161\u11a8" * 40, "e\u0323\u0302" * 41])
-def test_a_part_is_cut_off_between_characters(text: str) -> None:
-    cut = set_aside([text], lambda line: None)
-    assert cut.train[0] + cut.valid[0] == unicodedata.normalize("NFC", text)
-    assert cut.valid_bytes == len(unicodedata.normalize("NFD", cut.valid[0]).encode())
+def test_the_split_of_one_text_is_between_characters(text: str) -> None:
+    split = set_aside([text], lambda line: None)
+    assert split.train[0] + split.valid[0] == unicodedata.normalize("NFC", text)
+    assert split.valid_bytes == len(unicodedata.normalize("NFD", split.valid[0]).encode())
 
 
-def test_the_stream_counts_the_bytes_it_is_told() -> None:
+def test_the_size_of_a_stream_is_the_number_of_bytes_in_the_file() -> None:
     tokenizer = Tokenizer.train([COMPOSED], kind="char")
     text = Text.of([], [DECOMPOSED, "\xe9"])
     streams = [Stream.of(text.valid, tokenizer, text.valid_bytes), Stream.of([COMPOSED, "\xe9"], tokenizer)]
@@ -132,7 +132,7 @@ def test_the_stream_counts_the_bytes_it_is_told() -> None:
     assert [stream.size for stream in streams] == [len(f"{one}\xe9".encode()) for one in (DECOMPOSED, COMPOSED)]
 
 
-def test_the_built_in_text_is_english() -> None:
+def test_the_built_in_text_is_the_reference_of_python() -> None:
     texts = reference()
     assert len(texts) > 50
     assert sum(map(len, texts)) > 300_000
@@ -145,18 +145,18 @@ def stream() -> Stream:
     return Stream.of(texts, Tokenizer.train(texts, kind="char"))
 
 
-def test_a_stream_closes_each_document(stream: Stream) -> None:
+def test_a_stream_has_eos_after_each_document(stream: Stream) -> None:
     assert np.flatnonzero(stream.tokens == EOS).tolist() == [45, 79, 81]
     assert stream.documents is not None
     assert np.bincount(stream.documents).tolist() == [46, 34, 2]
     assert stream.size == 79
-    tokens, wanted, documents = stream.windows([40, 44], 6, torch.device("cpu"))
-    assert torch.equal(tokens[:, 1:], wanted[:, :-1])
+    tokens, labels, documents = stream.windows([40, 44], 6, torch.device("cpu"))
+    assert torch.equal(tokens[:, 1:], labels[:, :-1])
     assert documents is not None
     assert documents.tolist() == [[0] * 6, [0, 0, 1, 1, 1, 1]]
 
 
-def test_an_epoch_is_every_window_once_and_another_each_time(stream: Stream) -> None:
+def test_an_epoch_has_every_window_once_in_an_order_of_its_own(stream: Stream) -> None:
     orders = [batches(stream, context=7, tokens=21, seed=3, epoch=epoch) for epoch in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
     for order in orders:

@@ -1,4 +1,4 @@
-"""Alignments, and the ways to show them."""
+"""Alignments, and how they are shown: in the terminal, as an image, as a page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WEIGHTS = np.array(
 ALIGNMENT = Alignment(SOURCE, TARGET, WEIGHTS)
 
 
-def test_words_sum_over_the_source_and_average_over_the_target() -> None:
+def test_weights_of_words_are_sums_over_the_source_and_means_over_the_target() -> None:
     words = ALIGNMENT.words()
     assert words.source == ("Friday,", "May", "5", "<eos>")
     assert words.target == ("vendredi", "5", "mai", "<eos>")
@@ -46,12 +46,12 @@ def test_links_and_crossings() -> None:
     assert words.crossings() == 1
 
 
-def test_entropy() -> None:
+def test_entropy_of_target_rows() -> None:
     even = Alignment(("a", "b"), ("c", "d"), np.array([[0.5, 0.5], [1.0, 0.0]]))
     np.testing.assert_allclose(even.entropy(), [np.log(2), 0.0])
 
 
-def test_wrong_shapes_are_refused() -> None:
+def test_weights_of_a_wrong_shape_raise() -> None:
     with pytest.raises(ValueError, match=r"weights: expected shape \(1, 2\).*got \(2, 1\)"):
         Alignment(("a", "b"), ("c",), np.zeros((2, 1)))
 
@@ -59,7 +59,7 @@ def test_wrong_shapes_are_refused() -> None:
 @pytest.mark.parametrize(
     ("piece", "sign"), [("<eos>", True), ("<", False), ("<3>", False), ("a<b>", False), ("<>", False)]
 )
-def test_signs(piece: str, sign: bool) -> None:
+def test_only_special_tokens_are_signs(piece: str, sign: bool) -> None:
     assert is_sign(piece) is sign
 
 
@@ -81,7 +81,7 @@ def test_the_terminal_shows_a_grid_where_it_fits() -> None:
     ]
 
 
-def test_the_terminal_names_words_where_it_does_not() -> None:
+def test_a_narrow_terminal_shows_no_grid() -> None:
     lines = _printed(34)
     assert lines[0] == "vendredi  ← Friday, 90%, May 10%"
     assert all(len(line) <= 20 for line in _printed(20))
@@ -89,23 +89,23 @@ def test_the_terminal_names_words_where_it_does_not() -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".PNG"])
 @pytest.mark.parametrize("sizes", [(1, 1), (3, 2), (40, 50)], ids=str)
-def test_pictures_of_every_size(tmp_path: Path, suffix: str, sizes: tuple[int, int]) -> None:
+def test_images_of_every_size_and_format(tmp_path: Path, suffix: str, sizes: tuple[int, int]) -> None:
     source, target = (tuple(f"$w_{at}$漢" for at in range(size)) for size in sizes)
     path = tmp_path / f"a{suffix}"
     save_picture(Alignment(source, target, np.full(sizes[::-1], 0.3)), path, title="a $ b_ 漢")
-    head = path.read_bytes()[:400]
-    assert head.startswith(b"\x89PNG") if suffix != ".svg" else b"<svg" in head
+    start = path.read_bytes()[:400]
+    assert b"<svg" in start if suffix == ".svg" else start.startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_picture_is_written_through_a_link_of_another_ending(tmp_path: Path) -> None:
+def test_an_image_is_written_through_a_link_to_a_file_without_its_suffix(tmp_path: Path) -> None:
     (tmp_path / "a.png").symlink_to("5341")
     save_picture(ALIGNMENT, tmp_path / "a.png")
     assert (tmp_path / "a.png").is_symlink()
     assert (tmp_path / "5341").read_bytes().startswith(b"\x89PNG")
 
 
-def test_pictures_that_cannot_be_made(tmp_path: Path) -> None:
+def test_errors_of_images_and_pages_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pictures end in \.png or \.svg"):
         save_picture(ALIGNMENT, tmp_path / "a.gif")
     with pytest.raises(UserError, match="cannot be written"):
@@ -120,15 +120,15 @@ def _data(page: str) -> Any:
     return json.loads(embedded[1])
 
 
-def test_a_page_stands_alone_and_no_text_breaks_out(tmp_path: Path) -> None:
-    path, evil = tmp_path / "a.html", "</script><script>alert(1)</script>"
-    save_page([ALIGNMENT, Alignment((evil,), ("b",), np.ones((1, 1)))], path, title="<b>&")
+def test_a_page_loads_nothing_and_escapes_its_texts(tmp_path: Path) -> None:
+    path, script = tmp_path / "a.html", "</script><script>alert(1)</script>"
+    save_page([ALIGNMENT, Alignment((script,), ("b",), np.ones((1, 1)))], path, title="<b>&")
     page = path.read_text()
     assert not re.search(r"(src|href)=|https?://(?!www\.w3\.org/2000/svg)", page)
-    assert evil not in page
+    assert script not in page
     assert "&lt;b&gt;&amp;" in page
     data = _data(page)
-    assert data[1]["words"]["source"] == [evil]
+    assert data[1]["words"]["source"] == [script]
     assert data[0]["pieces"]["source"] == list(SOURCE)
     np.testing.assert_allclose(data[0]["words"]["weights"], ALIGNMENT.words().weights)
 
@@ -148,20 +148,20 @@ def _pieces_of(text: str) -> tuple[str, ...]:
         ("naïve 😀 cat, x", ["naïve", "😀", "cat,", "x"]),
     ],
 )
-def test_bytes_become_words_of_every_script(text: str, words: list[str]) -> None:
+def test_pieces_of_bytes_are_joined_to_words_in_every_script(text: str, words: list[str]) -> None:
     pieces = _pieces_of(text)
     assert any(piece.startswith("⟨") for piece in pieces)
     rows = np.random.default_rng(0).random((len(pieces), len(pieces)))
     rows /= rows.sum(1, keepdims=True)
-    shown = Alignment(pieces, pieces, rows).words()
-    assert shown.source == shown.target == (*words, "<eos>")
-    np.testing.assert_allclose(shown.weights.sum(1), 1.0)
-    joined = Alignment(pieces, pieces, rows).characters()
-    assert "".join(joined.source).replace("▁", " ") == f" {text}<eos>"
-    np.testing.assert_allclose(joined.weights.sum(1), 1.0)
+    by_word = Alignment(pieces, pieces, rows).words()
+    assert by_word.source == by_word.target == (*words, "<eos>")
+    np.testing.assert_allclose(by_word.weights.sum(1), 1.0)
+    by_character = Alignment(pieces, pieces, rows).characters()
+    assert "".join(by_character.source).replace("▁", " ") == f" {text}<eos>"
+    np.testing.assert_allclose(by_character.weights.sum(1), 1.0)
 
 
-def test_pieces_that_share_characters_count_by_their_bytes() -> None:
+def test_weights_of_pieces_that_share_a_character_are_split_by_bytes() -> None:
     pieces = ("▁⟨d7⟩", "⟨a9⟩⟨d7⟩", "⟨9c⟩ום", "⟨d7⟩", "<eos>")
     weights = np.array([[0.1, 0.2, 0.3, 0.3, 0.1]] * 5)
     joined = Alignment(pieces, pieces, weights).characters()
@@ -172,11 +172,10 @@ def test_pieces_that_share_characters_count_by_their_bytes() -> None:
     np.testing.assert_allclose(words.weights, [[0.9, 0.1]] * 2)
 
 
-def test_a_chain_of_any_length_is_joined() -> None:
+def test_a_long_chain_of_pieces_that_share_characters_is_joined() -> None:
     text = "של" * 30
-    raw = text.encode()
-    marks = [f"⟨{byte:02x}⟩" for byte in raw]
-    pieces = ("▁" + marks[0], *(a + b for a, b in zip(marks[1:-1:2], marks[2::2], strict=True)), marks[-1])
+    codes = [f"⟨{byte:02x}⟩" for byte in text.encode()]
+    pieces = ("▁" + codes[0], *(a + b for a, b in zip(codes[1:-1:2], codes[2::2], strict=True)), codes[-1])
     joined = Alignment(pieces, ("a",), np.full((1, len(pieces)), 1 / len(pieces))).characters()
     assert joined.source == (f"▁{text[0]}", *text[1:])
     np.testing.assert_allclose(joined.weights.sum(), 1.0)
@@ -192,10 +191,10 @@ def test_a_page_shows_characters_instead_of_bytes(tmp_path: Path) -> None:
     assert data[0]["words"]["directions"] == data[0]["pieces"]["directions"] == ["rtl", "ltr"]
 
 
-def test_the_terminal_begins_right_to_left_text_at_the_right() -> None:
+def test_the_terminal_shows_right_to_left_text_from_the_right() -> None:
     source = ("שלום", "עולם", "<eos>")
-    shown = render(Alignment(source, ("peace", "עולם"), np.array([[1.0, 0.0, 0.0], [0.25, 0.75, 0.0]])), 60).plain
-    assert [line.rstrip() for line in shown.splitlines()] == [
+    text = render(Alignment(source, ("peace", "עולם"), np.array([[1.0, 0.0, 0.0], [0.25, 0.75, 0.0]])), 60).plain
+    assert [line.rstrip() for line in text.splitlines()] == [
         "       3  2  1",
         "peace        ██   ← \u2067שלום\u2069 100%",
         " \u2067עולם\u2069     ▓▓ ░░   ← \u2067עולם\u2069 75%, \u2067שלום\u2069 25%",
@@ -205,23 +204,23 @@ def test_the_terminal_begins_right_to_left_text_at_the_right() -> None:
 
 def test_a_legend_of_several_lines_ends_at_the_right() -> None:
     source = ("אב", "גד", "הו", "זח")
-    shown = render(Alignment(source, ("a",), np.full((1, 4), 0.25)), 36).plain
-    assert shown.splitlines()[0] == "   4  3  2  1  "
+    text = render(Alignment(source, ("a",), np.full((1, 4), 0.25)), 36).plain
+    assert text.splitlines()[0] == "   4  3  2  1  "
     narrow = render(Alignment(("אב", "גד" * 5, "הו" * 5), ("a",), np.array([[1.0, 0.0, 0.0]])), 28).plain
     lines = [line.replace("\u2067", "").replace("\u2069", "") for line in narrow.splitlines()[-2:]]
     assert lines == [f"2 {'גד' * 5}  1 אב", f"{' ' * 6}3 {'הו' * 5}"]
 
 
-def test_a_piece_over_two_words_counts_for_both() -> None:
-    shown = Alignment(("▁今天", "好"), ("▁a",), np.array([[0.6, 0.4]])).words()
-    assert shown.source == ("今", "天", "好")
-    np.testing.assert_allclose(shown.weights, [[0.3, 0.3, 0.4]])
+def test_the_weight_of_a_piece_of_two_words_is_split_between_them() -> None:
+    words = Alignment(("▁今天", "好"), ("▁a",), np.array([[0.6, 0.4]])).words()
+    assert words.source == ("今", "天", "好")
+    np.testing.assert_allclose(words.weights, [[0.3, 0.3, 0.4]])
 
 
 @pytest.mark.parametrize(
     ("word", "inverted"), [("שלום", True), ("سلام", True), ("peace", False), ("a peace שלום", False)]
 )
-def test_pictures_of_right_to_left_text_begin_at_the_right(
+def test_images_show_right_to_left_text_from_the_right(
     word: str, inverted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []
@@ -230,20 +229,20 @@ def test_pictures_of_right_to_left_text_begin_at_the_right(
     assert bool(calls) is inverted
 
 
-def test_json_keeps_an_alignment_to_the_bit() -> None:
+def test_an_alignment_from_its_json_is_bitwise_equal() -> None:
     for alignment in (ALIGNMENT, Alignment(("a", "b"), (), np.zeros((0, 2)))):
-        again = Alignment.from_json(alignment.to_json())
-        assert (again.source, again.target) == (alignment.source, alignment.target)
-        np.testing.assert_array_equal(again.weights, alignment.weights)
+        read = Alignment.from_json(alignment.to_json())
+        assert (read.source, read.target) == (alignment.source, alignment.target)
+        np.testing.assert_array_equal(read.weights, alignment.weights)
 
 
 @pytest.mark.parametrize("text", ["[]", '{"source": ["a"], "target": ["b"]}', '{"source": ["a"], "weights": [[1]]}'])
-def test_json_of_something_else_is_refused(text: str) -> None:
+def test_json_that_is_not_an_alignment_raises(text: str) -> None:
     with pytest.raises(ValueError, match="expected a list under this name in the JSON object"):
         Alignment.from_json(text)
 
 
 @pytest.mark.parametrize("weights", [[[1.0]], np.ones((1, 1), dtype=int)], ids=["a list", "whole numbers"])
-def test_weights_of_an_alignment_are_floating_point(weights: Any) -> None:
+def test_weights_that_are_not_a_floating_point_array_raise(weights: Any) -> None:
     with pytest.raises(ValueError, match="weights: expected a floating-point NumPy array, got"):
         Alignment(("a",), ("b",), weights)

@@ -1,4 +1,4 @@
-"""Every writer of a file that a user names, on every kind of target."""
+"""Everything that writes a file which a user names, with every kind of target: files, links, pipes, devices."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ IMAGE = np.zeros((3, 4, 4), dtype=np.uint8)
 
 
 def _export(path: Path) -> None:
-    what = Exportable(nn.Linear(2, 2), {"x": ("batch", 2)}, lambda sizes: (torch.ones(sizes["batch"], 2),))
-    export(what, path, "torch-export")
+    exportable = Exportable(nn.Linear(2, 2), {"x": ("batch", 2)}, lambda sizes: (torch.ones(sizes["batch"], 2),))
+    export(exportable, path, "torch-export")
 
 
 class Writer(NamedTuple):
-    """The ending of a file, what writes it, and how its content begins."""
+    """The suffix of a file, the function that writes it, and the first bytes of its content."""
 
     suffix: str
     write: Callable[[Path], object]
-    head: bytes
+    start: bytes
 
 
 WRITERS = {
@@ -54,25 +54,25 @@ WRITERS = {
     "export": Writer(".pt2", _export, b"PK"),
     "settings": Writer(".json", lambda path: checkpoint.write_json(path, {}), b"{}"),
 }
-CASES = pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+each_writer = pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
 
 
-@CASES
-def test_a_file_is_made_and_replaced(tmp_path: Path, writer: Writer) -> None:
+@each_writer
+def test_a_file_is_created_and_replaced(tmp_path: Path, writer: Writer) -> None:
     path = tmp_path / f"{'a' * (255 - len(writer.suffix))}{writer.suffix}"
     writer.write(path)
-    assert path.read_bytes().startswith(writer.head)
+    assert path.read_bytes().startswith(writer.start)
     path.write_bytes(b"old")
     path.chmod(0o640)
     writer.write(path)
-    assert path.read_bytes().startswith(writer.head)
+    assert path.read_bytes().startswith(writer.start)
     assert path.stat().st_mode & 0o777 == 0o640
     assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("exists", [True, False])
-@CASES
-def test_links_stay(tmp_path: Path, writer: Writer, exists: bool) -> None:
+@each_writer
+def test_links_are_kept(tmp_path: Path, writer: Writer, exists: bool) -> None:
     (tmp_path / "far").mkdir()
     path, real = tmp_path / f"a{writer.suffix}", tmp_path / "far" / "real"
     path.symlink_to(Path("far") / "real")
@@ -80,12 +80,12 @@ def test_links_stay(tmp_path: Path, writer: Writer, exists: bool) -> None:
         real.write_bytes(b"old")
     writer.write(path)
     assert path.is_symlink()
-    assert real.read_bytes().startswith(writer.head)
+    assert real.read_bytes().startswith(writer.start)
     assert list(real.parent.iterdir()) == [real]
 
 
-@CASES
-def test_pipes_are_written_through(tmp_path: Path, writer: Writer) -> None:
+@each_writer
+def test_pipes_get_the_content(tmp_path: Path, writer: Writer) -> None:
     path = tmp_path / f"a{writer.suffix}"
     os.mkfifo(path)
     contents: list[bytes] = []
@@ -93,13 +93,13 @@ def test_pipes_are_written_through(tmp_path: Path, writer: Writer) -> None:
     reader.start()
     writer.write(path)
     reader.join(10)
-    assert contents[0].startswith(writer.head)
+    assert contents[0].startswith(writer.start)
     assert list(tmp_path.iterdir()) == [path]
     assert path.is_fifo()
 
 
-@CASES
-def test_devices_are_written_through(tmp_path: Path, writer: Writer) -> None:
+@each_writer
+def test_devices_are_kept(tmp_path: Path, writer: Writer) -> None:
     path = tmp_path / f"null{writer.suffix}"
     path.symlink_to("/dev/null")
     writer.write(path)
@@ -107,8 +107,8 @@ def test_devices_are_written_through(tmp_path: Path, writer: Writer) -> None:
     assert path.is_char_device()
 
 
-@CASES
-def test_what_is_open_is_appended_to(tmp_path: Path, writer: Writer) -> None:
+@each_writer
+def test_an_open_file_descriptor_is_appended_to(tmp_path: Path, writer: Writer) -> None:
     path = tmp_path / f"a{writer.suffix}"
     with (tmp_path / "out").open("wb") as file:
         file.write(b"before")
@@ -116,34 +116,34 @@ def test_what_is_open_is_appended_to(tmp_path: Path, writer: Writer) -> None:
         path.symlink_to(f"/dev/fd/{file.fileno()}")
         writer.write(path)
         assert os.fstat(file.fileno()).st_nlink == 1
-    assert (tmp_path / "out").read_bytes().startswith(b"before" + writer.head)
+    assert (tmp_path / "out").read_bytes().startswith(b"before" + writer.start)
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs /dev/shm")
-@CASES
-def test_a_file_below_the_devices_is_a_file(writer: Writer) -> None:
+@each_writer
+def test_a_regular_file_below_dev_is_replaced(writer: Writer) -> None:
     path = Path("/dev/shm") / f"regard-test-{os.getpid()}{writer.suffix}"
     try:
         path.write_bytes(b"old")
         writer.write(path)
-        assert path.read_bytes().startswith(writer.head)
+        assert path.read_bytes().startswith(writer.start)
     finally:
         path.unlink(missing_ok=True)
 
 
-@CASES
-def test_missing_folders_folders_and_circles_of_links_are_refused(tmp_path: Path, writer: Writer) -> None:
+@each_writer
+def test_missing_folders_folders_and_circular_links_are_errors(tmp_path: Path, writer: Writer) -> None:
     (tmp_path / f"folder{writer.suffix}").mkdir()
     (tmp_path / f"circle{writer.suffix}").symlink_to(f"circle{writer.suffix}")
-    for place in ("none/a", "folder", "circle"):
-        path = tmp_path / f"{place}{writer.suffix}"
+    for name in ("none/a", "folder", "circle"):
+        path = tmp_path / f"{name}{writer.suffix}"
         with pytest.raises(UserError, match=r"cannot be written|there is no folder") as error:
             writer.write(path)
         assert "\n" not in str(error.value)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -157,7 +157,7 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_metrics_are_cut_through_a_link(tmp_path: Path) -> None:
+def test_metrics_are_truncated_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").symlink_to("far.jsonl")
     (tmp_path / "far.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
     Log(tmp_path).resumed(1)
@@ -166,7 +166,7 @@ def test_metrics_are_cut_through_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_a_run_is_made_where_a_link_leads(tmp_path: Path, exists: bool) -> None:
+def test_a_run_is_created_at_the_target_of_a_link(tmp_path: Path, exists: bool) -> None:
     (tmp_path / "run").symlink_to("far")
     if exists:
         (tmp_path / "far").mkdir()

@@ -1,4 +1,4 @@
-"""The house: each floor imports only what is below it, and optional packages load late."""
+"""Each package of regard imports only packages below it, and optional packages are imported where they are used."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ import pytest
 import regard
 from regard.attend import biases, masks, normalizers, scores
 
-FLOORS = (
+LAYERS = (
     "errors", "files", "kernels", "attend", "onnx", "nn", "explain", "models", "decode", "data", "train", "tasks",
     "cli",
 )  # fmt: skip
-"""From the ground up. `models` takes the types of `decode`; see BESIDE."""
+"""The packages of regard, from the lowest layer to the highest."""
 
-BESIDE = {("models", "decode")}
-"""A model implements the step interface that decoding defines."""
+EXCEPTIONS = {("models", "decode")}
+"""Imports from a higher layer: a model implements the step interface that decoding defines."""
 
 SOURCE = Path(regard.__file__).parent
 
 
 def _imports(path: Path) -> set[str]:
-    """The floors that a file imports, at any depth in the file."""
-    found = set()
+    """The packages of regard that a file imports, at the top or inside of functions."""
+    packages = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
         if isinstance(node, ast.ImportFrom) and node.module == "regard":
             names = [f"regard.{alias.name}" for alias in node.names]
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        found |= {name.split(".")[1] for name in names if name.startswith("regard.")}
-    return found & set(FLOORS)
+        packages |= {name.split(".")[1] for name in names if name.startswith("regard.")}
+    return packages & set(LAYERS)
 
 
 def _files() -> list[Path]:
     return sorted(
-        path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.name.removesuffix(".py") in FLOORS
+        path for path in SOURCE.rglob("*.py") if path.parent != SOURCE or path.name.removesuffix(".py") in LAYERS
     )
 
 
 @pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_floors_import_downwards_only(path: Path) -> None:
-    floor = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-    assert floor in FLOORS
-    above = {name for name in _imports(path) if FLOORS.index(name) > FLOORS.index(floor)}
-    assert not {name for name in above if (floor, name) not in BESIDE}
+def test_packages_import_only_from_lower_layers(path: Path) -> None:
+    layer = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    assert layer in LAYERS
+    higher = {name for name in _imports(path) if LAYERS.index(name) > LAYERS.index(layer)}
+    assert not {name for name in higher if (layer, name) not in EXCEPTIONS}
 
 
-LATE = (
+OPTIONAL = (
     "matplotlib",
     "PIL",
     "sklearn",
@@ -68,21 +68,22 @@ LATE = (
 
 
 def _loaded(statement: str) -> set[str]:
+    """The names of all packages that are loaded after a statement."""
     code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_optional_packages_load_late() -> None:
+def test_importing_regard_loads_no_optional_package() -> None:
     modules = [".".join(("regard", *path.relative_to(SOURCE).with_suffix("").parts)) for path in _files()]
-    assert not _loaded("import " + ", ".join(name.removesuffix(".__init__") for name in modules)) & set(LATE)
+    assert not _loaded("import " + ", ".join(name.removesuffix(".__init__") for name in modules)) & set(OPTIONAL)
 
 
 @pytest.mark.parametrize("module", ["regard", "regard.cli.main", "regard.tasks.translate.config"])
-def test_the_command_line_parses_without_torch(module: str) -> None:
+def test_the_command_line_does_not_import_torch_to_parse(module: str) -> None:
     assert not _loaded(f"import {module}") & {"torch", "numpy"}
 
 
-def test_public_names() -> None:
+def test_public_names_are_the_mechanisms_and_a_few_others() -> None:
     mechanisms = [name for module in (scores, biases, masks, normalizers) for name in module.__all__]
     others = ["Look", "Mask", "View", "attend", "attention", "explain_choice", "nn", "use_backend"]
     assert regard.__all__ == sorted([*mechanisms, *others])
