@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Result
+from conftest import Result, run_command
 from regard.cli.config import read
-from regard.cli.main import main
 from regard.tasks.generate.commands import demo_config
 from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.generate.model import Sampling, load
@@ -35,9 +34,8 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(folder: Path, text: Path, *settings: object) -> Path:
-    with pytest.raises(SystemExit) as end, redirect_stdout(io.StringIO()):
-        main([str(a) for a in ("train", "generate", folder, "--data.train", text, *SMALL, *settings)])
-    assert not end.value.code
+    with redirect_stdout(io.StringIO()):
+        assert run_command("train", "generate", folder, "--data.train", text, *SMALL, *settings) == 0
     return folder
 
 
@@ -66,7 +64,7 @@ def test_generation_beyond_the_context(text: Path, run: Path, tmp_path: Path, re
     assert regard("generate", learned, TEXT[:44], "--temperature", 0, "--tokens", 90).out == TEXT[:134] + "\n"
 
 
-def test_scores(run: Path, text: Path, regard: Callable[..., Result]) -> None:
+def test_eval_prints_loss_perplexity_and_bits_per_byte(run: Path, text: Path, regard: Callable[..., Result]) -> None:
     scores = json.loads(regard("eval", run, "--json").out)
     assert scores["loss"]["score"] < 0.5
     assert scores["perplexity"]["score"] == pytest.approx(math.exp(scores["loss"]["score"]))

@@ -87,7 +87,7 @@ def test_inductor_gives_the_eager_result(name: str) -> None:
 
 INSIDE: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
     "causal": lambda q, k, n: Causal(),
-    "causal, offset per sequence": lambda q, k, n: Causal(n),
+    "causal, per sequence": lambda q, k, n: Causal(n),
     "not causal": lambda q, k, n: Causal().complement(),
     "not lengths": lambda q, k, n: Lengths(n).complement() | Causal(),
     "not window": lambda q, k, n: Window(2, 1).complement(),
@@ -220,8 +220,8 @@ class Attend(nn.Module):
 EXPORTED: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {
     "causal": lambda n, m: {"mask": Causal()},
     "lengths": lambda n, m: {"mask": Lengths(n)},
-    "lengths of keys and queries": lambda n, m: {"mask": Lengths(n, m)},
-    "causal, offset per sequence": lambda n, m: {"mask": Causal(n)},
+    "lengths of both": lambda n, m: {"mask": Lengths(n, m)},
+    "causal, per sequence": lambda n, m: {"mask": Causal(n)},
     "lengths, causal": lambda n, m: {"mask": Lengths(n) & Causal()},
     "window": lambda n, m: {"mask": Window(2, 1)},
     "sigmoid": lambda n, m: {"normalizer": Sigmoid(), "mask": Prefix(n)},

@@ -82,8 +82,8 @@ def test_noise_is_standard_normal_and_dropout_keeps_the_requested_share() -> Non
     kept = random.kept(plan)[0, 0].double()
     assert abs(kept.mean() - 0.7) < 2e-3
     # Neighbours are independent, along rows and along columns.
-    for one, other in ((kept[1:], kept[:-1]), (kept[:, 1:], kept[:, :-1])):
-        assert abs(((one - 0.7) * (other - 0.7)).mean()) < 1e-3
+    for first, second in ((kept[1:], kept[:-1]), (kept[:, 1:], kept[:, :-1])):
+        assert abs(((first - 0.7) * (second - 0.7)).mean()) < 1e-3
 
 
 def test_a_seed_reproduces_and_without_one_pytorchs_generator_is_used() -> None:

@@ -19,8 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import Result
-from regard.cli.main import main
+from conftest import Result, run_command
 from regard.models.vision import Mirrored, ResNet, ViT
 from regard.tasks.image.commands import demo_config
 from stopping import assert_same, interrupting
@@ -100,9 +99,8 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(run: Path, shapes: Path, *settings: object) -> Path:
-    with pytest.raises(SystemExit) as end, redirect_stdout(StringIO()):
-        main([str(a) for a in ("train", "image", run, "--data.train", shapes, *SMALL, *settings)])
-    assert not end.value.code
+    with redirect_stdout(StringIO()):
+        assert run_command("train", "image", run, "--data.train", shapes, *SMALL, *settings) == 0
     return run
 
 

@@ -99,18 +99,17 @@ def test_location_aware_attention_matches_chorowskis_formula() -> None:
     assert layer.filters.weight.grad.abs().sum() > 0
 
 
-LAYERS: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
-    (lambda: SqueezeExcitation(3), (1, 3, 5, 2)),
-    (lambda: CBAM(3), (1, 3, 1, 7)),
-    (lambda: SelfAttention2d(6, 3, normalizer=Sparsemax()), (1, 6, 3, 2)),
-    (lambda: AttentionPooling(6, seeds=2), (1, 5, 6)),
-]
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "SqueezeExcitation": (lambda: SqueezeExcitation(3), (1, 3, 5, 2)),
+    "CBAM": (lambda: CBAM(3), (1, 3, 1, 7)),
+    "SelfAttention2d": (lambda: SelfAttention2d(6, 3, normalizer=Sparsemax()), (1, 6, 3, 2)),
+    "AttentionPooling": (lambda: AttentionPooling(6, seeds=2), (1, 5, 6)),
+}
 
 
-@pytest.mark.parametrize(("make", "shape"), LAYERS)
-def test_odd_sizes_compile_and_give_every_parameter_a_gradient(
-    make: Callable[[], nn.Module], shape: tuple[int, ...]
-) -> None:
+@pytest.mark.parametrize("name", LAYERS)
+def test_odd_sizes_compile_and_give_every_parameter_a_gradient(name: str) -> None:
+    make, shape = LAYERS[name]
     torch.compiler.reset()
     torch.manual_seed(0)
     layer, x = make(), rand(*shape).float()

@@ -107,9 +107,9 @@ def strided_view(tensor: Tensor) -> Tensor:
 
 
 def swapped(tensor: Tensor) -> Tensor:
-    other, same = torch.zeros(3, 3), tensor.clone()
-    torch.utils.swap_tensors(other, same)
-    return other
+    zeros, copy = torch.zeros(3, 3), tensor.clone()
+    torch.utils.swap_tensors(zeros, copy)
+    return zeros
 
 
 ACCEPTED: dict[str, Callable[[Tensor], Tensor]] = {
@@ -199,8 +199,8 @@ def check_arguments(kind: str) -> int:
     count = 0
     for name, (tensor, options) in ARGUMENTS.items():
         print(kind, name, flush=True)  # after a crash, the last line shows where it happened
-        other = converted((ACCEPTED | REFUSED)[kind], tensor)
-        if other is None:
+        argument = converted((ACCEPTED | REFUSED)[kind], tensor)
+        if argument is None:
             continue
         count += 1
         for grad in (False, True):
@@ -209,9 +209,9 @@ def check_arguments(kind: str) -> int:
                 # Of two tensors on different devices, the second is named.
                 named = "key" if (kind, name) in (("meta", "query"), ("fake", "query")) else name.split(",")[0]
                 with pytest.raises((TypeError, ValueError), match=f"^{named}[: ]"):
-                    attention(**qkv | options(other))
+                    attention(**qkv | options(argument))
             else:
-                output = results(**qkv | options(other))
+                output = results(**qkv | options(argument))
                 expected = results(**qkv | options(tensor))
                 torch.testing.assert_close([plain(t) for t in output], expected)
                 if grad:
@@ -234,15 +234,15 @@ def check_tiles(kind: str) -> None:
     view = attention(**QKV, look=Look())[1]
     for name, numbers in (("queries", torch.tensor([3, 0])), ("keys", torch.tensor([1, 5, 0]))):
         print(kind, "tile", name, flush=True)
-        other = converted((ACCEPTED | REFUSED)[kind], numbers)
-        if other is None:
+        argument = converted((ACCEPTED | REFUSED)[kind], numbers)
+        if argument is None:
             continue
         indices = {"queries": [3, 0], "keys": [1, 5, 0]}
         if kind in REFUSED:
             with pytest.raises(TypeError, match=f"^{name}[: ]"):
-                view.tile(**indices | {name: other})
+                view.tile(**indices | {name: argument})
         else:
-            torch.testing.assert_close(plain(view.tile(**indices | {name: other})), view.tile(**indices))
+            torch.testing.assert_close(plain(view.tile(**indices | {name: argument})), view.tile(**indices))
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -257,16 +257,16 @@ def check_gradients(kind: str) -> None:
         output = attention(*leaves, **options)
         upstream = rand(*output.shape)
         expected = torch.autograd.grad(output, leaves, upstream, retain_graph=True)
-        other = converted((ACCEPTED | REFUSED)[kind], upstream)
-        if other is None:
+        gradient = converted((ACCEPTED | REFUSED)[kind], upstream)
+        if gradient is None:
             continue
         if kind in ACCEPTED:
             for create in (False, True):
-                grads = torch.autograd.grad(output, leaves, other, retain_graph=True, create_graph=create)
+                grads = torch.autograd.grad(output, leaves, gradient, retain_graph=True, create_graph=create)
                 torch.testing.assert_close([plain(t) for t in grads], list(expected))
         else:
             with pytest.raises((TypeError, RuntimeError), match=r"(?i)gradient|grad|tensor"):
-                torch.autograd.grad(output, leaves, other)
+                torch.autograd.grad(output, leaves, gradient)
 
 
 def main() -> None:

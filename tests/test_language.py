@@ -55,9 +55,9 @@ def test_selected_rows_of_a_state_continue_independently(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_token_sees_a_later_one(kind: str) -> None:
     model, tokens = _model(kind), _tokens(1, 9)
-    other = tokens.clone()
-    other[:, 6:] = (other[:, 6:] + 1) % SIZE
-    before, after = model.logits(tokens), model.logits(other)
+    changed = tokens.clone()
+    changed[:, 6:] = (changed[:, 6:] + 1) % SIZE
+    before, after = model.logits(tokens), model.logits(changed)
     torch.testing.assert_close(before[:, :6], after[:, :6], atol=1e-12, rtol=0)
     assert (before[:, 6:] != after[:, 6:]).any(-1).all()
 

@@ -203,21 +203,21 @@ def test_sharded_layers_are_reset_and_a_dtensor_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_are_copied_pickled_and_saved(name: str) -> None:
+def test_layers_can_be_copied_pickled_and_saved(name: str) -> None:
     layer, row = build(name), LAYERS[name]
     file = io.BytesIO()
     torch.save(layer, file)
     file.seek(0)
-    others = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), torch.load(file, weights_only=False)]
+    copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), torch.load(file, weights_only=False)]
     state = io.BytesIO()
     torch.save(layer.state_dict(), state)
     state.seek(0)
     fresh = row.make().double().eval()
     fresh.load_state_dict(torch.load(state, weights_only=True))
-    for other in (*others, fresh):
-        assert type(other) is type(layer)
-        for ours, theirs in zip(other.parameters(), layer.parameters(), strict=True):
+    for copied in (*copies, fresh):
+        assert type(copied) is type(layer)
+        for ours, theirs in zip(copied.parameters(), layer.parameters(), strict=True):
             assert torch.equal(ours, theirs)
             assert ours.data_ptr() != theirs.data_ptr()
         if row.called:
-            torch.testing.assert_close(first(other(*row.inputs)), first(layer(*row.inputs)))
+            torch.testing.assert_close(first(copied(*row.inputs)), first(layer(*row.inputs)))

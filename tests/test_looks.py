@@ -61,8 +61,8 @@ def test_masked_keys_have_no_influence_on_the_gradient_of_a_look() -> None:
         _, view = attention(*leaves, mask=Causal(-1), look=Look(lse=True, rows=slice(1, None)))
         (view.lse[:, :, 1:].sum() + view.rows.square().sum()).backward()
         gradients.append([leaf.grad for leaf in leaves[:2]])
-    for clean, other in zip(*gradients, strict=True):
-        assert torch.equal(clean, other)
+    for clean, with_nan in zip(*gradients, strict=True):
+        assert torch.equal(clean, with_nan)
 
 
 def test_backward_after_an_in_place_change_raises() -> None:
@@ -144,7 +144,7 @@ def test_copied_and_pickled_views_have_no_gradient(case: Case) -> None:
     look = full_look(case, rows=[1], top=2)
     _, view = attention(*leaves[:3], mask=Causal(), look=look, **case.call(USUAL, *leaves[3:]))
     assert view.rows.requires_grad
-    for other in (copy.deepcopy(view), pickle.loads(pickle.dumps(view))):
-        assert not other.rows.requires_grad
-        assert torch.equal(other.rows, view.rows)
-        assert torch.equal(other.tile([2], [0, 1]), view.tile([2], [0, 1]))
+    for copied in (copy.deepcopy(view), pickle.loads(pickle.dumps(view))):
+        assert not copied.rows.requires_grad
+        assert torch.equal(copied.rows, view.rows)
+        assert torch.equal(copied.tile([2], [0, 1]), view.tile([2], [0, 1]))

@@ -146,8 +146,8 @@ def test_error_is_at_most_twice_that_of_the_plain_expression(case: Case, dtype: 
 def test_masked_keys_have_no_influence(case: Case, number: float) -> None:
     q, k, v = mechanisms.inputs(case)
     lengths = torch.tensor([4, 0])
-    hidden = torch.arange(USUAL.keys)[None] >= lengths[:, None]
-    poisoned = [t.masked_fill(hidden[:, None, :, None], number) for t in (k, v)]
+    masked = torch.arange(USUAL.keys)[None] >= lengths[:, None]
+    poisoned = [t.masked_fill(masked[:, None, :, None], number) for t in (k, v)]
     results = []
     for keys, values in ((k, v), poisoned):
         leaves = [t.clone().requires_grad_() for t in (q, keys, values, *case.parameters(USUAL))]
@@ -157,8 +157,8 @@ def test_masked_keys_have_no_influence(case: Case, number: float) -> None:
         loss.backward()
         shown = [view.received, view.reach, *([view.entropy] if "entropy" not in case.undefined else [])]
         results.append([output.detach(), *shown, *(leaf.grad for leaf in leaves if leaf.grad is not None)])
-    for clean, other in zip(*results, strict=True):
-        assert torch.equal(clean, other)
+    for clean, replaced in zip(*results, strict=True):
+        assert torch.equal(clean, replaced)
 
 
 @each_case

@@ -1,4 +1,4 @@
-"""Every command on files and folders whose names are not UTF-8."""
+"""Every command with names of files and folders that are not UTF-8."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from regard.cli.main import main
+from conftest import run_command
 
 BYTES = "\udcff"
-"""How Python writes the byte 0xff in the name of a file."""
+"""Python's representation of the byte 0xff in a file name."""
 
 Call = Callable[..., bytes]
 
@@ -27,13 +27,12 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def call(capfdbinary: pytest.CaptureFixture[bytes]) -> Call:
-    """Runs a command line that succeeds, and gives its standard output."""
+    """Runs a command line that has to succeed; returns its standard output."""
 
     def run(*arguments: object) -> bytes:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
+        status = run_command(*arguments)
         out, err = capfdbinary.readouterr()
-        assert end.value.code == 0, err
+        assert status == 0, err
         return out
 
     return run
@@ -43,7 +42,7 @@ def _path(name: str) -> bytes:
     return os.fsencode(name)
 
 
-def test_translation(folder: Path, call: Call) -> None:
+def test_commands_for_translation(folder: Path, call: Call) -> None:
     run, data = folder / "run", folder / f"{BYTES}.tsv"
     data.write_text("".join(f"a {one} cat\tun chat {one}\n" for one in "abcdef"))
     small = ["--model.kind", "transformer", "--model.dim", 16, "--transformer.heads", 2, "--transformer.hidden", 16]
@@ -57,15 +56,15 @@ def test_translation(folder: Path, call: Call) -> None:
     assert out.read_bytes().count(b"\n") == 6
     for ending in ("png", "svg", "html"):
         drawn = folder / f"{BYTES}.{ending}"
-        shown = call("look", run, "a cat", "--html" if ending == "html" else "--out", drawn)
-        assert shown.endswith(b"drawn in " + _path(f"{drawn}\n"))
+        output = call("look", run, "a cat", "--html" if ending == "html" else "--out", drawn)
+        assert output.endswith(b"drawn in " + _path(f"{drawn}\n"))
         assert drawn.is_file()
     for form, ending in (("torch-export", "pt2"), ("onnx", "onnx")):
         exported = folder / f"{BYTES}.{ending}"
         assert call("export", run, exported, "--format", form).startswith(_path(f"{exported}  "))
 
 
-def test_generation(folder: Path, call: Call) -> None:
+def test_commands_for_generation(folder: Path, call: Call) -> None:
     run, data = folder / "run", folder / f"{BYTES}.txt"
     data.write_text("the fox jumps over the dog.\n" * 30)
     small = ["--model.dim", 16, "--model.layers", 1, "--model.heads", 2, "--train.epochs", 1]
@@ -76,33 +75,31 @@ def test_generation(folder: Path, call: Call) -> None:
     assert call("look", run, "the", "--out", drawn).endswith(b"drawn in " + _path(f"{drawn}\n"))
 
 
-def test_images(folder: Path, call: Call) -> None:
+def test_commands_for_images(folder: Path, call: Call) -> None:
     run, pixels = folder / "run", np.random.default_rng(0).integers(0, 255, (2, 5, 16, 16, 3), dtype=np.uint8)
-    for name, several in zip(("cat", "dog"), pixels, strict=True):
+    for name, arrays in zip(("cat", "dog"), pixels, strict=True):
         (folder / "data" / name).mkdir(parents=True)
-        for at, one in enumerate(several):
-            Image.fromarray(one).save(folder / "data" / name / f"{at}{BYTES}.png")
+        for at, array in enumerate(arrays):
+            Image.fromarray(array).save(folder / "data" / name / f"{at}{BYTES}.png")
     small = ["--data.size", 16, "--model.width", 4, "--model.blocks", 1, "--model.attention", "query"]
     call("train", "image", run, "--data.train", folder / "data", *small, "--train.epochs", 1)
     call("eval", run)
     image, drawn = folder / "data" / "cat" / f"0{BYTES}.png", folder / f"{BYTES}.png"
-    shown = call("look", run, image, "--out", drawn)
-    assert shown.startswith(_path(f"{image}: "))
-    assert shown.endswith(b"drawn in " + _path(f"{drawn}\n"))
+    output = call("look", run, image, "--out", drawn)
+    assert output.startswith(_path(f"{image}: "))
+    assert output.endswith(b"drawn in " + _path(f"{drawn}\n"))
     assert call("classify", run, image, "--look", drawn).startswith(_path(f"{image}\t"))
     assert drawn.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_terminal_of_another_encoding_is_named(
+def test_a_character_outside_the_terminals_encoding_gives_a_one_line_error(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     def fail(*arguments: object, **options: object) -> None:
         "←".encode("ascii")
 
     monkeypatch.setattr("regard.cli.main.app", fail)
-    with pytest.raises(SystemExit) as end:
-        main([])
-    assert end.value.code == 2
+    assert run_command() == 2
     assert capfdbinary.readouterr().err == (
         b"regard: writing: the encoding ascii has no '\\u2190'; set PYTHONIOENCODING=utf-8\n"
     )

@@ -1,4 +1,4 @@
-"""The layers: against the formulas, against PyTorch's own cell, and padding."""
+"""Additive and Luong's attention, GRU, cross-entropy, dropout and StepLinear, against formulas and PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _inputs() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(B, LQ, DQ, generator=random), torch.randn(B, LK, DM, generator=random)
 
 
-def test_additive_attention_is_bahdanaus_formula() -> None:
+def test_additive_attention_matches_bahdanaus_formula() -> None:
     torch.manual_seed(1)
     layer = AdditiveAttention(DQ, DM, WIDTH)
     query, memory = _inputs()
@@ -33,7 +33,7 @@ def test_additive_attention_is_bahdanaus_formula() -> None:
 
 
 @pytest.mark.parametrize("score", ["dot", "general", "concat"])
-def test_luongs_scores(score: Literal["dot", "general", "concat"]) -> None:
+def test_luong_attention_matches_the_formulas_of_its_scores(score: Literal["dot", "general", "concat"]) -> None:
     torch.manual_seed(1)
     query, memory = _inputs()
     query = query if score != "dot" else torch.randn(B, LQ, DM)
@@ -55,7 +55,7 @@ def test_luongs_scores(score: Literal["dot", "general", "concat"]) -> None:
 
 
 @pytest.mark.parametrize("layer", [AdditiveAttention(DQ, DM, WIDTH), LuongAttention(DQ, DM, "concat")])
-def test_keys_computed_once_are_the_same(layer: AdditiveAttention | LuongAttention) -> None:
+def test_precomputed_keys_give_the_same_output(layer: AdditiveAttention | LuongAttention) -> None:
     query, memory = _inputs()
     assert torch.equal(layer(query, memory)[0], layer(query, memory, keys=layer.keys(memory))[0])
     assert layer(query, memory)[1] is None
@@ -70,7 +70,7 @@ def test_wrong_layers_are_refused() -> None:
         AdditiveAttention(7, 0, 3)
 
 
-def test_gru_is_pytorchs_cell() -> None:
+def test_gru_equals_pytorchs_cell() -> None:
     torch.manual_seed(2)
     ours, theirs = GRU(DQ, WIDTH), torch.nn.GRUCell(DQ, WIDTH)
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_gru_carries_the_state_over_padding(reverse: bool) -> None:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("chunk", [1, 5, 17, 256])
-def test_linear_cross_entropy_is_pytorchs(monkeypatch: pytest.MonkeyPatch, smoothing: float, chunk: int) -> None:
+def test_linear_cross_entropy_equals_pytorchs(monkeypatch: pytest.MonkeyPatch, smoothing: float, chunk: int) -> None:
     monkeypatch.setattr("regard.nn.cross_entropy._ROWS", chunk)
     torch.manual_seed(3)
     leaves = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((17, 5), (11, 5), (11,))]
@@ -112,11 +112,10 @@ def test_linear_cross_entropy_is_pytorchs(monkeypatch: pytest.MonkeyPatch, smoot
     logits = torch.nn.functional.linear(states, weight, bias)
     theirs = torch.nn.functional.cross_entropy(logits, target, reduction="sum", label_smoothing=smoothing)
     torch.testing.assert_close(ours, theirs)
-    for mine, other in zip(torch.autograd.grad(ours * 3, leaves), torch.autograd.grad(theirs * 3, leaves), strict=True):
-        torch.testing.assert_close(mine, other)
+    torch.testing.assert_close(torch.autograd.grad(ours * 3, leaves), torch.autograd.grad(theirs * 3, leaves))
 
 
-def test_linear_cross_entropy_in_half_precision_and_empty() -> None:
+def test_linear_cross_entropy_of_half_precision_and_empty_inputs() -> None:
     torch.manual_seed(3)
     features, weight, bias = torch.randn(17, 5), torch.randn(11, 5), torch.randn(11)
     target = torch.randint(11, (17,))
@@ -127,7 +126,7 @@ def test_linear_cross_entropy_in_half_precision_and_empty() -> None:
     assert linear_cross_entropy(features[:0], weight, bias, target[:0]) == 0
 
 
-def test_sequence_dropout_drops_a_unit_at_every_step() -> None:
+def test_sequence_dropout_drops_the_same_units_at_every_step() -> None:
     torch.manual_seed(0)
     layer, ones = SequenceDropout(0.25), torch.ones(50, 7, 41)
     dropped = layer(ones)
@@ -141,7 +140,7 @@ def test_sequence_dropout_drops_a_unit_at_every_step() -> None:
 
 @pytest.mark.parametrize("shape", [(), (3,), (501, 7, 41)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_dropout_drops_units_by_themselves(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_dropout_drops_units_independently(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     layer, ones = Dropout(0.25), torch.ones(shape, dtype=dtype, requires_grad=True)
     dropped = layer(ones)
@@ -151,10 +150,10 @@ def test_dropout_drops_units_by_themselves(shape: tuple[int, ...], dtype: torch.
     assert set(dropped.flatten().tolist()) <= {0.0, torch.tensor(4 / 3, dtype=dtype).item()}
     assert layer.eval()(ones) is ones
     if dropped.numel() > 1000:
-        away = (dropped == 0).float()
-        for means in (away.mean(), away.flatten()[::4].mean(), away.flatten()[3::4].mean()):
-            assert abs(means - 0.25) < 0.005  # twice the standard deviation of a fourth of 143,787
-        neighbours = torch.corrcoef(torch.stack([away.flatten()[:-1], away.flatten()[1:]]))[0, 1]
+        zeros = (dropped == 0).float()
+        for mean in (zeros.mean(), zeros.flatten()[::4].mean(), zeros.flatten()[3::4].mean()):
+            assert abs(mean - 0.25) < 0.005  # two standard deviations of the mean of 143,787 / 4 units
+        neighbours = torch.corrcoef(torch.stack([zeros.flatten()[:-1], zeros.flatten()[1:]]))[0, 1]
         assert abs(neighbours) < 0.01
 
 
@@ -163,13 +162,12 @@ def test_step_linear_has_the_gradients_of_linear(bias: bool) -> None:
     torch.manual_seed(4)
     layer = StepLinear(5, 5, bias=bias).double()
     x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
-    found = []
-    for use in (layer, layer.bound()):
-        once = use(x)
-        twice = torch.tanh(use(torch.tanh(once)))
-        found.append([once, twice, *torch.autograd.grad((once * twice).sum(), [x, *layer.parameters()])])
-    for ours, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(ours, theirs)
+    results = []
+    for module in (layer, layer.bound()):
+        once = module(x)
+        twice = torch.tanh(module(torch.tanh(once)))
+        results.append([once, twice, *torch.autograd.grad((once * twice).sum(), [x, *layer.parameters()])])
+    torch.testing.assert_close(*results)
 
 
 def test_step_linear_bound_but_not_used_has_no_gradient() -> None:

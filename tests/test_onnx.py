@@ -1,4 +1,4 @@
-"""`regard.onnx.attention` judged by the operator's public test cases, as the `onnx` package ships them."""
+"""`regard.onnx.attention` on the operator's public test cases, which are in the `onnx` package."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NAMES = ("Q", "K", "V", "attn_mask", "past_key", "past_value", "nonpad_kv_seqlen
 
 @cache
 def cases() -> dict[str, Any]:
-    """Every public case of the operator, but for those that only spell the same one out as a graph of others."""
+    """The public cases of the operator, without the variants that write a case as a graph of other operators."""
     from onnx.backend.test.case import node
 
     with warnings.catch_warnings():
-        # Collecting runs the cases of all operators, some of which warn.
+        # Collecting the cases runs those of all operators, and some of them warn.
         warnings.simplefilter("ignore")
-        found = node.collect_testcases("Attention")
-    return {case.name: case for case in found if not case.name.endswith("_expanded")}
+        collected = node.collect_testcases("Attention")
+    return {case.name: case for case in collected if not case.name.endswith("_expanded")}
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
@@ -39,29 +39,29 @@ def tensor(array: np.ndarray) -> torch.Tensor:
 def test_public_case(name: str) -> None:
     case = cases()[name]
     node = case.model.graph.node[0]
-    given, expected = case.data_sets[0]
-    # An optional input that is not there has an empty name, and no array.
-    arrays = iter(given)
+    arrays, expected = case.data_sets[0]
+    # An omitted optional input has an empty name and no array.
+    remaining = iter(arrays)
     inputs: dict[str, Any] = {
-        place: tensor(next(arrays)) for place, wanted in zip(NAMES, node.input, strict=False) if wanted
+        argument: tensor(next(remaining)) for argument, name in zip(NAMES, node.input, strict=False) if name
     }
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     if len(node.output) > 3 and node.output[3]:
         attributes.setdefault("qk_matmul_output_mode", 0)
     else:
         attributes.pop("qk_matmul_output_mode", None)
-    found = regard_onnx.attention(**inputs, **attributes)
-    outputs = [output for output, wanted in zip(found, node.output, strict=False) if wanted]
+    results = regard_onnx.attention(**inputs, **attributes)
+    outputs = [result for result, name in zip(results, node.output, strict=False) if name]
     assert len(outputs) == len(expected)
-    for ours, theirs in zip(outputs, expected, strict=True):
-        wanted = tensor(theirs)
-        assert ours.dtype is wanted.dtype
-        # Cases in half precision were made in half precision, step by step; ours rounds once.
-        near = case.rtol if wanted.dtype in (torch.float32, torch.float64) else 4 * torch.finfo(wanted.dtype).eps
-        np.testing.assert_allclose(ours.double(), wanted.double(), rtol=near, atol=max(case.atol, 1e-6))
+    for ours, array in zip(outputs, expected, strict=True):
+        theirs = tensor(array)
+        assert ours.dtype is theirs.dtype
+        # The answers in half precision were computed in half precision, step by step; regard rounds once.
+        rtol = case.rtol if theirs.dtype in (torch.float32, torch.float64) else 4 * torch.finfo(theirs.dtype).eps
+        np.testing.assert_allclose(ours.double(), theirs.double(), rtol=rtol, atol=max(case.atol, 1e-6))
 
 
-def test_there_are_cases_of_every_kind() -> None:
+def test_the_public_cases_cover_every_feature() -> None:
     names = " ".join(cases())
     print(f"\n{len(cases())} public cases")
     assert len(cases()) > 50
@@ -73,7 +73,7 @@ Q3, Q4 = torch.zeros(1, 3, 8), torch.zeros(1, 2, 3, 4)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"),
+    ("arguments", "message"),
     [
         ({"Q": Q3, "K": Q4, "V": Q4}, "Q, K, V: expected all three with 3 dimensions, or all with 4, got 3, 4 and 4"),
         ({"Q": Q3, "K": Q3, "V": Q3}, "q_num_heads: inputs of 3 dimensions need it"),
@@ -94,6 +94,6 @@ Q3, Q4 = torch.zeros(1, 3, 8), torch.zeros(1, 2, 3, 4)
          "mask: Lengths.keys must be from 0 to 3"),
     ],
 )  # fmt: skip
-def test_wrong_arguments_are_named(arguments: dict[str, Any], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
+def test_an_error_names_the_wrong_argument(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         regard_onnx.attention(**arguments)

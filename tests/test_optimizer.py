@@ -13,20 +13,20 @@ from regard.train.optimizer import Muon, hidden_weights, optimizers, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(30, 30), (12, 70), (70, 12), (1, 9)])
-def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
+def test_orthogonal_brings_singular_values_near_one(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     u, s, v = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
     result = orthogonal(u @ torch.diag(s.clamp(min=0.02 * float(s.norm()))) @ v)
     values = torch.linalg.svdvals(result)
     assert values.min() > 0.6
     assert values.max() < 1.3
-    # The singular vectors stay: the result is u times a diagonal matrix times v.
+    # The singular vectors do not change: the result is u times a diagonal matrix times v.
     rotated = u.mT @ result @ v.mT
     torch.testing.assert_close(rotated, torch.diag(rotated.diagonal()), rtol=0, atol=1e-10)
     assert not orthogonal(torch.zeros(shape)).any()
 
 
-def test_a_step_is_as_large_as_adamws() -> None:
+def test_a_step_of_muon_is_as_large_as_one_of_adamw() -> None:
     torch.manual_seed(0)
     weight = nn.Parameter(torch.randn(64, 8, 3, 3))
     before = weight.detach().clone()
@@ -38,7 +38,7 @@ def test_a_step_is_as_large_as_adamws() -> None:
     assert (change * weight.grad).sum() < 0
 
 
-def test_momentum_is_nesterovs() -> None:
+def test_muon_uses_nesterov_momentum() -> None:
     torch.manual_seed(0)
     weight = nn.Parameter(torch.zeros(5, 7, dtype=torch.float64))
     first, second = torch.randn(2, 5, 7, dtype=torch.float64)
@@ -58,16 +58,18 @@ def test_momentum_is_nesterovs() -> None:
 def test_every_weight_has_exactly_one_optimizer(model: nn.Module) -> None:
     config = TrainConfig(optimizer="muon")
     muon, adamw = optimizers(model, config, fused=True)
-    groups = [{id(weight) for weight in one.param_groups[0]["params"]} for one in (muon, adamw)]
+    groups = [{id(weight) for weight in optimizer.param_groups[0]["params"]} for optimizer in (muon, adamw)]
     assert not groups[0] & groups[1]
     assert groups[0] | groups[1] == {id(weight) for weight in model.parameters()}
     names = {id(weight): name for name, weight in model.named_parameters()}
     by_muon = {names[weight] for weight in groups[0]}
-    assert {name for name in by_muon if "embedding" in name or name.startswith("output")} == set()
+    assert by_muon
+    assert not any("embedding" in name for name in by_muon)
+    assert not any(name.startswith("output") for name in by_muon)
     assert all(weight.ndim > 1 for weight in hidden_weights(model))
     assert len(optimizers(model, TrainConfig(), fused=True)) == 1
 
 
 def test_a_model_without_hidden_layers_uses_adamw() -> None:
-    (only,) = optimizers(nn.Embedding(3, 4), TrainConfig(optimizer="muon"), fused=True)
-    assert isinstance(only, torch.optim.AdamW)
+    (optimizer,) = optimizers(nn.Embedding(3, 4), TrainConfig(optimizer="muon"), fused=True)
+    assert isinstance(optimizer, torch.optim.AdamW)

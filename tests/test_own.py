@@ -1,4 +1,4 @@
-"""Scores, biases and normalizers of a user's own."""
+"""Scores, biases and normalizers that a user defines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from masks import MASKS
-from mechanisms import CASES, USUAL, Laplace, Sizes, inputs, random
+from masks import MASKS, visible
+from mechanisms import CASES, USUAL, Laplace, inputs, random
 from regard import (
     ALiBi,
     Bias,
@@ -38,18 +38,18 @@ CASE = CASES[0]
 
 @dataclass(frozen=True, eq=False)
 class Powers(Normalizer):
-    """Softmax with a learned base, written by hand."""
+    """Softmax with a learned base."""
 
     base: Tensor
 
     def weights(self, scores: Tensor) -> Tensor:
-        whole = self.base ** (scores - scores.detach().amax(-1, keepdim=True))
-        return whole / whole.sum(-1, keepdim=True)
+        powers = self.base ** (scores - scores.detach().amax(-1, keepdim=True))
+        return powers / powers.sum(-1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Nearest(Bias):
-    """A learned reward for the keys at most one away."""
+    """A learned reward for keys at a distance of at most one."""
 
     reward: Tensor
 
@@ -58,30 +58,20 @@ class Nearest(Bias):
         return self.reward * ((rows[:, None] - columns).abs() <= 1)
 
 
-def _visible(mask: str, size: Sizes = USUAL) -> Tensor | None:
-    made = MASKS[mask].make(size)
-    return made if made is None or isinstance(made, Tensor) else made.lower(size.scores, torch.device("cpu")).whole(
-        size.scores, torch.device("cpu")
-    )  # fmt: skip
-
-
-def _by_hand(tensors: list[Tensor], mask: str, scale: Tensor, base: Tensor, reward: Tensor) -> tuple[Tensor, Tensor]:
-    """Output and weights of all three together, with every pair written out."""
+def _formula(tensors: list[Tensor], mask: str, scale: Tensor, base: Tensor, reward: Tensor) -> tuple[Tensor, Tensor]:
+    """Output and weights with `Laplace`, `Nearest` and `Powers` together."""
     query, key, value = tensors
     key, value = key.repeat_interleave(2, 1), value.repeat_interleave(2, 1)
-    whole = -scale * (query[:, :, :, None] - key[:, :, None]).abs().sum(-1)
-    places = torch.arange(whole.shape[2])[:, None] - torch.arange(whole.shape[3])
-    whole = whole + reward * (places.abs() <= 1)
-    visible = _visible(mask)
-    if visible is not None:
-        whole = whole.masked_fill(~visible, -1e30)
-    weights = torch.softmax(whole * base.log(), -1)
-    weights = weights if visible is None else weights * visible
+    scores = -scale * (query[:, :, :, None] - key[:, :, None]).abs().sum(-1)
+    distances = (torch.arange(scores.shape[2])[:, None] - torch.arange(scores.shape[3])).abs()
+    scores = scores + reward * (distances <= 1)
+    allowed = torch.from_numpy(visible(mask, USUAL))
+    weights = torch.softmax(scores.masked_fill(~allowed, -1e30) * base.log(), -1) * allowed
     return weights @ value, weights
 
 
 @pytest.mark.parametrize("mask", ["none", "causal", "lengths of both", "boolean", "blocks"])
-def test_own_mechanisms_are_the_expression_with_gradients_and_looks(mask: str) -> None:
+def test_own_mechanisms_match_the_formula_with_gradients_and_looks(mask: str) -> None:
     tensors = [tensor.requires_grad_() for tensor in inputs(CASE)]
     scale, base, reward = (torch.tensor(x, dtype=torch.float64).requires_grad_() for x in (0.3, 2.5, 0.7))
     leaves = [*tensors, scale, base, reward]
@@ -90,32 +80,32 @@ def test_own_mechanisms_are_the_expression_with_gradients_and_looks(mask: str) -
         *tensors, score=Laplace(scale), bias=Nearest(reward), normalizer=Powers(base), **options,
         look=Look(entropy=True, received=True, top=2, rows=[0, 3]),
     )  # fmt: skip
-    wanted, weights = _by_hand(tensors, mask, scale, base, reward)
-    torch.testing.assert_close(output, wanted)
+    expected, weights = _formula(tensors, mask, scale, base, reward)
+    torch.testing.assert_close(output, expected)
     torch.testing.assert_close(view.rows, weights[:, :, [0, 3]])
     torch.testing.assert_close(view.received, weights.sum(2).detach())
     torch.testing.assert_close(view.entropy, torch.special.entr(weights).sum(-1).detach())
     torch.testing.assert_close(view.tile([1], [2, 4]), weights[:, :, [1]][..., [2, 4]].detach())
     assert not view.entropy.requires_grad
     assert not view.tile([1], [2]).requires_grad
-    loss = [
-        found.square().sum() + shown.square().sum()
-        for found, shown in ((output, view.rows), (wanted, weights[:, :, [0, 3]]))
+    losses = [
+        result.square().sum() + rows.square().sum()
+        for result, rows in ((output, view.rows), (expected, weights[:, :, [0, 3]]))
     ]
-    torch.testing.assert_close(*(torch.autograd.grad(one, leaves) for one in loss))
+    torch.testing.assert_close(*(torch.autograd.grad(loss, leaves) for loss in losses))
 
 
-def test_what_is_hidden_does_not_reach_an_own_score() -> None:
+def test_masked_keys_have_no_influence_on_an_own_score() -> None:
     query, key, value = (tensor.requires_grad_() for tensor in inputs(CASE))
-    hidden = torch.ones(USUAL.keys, dtype=torch.bool)
-    hidden[3] = False
-    spoilt = [tensor.detach().clone() for tensor in (key, value)]
-    for tensor in spoilt:
+    mask = torch.ones(USUAL.keys, dtype=torch.bool)
+    mask[3] = False
+    with_nan = [tensor.detach().clone() for tensor in (key, value)]
+    for tensor in with_nan:
         tensor[:, :, 3] = torch.nan
         tensor.requires_grad_()
     results = []
-    for k, v in ((key, value), spoilt):
-        output = attention(query, k, v, score=Laplace(0.3), normalizer=Powers(torch.tensor(2.0)), mask=hidden)
+    for k, v in ((key, value), with_nan):
+        output = attention(query, k, v, score=Laplace(0.3), normalizer=Powers(torch.tensor(2.0)), mask=mask)
         results.append((output, *torch.autograd.grad(output.sum(), (query, k, v))))
     torch.testing.assert_close(*results)
 
@@ -129,38 +119,38 @@ COMBINED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", COMBINED)
-def test_own_mechanisms_combine(name: str) -> None:
-    """Each query alone gives what it gives among the others, or what built-in parts give of the same scores."""
+def test_own_mechanisms_with_built_in_parts(name: str) -> None:
+    """The result is that of built-in parts alone which compute the same scores or weights."""
     query, key, value = (tensor.float() for tensor in inputs(CASE))
     options = COMBINED[name]
-    given = options.get("score")
+    score = options.get("score")
     output = attention(query, key, value, **options)
-    if given is None:
-        kept = attention(query, key, value, normalizer=Dropout(Softmax(), 0.3, 5), score=_Halved())
-        torch.testing.assert_close(output, kept)
+    if score is None:
+        expected = attention(query, key, value, normalizer=Dropout(Softmax(), 0.3, 5), score=_TimesLog2())
+        torch.testing.assert_close(output, expected)
         return
-    capped = isinstance(given, Softcap)
-    inner = given.score if capped else given
-    written = inner.scores(query, key.repeat_interleave(2, 1))
-    written = torch.tanh(written / 2.0) * 2.0 if capped else written
-    rest = {name: option for name, option in options.items() if name not in ("score", "bias")}
-    bias = written
+    capped = isinstance(score, Softcap)
+    inner = score.score if capped else score
+    scores = inner.scores(query, key.repeat_interleave(2, 1))
+    scores = torch.tanh(scores / 2.0) * 2.0 if capped else scores
+    others = {name: option for name, option in options.items() if name not in ("score", "bias")}
+    bias = scores
     if "bias" in options:
         slopes = 2.0 ** torch.tensor([-2.0, -4, -6, -8, -1, -3])
-        places = torch.arange(5)[:, None] + 2 - torch.arange(7)
-        bias = written - slopes[:, None, None] * places.abs()
-    torch.testing.assert_close(output, attention(torch.zeros_like(query), key, value, bias=bias, **rest))
+        distances = (torch.arange(5)[:, None] + 2 - torch.arange(7)).abs()
+        bias = scores - slopes[:, None, None] * distances
+    torch.testing.assert_close(output, attention(torch.zeros_like(query), key, value, bias=bias, **others))
 
 
 @dataclass(frozen=True, eq=False)
-class _Halved(Score):
-    """The dot product times ln 2: to base e what the plain one is to base 2."""
+class _TimesLog2(Score):
+    """The dot product times ln 2. Its softmax is that of the dot product with base 2."""
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         return query @ key.mT * query.shape[-1] ** -0.5 * torch.tensor(2.0).log()
 
 
-def test_the_other_backends_refuse_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_backends_refuse_and_name_the_classes(capsys: pytest.CaptureFixture[str]) -> None:
     query, key, value = (tensor.float() for tensor in inputs(CASE))
     own: dict[str, Any] = {"score": Laplace(1.0), "normalizer": Powers(torch.tensor(2.0))}
     choice = explain_choice(query, key, value, **own)
@@ -180,8 +170,8 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {}
 
 
 def _wrong(base: type, method: str, function: Callable[..., Any] | None, argument: str, error: str) -> None:
-    made = type("Wrong", (base,), {method: function} if function else {})
-    WRONG[f"{argument}, {error[:30]}"] = ({argument: made()}, ValueError if function else TypeError, error)
+    mechanism = type("Wrong", (base,), {method: function} if function else {})
+    WRONG[f"{argument}, {error[:30]}"] = ({argument: mechanism()}, ValueError if function else TypeError, error)
 
 
 _wrong(Score, "scores", None, "score", r"score: Wrong must define scores\(self, query, key\)")
@@ -193,34 +183,34 @@ _wrong(Bias, "values", lambda self, z, q: torch.ones(3), "bias", r"bias: Wrong.v
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_an_own_mechanism_lacks_is_named(name: str) -> None:
-    options, error, text = WRONG[name]
-    with pytest.raises(error, match=text):
+def test_incomplete_own_mechanisms_are_refused(name: str) -> None:
+    options, error, message = WRONG[name]
+    with pytest.raises(error, match=message):
         attention(*inputs(CASE), **options)
 
 
 def test_own_mechanisms_under_transforms_compilers_layers_and_autocast() -> None:
     query, key, value = (tensor.float() for tensor in inputs(CASE))
     options: dict[str, Any] = {"score": Laplace(0.3), "normalizer": Powers(torch.tensor(2.0)), "mask": Causal()}
-    wanted = attention(query, key, value, **options)
+    expected = attention(query, key, value, **options)
     mapped = torch.vmap(lambda q, k, v: attention(q, k, v, **options))(query, key, value)
-    torch.testing.assert_close(mapped, wanted)
+    torch.testing.assert_close(mapped, expected)
     torch.compiler.reset()
     compiled = torch.compile(lambda q, k, v: attention(q, k, v, **options), fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(query, key, value), wanted)
+    torch.testing.assert_close(compiled(query, key, value), expected)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(attention(query, key, value, **options).float(), wanted, atol=0.1, rtol=0.1)
+        torch.testing.assert_close(attention(query, key, value, **options).float(), expected, atol=0.1, rtol=0.1)
     layer = MultiHeadAttention(12, 2, score=Laplace(0.3), normalizer=Powers(torch.tensor(2.0)))
     assert layer(random(2, 5, 12).float(), mask=Causal())[0].isfinite().all()
 
 
-def test_a_view_of_an_own_mechanism_is_copied_and_pickled() -> None:
+def test_a_view_of_an_own_mechanism_can_be_copied_and_pickled() -> None:
     view = attention(*inputs(CASE), score=Laplace(0.3), look=Look(entropy=True))[1]
-    for other in (copy.deepcopy(view), pickle.loads(pickle.dumps(view))):
-        torch.testing.assert_close(other.tile([1], [2]), view.tile([1], [2]))
+    for copied in (copy.deepcopy(view), pickle.loads(pickle.dumps(view))):
+        torch.testing.assert_close(copied.tile([1], [2]), view.tile([1], [2]))
 
 
-def test_the_page_on_own_mechanisms_runs() -> None:
+def test_the_examples_in_the_documentation_of_own_mechanisms_run() -> None:
     page = Path(__file__).parents[1] / "docs" / "own_mechanism.md"
     blocks = re.findall(r"```pycon\n(.*?)```", page.read_text(), re.DOTALL)
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)

@@ -48,13 +48,13 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
 
 def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
     """Train with ``count`` processes; returns their standard error."""
-    done = by_processes(count, "-m", "regard", "train", task, run, "--data.train", data, *COMMON, *options)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stderr
+    result = by_processes(count, "-m", "regard", "train", task, run, "--data.train", data, *COMMON, *options)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stderr
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_two_processes_get_the_loss_of_one(task: str, tmp_path: Path) -> None:
+def test_two_processes_have_the_loss_of_one(task: str, tmp_path: Path) -> None:
     data, metrics = _data(task, tmp_path), []
     for count in (1, 2):
         run = tmp_path / f"run{count}"

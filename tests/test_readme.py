@@ -1,4 +1,4 @@
-"""What the README shows runs, and prints what it says."""
+"""The README: its example prints the output below it, its links and commands exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_python_example_prints_what_stands_below_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_example_prints_the_output_below_it(capsys: pytest.CaptureFixture[str]) -> None:
     blocks = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
     assert len(blocks) == len(re.findall("```python", README)) == 1
     code, expected = blocks[0]
@@ -19,13 +19,13 @@ def test_the_python_example_prints_what_stands_below_it(capsys: pytest.CaptureFi
     assert capsys.readouterr().out == expected
 
 
-def test_links_and_pictures_exist() -> None:
+def test_linked_files_exist() -> None:
     linked = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert linked
     assert [name for name in linked if not (ROOT / name).exists()] == []
 
 
-def test_the_commands_are_those_of_the_makefile() -> None:
+def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"`make (\w+)`", README)
     assert targets

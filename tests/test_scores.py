@@ -1,6 +1,8 @@
-"""BLEU's tokenizer: chosen where the references have no spaces, named by the user, or refused."""
+"""BLEU's tokenizer: chosen by the script of the references, named by the user, or refused."""
 
 from __future__ import annotations
+
+import sys
 
 import pytest
 
@@ -14,21 +16,21 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize(("chosen", "text"), [(name, text) for name, texts in TEXTS.items() for text in texts])
-def test_the_tokenizer_is_chosen_by_the_script(chosen: str, text: str) -> None:
-    assert bleu_tokenizer([text]) == chosen
+@pytest.mark.parametrize(("tokenizer", "text"), [(name, text) for name, texts in TEXTS.items() for text in texts])
+def test_the_tokenizer_is_chosen_by_the_script(tokenizer: str, text: str) -> None:
+    assert bleu_tokenizer([text]) == tokenizer
 
 
-@pytest.mark.parametrize("chosen", ["zh", "char"])
-def test_equal_texts_score_100(chosen: str) -> None:
-    for text in TEXTS[chosen]:
+@pytest.mark.parametrize("tokenizer", ["zh", "char"])
+def test_equal_texts_score_100(tokenizer: str) -> None:
+    for text in TEXTS[tokenizer]:
         scores = text_scores([text], [text])
         assert scores["bleu"][0] == pytest.approx(100.0)
-        assert f"tok:{chosen}" in scores["bleu"][1]
+        assert f"tok:{tokenizer}" in scores["bleu"][1]
     assert text_scores(TEXTS["zh"], TEXTS["zh"], "13a")["bleu"][0] == 0.0
 
 
-def test_texts_of_under_four_words_are_named() -> None:
+def test_references_of_under_four_words_are_noted() -> None:
     note = "no reference has four words, so BLEU says nothing"
     assert note in text_scores(["un chat"], ["un chat"])["bleu"][1]
     assert note not in text_scores(["un chat tout noir"], ["un chat tout noir"])["bleu"][1]
@@ -39,8 +41,8 @@ def test_unknown_tokenizers_are_refused() -> None:
         text_scores(["a"], ["a"], "latin")
 
 
-def test_a_tokenizer_that_needs_a_package_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "MeCab", None)
-    monkeypatch.delitem(__import__("sys").modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
+def test_the_missing_package_of_a_tokenizer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    monkeypatch.delitem(sys.modules, "sacrebleu.tokenizers.tokenizer_ja_mecab", raising=False)
     with pytest.raises(UserError, match=r"--tokenize: ja-mecab cannot be used .*pip install 'sacrebleu\[ja,ko\]'"):
         text_scores(["猫"], ["猫"], "ja-mecab")

@@ -1,4 +1,4 @@
-"""Tokenizers: exact round trips, readable pieces, determinism, and files that are none."""
+"""Tokenizers: exact round trips, readable pieces, reproducible files, and files that are not tokenizers."""
 
 from __future__ import annotations
 
@@ -24,38 +24,37 @@ BYTE = Tokenizer.train(TEXTS, kind="byte", size=400)
 
 
 @given(st.text())
-def test_bytes_give_every_text_back_composed(text: str) -> None:
+def test_the_byte_tokenizer_round_trips_every_text(text: str) -> None:
     composed = BYTE.decode(BYTE.encode(text))
     assert unicodedata.normalize("NFD", composed) == unicodedata.normalize("NFD", text)
 
 
 def test_text_is_composed_in_training_and_in_use(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    parts = unicodedata.normalize("NFD", TEXTS[0])
-    assert parts != TEXTS[0]
+    decomposed = unicodedata.normalize("NFD", TEXTS[0])
+    assert decomposed != TEXTS[0]
     tokenizer.save(tmp_path / "t.json")
-    for one in (tokenizer, Tokenizer.load(tmp_path / "t.json")):
-        assert one.encode(parts) == one.encode(TEXTS[0])
-    again = Tokenizer.train([unicodedata.normalize("NFD", text) for text in TEXTS], kind=tokenizer.kind, size=400)
-    assert again.encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
+    for instance in (tokenizer, Tokenizer.load(tmp_path / "t.json")):
+        assert instance.encode(decomposed) == instance.encode(TEXTS[0])
+    retrained = Tokenizer.train([unicodedata.normalize("NFD", text) for text in TEXTS], kind=tokenizer.kind, size=400)
+    assert retrained.encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
 
 
 @pytest.mark.parametrize("text", [TEXTS[0], "On November 27, the river 3:30.", "café 12 café"])
-def test_known_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
+def test_known_text_round_trips(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert UNK not in tokenizer.encode(text)
 
 
 @pytest.mark.parametrize("text", ["12 mai 2026", "le 12 mai", "5,00 € (oui) 3:30", "« oui » ! 😀 a.b 100%", "A1 B2"])
-def test_spaces_come_back_about_digits_and_marks(text: str) -> None:
+def test_spaces_around_digits_and_punctuation_round_trip(text: str) -> None:
     for kind in ("byte", "word"):
-        learned = Tokenizer.train([text] * 2, kind=kind, size=400)  # type: ignore[arg-type]
-        assert learned.decode(learned.encode(text)) == text
+        tokenizer = Tokenizer.train([text] * 2, kind=kind, size=400)  # type: ignore[arg-type]
+        assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_every_digit_is_a_piece_and_words_are_learnt(tokenizer: Tokenizer) -> None:
+def test_every_digit_is_a_piece_and_frequent_words_are_pieces(tokenizer: Tokenizer) -> None:
     pieces = tokenizer.pieces(tokenizer.encode("On Monday, 27"))
-    assert pieces[:2] == ["▁On", "▁Monday"] or pieces[:3] in (["▁On", "▁", "Monday"], ["O", "n", " "])
-    assert pieces[-2:] == ["2", "7"]
+    assert pieces == (list("On Monday, 27") if tokenizer.kind == "char" else ["▁On", "▁Monday", ",", "▁", "2", "7"])
 
 
 def test_pieces_are_readable() -> None:
@@ -63,21 +62,21 @@ def test_pieces_are_readable() -> None:
     assert "".join(pieces) == "▁café▁é⟨e6⟩⟨bc⟩⟨a2⟩<eos>"
 
 
-def test_signs_in_a_text_are_text(tokenizer: Tokenizer) -> None:
+def test_special_tokens_in_a_text_are_encoded_as_text(tokenizer: Tokenizer) -> None:
     assert EOS not in tokenizer.encode("the <eos> river")
     assert BYTE.decode(BYTE.encode("the <eos> river")) == "the <eos> river"
 
 
-def test_what_words_have_not_seen_is_unknown() -> None:
+def test_new_characters_are_unknown_to_the_word_tokenizer() -> None:
     word = Tokenizer.train(TEXTS, kind="word", size=400)
     assert UNK in word.encode("漢")
     assert word.decode([*word.encode("the river"), EOS]) == "the river"
 
 
 def test_the_same_texts_give_the_same_file(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    again = Tokenizer.train(TEXTS, kind=tokenizer.kind, size=400)
-    for name, one in (("a", tokenizer), ("b", again)):
-        one.save(tmp_path / name)
+    second = Tokenizer.train(TEXTS, kind=tokenizer.kind, size=400)
+    for name, instance in (("a", tokenizer), ("b", second)):
+        instance.save(tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     loaded = Tokenizer.load(tmp_path / "a")
     assert (loaded.kind, len(loaded)) == (tokenizer.kind, len(tokenizer))
@@ -86,7 +85,7 @@ def test_the_same_texts_give_the_same_file(tokenizer: Tokenizer, tmp_path: Path)
     assert len(loaded) <= 400
 
 
-def test_files_that_are_no_tokenizer(tmp_path: Path) -> None:
+def test_files_that_are_not_tokenizers_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.json"
     with pytest.raises(UserError, match="no such file"):
         Tokenizer.load(path)

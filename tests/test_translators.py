@@ -1,4 +1,4 @@
-"""The translators: padding, the step interface, learning; the recurrent one's twin without attention."""
+"""The translators, among them a recurrent one without attention: padding, steps, the loss, learning."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _logits(model: Any, sources: list[list[int]], targets: list[list[int]], extr
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_padding_never_changes_a_result(kind: str) -> None:
+def test_padding_does_not_change_the_logits(kind: str) -> None:
     model = _model(kind)
     alone = torch.cat([_logits(model, [s], [t]) for s, t in zip(SOURCES, TARGETS, strict=True)])
     torch.testing.assert_close(_logits(model, SOURCES, TARGETS), alone, atol=1e-12, rtol=0)
@@ -52,25 +52,24 @@ def test_padding_never_changes_a_result(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_padding_never_changes_a_gradient(kind: str) -> None:
+def test_padding_does_not_change_the_gradients(kind: str) -> None:
     gradients = []
     for extra in (0, 3):
         model = _model(kind)
         _logits(model, SOURCES, TARGETS, extra).square().sum().backward()
         gradients.append([p.grad for p in model.parameters()])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-10, rtol=0)
+    torch.testing.assert_close(*gradients, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_steps_give_what_the_whole_pass_gives(kind: str) -> None:
+def test_steps_equal_the_full_pass(kind: str) -> None:
     model = _model(kind)
-    whole = _logits(model, SOURCES[:1], TARGETS[:1])
+    full = _logits(model, SOURCES[:1], TARGETS[:1])
     state = model.start(*pad(SOURCES[:1], 0))
     for at, token in enumerate(TARGETS[0]):
         step = model.step(torch.tensor([token]), state)
         state = step.state
-        torch.testing.assert_close(step.logits[0], whole[at], atol=1e-12, rtol=0)
+        torch.testing.assert_close(step.logits[0], full[at], atol=1e-12, rtol=0)
         if kind == "none":
             assert step.weights is None
         else:
@@ -80,13 +79,13 @@ def test_steps_give_what_the_whole_pass_gives(kind: str) -> None:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("kind", ["additive", "transformer"])
-def test_the_loss_is_that_of_the_logits(kind: str, smoothing: float) -> None:
+def test_the_loss_is_the_cross_entropy_of_the_logits(kind: str, smoothing: float) -> None:
     model = _model(kind)
     source, target = pad(SOURCES, 0), pad([[*target, 2] for target in TARGETS], 0)
     loss = model(*source, *target, smoothing)
-    wanted = torch.tensor([token for row in TARGETS for token in [*row[1:], 2]])
+    labels = torch.tensor([token for row in TARGETS for token in [*row[1:], 2]])
     expected = torch.nn.functional.cross_entropy(
-        model.logits(*source, *target), wanted, reduction="sum", label_smoothing=smoothing
+        model.logits(*source, *target), labels, reduction="sum", label_smoothing=smoothing
     )
     torch.testing.assert_close(loss, expected)
 
@@ -99,32 +98,31 @@ def test_weights_of_padding_are_zero(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TRANSFORMERS)
-def test_rows_of_a_state_go_on_as_if_alone(kind: str) -> None:
+def test_selected_rows_of_a_state_continue_independently(kind: str) -> None:
     model, rows = _model(kind), torch.tensor([2, 0, 0])
     state = model.step(torch.tensor([1, 1, 1]), model.start(*pad(SOURCES, 0))).state
-    picked = select(state, rows)
-    found = model.step(torch.tensor([11, 12, 13]), picked)
+    selected = select(state, rows)
+    step = model.step(torch.tensor([11, 12, 13]), selected)
     for at, row in enumerate(rows.tolist()):
-        own = model.start(*pad([SOURCES[row]], 0))
-        own = model.step(torch.tensor([1]), own).state
-        expected = model.step(torch.tensor([11 + at]), own)
-        torch.testing.assert_close(found.logits[at], expected.logits[0], atol=1e-12, rtol=0)
-    same = select(picked, torch.tensor([0, 2, 1]))
-    assert same.encoded is picked.encoded  # the same sentences: nothing is copied
+        alone = model.step(torch.tensor([1]), model.start(*pad([SOURCES[row]], 0))).state
+        expected = model.step(torch.tensor([11 + at]), alone)
+        torch.testing.assert_close(step.logits[at], expected.logits[0], atol=1e-12, rtol=0)
+    reordered = select(selected, torch.tensor([0, 2, 1]))
+    assert reordered.encoded is selected.encoded  # the same sentences, which are not copied
 
 
 @pytest.mark.parametrize("kind", ["gru", "transformer"])
-def test_it_learns_to_reverse(tmp_path: Path, kind: str) -> None:
+def test_translators_learn_to_reverse_a_sequence(tmp_path: Path, kind: str) -> None:
     rate = 2e-2 if kind == "gru" else 4e-3
     progress, task = run(tmp_path, kind=kind, dropout=0.0, epochs=60, learning_rate=rate, save_every=1000, clip=5.0)
     assert progress.figures["loss"] < 0.1
     model = task.model.eval()
     source, lengths = pad(task.rows, 0)
-    found = greedy(
+    outputs = greedy(
         model.step, model.start(source, lengths), torch.ones(len(task.rows), dtype=torch.int64), eos=2, max_length=12
     )
-    right = sum(one.tokens == row[::-1] for one, row in zip(found, task.rows, strict=True))
-    assert right > 0.9 * len(task.rows)
+    correct = sum(output.tokens == row[::-1] for output, row in zip(outputs, task.rows, strict=True))
+    assert correct > 0.9 * len(task.rows)
 
 
 def test_wrong_models_are_refused() -> None:

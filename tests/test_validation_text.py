@@ -1,4 +1,4 @@
-"""What is told of validation text that was trained on, and of what is read."""
+"""Messages about validation text that is also training text, and about the pairs read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from regard.tasks.translate import config as translate_config
 from regard.tasks.translate import data as translate_data
 
 
-def test_pairs_that_are_trained_on_are_counted(tmp_path: Path) -> None:
+def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> None:
     pairs = ["café\tthé", "a\tb", "a\tb", "c\td"]
     (tmp_path / "train.tsv").write_text("\n".join(pairs))
     (tmp_path / "valid.tsv").write_text("\n".join([unicodedata.normalize("NFD", pairs[0]), "a\tb", "a\tc", "x\ty"]))
@@ -29,13 +29,13 @@ def test_pairs_that_are_trained_on_are_counted(tmp_path: Path) -> None:
     assert not [line for line in lines if "training text" in line]
 
 
-def test_documents_that_are_trained_on_are_counted(tmp_path: Path) -> None:
+def test_validation_documents_in_the_training_text_are_counted(tmp_path: Path) -> None:
     for folder, texts in (("train", ["café", "a", "b"]), ("valid", ["cafe\u0301", "c", "b"])):
         (tmp_path / folder).mkdir()
-        for number, text in enumerate(texts):
-            (tmp_path / folder / f"{number}.txt").write_text(text)
+        for number, content in enumerate(texts):
+            (tmp_path / folder / f"{number}.txt").write_text(content)
     paths = [str(tmp_path / folder) for folder in ("train", "valid")]
     lines: list[str] = []
-    read = generate_data.read(generate_config.DataConfig(train=paths[0], valid=paths[1]), lines.append)
+    text = generate_data.read(generate_config.DataConfig(train=paths[0], valid=paths[1]), lines.append)
     assert lines == ["data.valid: 2 of its 3 documents are in the training text too"]
-    assert (read.valid[0], read.valid_bytes) == ("café", len("cafe\u0301cb".encode()))
+    assert (text.valid[0], text.valid_bytes) == ("café", len("cafe\u0301cb".encode()))

@@ -1,4 +1,4 @@
-"""The version is written once, in the package; what repeats it for readers agrees."""
+"""The version is defined once, in the package; the command line, the citation and the changelog agree with it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import regard
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_command_line_tells_the_packages_version() -> None:
-    told = subprocess.run([sys.executable, "-m", "regard", "--version"], capture_output=True, text=True)
-    assert (told.returncode, told.stdout.strip()) == (0, regard.__version__)
+def test_the_command_line_prints_the_version() -> None:
+    result = subprocess.run([sys.executable, "-m", "regard", "--version"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout.strip()) == (0, regard.__version__)
 
 
-def test_the_build_reads_it_from_the_package() -> None:
+def test_the_build_reads_the_version_from_the_package() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert "version" not in settings["project"]
     assert settings["project"]["dynamic"] == ["version"]
@@ -26,7 +26,7 @@ def test_the_build_reads_it_from_the_package() -> None:
     assert source == Path(regard.__file__)
 
 
-def test_the_citation_and_the_changelog_name_it() -> None:
+def test_the_citation_and_the_changelog_have_the_version() -> None:
     cited = re.search(r"version = \{(.*?)\}", (ROOT / "README.md").read_text())
     newest = re.search(r"^## ([^ ,]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert cited is not None
