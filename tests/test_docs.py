@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,23 +13,25 @@ from urllib.parse import unquote
 import pytest
 
 import regard
+import regard.cli.main  # adds the commands
+from regard.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_gallery"))
-from run import picture, refusals, run  # noqa: E402
+from run import figure, refusals, run  # noqa: E402
 from table import ENTRIES, Entry  # noqa: E402
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_an_example_runs_and_sets_weights(entry: Entry) -> None:
-    ran = run(entry)
-    assert ran.weights.shape == (12, 12)
-    assert (ran.weights >= 0).all()
-    sums = ran.weights.sum(-1)
+    example = run(entry)
+    assert example.weights.shape == (12, 12)
+    assert (example.weights >= 0).all()
+    sums = example.weights.sum(-1)
     if entry.sums_to_one:
         assert sums.allclose(sums.new_ones(12))
-    assert refusals(ran)["reference"] is None
-    assert picture(ran.weights, entry.name) == picture(run(entry).weights, entry.name)
+    assert refusals(example)["reference"] is None
+    assert figure(example.weights, entry.name) == figure(run(entry).weights, entry.name)
 
 
 def test_every_mechanism_has_an_example() -> None:
@@ -49,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_mechanism_has_a_picture_and_a_formula(site: Path) -> None:
+def test_every_mechanism_has_a_figure_and_a_formula(site: Path) -> None:
     assert len(list((site / "gallery").glob("*.svg"))) == 2 * len(ENTRIES)
 
 
@@ -60,7 +63,7 @@ def test_the_translator_of_the_tutorial_is_trained(site: Path) -> None:
     assert float(exact[1]) > 90
 
 
-def test_links_and_pictures_of_the_site_exist(site: Path) -> None:
+def test_links_and_images_of_the_site_exist(site: Path) -> None:
     missing = set()
     for page in site.rglob("*.html"):
         for link in re.findall(r'(?:href|src)="(?!https?:|mailto:|data:|#)([^"#?]+)', page.read_text()):
@@ -84,3 +87,20 @@ def test_the_example_of_the_first_page_runs() -> None:
     example: dict[str, Any] = {}
     exec(compile(block, "index.md", "exec"), example)
     assert example["view"].top.keys.shape == (2, 8, 5, 2)
+
+
+def _commands(page: Path) -> list[str]:
+    """The lines of a page's shell blocks that run regard, without the prompt."""
+    blocks = re.findall(r"^```(?:shell|console|bash|)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    return re.findall(r"^(?:\$ )?regard (.*)$", "".join(blocks), re.MULTILINE)
+
+
+PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if _commands(page))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_parse(page: Path) -> None:
+    commands = _commands(page)
+    assert commands
+    for command in commands:
+        app.parse_args(shlex.split(command, comments=True), exit_on_error=False, print_error=False)

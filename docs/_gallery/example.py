@@ -1,4 +1,4 @@
-"""The one example that every picture of the gallery is of."""
+"""The sentence of the gallery's examples, and the vectors of its words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SENTENCE = ["the", "old", "cat", "sat", "on", "the", "mat", "while", "the", "dog", "ran", "outside"]
-"""Three times the same word, two animals, two verbs, two places: what is alike should be seen to attend alike."""
+"""One word three times, two animals, two verbs, two places: similar words should attend in similar ways."""
 
 _FEATURES = ("article", "animal", "doing", "place", "joining", "quality")
 
@@ -25,6 +25,6 @@ _WORDS = {
 
 
 def words() -> Tensor:
-    """A vector for each word, ``(12, 6)``; words that are alike have vectors that are."""
+    """A vector for each word, ``(12, 6)``; similar words have similar vectors."""
     rows = [[_WORDS[word].get(feature, 0.0) for feature in _FEATURES] for word in SENTENCE]
     return 2.6 * torch.tensor(rows)

@@ -1,4 +1,4 @@
-"""The hook of mkdocs that makes the gallery's pages, their pictures and the table of backends at each build."""
+"""The mkdocs hook that makes the pages and figures of the gallery and the table of backends at each build."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from mkdocs.structure.files import File, Files
-from run import Ran, formula, picture, refusals, run
+from run import Example, figure, formula, refusals, run
 from table import ENTRIES, Entry
 
 from regard.kernels.backends import BACKENDS
@@ -21,13 +21,13 @@ import torch
 from regard import *
 
 sentence = ["the", "old", "cat", "sat", "on", "the", "mat", "while", "the", "dog", "ran", "outside"]
-words = …  # (12, 6): a vector a word; words that are alike have vectors that are
+words = …  # (12, 6): a vector for each word; similar words have similar vectors
 ```
 """
 
 
 def on_config(config: Any) -> Any:
-    """Put the gallery's pages into the navigation."""
+    """Add the gallery's pages to the navigation."""
     pages: list[Any] = [{"All": "gallery/index.md"}, {"Which backend runs what": "gallery/backends.md"}]
     for group, entries in groupby(ENTRIES, lambda entry: entry.group):
         pages.append({group: [{entry.name: f"gallery/{entry.slug}.md"} for entry in entries]})
@@ -36,40 +36,40 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Run every example, and add what comes of it."""
-    ran = {entry.name: run(entry) for entry in ENTRIES}
-    made: dict[str, str | bytes] = {"gallery/index.md": _index(), "gallery/backends.md": _backends(ran)}
+    """Run every example, and add the pages and figures to the site."""
+    examples = {entry.name: run(entry) for entry in ENTRIES}
+    made: dict[str, str | bytes] = {"gallery/index.md": _index(), "gallery/backends.md": _backends(examples)}
     for entry in ENTRIES:
-        made[f"gallery/{entry.slug}.md"] = _page(entry, ran[entry.name])
-        made[f"gallery/{entry.slug}.svg"] = picture(ran[entry.name].weights, entry.name)
+        made[f"gallery/{entry.slug}.md"] = _page(entry, examples[entry.name])
+        made[f"gallery/{entry.slug}.svg"] = figure(examples[entry.name].weights, entry.name)
         made[f"gallery/{entry.slug}-formula.svg"] = formula(entry.formula)
     for path, content in made.items():
         files.append(File.generated(config, path, content=content))
     return files
 
 
-def _page(entry: Entry, ran: Ran) -> str:
-    plain = "" if entry.name == "Dot" else "![The same by a plain dot product and softmax](dot.svg){ width=49% }"
-    printed = f"\nIt prints\n\n```text\n{ran.printed}```\n" if ran.printed else ""
+def _page(entry: Entry, example: Example) -> str:
+    baseline = "" if entry.name == "Dot" else "![The same with a dot product and softmax](dot.svg){ width=49% }"
+    output = f"\nIt prints\n\n```text\n{example.printed}```\n" if example.printed else ""
     return f"""# {entry.name}
 
 ![{entry.formula.replace("[", "(").replace("]", ")")}]({entry.slug}-formula.svg)
 
-{entry.what}
+{entry.description}
 
 **Paper.** {entry.paper}
 
-**When.** {entry.when}
+**When to use it.** {entry.use}
 
 **Cost.** {entry.cost}
 
-![What each word attends to with {entry.name}]({entry.slug}.svg){{ width=49% }} {plain}
+![What each word attends to with {entry.name}]({entry.slug}.svg){{ width=49% }} {baseline}
 
-*Each row is a word, and what it attends to; the darker, the more. Drawn by this site's build from the code below.*
+*Each row shows what one word attends to; the darker, the larger the weight. Drawn from the code below by this build.*
 
 ```python
 {entry.code}```
-{printed}
+{output}
 `sentence` and `words` are those of [all examples](index.md#the-example).
 """
 
@@ -80,26 +80,26 @@ def _index() -> str:
         parts.append(f"\n## {group}\n\n")
         parts += [f"[![{entry.name}]({entry.slug}.svg){{ width=32% }}]({entry.slug}.md)\n" for entry in entries]
     parts.append(
-        "\n## The example\n\nA sentence of twelve words, each a vector of six made-up features (article, animal, "
-        "doing, place, joining, quality), which attends to itself. No projections are learned, so what is seen is the "
-        "mechanism alone. The vectors are in `docs/_gallery/example.py`.\n\n" + SETTING
+        "\n## The example\n\nSelf-attention over a sentence of twelve words. Each word is a vector of six invented "
+        "features (article, animal, doing, place, joining, quality). There are no learned projections, so that the "
+        "figures show the mechanism only. The vectors are in `docs/_gallery/example.py`.\n\n" + SETTING
     )
     return "".join(parts)
 
 
-def _backends(ran: dict[str, Ran]) -> str:
+def _backends(examples: dict[str, Example]) -> str:
     names = [backend.name for backend in BACKENDS]
     lines = [
         "# Which backend runs what\n",
-        "Made by this site's build: each backend was asked whether it would run the example of each page, in float32 "
-        "on CPU. Backends are asked from left to right, and the first that does not refuse runs the call; "
-        "`regard.explain_choice(…)` tells it of any call, `regard backends` of the machine.\n",
+        "For the example of each page, in float32 on a CPU: ✓ if the backend can run it, otherwise the reason why not. "
+        "The first backend from the left that can run a call does. `regard.explain_choice(…)` prints this for any "
+        "call, and `regard backends` for a machine. This table is made by the build of this site.\n",
         *(f"- **{backend.name}**: {backend.what}" for backend in BACKENDS),
         "",
         f"| mechanism | {' | '.join(names)} |",
         f"|---|{'---|' * len(names)}",
     ]
     for entry in ENTRIES:
-        told = [reason or "✓" for reason in refusals(ran[entry.name]).values()]
-        lines.append(f"| [{entry.name}]({entry.slug}.md) | {' | '.join(told)} |")
+        cells = [reason or "✓" for reason in refusals(examples[entry.name]).values()]
+        lines.append(f"| [{entry.name}]({entry.slug}.md) | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

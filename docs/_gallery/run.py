@@ -19,12 +19,12 @@ from regard import Look, attend
 from regard.attend.attention import lower
 from regard.kernels.backends import BACKENDS
 
-# The same picture from the same weights, byte for byte.
+# The same weights give the same file, byte for byte.
 matplotlib.rcParams.update({"svg.hashsalt": "regard", "svg.fonttype": "path"})
 
 
-class Ran(NamedTuple):
-    """What an example left: its weights ``(Lq, Lk)``, what it printed, and its last call of `attention`."""
+class Example(NamedTuple):
+    """An example that ran: its weights ``(Lq, Lk)``, its output, and the arguments of its last call of `attention`."""
 
     weights: Tensor
     printed: str
@@ -32,8 +32,8 @@ class Ran(NamedTuple):
     options: dict[str, Any]
 
 
-def run(entry: Entry) -> Ran:
-    """Run the example as it stands on the page."""
+def run(entry: Entry) -> Example:
+    """Run the example as it is shown on the page."""
     calls: list[tuple[tuple[Tensor, ...], dict[str, Any]]] = []
 
     def attention(*arguments: Tensor, **options: Any) -> Any:
@@ -46,20 +46,20 @@ def run(entry: Entry) -> Ran:
     with redirect_stdout(printed):
         exec(compile(entry.code, f"the example of {entry.name}", "exec"), names)
     weights = names["weights"].detach()
-    return Ran(weights.reshape(weights.shape[-2:]), printed.getvalue(), *calls[-1])
+    return Example(weights.reshape(weights.shape[-2:]), printed.getvalue(), *calls[-1])
 
 
-def refusals(ran: Ran) -> dict[str, str | None]:
-    """For each backend, why it refuses the example's call; None: it runs it."""
-    options = {name: value for name, value in ran.options.items() if name != "look"}
-    plan, _ = lower(*ran.arguments, **options)
+def refusals(example: Example) -> dict[str, str | None]:
+    """For each backend, why it cannot run the call of the example; None: it can."""
+    options = {name: value for name, value in example.options.items() if name != "look"}
+    plan, _ = lower(*example.arguments, **options)
     return {backend.name: backend.refuse(plan) for backend in BACKENDS}
 
 
-def picture(weights: Tensor, title: str) -> bytes:
-    """The weights as an SVG: a row a query, a column a key, the darker the more."""
-    figure = Figure(figsize=(4.7, 4.7))
-    axes = figure.add_axes((0.17, 0.02, 0.81, 0.81))
+def figure(weights: Tensor, title: str) -> bytes:
+    """The weights as an SVG: a row for each query, a column for each key; the darker, the larger the weight."""
+    canvas = Figure(figsize=(4.7, 4.7))
+    axes = canvas.add_axes((0.17, 0.02, 0.81, 0.81))
     axes.imshow(weights.numpy(), cmap="Blues", vmin=0.0, vmax=1.0)
     axes.xaxis.tick_top()
     axes.set_xticks(range(len(SENTENCE)), SENTENCE, rotation=60, ha="left", rotation_mode="anchor", fontsize=9)
@@ -72,21 +72,21 @@ def picture(weights: Tensor, title: str) -> bytes:
         weight = float(weights[row, column])
         ink = "white" if weight > 0.55 else "#1a2b45"
         axes.text(column, row, f"{weight:.1f}".removeprefix("0"), ha="center", va="center", color=ink, fontsize=7)
-    figure.text(0.0, 0.96, title, fontsize=11, fontweight="bold", color="#1a2b45")
-    return _svg(figure)
+    canvas.text(0.0, 0.96, title, fontsize=11, fontweight="bold", color="#1a2b45")
+    return _svg(canvas)
 
 
 def formula(tex: str) -> bytes:
-    """A formula as an SVG of its own size."""
+    """A formula as an SVG of the formula's size."""
     parsed = mathtext.MathTextParser("path").parse(f"${tex}$", dpi=72)
     size = 15 / 10  # mathtext lays out at 10 points
     width, height, depth = (parsed[0] * size, (parsed[1] + parsed[2]) * size, parsed[2] * size)
-    figure = Figure(figsize=((width + 8) / 72, (height + 8) / 72))
-    figure.text(4 / (width + 8), (4 + depth) / (height + 8), f"${tex}$", fontsize=15, va="baseline")
-    return _svg(figure)
+    canvas = Figure(figsize=((width + 8) / 72, (height + 8) / 72))
+    canvas.text(4 / (width + 8), (4 + depth) / (height + 8), f"${tex}$", fontsize=15, va="baseline")
+    return _svg(canvas)
 
 
-def _svg(figure: Figure) -> bytes:
-    held = io.BytesIO()
-    figure.savefig(held, format="svg", metadata={"Date": None}, transparent=True)
-    return held.getvalue()
+def _svg(canvas: Figure) -> bytes:
+    buffer = io.BytesIO()
+    canvas.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+    return buffer.getvalue()

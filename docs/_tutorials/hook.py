@@ -1,4 +1,4 @@
-"""The hook of mkdocs that runs the tutorials and puts what they print, and the pictures they draw, into their pages.
+"""The mkdocs hook that runs the tutorials and adds their output and figures to their pages.
 
 A tutorial is a Markdown file in this folder. Its blocks run from top to bottom in one empty folder: ``python`` blocks
 share one namespace, ``console`` blocks run each line that begins with ``$``. A block that fails stops the build.
@@ -26,17 +26,17 @@ _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Run every tutorial, and add its page and its pictures to the site."""
+    """Run every tutorial, and add its page and its figures to the site."""
     for source in sorted(HERE.glob("*.md")):
-        page, pictures = run(source)
+        page, figures = run(source)
         files.append(File.generated(config, f"tutorials/{source.name}", content=page))
-        for name, content in pictures.items():
+        for name, content in figures.items():
             files.append(File.generated(config, f"tutorials/{name}", content=content))
     return files
 
 
 def run(source: Path) -> tuple[str, dict[str, bytes]]:
-    """The page of one tutorial, with the output below each block, and the pictures that it shows.
+    """The page of one tutorial, with the output below each block, and the figures that it shows.
 
     Raises:
         RuntimeError: a block fails.
@@ -76,7 +76,7 @@ def _python(code: str, name: str, namespace: dict[str, Any]) -> str:
 
 
 def _console(code: str, name: str) -> Iterator[str]:
-    """Each command, followed by what it prints on standard output."""
+    """Each command, followed by its standard output."""
     regard = f'regard() {{ "{sys.executable}" -m regard "$@"; }}\n'
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
     for command in re.findall(r"^\$ (.*)$", code, re.MULTILINE):
