@@ -90,7 +90,7 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (call(mask=torch.ones(2, 3, 5, 7) > 0), ValueError, "mask: a boolean mask must broadcast"),
     (call(mask=torch.ones(1, 2, 6, 5, 7) > 0), ValueError, "mask: a boolean mask must broadcast"),
     (call(mask=(torch.ones(5, 7) > 0).to("meta")), ValueError, "mask: is on meta, query on cpu"),
-    (call(mask=Mask()), TypeError, "mask: Mask is not a mask of its own"),
+    (call(mask=Mask()), TypeError, "mask: Mask must define lower"),
     (call(mask=Lengths(torch.tensor([1, 2, 3]))), ValueError, r"mask: Lengths.keys must have shape \(2,\), got \(3,\)"),
     (call(mask=Lengths(torch.tensor([1.0, 2.0]))), TypeError, "mask: Lengths.keys must be an integer tensor"),
     (call(mask=Lengths([1, 2])), TypeError, "mask: Lengths.keys must be an integer tensor"),
@@ -176,7 +176,7 @@ WRONG += [
     (
         call(mask=Documents(torch.tensor([0, 1, 0, 1, 0, 1, 0]), packed=True)),
         ValueError,
-        "mask: Documents.packed is promised",
+        "mask: Documents.packed is True",
     ),
     (
         call(torch.zeros(2, 6, 9, 11), mask=Documents(torch.zeros(7).long())),
@@ -226,7 +226,7 @@ WRONG += [
     (call(look=Look(rows="all")), TypeError, "look: Look.rows must be a slice or whole numbers"),
     (call(look=Look(norms=torch.ones(6, 11, 2))), ValueError, r"look: Look.norms must have shape \(6, 13, D\)"),
     (call(look=Look(kl=True)), ValueError, "look: Look.kl is not defined here: only Variational has a prior"),
-    (call(look=Look(log_prob=True)), ValueError, "look: Look.log_prob is not defined here: only Hard takes one key"),
+    (call(look=Look(log_prob=True)), ValueError, "look: Look.log_prob is not defined here: only Hard chooses one key"),
     (
         call(look=Look(entropy=True), normalizer=Sigmoid()),
         ValueError,

@@ -80,10 +80,10 @@ Q3, Q4 = torch.zeros(1, 3, 8), torch.zeros(1, 2, 3, 4)
         ({"Q": Q3, "K": Q3, "V": Q3, "q_num_heads": 2}, "kv_num_heads: inputs of 3 dimensions need it"),
         ({"Q": Q3, "K": Q3, "V": Q3, "q_num_heads": 3, "kv_num_heads": 2}, "q_num_heads: must divide the last dim"),
         ({"Q": Q4, "K": Q4, "V": Q4, "q_num_heads": 2}, "q_num_heads: is for inputs of 3 dimensions"),
-        ({"Q": Q4, "K": Q4, "V": Q4, "past_key": Q4}, "past_key: past_key and past_value are given together"),
+        ({"Q": Q4, "K": Q4, "V": Q4, "past_key": Q4}, "past_key: past_key and past_value must be given together"),
         (
             {"Q": Q4, "K": Q4, "V": Q4, "past_key": Q4, "past_value": Q4, "nonpad_kv_seqlen": torch.tensor([3])},
-            "nonpad_kv_seqlen: is for a cache outside the operator",
+            "nonpad_kv_seqlen: is for a cache outside of the operator",
         ),
         ({"Q": Q4, "K": Q4, "V": Q4, "left_window_size": -2}, "left_window_size: must be −1 or at least 0"),
         ({"Q": Q4, "K": Q4, "V": Q4, "right_window_size": -3}, "right_window_size: must be −1 or at least 0"),

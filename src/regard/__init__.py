@@ -4,7 +4,7 @@ The public names load on first use, so that ``import regard`` (and with it the c
 for torch.
 """
 
-# ruff: noqa: F405 - what the type checker sees of the public names is a star import; they are listed once
+# ruff: noqa: F405 - type checkers get the public names from a star import, so that they are listed only once
 from __future__ import annotations
 
 import importlib
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regard import attend, nn
-    from regard.attend import *  # noqa: F403 - its public names; those of __all__ are listed below
+    from regard.attend import *  # noqa: F403 - the names in __all__ below
 
 __version__ = "0.1.0"
 
@@ -57,9 +57,9 @@ def __getattr__(name: str) -> object:
     if name in ("attend", "nn"):
         return importlib.import_module(f"regard.{name}")
     if name in __all__:
-        # Kept, so that it is found at once from then on.
-        found = globals()[name] = getattr(importlib.import_module("regard.attend"), name)
-        return found
+        # Stored, so that later look-ups do not call this function.
+        public = globals()[name] = getattr(importlib.import_module("regard.attend"), name)
+        return public
     raise AttributeError(f"module 'regard' has no attribute {name!r}")
 
 

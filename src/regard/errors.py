@@ -11,12 +11,12 @@ class UserError(Exception):
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional module, or say how to install it.
+    """Import an optional module, or raise an error that says how to install it.
 
     Args:
         module: the module's import name, for example ``"matplotlib"``.
-        extra: the extra of this package that brings it, for example ``"plot"``.
-        purpose: what it is needed for, the subject of the error's sentence.
+        extra: the extra of this package that installs it, for example ``"plot"``.
+        purpose: what needs it, the subject of the error's sentence.
 
     Raises:
         UserError: the module is not installed.

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, through links, pipes and devices."""
+"""Writing a file completely or not at all, through links, pipes and devices."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _MAX_LINKS = 40
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> int:
-    """Write a file: ``write`` makes it under a temporary name, and only the complete file becomes ``path``.
+    """Write a file: ``write`` creates it under a temporary name, and only the complete file becomes ``path``.
 
-    A regular file is replaced by renaming and keeps its permissions. A symbolic link stays, and the file that it leads
-    to is replaced. A pipe or a device stays, and the content is written into it. To a file that a process has open,
+    A regular file is replaced by renaming and keeps its permissions. A symbolic link is kept, and its target is
+    replaced. A pipe or a device is kept, and the content is written into it. To a file that a process has open,
     such as ``/dev/stdout``, the content is appended.
 
     Returns:
@@ -46,7 +46,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> int:
                 return temporary.stat().st_size
         return _replace(Path(os.path.realpath(path)), path.suffix, write)
     except BrokenPipeError:
-        raise  # the reader of a pipe is gone, which is no error of the file
+        raise  # the reader of a pipe has closed it, which is not an error of the file
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -59,7 +59,7 @@ def write_text(path: Path, text: str) -> None:
 def is_stream(path: Path) -> bool:
     """Whether ``path`` is a pipe, a device, or the name of a file that a process has open, such as ``/dev/stdout``.
 
-    It is written into, since what reads it would not see another file under its name.
+    It is written into, because its reader would not see another file under its name.
     """
     if path.exists() and not path.is_file() and not path.is_dir():
         return True
@@ -83,15 +83,15 @@ def flush(path: Path) -> None:
 
 
 def _replace(path: Path, suffix: str, write: Callable[[Path], object]) -> int:
-    """Write ``path``, of which links are resolved, by renaming.
+    """Write ``path``, in which links are resolved, by renaming.
 
-    ``suffix`` is that of the name given: matplotlib chooses the format by it, and a link may lead to another.
+    ``suffix`` is that of the given name: matplotlib chooses the format by it, and that of a link's target may differ.
     """
     if path.is_dir():
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if path.is_symlink():  # what is left of a circle of links
+    if path.is_symlink():  # a cycle of links is not resolved
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    # Not made of the whole name: that may be as long as a name can be.
+    # Not made from the full name, which may already have the greatest allowed length.
     temporary = path.with_name(f".{path.stem[:20]}.{secrets.token_hex(6)}{suffix}")
     try:
         write(temporary)

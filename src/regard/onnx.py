@@ -1,12 +1,14 @@
-"""The ONNX operator ``Attention``, opsets 23 to 25, by `regard.attention`: its own names, its own meaning.
+"""The ONNX operator ``Attention``, opsets 23 to 25, computed by `regard.attention`, with ONNX's argument names.
 
-https://onnx.ai/onnx/operators/onnx__Attention.html. Opset 24 added ``nonpad_kv_seqlen``, opset 25 the windows; the
-meaning of what was there before is that of opset 25's text, which settled the order (softcap, bias, softmax) and the
-alignment of ``is_causal`` for all of them.
+https://onnx.ai/onnx/operators/onnx__Attention.html. Opset 24 added ``nonpad_kv_seqlen``, opset 25 the windows. The text
+of opset 25 also fixes the order (softcap, bias, softmax) and the alignment of ``is_causal``; both are used for all
+opsets.
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any, NamedTuple
 
 import torch
@@ -16,20 +18,20 @@ from regard.attend import Boolean, Causal, Dot, Lengths, Look, Mask, Score, Soft
 from regard.attend import attention as attend
 
 _PRECISIONS = {1: torch.float32, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}
-"""ONNX's numbers of the types that ``softmax_precision`` may name."""
+"""ONNX's numbers of the dtypes that ``softmax_precision`` may be."""
 
 _RAW, _CAPPED, _BIASED, _WEIGHTS = range(4)
 """The modes of ``qk_matmul_output``."""
 
 
 class Outputs(NamedTuple):
-    """What the operator gives.
+    """The outputs of the operator.
 
     Attributes:
         Y: as ``Q``, ``(B, H, Lq, Ev)`` or ``(B, Lq, H · Ev)``.
         present_key: ``(B, Hk, Lk, E)``: past and new keys.
         present_value: ``(B, Hk, Lk, Ev)``.
-        qk_matmul_output: ``(B, H, Lq, Lk)``; None unless it was asked for.
+        qk_matmul_output: ``(B, H, Lq, Lk)``; None unless requested.
 
     Example:
         >>> outputs = attention(*(torch.randn(2, 3, 5, 8) for _ in range(3)), qk_matmul_output_mode=3)
@@ -62,32 +64,32 @@ def attention(
     softcap: float = 0.0,
     softmax_precision: int | None = None,
 ) -> Outputs:
-    """The operator ``Attention``; arguments have its names, and are what its text says.
+    """The operator ``Attention``; the arguments have its names and meaning.
 
     Args:
         Q: ``(B, H, Lq, E)`` or ``(B, Lq, H · E)``.
         K: ``(B, Hk, L, E)`` or ``(B, L, Hk · E)``.
         V: ``(B, Hk, L, Ev)`` or ``(B, L, Hk · Ev)``.
         attn_mask: boolean (True: takes part) or added to the scores; broadcastable to ``(B, H, Lq, Lk)``, or with a
-            shorter last dimension: keys beyond it take no part.
-        past_key: ``(B, Hk, Lp, E)``: keys that come before ``K``, Lk = Lp + L.
+            shorter last dimension: keys beyond it are hidden.
+        past_key: ``(B, Hk, Lp, E)``: keys before ``K``, Lk = Lp + L.
         past_value: ``(B, Hk, Lp, Ev)``.
-        nonpad_kv_seqlen: ``(B,)``: how many keys of each sequence are real.
-        is_causal: 1: key j takes part for query i when ``j <= i + offset``, offset the number of real keys before the
+        nonpad_kv_seqlen: ``(B,)``: the number of keys of each sequence that are not padding.
+        is_causal: 1: query i sees key j if ``j <= i + offset``, where offset is the number of real keys before the
             queries: Lp, ``nonpad_kv_seqlen − Lq``, or 0.
         kv_num_heads: Hk, for inputs of three dimensions.
-        left_window_size: how many keys before its own a query sees; −1: all.
+        left_window_size: the number of keys that a query sees before its own position; −1: all.
         q_num_heads: H, for inputs of three dimensions.
-        qk_matmul_output_mode: what ``qk_matmul_output`` is: 0 the products, 1 after softcap, 2 with bias and masks, 3
-            the weights; None: it is not asked for. It holds Lq × Lk numbers.
-        right_window_size: how many keys after its own a query sees; −1: all.
-        scale: factor on the products; 1/√E unless given.
-        softcap: c of ``c · tanh(s / c)``; 0: none.
-        softmax_precision: ONNX's number of the type that the softmax is computed in: 1, 10, 11 or 16. It is computed in
-            at least float32 here, which rounds less.
+        qk_matmul_output_mode: the content of ``qk_matmul_output``: 0 the products, 1 after softcap, 2 with bias and
+            masks, 3 the weights; None: no such output. It has Lq × Lk numbers.
+        right_window_size: the number of keys that a query sees after its own position; −1: all.
+        scale: factor on the products; default 1/√E.
+        softcap: c in ``c · tanh(s / c)``; 0: none.
+        softmax_precision: ONNX's number of the dtype in which the softmax is computed: 1, 10, 11 or 16. Here it is
+            computed in float32 at least.
 
     Raises:
-        ValueError: arguments that the operator does not allow, or not together.
+        ValueError: an argument or a combination of arguments that the operator does not allow.
         TypeError: see `regard.attention`.
 
     Example:
@@ -104,25 +106,19 @@ def attention(
         Q, K, V = (_heads(t, n) for t, n in ((Q, q_num_heads), (K, kv_num_heads), (V, kv_num_heads)))
     if past_key is not None and past_value is not None:
         K, V = torch.cat([past_key, K], 2), torch.cat([past_value, V], 2)
-    bias, mask = _split(attn_mask, K.shape[2])
+    bias, given = _split(attn_mask, K.shape[2])
     offset = _offset(Q, past_key, nonpad_kv_seqlen)
-    if nonpad_kv_seqlen is not None:
-        mask = _both(mask, Lengths(nonpad_kv_seqlen))
-    if is_causal:
-        mask = _both(mask, Causal(offset))
-    if left_window_size >= 0 or right_window_size >= 0:
-        left, right = (None if size < 0 else size for size in (left_window_size, right_window_size))
-        mask = _both(mask, Window(left, right, offset))
+    mask = _mask(given, nonpad_kv_seqlen, offset, bool(is_causal), left_window_size, right_window_size)
     score: Score = Softcap(Dot(scale), softcap) if softcap else Dot(scale)
     precise = _PRECISIONS[softmax_precision] if softmax_precision is not None else Q.dtype
     wide = torch.promote_types(Q.dtype, precise)
     inputs = [t.to(wide) for t in (Q, K, V)]
     options: dict[str, Any] = {"score": score, "bias": None if bias is None else bias.to(wide), "mask": mask}
     output = attend(*inputs, **options).to(Q.dtype)
-    asked = None
+    products = None
     if qk_matmul_output_mode is not None:
-        asked = _products(qk_matmul_output_mode, inputs, options, scale).to(Q.dtype)
-    return Outputs(output.transpose(1, 2).flatten(2) if flat else output, K, V, asked)
+        products = _products(qk_matmul_output_mode, inputs, options, scale).to(Q.dtype)
+    return Outputs(output.transpose(1, 2).flatten(2) if flat else output, K, V, products)
 
 
 def _check(
@@ -137,16 +133,16 @@ def _check(
         ("kv_num_heads", kv_num_heads, (K.shape[-1], V.shape[-1])),
     ):
         if Q.dim() == 4 and heads is not None:
-            raise ValueError(f"{name}: is for inputs of 3 dimensions; those of 4 tell it themselves")
+            raise ValueError(f"{name}: is for inputs of 3 dimensions; the shape of inputs of 4 dimensions has it")
         if Q.dim() == 3 and (heads is None or heads < 1):
             raise ValueError(f"{name}: inputs of 3 dimensions need it, a positive number, got {heads}")
         if Q.dim() == 3 and heads is not None and any(width % heads for width in widths):
             raise ValueError(f"{name}: must divide the last dimension, {' and '.join(map(str, widths))}, got {heads}")
     if (past_key is None) != (past_value is None):
-        raise ValueError("past_key: past_key and past_value are given together, or neither is")
+        raise ValueError("past_key: past_key and past_value must be given together")
     if past_key is not None and nonpad is not None:
         raise ValueError(
-            "nonpad_kv_seqlen: is for a cache outside the operator; past_key is one inside it; give one of them"
+            "nonpad_kv_seqlen: is for a cache outside of the operator, past_key for one inside; give only one of them"
         )
 
 
@@ -172,7 +168,7 @@ def _heads(tensor: Tensor, heads: int) -> Tensor:
 
 
 def _split(attn_mask: Tensor | None, keys: int) -> tuple[Tensor | None, Mask | None]:
-    """The bias and the mask that ``attn_mask`` is. A bias of −∞ is a mask: a query with no other gets 0, not NaN."""
+    """The bias and the mask in ``attn_mask``. A bias of −∞ is a mask: a query that sees no key gets 0, not NaN."""
     if attn_mask is None:
         return None, None
     missing = keys - attn_mask.shape[-1]
@@ -191,12 +187,22 @@ def _offset(Q: Tensor, past_key: Tensor | None, nonpad: Tensor | None) -> int | 
     return 0 if nonpad is None else nonpad - Q.shape[2]
 
 
-def _both(mask: Mask | None, other: Mask) -> Mask:
-    return other if mask is None else mask & other
+def _mask(
+    given: Mask | None, nonpad: Tensor | None, offset: int | Tensor, causal: bool, left: int, right: int
+) -> Mask | None:
+    """The mask of all arguments that hide keys; window sizes of −1 are no limit."""
+    masks: list[Mask] = [] if given is None else [given]
+    if nonpad is not None:
+        masks.append(Lengths(nonpad))
+    if causal:
+        masks.append(Causal(offset))
+    if left >= 0 or right >= 0:
+        masks.append(Window(None if left < 0 else left, None if right < 0 else right, offset))
+    return functools.reduce(operator.and_, masks) if masks else None
 
 
 def _products(mode: int, inputs: list[Tensor], options: dict[str, Any], scale: float | None) -> Tensor:
-    """``qk_matmul_output``: of its nature a whole Lq × Lk tensor."""
+    """``qk_matmul_output``, which is an Lq × Lk tensor."""
     query, key, _ = inputs
     if mode == _WEIGHTS:
         _, view = attend(*inputs, look=Look(rows=slice(None)), **options)

@@ -1,7 +1,7 @@
-"""The one function for every attention mechanism, and the values that describe a mechanism.
+"""The function for every attention mechanism, and the classes that describe a mechanism.
 
-The public names of a module of mechanisms are those of its ``__all__``. This module has none: type checkers take every
-name that is imported here by ``*`` or ``as`` for public, and cannot add up lists of other modules.
+The public names of the modules of mechanisms are in their ``__all__``. This module has no ``__all__``: type checkers
+regard every name that is imported here by ``*`` or ``as`` as public, and cannot add up lists of other modules.
 """
 
 from regard.attend.attention import attention as attention

@@ -54,27 +54,28 @@ def attention(
     look: Look | None = None,
     backend: str | None = None,
 ) -> Tensor | tuple[Tensor, View]:
-    """Weigh the values by how well their keys fit each query.
+    """Average the values, weighted by how well their keys match each query.
 
     ``s_ij = score(q_i, k_j) + bias_ij``, ``w_i = normalizer(s_i)`` over the keys that ``mask`` lets query i see,
-    ``o_i = Σ_j w_ij v_j``. A query that sees no key has output 0 and passes no gradient. What is masked has no
-    influence, NaN and inf included; with a mask, a query that sees a non-finite key or value has NaN as its output.
+    ``o_i = Σ_j w_ij v_j``. A query that sees no key has output 0 and no gradient. Masked keys and values
+    have no influence, even if they are NaN or infinite; with a mask, the output of a query that sees a non-finite key
+    or value is NaN.
 
     Args:
         query: ``(B, H, Lq, E)``; leading dimensions may be missing: ``(H, Lq, E)``, ``(Lq, E)``.
         key: ``(B, Hk, Lk, E)``, of the same rank. H must be a multiple of Hk: query head h reads key head
             h // (H / Hk) (grouped queries, Ainslie et al. 2023, arXiv:2305.13245).
         value: ``(B, Hk, Lk, Ev)``.
-        score: a `Score`: `Dot`, `Cosine`, `Bilinear`, `Additive`, `Distance` or your own, any of them within `Softcap`.
+        score: a `Score`: `Dot`, `Cosine`, `Bilinear`, `Additive`, `Distance` or your own, each optionally in `Softcap`.
         bias: added to the scores: a tensor that broadcasts to ``(B, H, Lq, Lk)`` and gets its gradient, or a
             `Bias`: `ALiBi`, `RelativeBias` or your own.
         mask: `Causal`, `Window`, `Prefix`, `Lengths`, `Documents`, `BlockSparse`, a boolean tensor (True: may attend)
-            that broadcasts to ``(B, H, Lq, Lk)``, or several of these joined by ``&``, ``|`` and ``~``; None: every
+            that broadcasts to ``(B, H, Lq, Lk)``, or a combination of these by ``&``, ``|`` and ``~``; None: every
             query sees every key.
         normalizer: a `Normalizer`: `Softmax`, `Sparsemax`, `Entmax`, `Sigmoid`, `TopK`, `Hard`, `Variational` or your
-            own, any of them within `Dropout`.
-        look: what to see of the weights; the result is then a pair.
-        backend: the name of the one backend that may run; None: the most preferred that can.
+            own, each optionally in `Dropout`.
+        look: what to report about the weights; the result is then a pair.
+        backend: the name of the only backend that may run the call; None: the most preferred one that can.
 
     Returns:
         The output ``(B, H, Lq, Ev)``, in query's dtype and rank, or ``(output, view)`` with ``look``.
@@ -119,7 +120,7 @@ def attention(
 
 
 def _traced(*tensors: Any, **options: Any) -> Any:
-    """The call as one node of a graph of ``torch.fx.symbolic_trace``."""
+    """The call as one node in a graph of ``torch.fx.symbolic_trace``."""
     tracer = next(tensor.tracer for tensor in tensors if isinstance(tensor, Proxy))
     return tracer.create_proxy("call_function", attention, tensors, options)
 
@@ -202,7 +203,7 @@ def _check(query: Tensor, key: Tensor, value: Tensor) -> None:
     if not alike:
         _check_each(query, key, value)
     if v[:-1] != k[:-1]:
-        raise ValueError(f"value: must have key's shape {tuple(k)} but for the last dimension, got {tuple(v)}")
+        raise ValueError(f"value: must have key's shape {tuple(k)} except for the last dimension, got {tuple(v)}")
     if rank == 4 and k[0] != q[0]:
         raise ValueError(f"key: must have query's batch size {q[0]}, got shape {tuple(k)}")
     if rank >= 3 and k[-3] != q[-3] and (k[-3] == 0 or q[-3] % k[-3]):
@@ -226,9 +227,9 @@ def _check_each(*tensors: Tensor) -> None:
 
 
 def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[Tensor, Tensor, Tensor, Score]:
-    """Under autocast, one dtype for all: autocast's own where matrix products gain from it, else the widest input's.
+    """Under autocast, one dtype for all: autocast's if matrix products gain from it, else that of the widest input.
 
-    A score without matrix products, such as the additive one, is no faster in half precision, so it stays as it is.
+    A score without matrix products, such as the additive one, is not faster in half precision and keeps its dtype.
     """
     inner = score.score if isinstance(score, Softcap) else score
     widest = torch.promote_types(torch.promote_types(query.dtype, key.dtype), value.dtype)
@@ -238,7 +239,6 @@ def _autocast(query: Tensor, key: Tensor, value: Tensor, score: Score) -> tuple[
 
 
 def _autocasts(device: str) -> bool:
-    known = device in ("cpu", "cuda") or torch.amp.is_autocast_available(
-        device
-    )  # the general query takes a microsecond
+    # The general query takes a microsecond.
+    known = device in ("cpu", "cuda") or torch.amp.is_autocast_available(device)
     return known and torch.is_autocast_enabled(device)

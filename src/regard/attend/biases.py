@@ -1,4 +1,4 @@
-"""What is added to the scores: a tensor, or a value for each distance that is never written out as Lq × Lk."""
+"""Biases that are added to the scores: a tensor, or one value for each distance, which is never expanded to Lq × Lk."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from regard.attend.numbers import is_whole_or_symbolic
 __all__ = ["ALiBi", "Bias", "RelativeBias"]
 
 Shape = tuple[int, int, int, int]
-"""Of the scores: (B, H, Lq, Lk)."""
+"""The shape of the scores, (B, H, Lq, Lk)."""
 
 
 class Lowered(NamedTuple):
-    """A bias in kernel terms: see ``bias`` and ``relative`` of `regard.kernels.plan.Plan`."""
+    """A bias in the terms of the kernels: see ``bias`` and ``relative`` of `regard.kernels.plan.Plan`."""
 
     bias: Tensor | None = None
     relative: Tensor | None = None
 
 
 class Bias:
-    """The base class of biases: what is added to the scores. A plain tensor is one too.
+    """The base class of biases, which are added to the scores. A plain tensor is a bias too.
 
     A bias of your own is a subclass with the method `values`. Every backend that takes a tensor as bias runs it, with
     its gradient.
@@ -44,7 +44,7 @@ class Bias:
     """
 
     def values(self, shape: Shape, query: Tensor) -> Tensor:
-        """What is added to the scores.
+        """The numbers that are added to the scores.
 
         Args:
             shape: of the scores, (B, H, Lq, Lk).
@@ -56,7 +56,7 @@ class Bias:
         raise TypeError(f"bias: {type(self).__name__} must define values(self, shape, query)")
 
     def lower(self, shape: Shape, query: Tensor) -> Lowered:
-        """In kernel terms; a subclass with `values` need not define it."""
+        """Lower for the kernels; a subclass with `values` need not define it."""
         name, values = f"{type(self).__name__}.values", self.values(shape, query)
         kinds.check(query=query, **{f"bias: {name}": values})
         return _dense(name, values, shape, query)
@@ -64,12 +64,13 @@ class Bias:
 
 @dataclass(frozen=True, eq=False)
 class ALiBi(Bias):
-    """``−slope · |p_i − j|`` a head, p_i = i + offset the query's position (Press et al. 2022, arXiv:2108.12409).
+    """``−slope · |p_i − j|`` for each head; p_i = i + offset is the query's position (Press et al. 2022,
+    arXiv:2108.12409).
 
     Attributes:
-        slopes: ``(H,)``; None: the paper's for H heads, 2^(−8/H), 2^(−16/H), … for a power of two, and every other one
-            of the next power's for the rest.
-        offset: Lk − Lq unless given.
+        slopes: ``(H,)``; None: the paper's for H heads, 2^(−8/H), 2^(−16/H), … for a power of two, and every second one
+            of the next power for the rest.
+        offset: Lk − Lq by default.
 
     Example:
         >>> from regard import Causal, Look, attention
@@ -84,7 +85,7 @@ class ALiBi(Bias):
     offset: int | None = None
 
     def lower(self, shape: Shape, query: Tensor) -> Lowered:
-        """In kernel terms. Raises ValueError or TypeError: ``slopes`` does not fit the heads."""
+        """Lower for the kernels. Raises ValueError or TypeError: ``slopes`` does not fit the heads."""
         precise = torch.promote_types(query.dtype, torch.float32)
         if self.slopes is None:
             slopes = torch.tensor(alibi_slopes(shape[1]), dtype=precise, device=query.device)
@@ -96,17 +97,17 @@ class ALiBi(Bias):
 
 @dataclass(frozen=True, eq=False)
 class RelativeBias(Bias):
-    """A learned number for each head and each bucket of distances ``j − p_i``, p_i = i + offset the query's position.
+    """A learned number for each head and bucket of distances ``j − p_i``; p_i = i + offset is the query's position.
 
     Attributes:
         table: ``(H, n)`` or, shared by the heads, ``(n,)``.
         buckets: ``"t5"``: one bucket for each small distance, then wider and wider ones (Raffel et al. 2020,
-            arXiv:1910.10683); ``"clipped"``: one for each distance from −m to m, n = 2m + 1, farther ones count as m
+            arXiv:1910.10683); ``"clipped"``: one for each distance from −m to m, n = 2m + 1, with larger distances as m
             (Shaw et al. 2018, arXiv:1803.02155, as one number).
-        max_distance: from where on all distances share a bucket (t5; 128 unless given).
-        bidirectional: whether keys after the query have buckets of their own; else they count as distance 0 (t5; True
-            unless given).
-        offset: Lk − Lq unless given.
+        max_distance: the distance from which on all share a bucket (t5; default 128).
+        bidirectional: whether keys after the query have their own buckets; otherwise they count as distance 0 (t5;
+            default True).
+        offset: Lk − Lq by default.
 
     Example:
         >>> from regard import Look, attention
@@ -125,21 +126,21 @@ class RelativeBias(Bias):
     offset: int | None = None
 
     def lower(self, shape: Shape, query: Tensor) -> Lowered:
-        """In kernel terms. Raises ValueError or TypeError: the table does not fit the heads or the buckets."""
+        """Lower for the kernels. Raises ValueError or TypeError: the table does not fit the heads or the buckets."""
         if not isinstance(self.table, Tensor) or self.table.dim() not in (1, 2) or self.table.shape[0] < 1:
             raise ValueError(
-                f"bias: RelativeBias.table must be a tensor ({shape[1]}, n) or (n,), got {_what(self.table)}"
+                f"bias: RelativeBias.table must be a tensor ({shape[1]}, n) or (n,), got {_shape(self.table)}"
             )
         count = self.table.shape[-1]
         table = _check("RelativeBias.table", self.table, query, ((shape[1], count), (count,)))
         distances = _distances(self, shape, query.device)
         if self.buckets == "t5":
-            at = self._t5(distances, count)
+            buckets = self._t5(distances, count)
         elif self.buckets == "clipped":
-            at = self._clipped(distances, count)
+            buckets = self._clipped(distances, count)
         else:
             raise ValueError(f"bias: RelativeBias.buckets must be 't5' or 'clipped', got {self.buckets!r}")
-        return Lowered(relative=table.view(-1, count).index_select(1, at))
+        return Lowered(relative=table.view(-1, count).index_select(1, buckets))
 
     def _t5(self, distances: Tensor, count: int) -> Tensor:
         both = True if self.bidirectional is None else self.bidirectional
@@ -147,8 +148,8 @@ class RelativeBias(Bias):
         near = side // 2
         farthest = 128 if self.max_distance is None else self.max_distance
         if count < 2 * (1 + both) or (both and count % 2):
-            least = "an even number of buckets, at least 4," if both else "at least 2 buckets"
-            raise ValueError(f"bias: RelativeBias.table must have {least} for t5, got {count}")
+            allowed = "an even number of buckets, at least 4," if both else "at least 2 buckets"
+            raise ValueError(f"bias: RelativeBias.table must have {allowed} for t5, got {count}")
         if farthest <= near:
             raise ValueError(
                 f"bias: RelativeBias.max_distance must be above {near} for {count} buckets, got {farthest}"
@@ -174,10 +175,10 @@ _NO_BIAS = Lowered()
 
 
 def lower(bias: Bias | Tensor | None, shape: Shape, query: Tensor) -> Lowered:
-    """``bias`` in kernel terms, for scores of ``shape`` (B, H, Lq, Lk).
+    """``bias`` in the terms of the kernels, for scores of ``shape`` (B, H, Lq, Lk).
 
     Raises:
-        TypeError: it is no bias, or has another dtype than query.
+        TypeError: it is not a bias, or its dtype is not that of query.
         ValueError: its shape or device does not fit.
     """
     if bias is None:
@@ -218,7 +219,7 @@ def _distances(bias: ALiBi | RelativeBias, shape: Shape, device: torch.device) -
 def _check(name: str, tensor: Tensor, query: Tensor, shapes: tuple[tuple[int, ...], ...]) -> Tensor:
     label = f"{name} " if name else ""
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"bias: {label}must be a tensor, got {_what(tensor)}")
+        raise TypeError(f"bias: {label}must be a tensor, got {_shape(tensor)}")
     if tuple(tensor.shape) not in shapes:
         wanted = " or ".join(map(str, shapes))
         raise ValueError(f"bias: {label}must have shape {wanted}, got {tuple(tensor.shape)}")
@@ -229,5 +230,5 @@ def _check(name: str, tensor: Tensor, query: Tensor, shapes: tuple[tuple[int, ..
     return tensor
 
 
-def _what(found: object) -> str:
-    return f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)
+def _shape(value: object) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)

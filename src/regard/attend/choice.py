@@ -13,12 +13,12 @@ from regard.kernels import backends
 
 @dataclass(frozen=True)
 class Choice:
-    """What would run a call; as text, a table.
+    """The backend that would run a call; as text, a table.
 
     Attributes:
-        chosen: the backend's name; None: none can run it, which only a pinned backend brings about.
-        reasons: for each backend, most preferred first, why it refuses; None: it can run the call.
-        pinned: the backend that is pinned, and by what; None: none is.
+        chosen: the backend's name; None: the pinned backend cannot run the call.
+        reasons: for each backend, most preferred first, why it cannot run the call; None: it can.
+        pinned: the backend that is pinned, and what pins it; None: no backend is pinned.
 
     Example:
         >>> import torch
@@ -37,19 +37,19 @@ class Choice:
     pinned: tuple[str, str] | None
 
     def __str__(self) -> str:
-        wide = max(map(len, self.reasons))
+        width = max(map(len, self.reasons))
         lines = []
         for name, reason in self.reasons.items():
             sign = "→" if name == self.chosen else " "
             text = reason if reason is not None else ("runs this call" if name == self.chosen else "could run it too")
-            lines.append(f"{sign} {name:<{wide}}  {text}")
+            lines.append(f"{sign} {name:<{width}}  {text}")
         if self.pinned is not None:
             lines.append(f"{self.pinned[1]} pins {self.pinned[0]}")
         return "\n".join(lines)
 
 
 def explain_choice(query: Tensor, key: Tensor, value: Tensor, *, backend: str | None = None, **options: Any) -> Choice:
-    """Print which backend would run ``attention(query, key, value, …)``, and why each other refuses.
+    """Print which backend would run ``attention(query, key, value, …)``, and why the others cannot or do not.
 
     Args:
         query: as for `regard.attention`, like all others.
@@ -59,11 +59,11 @@ def explain_choice(query: Tensor, key: Tensor, value: Tensor, *, backend: str | 
         options: likewise; ``look`` makes no difference.
 
     Returns:
-        What was printed, as a value.
+        The same as a `Choice`.
 
     Raises:
         TypeError: as `regard.attention`.
-        ValueError: as `regard.attention`, but where every backend refuses, the choice says so and nothing is raised.
+        ValueError: as `regard.attention`, except that a call that no backend can run is not an error here.
 
     Example:
         >>> import torch

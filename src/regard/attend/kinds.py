@@ -15,10 +15,10 @@ from regard.kernels.plan import Plan
 
 
 def check(**arguments: object) -> None:
-    """Refuse tensors of a kind that has no dense numbers, wherever in ``arguments`` they are.
+    """Refuse tensors of a kind that has no dense numbers, also if they are inside the values of ``arguments``.
 
     Lazily negated and conjugated tensors, zero tensors, those of torch.func's transforms and subclasses that follow
-    PyTorch's operations are all right: PyTorch's dispatcher makes memory of them, or sees each operation.
+    PyTorch's operations are accepted: PyTorch's dispatcher materializes them, or handles each operation.
 
     Raises:
         TypeError: one is sparse, nested, quantized, a DTensor or a MaskedTensor, or a FakeTensor among real tensors.
@@ -44,13 +44,13 @@ _ARGUMENTS = {
     "start": "mask", "end": "mask", "visible": "mask", "layout": "mask",
     "sink": "normalizer", "numbers": "normalizer", "prior_mean": "normalizer",
 }  # fmt: skip
-"""Which argument a field of a plan comes from."""
+"""Field of a plan → the argument that it comes from."""
 
 _lowered = attrgetter(*_ARGUMENTS)
 
 
 def check_lowered(plan: Plan) -> None:
-    """Refuse what a score, bias, mask or normalizer of a user's own made of the arguments, as `check` refuses those.
+    """Refuse tensors that a user's own score, bias, mask or normalizer returned, as `check` refuses arguments.
 
     Raises:
         TypeError: see `check`.
@@ -69,7 +69,7 @@ def check_lowered(plan: Plan) -> None:
 
 
 def _is_memory(value: object) -> bool:
-    """Whether all tensors of ``value`` are plain memory, in as little time as can be."""
+    """Whether all tensors of ``value`` are plain memory. Called on every call, so it must be fast."""
     if value is None:
         return True
     if isinstance(value, Tensor):
@@ -78,7 +78,7 @@ def _is_memory(value: object) -> bool:
 
 
 def _tensors(arguments: dict[str, object]) -> Iterator[tuple[str, Tensor]]:
-    """Each tensor of the arguments and of the values among them, and how an error would name it."""
+    """Each tensor of the arguments and of the dataclasses among them, and its name in an error."""
     for name, value in arguments.items():
         if isinstance(value, Tensor):
             yield f"{name}:", value

@@ -25,22 +25,22 @@ Indices = Sequence[int] | Tensor | slice
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What to see of an attention call; each is exact; the Lq × Lk matrix is never stored.
+    """What to report about the weights of a call. All results are exact; the Lq × Lk matrix is never stored.
 
     Attributes:
         lse: the log-sum-exp of each query's scores, with its gradient.
-        entropy: how spread each query's weights are, in nats.
-        received: how much weight each key was given in all.
-        top: how many of each query's largest weights, 0 for none.
-        reach: how far each query looks, in positions.
-        map: (rows, columns): the weights pooled to that size, mean and maximum; None: not.
-        rows: the queries whose weights are returned in full, with their gradient; ``slice(None)`` is every query, and
-            then the memory is Lq × Lk.
-        norms: weights times the norm of what they weigh: True for ‖v_j‖, or a tensor ``(H, Ev, D)`` (or ``(Ev, D)``,
+        entropy: the entropy of each query's weights, in nats.
+        received: the total weight that each key received.
+        top: the number of largest weights to return for each query; 0 for none.
+        reach: the mean distance from each query to the keys that it attends to, in positions.
+        map: (rows, columns): the weights pooled to that size, mean and maximum; None: no map.
+        rows: the queries whose weights are returned in full, with their gradient; ``slice(None)`` is every query, which
+            takes memory of Lq × Lk.
+        norms: weights times the norms of the values: True for ‖v_j‖, or a tensor ``(H, Ev, D)`` (or ``(Ev, D)``,
             the same for all heads), the output projection's part of each head, for ‖v_j W_h‖ (Kobayashi et al. 2020,
             arXiv:2004.10102).
-        log_prob: of `Hard`: the log-probability of the key taken, with its gradient.
-        kl: of `Variational`: the divergence from the prior, with its gradient.
+        log_prob: for `Hard`: the log-probability of the chosen key, with its gradient.
+        kl: for `Variational`: the divergence from the prior, with its gradient.
 
     Example:
         >>> from regard import Look, attention
@@ -84,7 +84,7 @@ class Top(NamedTuple):
 class Pooled(NamedTuple):
     """The weights pooled to R × C: ``mean`` and ``max``, each ``(B, H, R, C)``.
 
-    Query i is in row ``⌊i · R / Lq⌋``, key j in column ``⌊j · C / Lk⌋``; what is masked counts as weight 0.
+    Query i is in row ``⌊i · R / Lq⌋``, key j in column ``⌊j · C / Lk⌋``; masked keys have weight 0.
 
     Example:
         >>> from regard import Look, attention
@@ -120,8 +120,9 @@ class View:
     """The results that a `Look` requested. Any other attribute raises AttributeError.
 
     ``lse``, ``rows``, ``log_prob`` and ``kl`` have a gradient, computed again from the call's inputs in the backward
-    pass; all else is detached, and so are copies and pickles of a view. Leading dimensions that the query did not have
-    are missing here too. The view keeps query, key and value by reference, so that `tile` can compute any piece later.
+    pass; all other results are detached, as are copies and pickles of a view. Leading dimensions that the query did not
+    have are missing here too. The view keeps references to query, key and value, so that `tile` can compute any part
+    later.
 
     Example:
         >>> from regard import Look, attention
@@ -142,35 +143,35 @@ class View:
         return tensor if self._rank == 4 else tensor[(0,) * (4 - self._rank)]
 
     def __getstate__(self) -> dict[str, Any]:
-        # PyTorch copies no tensor that is within a graph.
+        # PyTorch cannot copy a tensor that is part of a graph.
         return self.__dict__ | {"_results": {name: tensor.detach() for name, tensor in self._results.items()}}
 
-    def _get(self, name: str, ask: str) -> Tensor:
+    def _get(self, name: str, request: str) -> Tensor:
         if name not in self._results:
-            raise AttributeError(f"this view holds no {name}: ask for it with look=Look({ask})")
+            raise AttributeError(f"this view has no {name}: request it with look=Look({request})")
         return self._results[name]
 
     @property
     def lse(self) -> Tensor:
-        """``(B, H, Lq)``: log Σ exp(score) over the keys that take part, without a sink; −∞ where there is none.
+        """``(B, H, Lq)``: log Σ exp(score) over the visible keys, without a sink; −∞ if there is none.
 
-        For `TopK` these are the keys kept, for `Hard` the score is s / T, for `Variational` it has its noise.
+        With `TopK` it is over the keys that are kept, with `Hard` the score is s / T, with `Variational` it has noise.
         """
         return self._get("lse", "lse=True")
 
     @property
     def entropy(self) -> Tensor:
-        """``(B, H, Lq)``: −Σ w ln w in nats; 0 is one key, ln n is n keys alike, 0 where no key is visible."""
+        """``(B, H, Lq)``: −Σ w ln w in nats: 0 for one key, ln n for n equal weights, 0 if no key is visible."""
         return self._get("entropy", "entropy=True")
 
     @property
     def received(self) -> Tensor:
-        """``(B, H, Lk)``: the weight that each key was given, summed over the queries."""
+        """``(B, H, Lk)``: the weight that each key received, summed over the queries."""
         return self._get("received", "received=True")
 
     @property
     def reach(self) -> Tensor:
-        """``(B, H, Lq)``: Σ_j w_ij · |i + Lk − Lq − j|: the mean distance of what is attended to, in positions."""
+        """``(B, H, Lq)``: Σ_j w_ij · |i + Lk − Lq − j|: the mean distance to the attended keys, in positions."""
         return self._get("reach", "reach=True")
 
     @property
@@ -180,7 +181,7 @@ class View:
 
     @property
     def map(self) -> Pooled:
-        """The weights pooled to a small picture."""
+        """The weights pooled to the requested size."""
         return Pooled(self._get("map_mean", "map=(32, 32)"), self._get("map_max", "map=(32, 32)"))
 
     @property
@@ -195,7 +196,7 @@ class View:
 
     @property
     def log_prob(self) -> Tensor:
-        """``(B, H, Lq)``: ln softmax(s / T) of the key that `Hard` took, with its gradient; 0 where it sees none."""
+        """``(B, H, Lq)``: ln softmax(s / T) of the key that `Hard` chose, with its gradient; 0 if no key is visible."""
         return self._get("log_prob", "log_prob=True")
 
     @property
@@ -204,9 +205,9 @@ class View:
         return self._get("kl", "kl=True")
 
     def tile(self, queries: Indices, keys: Indices = slice(None)) -> Tensor:
-        """The exact weights of some queries for some keys, computed now, from the inputs of the call.
+        """The exact weights of some queries for some keys, computed now from the inputs of the call.
 
-        The inputs are read now: one that was changed in place since the call gives other weights.
+        An input that was changed in place since the call gives other weights.
 
         Args:
             queries: indices or a slice.
@@ -216,7 +217,7 @@ class View:
             ``(B, H, len(queries), len(keys))``.
 
         Raises:
-            TypeError: the indices are no whole numbers.
+            TypeError: the indices are not whole numbers.
             ValueError: a query or key does not exist.
         """
         device = self._plan.query.device
@@ -234,7 +235,7 @@ def indices(name: str, chosen: Indices, length: int, device: torch.device) -> Te
     """``chosen`` as int64 indices from 0 to ``length`` − 1 on ``device``.
 
     Raises:
-        TypeError: they are no whole numbers in one dimension.
+        TypeError: they are not whole numbers in one dimension.
         ValueError: one is out of range.
     """
     if isinstance(chosen, slice):
@@ -252,7 +253,7 @@ def indices(name: str, chosen: Indices, length: int, device: torch.device) -> Te
 
 
 def check(look: Look, plan: Plan) -> None:
-    """Whether ``look`` can be had of ``plan``, before anything is computed.
+    """Check that ``look`` can be computed for ``plan``, before anything is computed.
 
     Raises:
         TypeError: an attribute has the wrong type.
@@ -265,8 +266,7 @@ def check(look: Look, plan: Plan) -> None:
     if not 0 <= look.top <= keys:
         raise ValueError(f"look: Look.top must be from 0 to the number of keys, {keys}, got {look.top}")
     if look.map is not None:
-        whole = isinstance(look.map, tuple) and len(look.map) == 2 and all(type(n) is int for n in look.map)
-        if not whole:
+        if not (isinstance(look.map, tuple) and len(look.map) == 2 and all(type(n) is int for n in look.map)):
             raise TypeError(f"look: Look.map must be (rows, columns), two whole numbers, got {look.map!r}")
         if not (1 <= look.map[0] <= queries and 1 <= look.map[1] <= keys):
             raise ValueError(f"look: Look.map must be from (1, 1) to ({queries}, {keys}), got {look.map}")
@@ -288,14 +288,14 @@ def _undefined(plan: Plan) -> dict[str, str]:
     """The fields of a `Look` that the plan's normalizer leaves undefined, and why."""
     results, kind = {}, plan.normalizer
     if isinstance(plan, OwnPlan) and plan.own_normalizer is not None:
-        results["lse"] = "a normalizer of your own has no log-sum-exp that is known"
+        results["lse"] = "the log-sum-exp of a normalizer of your own is not known"
     if kind is NormalizerKind.SIGMOID:
-        results["entropy"] = "the weights of Sigmoid are no distribution, they do not sum to one"
+        results["entropy"] = "the weights of Sigmoid are not a distribution, they do not sum to one"
         results["lse"] = "Sigmoid does not divide by a sum"
     if kind is NormalizerKind.ENTMAX:
-        results["lse"] = "Sparsemax and Entmax have a threshold, no log-sum-exp"
+        results["lse"] = "Sparsemax and Entmax have a threshold, not a log-sum-exp"
     if not kind.hard:
-        results["log_prob"] = "only Hard takes one key"
+        results["log_prob"] = "only Hard chooses one key"
     if kind is not NormalizerKind.VARIATIONAL:
         results["kl"] = "only Variational has a prior"
     return results
@@ -305,7 +305,7 @@ _weights = attrgetter("weights")
 
 
 def see(look: Look, graph: Plan, backend: Backend, lse: Tensor, extra: Tensor, rank: int) -> View:
-    """Compute what ``look`` asks of the plan ``graph``; ``lse`` and ``extra`` are the forward's."""
+    """Compute what ``look`` requests for the plan ``graph``; ``lse`` and ``extra`` are those of the forward pass."""
     results = {}
     if look.log_prob or look.kl:
         results["log_prob" if look.log_prob else "kl"] = extra

@@ -1,8 +1,8 @@
-"""Which keys a query may attend to: small values, joined with ``&`` and ``|``, turned with ``~``.
+"""Masks, which define the keys that a query may attend to: small classes, combined by ``&``, ``|`` and ``~``.
 
-A mask lowers to row intervals ``[start, end)`` where it can, so that kernels skip what lies outside, to a layout of
-blocks or a boolean tensor where it cannot. "Position" counts along the keys: query i is at i + Lk − Lq unless an offset
-is given, so that the last query is at the last key, as with a cache of past keys.
+A mask lowers to an interval ``[start, end)`` of keys for each query if possible, so that kernels skip the other keys,
+and otherwise to a layout of blocks or a boolean tensor. Positions count along the keys: query i is at i + Lk − Lq
+unless an offset is given, so that the last query is at the last key, as with a cache of past keys.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Causal(Mask):
     """Key j is visible to query i when ``j <= i + offset``.
 
     Attributes:
-        offset: Lk − Lq unless given, so that the last query sees the last key, as in FlashAttention and with a cache of
-            past keys; 0 is PyTorch's own ``is_causal``; ``(B,)`` integers give each sequence of a batch its own.
+        offset: Lk − Lq by default, so that the last query sees the last key, as in FlashAttention and with a cache of
+            past keys; 0 is PyTorch's ``is_causal``; ``(B,)`` integers give each sequence of a batch its own offset.
 
     Example:
         >>> from regard import Look, attention
@@ -55,8 +55,8 @@ class Window(Mask):
     arXiv:2004.05150).
 
     Attributes:
-        left: how many keys before its own a query sees; None: all.
-        right: how many keys after it; None: all.
+        left: the number of keys that a query sees before its own position; None: all.
+        right: the number of keys after it; None: all.
         offset: as in `Causal`.
 
     Example:
@@ -88,12 +88,12 @@ class Window(Mask):
 
 @dataclass(frozen=True, eq=False)
 class Prefix(Mask):
-    """The first keys are visible to every query; ``Causal() | Prefix(n)`` is the prefix language model.
+    """The first keys are visible to every query; ``Causal() | Prefix(n)`` is the mask of a prefix language model.
 
     Raffel et al. 2020 (arXiv:1910.10683), section 3.2.1.
 
     Attributes:
-        keys: how many, for all or, ``(B,)``, for each of the batch.
+        keys: the number of keys, for all sequences or, ``(B,)``, for each.
 
     Example:
         >>> from regard import Look, attention
@@ -118,7 +118,7 @@ class Prefix(Mask):
 
 @dataclass(frozen=True, eq=False)
 class Lengths(Mask):
-    """How many keys, and queries, of each sequence of a batch are real; the rest is padding.
+    """The number of keys, and of queries, of each sequence of a batch that are real; the rest is padding.
 
     Attributes:
         keys: ``(B,)`` integers from 0 to Lk.
@@ -148,13 +148,13 @@ class Lengths(Mask):
 
 @dataclass(frozen=True, eq=False)
 class Documents(Mask):
-    """A query sees the keys of its own document, where several are packed into one sequence.
+    """A query sees the keys of its own document, for several documents packed into one sequence.
 
     Attributes:
         keys: ``(B, Lk)`` or ``(Lk,)`` integers, the document of each key.
         queries: the same of each query, ``(B, Lq)`` or ``(Lq,)``; None: those of the last Lq keys.
-        packed: promise that each document's keys stand side by side, which lowers to intervals. On CPU this is looked
-            up, so nothing need be promised; on a GPU or in a compiled graph it cannot be.
+        packed: a promise that the keys of each document are contiguous, so that the mask lowers to intervals. On a CPU
+            this is checked, and no promise is needed; on a GPU or in a compiled graph it cannot be checked.
 
     Example:
         >>> from regard import Look, attention
@@ -170,13 +170,11 @@ class Documents(Mask):
     packed: bool = False
 
     def lower(self, shape: Shape, device: torch.device) -> Visible:
-        """See `Mask.lower`. Raises ValueError: documents are promised to be packed, and are seen not to be."""
+        """See `Mask.lower`. Raises ValueError: ``packed`` is True, but the documents are not contiguous."""
         batch, _, queries, keys = shape
         of_keys = _documents("keys", self.keys, batch, keys, device)
         if self.queries is None and queries > keys:
-            raise ValueError(
-                f"mask: Documents.queries must be given where there are more queries, {queries}, than keys"
-            )
+            raise ValueError(f"mask: Documents.queries must be given if there are more queries, {queries}, than keys")
         of_queries = (
             of_keys[:, keys - queries :]
             if self.queries is None
@@ -184,22 +182,22 @@ class Documents(Mask):
         )
         same = (of_queries[:, :, None] == of_keys[:, None, :])[:, None]
         readable = is_plain(of_keys)
-        seen = readable and _packed(of_keys)
-        if self.packed and readable and not seen:
-            raise ValueError("mask: Documents.packed is promised, but the keys of a document stand apart")
-        if not (self.packed or seen):
+        contiguous = readable and _packed(of_keys)
+        if self.packed and readable and not contiguous:
+            raise ValueError("mask: Documents.packed is True, but the keys of a document are not contiguous")
+        if not (self.packed or contiguous):
             return Visible(dense=same)
-        # The first key of the document, and as many as there are; none: an interval of none.
+        # From the first key of the document, as many keys as it has; without keys, an empty interval.
         start = same.int().argmax(-1) if keys else same.sum(-1)
         return Visible(start=start, end=start + same.sum(-1))
 
 
 @dataclass(frozen=True, eq=False)
 class BlockSparse(Mask):
-    """Whole blocks of keys are visible to whole blocks of queries (Child et al. 2019, arXiv:1904.10509).
+    """Blocks of queries see blocks of keys (Child et al. 2019, arXiv:1904.10509).
 
     Attributes:
-        layout: boolean, ``(⌈Lq / size⌉, ⌈Lk / size⌉)``, with the batch and the heads in front if they differ.
+        layout: boolean, ``(⌈Lq / size⌉, ⌈Lk / size⌉)``, with batch and heads before them if they differ.
         size: the side of a block.
 
     Example:
@@ -222,16 +220,16 @@ class BlockSparse(Mask):
             raise TypeError(f"mask: BlockSparse.layout must be a boolean tensor, got {self.layout!r}")
         want = (*shape[:2], -(-shape[2] // self.size), -(-shape[3] // self.size))
         got = tuple(self.layout.shape)
-        whole = (1,) * (4 - len(got)) + got
-        if len(whole) != 4 or whole[2:] != want[2:] or whole[0] not in (1, want[0]) or whole[1] not in (1, want[1]):
+        full = (1,) * (4 - len(got)) + got
+        if len(full) != 4 or full[2:] != want[2:] or full[0] not in (1, want[0]) or full[1] not in (1, want[1]):
             raise ValueError(f"mask: BlockSparse.layout must have shape {want[2:]} or {want}, got {got}")
         if self.layout.device != device:
             raise ValueError(f"mask: BlockSparse.layout is on {self.layout.device}, query on {device}")
-        return Visible(layout=self.layout.view(whole), block=self.size)
+        return Visible(layout=self.layout.view(full), block=self.size)
 
 
 def _offset(name: str, offset: int | Tensor | None, shape: Shape, device: torch.device) -> int | Tensor:
-    """The offset as a number, or for each of the batch as ``(B, 1, 1)``."""
+    """The offset as a number, or for each sequence of the batch as ``(B, 1, 1)``."""
     if offset is None:
         return shape[3] - shape[2]
     if isinstance(offset, Tensor):
@@ -243,7 +241,7 @@ def _offset(name: str, offset: int | Tensor | None, shape: Shape, device: torch.
 
 
 def _integers(name: str, tensor: Tensor, shapes: tuple[tuple[int, ...], ...], device: torch.device) -> None:
-    # Texts are made where the error is: with a batch of any size, a compiled graph cannot make them beforehand.
+    # The texts are formatted where they are raised: a compiled graph with a dynamic batch cannot do it before.
     if not isinstance(tensor, Tensor) or tensor.is_floating_point() or tensor.dtype is torch.bool:
         raise TypeError(f"mask: {name} must be an integer tensor of shape {_either(shapes)}, got {tensor!r}")
     if tuple(tensor.shape) not in shapes:
@@ -259,8 +257,8 @@ def _either(shapes: tuple[tuple[int, ...], ...]) -> str:
 def _lengths(name: str, lengths: Tensor, batch: int, longest: int, device: torch.device) -> Tensor:
     _integers(name, lengths, ((batch,),), device)
     if is_plain(lengths) and batch:
-        least, most = (int(bound) for bound in lengths.aminmax())
-        if least < 0 or most > longest:
+        smallest, largest = (int(bound) for bound in lengths.aminmax())
+        if smallest < 0 or largest > longest:
             raise ValueError(f"mask: {name} must be from 0 to {longest}, got {lengths.tolist()}")
     return lengths.to(torch.int64).clamp(0, longest)
 
@@ -271,7 +269,7 @@ def _documents(name: str, ids: Tensor, batch: int, length: int, device: torch.de
 
 
 def _packed(ids: Tensor) -> bool:
-    """Whether equal ids stand side by side in each row: there are then as many runs as ids."""
+    """Whether equal ids are contiguous in each row: there are then as many runs as different ids."""
     runs = (ids[:, 1:] != ids[:, :-1]).sum(1)
     ordered = ids.sort(1).values
     return bool((runs == (ordered[:, 1:] != ordered[:, :-1]).sum(1)).all())

@@ -1,7 +1,8 @@
-"""How a row of scores becomes a row of weights: one small value a normalizer.
+"""Normalizers, which turn a row of scores into a row of weights: one small class each.
 
-`lower` gives what of a `Plan` the normalizer sets. Random bits go by a seed: a whole number or an int64 scalar tensor,
-which reproduces the call; None draws one from PyTorch's generator, which ``torch.manual_seed`` sets.
+`lower` returns the fields of a `Plan` that the normalizer sets. Random bits are a function of a seed: a whole number or
+an int64 scalar tensor, with which a call can be repeated; None draws a seed from PyTorch's generator, which
+``torch.manual_seed`` sets.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from regard.kernels.memory import is_plain
 from regard.kernels.plan import NormalizerKind
 
 Shape = tuple[int, int, int, int]
-"""Of the scores: (B, H, Lq, Lk)."""
+"""The shape of the scores, (B, H, Lq, Lk)."""
 
 Seed = int | Tensor | None
 
@@ -28,11 +29,11 @@ __all__ = [
 
 
 class Normalizer:
-    """The base class of normalizers: a row of scores becomes a row of weights.
+    """The base class of normalizers, which turn a row of scores into a row of weights.
 
     A normalizer of your own is a subclass with the method `weights`. It runs on the reference backend, with any score,
-    bias, mask, look but ``lse``, within `Dropout`, and with gradients, also to a tensor that it holds. The C++ kernels
-    refuse it, as `explain_choice` shows.
+    bias and mask, all looks except ``lse``, in `Dropout`, and with gradients, also of a tensor that it holds. The C++
+    kernels refuse it, as `explain_choice` shows.
 
     >>> import torch
     >>> from regard import Causal, Dot, Normalizer, attention
@@ -50,7 +51,7 @@ class Normalizer:
     def weights(self, scores: Tensor) -> Tensor:
         """The weights of each row of scores.
 
-        Each row must depend on its own scores alone: looks call this with a part of the rows.
+        Each row must depend on its own scores only: looks call this with a part of the rows.
 
         Args:
             scores: ``(B, H, Lq, Lk)``; a hidden key has the dtype's lowest finite number, ``torch.finfo(dtype).min``,
@@ -62,17 +63,17 @@ class Normalizer:
         raise TypeError(f"normalizer: {type(self).__name__} must define weights(self, scores)")
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan; a subclass with `weights` need not define it."""
+        """Its fields of the plan; a subclass with `weights` need not define it."""
         return {"own_normalizer": self.weights, "names": (type(self).__name__,)}
 
 
 @dataclass(frozen=True, eq=False)
 class Softmax(Normalizer):
-    """``w_j = exp(s_j) / Σ exp(s)`` over the visible keys; a row without any has weights 0.
+    """``w_j = exp(s_j) / Σ exp(s)`` over the visible keys; a row without visible keys has weights 0.
 
     Attributes:
-        sink: ``(H,)``, one logit a head that takes part in the sum and carries no value, so that a query may attend to
-            little (Xiao et al. 2024, arXiv:2309.17453; as in gpt-oss); None: none.
+        sink: ``(H,)``, one logit per head that takes part in the sum but has no value, so that a query can attend to
+            little (Xiao et al. 2024, arXiv:2309.17453; as in gpt-oss); None: no sink.
 
     Example:
         >>> from regard import Look, attention
@@ -85,14 +86,15 @@ class Softmax(Normalizer):
     sink: Tensor | None = None
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan. Raises ValueError or TypeError: ``sink`` does not fit the heads."""
+        """Its fields of the plan. Raises ValueError or TypeError: ``sink`` does not fit the heads."""
         sink = None if self.sink is None else _per_head("Softmax.sink", self.sink, shape, query)
         return {"normalizer": NormalizerKind.SOFTMAX, "sink": sink}
 
 
 @dataclass(frozen=True, eq=False)
 class Sparsemax(Normalizer):
-    """The simplex's nearest point, ``[s − τ]₊``, with exact zeros (Martins and Astudillo 2016, arXiv:1602.02068).
+    """The projection of the scores onto the simplex, ``[s − τ]₊``, with exact zeros (Martins and Astudillo 2016,
+    arXiv:1602.02068).
 
     Example:
         >>> from regard import Look, attention
@@ -103,18 +105,18 @@ class Sparsemax(Normalizer):
     """
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan."""
+        """Its fields of the plan."""
         return {"normalizer": NormalizerKind.ENTMAX, "number": 2.0}
 
 
 @dataclass(frozen=True, eq=False)
 class Entmax(Normalizer):
-    """``w = [(α − 1)·s − τ]₊^(1/(α − 1))``: from near softmax (α → 1) to sparsemax (α = 2).
+    """``w = [(α − 1)·s − τ]₊^(1/(α − 1))``: from softmax (α → 1) to sparsemax (α = 2).
 
     Peters, Niculae and Martins 2019 (arXiv:1905.05702); Correia et al. 2019 (arXiv:1909.00015) learn α.
 
     Attributes:
-        alpha: above 1, at most 2: a number, or a learned tensor, ``()`` or one a head, ``(H,)``.
+        alpha: above 1, at most 2: a number, or a learned tensor, ``()`` or, per head, ``(H,)``.
 
     Example:
         >>> import torch
@@ -128,7 +130,7 @@ class Entmax(Normalizer):
     alpha: float | Tensor = 1.5
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan. Raises ValueError or TypeError: ``alpha`` is out of range or does not fit."""
+        """Its fields of the plan. Raises ValueError or TypeError: ``alpha`` is out of range or does not fit."""
         if isinstance(self.alpha, Tensor):
             alpha = _per_head("Entmax.alpha", self.alpha, shape, query, scalar=True)
             _within("Entmax.alpha", alpha, "above 1 and at most 2", lambda t: (t > 1) & (t <= 2))
@@ -142,12 +144,12 @@ class Entmax(Normalizer):
 
 @dataclass(frozen=True, eq=False)
 class Sigmoid(Normalizer):
-    """``w_j = σ(s_j + bias)``, each weight on its own; rows do not sum to one (Ramapuram et al. 2025,
+    """``w_j = σ(s_j + bias)``, independent of the other keys; rows do not sum to one (Ramapuram et al. 2025,
     arXiv:2409.04431).
 
     Attributes:
-        bias: a number, or a learned tensor, ``()`` or one a head, ``(H,)``; None: −ln Lk, the paper's, with which a
-            row's sum starts near one; with a cache Lk grows at each step, so give a number there.
+        bias: a number, or a learned tensor, ``()`` or, per head, ``(H,)``; None: −ln Lk, as in the paper, with which
+            the sum of a row is near one at first. With a cache Lk grows at each step, so give a number.
 
     Example:
         >>> from regard import Look, attention
@@ -160,12 +162,12 @@ class Sigmoid(Normalizer):
     bias: float | Tensor | None = None
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan. Raises ValueError or TypeError: ``bias`` is not finite or does not fit."""
+        """Its fields of the plan. Raises ValueError or TypeError: ``bias`` is not finite or does not fit."""
         precise = torch.promote_types(query.dtype, torch.float32)
         if isinstance(self.bias, Tensor):
             shift = _per_head("Sigmoid.bias", self.bias, shape, query, scalar=True)[None, :, None, None]
         elif self.bias is None:
-            # In tensors, so that one compiled graph does for every number of keys.
+            # As a tensor, so that one compiled graph serves every number of keys.
             keys = torch.full((1, 1, 1, 1), shape[3], dtype=precise, device=query.device)
             shift = -keys.clamp(min=1).log()
         else:
@@ -176,7 +178,7 @@ class Sigmoid(Normalizer):
 
 @dataclass(frozen=True, eq=False)
 class TopK(Normalizer):
-    """Softmax over the k largest scores of the row, the others' weights are 0 (Gupta et al. 2021, arXiv:2106.06899).
+    """Softmax over the k largest scores of the row; the other weights are 0 (Gupta et al. 2021, arXiv:2106.06899).
 
     Scores equal to the k-th largest are all kept, so that the result does not depend on the order of the keys.
 
@@ -194,7 +196,7 @@ class TopK(Normalizer):
     k: int
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan. Raises ValueError or TypeError: ``k`` is no whole number from 1."""
+        """Its fields of the plan. Raises ValueError or TypeError: ``k`` is not a whole number from 1."""
         if not is_whole(self.k):
             raise TypeError(f"normalizer: TopK.k must be a whole number, got {self.k!r}")
         if self.k < 1:
@@ -211,22 +213,22 @@ _ESTIMATORS = {
 
 @dataclass(frozen=True, eq=False)
 class Hard(Normalizer):
-    """One key a query (Xu et al. 2015, arXiv:1502.03044); ``Look(log_prob=True)`` gives that key's ln softmax(s / T).
+    """One key for each query (Xu et al. 2015, arXiv:1502.03044); ``Look(log_prob=True)`` gives its ln softmax(s / T).
 
-    In evaluation it is the key of the largest score. In training it depends on the estimator:
+    In evaluation, it is the key with the largest score. In training, it depends on the estimator:
 
-    - ``"gumbel"``: the largest of s / T + Gumbel noise, which is a draw from softmax(s / T); going back, the gradient
-      of softmax(s / T + noise) (Jang et al. 2017, arXiv:1611.01144);
-    - ``"reinforce"``: the same draw, no gradient to the scores; the loss adds (cost − baseline) · log_prob (Williams
-      1992);
-    - ``"straight-through"``: the largest score; going back, the gradient of softmax(s / T) (Bengio et al. 2013,
-      arXiv:1308.3432).
+    - ``"gumbel"``: the largest of s / T + Gumbel noise, which is a draw from softmax(s / T); in the backward pass, the
+      gradient of softmax(s / T + noise) (Jang et al. 2017, arXiv:1611.01144);
+    - ``"reinforce"``: the same draw, without a gradient of the scores; add (cost − baseline) · log_prob to the loss
+      (Williams 1992);
+    - ``"straight-through"``: the largest score; in the backward pass, the gradient of softmax(s / T) (Bengio et al.
+      2013, arXiv:1308.3432).
 
     Attributes:
-        estimator: which of the three.
+        estimator: one of the three.
         temperature: T, positive: a number, or a learned tensor, ``()`` or ``(H,)``.
         training: whether this is training.
-        seed: of the draw.
+        seed: of the random draw.
 
     Example:
         >>> from regard import attention
@@ -241,7 +243,7 @@ class Hard(Normalizer):
     seed: Seed = None
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan. Raises ValueError or TypeError: an attribute is out of range."""
+        """Its fields of the plan. Raises ValueError or TypeError: an attribute is out of range."""
         if self.estimator not in _ESTIMATORS:
             raise ValueError(
                 f"normalizer: Hard.estimator must be one of {', '.join(_ESTIMATORS)}, got {self.estimator!r}"
@@ -254,12 +256,12 @@ class Hard(Normalizer):
 
 @dataclass(frozen=True, eq=False)
 class Variational(Normalizer):
-    """Latent weights: the scores get Gaussian noise of ``scale``, so softmax of them is logistic-normal.
+    """Latent weights: Gaussian noise of ``scale`` is added to the scores, so that their softmax is logistic-normal.
 
-    Bayesian attention modules with a log-normal posterior (Fan et al. 2020, arXiv:2010.10604), before normalising.
+    Bayesian attention modules with a log-normal posterior (Fan et al. 2020, arXiv:2010.10604), before normalization.
     ``Look(kl=True)`` gives the divergence of N(s, scale²) from the prior, summed over the visible keys, with its
-    gradient: add it to the loss, with a factor that grows from 0. In evaluation there is no noise: the mean score is
-        used.
+    gradient: add it to the loss, with a factor that grows from 0. In evaluation there is no noise: the mean scores are
+    used.
 
     Attributes:
         scale: the posterior's standard deviation, positive: a number, or a learned tensor, ``()`` or ``(H,)``.
@@ -284,7 +286,7 @@ class Variational(Normalizer):
     seed: Seed = None
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan. Raises ValueError or TypeError: an attribute is out of range or does not fit."""
+        """Its fields of the plan. Raises ValueError or TypeError: an attribute is out of range or does not fit."""
         if _number("Variational.prior_scale", self.prior_scale) <= 0:
             raise ValueError(f"normalizer: Variational.prior_scale must be positive, got {self.prior_scale}")
         return {
@@ -309,15 +311,15 @@ class Variational(Normalizer):
 
 @dataclass(frozen=True, eq=False)
 class Dropout(Normalizer):
-    """Weights are dropped after another normalizer, the rest scaled by 1/(1 − p); for training only.
+    """Sets weights of another normalizer to 0 at random and scales the rest by 1/(1 − p); for training only.
 
-    Looks show the weights before. The bits are a function of (seed, batch, head, query, key): see
+    Looks show the weights before dropout. The random bits are a function of (seed, batch, head, query, key): see
     `regard.kernels.random`.
 
     Attributes:
-        normalizer: what makes the weights.
+        normalizer: computes the weights.
         p: the probability, at least 0 and below 1.
-        seed: of the bits.
+        seed: of the random bits.
 
     Example:
         >>> from regard import attention
@@ -334,7 +336,7 @@ class Dropout(Normalizer):
     seed: Seed = None
 
     def lower(self, shape: Shape, query: Tensor) -> dict[str, Any]:
-        """What it sets of the plan. Raises ValueError or TypeError: ``p`` is out of range."""
+        """Its fields of the plan. Raises ValueError or TypeError: ``p`` is out of range."""
         if not isinstance(self.normalizer, Normalizer) or isinstance(self.normalizer, Dropout):
             raise TypeError(f"normalizer: Dropout.normalizer must be one such as Softmax(), got {self.normalizer!r}")
         if not 0 <= _number("Dropout.p", self.p) < 1:
@@ -346,7 +348,7 @@ class Dropout(Normalizer):
 def _number(name: str, number: float) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"normalizer: {name} must be a number, got {number!r}")
-    if not -math.inf < number < math.inf:  # which a graph can guard, as it cannot math.isfinite
+    if not -math.inf < number < math.inf:  # a graph can guard this, but not math.isfinite
         raise ValueError(f"normalizer: {name} must be finite, got {number}")
     return float(number)
 
@@ -362,7 +364,7 @@ def _scale(name: str, scale: float | Tensor, shape: Shape, query: Tensor) -> dic
 
 
 def _per_head(name: str, tensor: Tensor, shape: Shape, query: Tensor, *, scalar: bool = False) -> Tensor:
-    """``tensor`` as ``(H,)`` or, where a scalar will do, ``(1,)``."""
+    """``tensor`` as ``(H,)`` or, if a scalar is allowed, ``(1,)``."""
     wanted = ((), (shape[1],)) if scalar else ((shape[1],),)
     if not isinstance(tensor, Tensor):
         raise TypeError(f"normalizer: {name} must be a tensor, got {tensor!r}")
@@ -382,7 +384,7 @@ def _like(name: str, tensor: Tensor, query: Tensor) -> None:
 
 
 def _within(name: str, tensor: Tensor, wanted: str, test: Any) -> None:
-    # Only where looking at the numbers is free: on a GPU it would wait, in a graph or under vmap there are none.
+    # Only where reading the numbers is free: a GPU would have to be waited for, a graph or vmap has no numbers.
     if is_plain(tensor) and not bool(test(tensor).all()):
         raise ValueError(f"normalizer: {name} must be {wanted}, got {tensor.tolist()}")
 

@@ -1,6 +1,6 @@
-"""How well a query and a key fit: one small value a score function.
+"""Score functions, which measure how well a query and a key match: one small class each.
 
-`Score.prepare` lowers a score to what kernels know: cosine and bilinear scores become dot products of prepared inputs.
+`Score.prepare` lowers a score for the kernels: cosine and bilinear scores become dot products of prepared inputs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Score:
     """The base class of score functions: ``s_ij`` of each query i and key j.
 
     A score of your own is a subclass with the method `scores`. It runs on the reference backend, with masks, biases,
-    normalizers, looks and gradients, and within `Softcap`. The C++ kernels refuse it, as `explain_choice` shows. A
+    normalizers, looks and gradients, and in `Softcap`. The C++ kernels refuse it, as `explain_choice` shows. A
     tensor with ``requires_grad`` that it holds gets its gradient.
 
     >>> import torch
@@ -61,11 +61,11 @@ class Score:
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         """The scores of every query for every key.
 
-        Each must depend on its own query and key alone: looks call this with a part of the queries.
+        Each must depend on its own query and key only: looks call this with a part of the queries.
 
         Args:
-            query: ``(B, H, Lq, E)``, in float32, or float64 where the call is in float64.
-            key: ``(B, H, Lk, Ek)``, likewise; grouped heads are repeated for their queries' heads.
+            query: ``(B, H, Lq, E)``, in float32, or float64 if the call is in float64.
+            key: ``(B, H, Lk, Ek)``, likewise; shared key heads are repeated for their query heads.
 
         Returns:
             ``(B, H, Lq, Lk)``.
@@ -73,11 +73,11 @@ class Score:
         raise TypeError(f"score: {type(self).__name__} must define scores(self, query, key)")
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
-        """Lower to kernel terms; a subclass with `scores` need not define it."""
+        """Lower for the kernels; a subclass with `scores` need not define it."""
         return Prepared(query, key, ScoreKind.DOT, own=self.scores, name=type(self).__name__)
 
     def to(self, dtype: torch.dtype) -> Score:
-        """The same score for inputs of ``dtype``, for autocast; overridden where it holds tensors of their dtype."""
+        """The same score for inputs of ``dtype``, for autocast; overridden by scores that hold tensors."""
         return self
 
 
@@ -86,7 +86,7 @@ class Dot(Score):
     """``s = scale · q·k`` (Vaswani et al. 2017, arXiv:1706.03762).
 
     Attributes:
-        scale: 1/√E unless given; 1.0 is the plain dot of Luong et al. 2015 (arXiv:1508.04025).
+        scale: 1/√E by default; 1.0 is the plain dot product of Luong et al. 2015 (arXiv:1508.04025).
 
     Example:
         >>> from regard import Look, attention
@@ -99,7 +99,7 @@ class Dot(Score):
     scale: float | None = None
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
-        """Lower to kernel terms. Raises ValueError: ``scale`` is not finite."""
+        """Lower for the kernels. Raises ValueError: ``scale`` is not finite."""
         _same_width(query, key)
         width = query.shape[-1]
         scale = (width**-0.5 if width else 1.0) if self.scale is None else _finite("Dot.scale", self.scale)
@@ -113,7 +113,7 @@ class Cosine(Score):
     A zero vector scores 0 and gets no gradient.
 
     Attributes:
-        scale: a number, or a learned tensor of one value a head, ``(H,)``.
+        scale: a number, or a learned tensor with one value per head, ``(H,)``.
 
     Example:
         >>> from regard import Look, attention
@@ -126,7 +126,7 @@ class Cosine(Score):
     scale: float | Tensor
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
-        """Lower to kernel terms. Raises ValueError: ``scale`` is not finite, not ``(H,)``, or on another device."""
+        """Lower for the kernels. Raises ValueError: ``scale`` is not finite, not ``(H,)``, or on another device."""
         _same_width(query, key)
         precise = torch.promote_types(query.dtype, torch.float32)
         factor: float | Tensor
@@ -163,7 +163,7 @@ class Bilinear(Score):
         return Bilinear(self.weight.to(dtype))
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
-        """Lower to kernel terms. Raises ValueError: ``weight`` does not fit the widths or the heads."""
+        """Lower for the kernels. Raises ValueError: ``weight`` does not fit the widths or the heads."""
         shape = (query.shape[-1], key.shape[-1])
         allowed = (shape, (query.shape[1], *shape))
         if tuple(self.weight.shape) not in allowed:
@@ -203,7 +203,7 @@ class Additive(Score):
         return Additive(self.v.to(dtype), None if self.bias is None else self.bias.to(dtype))
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
-        """Lower to kernel terms. Raises ValueError: ``v`` or ``bias`` does not fit the width or the heads."""
+        """Lower for the kernels. Raises ValueError: ``v`` or ``bias`` does not fit the width or the heads."""
         _same_width(query, key)
         heads, width = query.shape[1], query.shape[-1]
         vector = _per_head("Additive.v", _like("Additive.v", self.v, query), (width,), (heads, width))
@@ -218,7 +218,7 @@ class Distance(Score):
     """``s = −scale · |q − k|²``: a Gaussian kernel of width 1/√(2·scale) (Tsai et al. 2019, arXiv:1908.11775).
 
     It is computed as ``scale · (2q·k − |q|² − |k|²)``, so inputs far from the origin, compared with their distances,
-    lose digits: take their common mean off first.
+    lose digits: subtract their common mean first.
 
     Attributes:
         scale: positive.
@@ -234,18 +234,18 @@ class Distance(Score):
     scale: float = 1.0
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
-        """Lower to kernel terms. Raises ValueError: ``scale`` is not positive and finite."""
+        """Lower for the kernels. Raises ValueError: ``scale`` is not positive and finite."""
         _same_width(query, key)
         return Prepared(query, key, ScoreKind.DISTANCE, _positive("Distance.scale", self.scale))
 
 
 @dataclass(frozen=True, eq=False)
 class Softcap(Score):
-    """``cap · tanh(s / cap)`` of another score s: it stays within ±cap (Gemma 2, arXiv:2408.00118).
+    """``cap · tanh(s / cap)`` of another score s, which limits it to ±cap (Gemma 2, arXiv:2408.00118).
 
     Attributes:
         score: the score that is capped.
-        cap: positive, in the score's own unit.
+        cap: positive, in the unit of the score.
 
     Example:
         >>> from regard import Dot, Look, attention
@@ -263,7 +263,7 @@ class Softcap(Score):
         return Softcap(self.score.to(dtype), self.cap)
 
     def prepare(self, query: Tensor, key: Tensor, masked: bool) -> Prepared:
-        """Lower to kernel terms. Raises ValueError: ``cap`` is not positive and finite."""
+        """Lower for the kernels. Raises ValueError: ``cap`` is not positive and finite."""
         if not isinstance(self.score, Score) or isinstance(self.score, Softcap):
             raise TypeError(f"score: Softcap.score must be a score such as Dot(), got {self.score!r}")
         return self.score.prepare(query, key, masked)._replace(softcap=_positive("Softcap.cap", self.cap))
@@ -280,7 +280,7 @@ def _same_width(query: Tensor, key: Tensor) -> None:
 def _unit(tensor: Tensor) -> Tensor:
     """Vectors along the last dimension to length 1, of any size that is a normal number; smaller ones to 0.
 
-    The largest entry is divided by first, for squares overflow and underflow long before the entries do. It needs no
+    Divided by the largest entry first, because squares overflow and underflow long before the entries do. It needs no
     gradient, because the direction does not depend on it; a zero vector, which has no direction, has gradient 0.
     """
     if not tensor.shape[-1]:
@@ -295,7 +295,7 @@ def _unit(tensor: Tensor) -> Tensor:
 def _finite(name: str, number: float) -> float:
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise TypeError(f"score: {name} must be a number, got {number!r}")
-    if not -math.inf < number < math.inf:  # which a graph can guard, as it cannot math.isfinite
+    if not -math.inf < number < math.inf:  # a graph can guard this, but not math.isfinite
         raise ValueError(f"score: {name} must be finite, got {number}")
     return float(number)
 
@@ -321,9 +321,9 @@ def _like(name: str, tensor: Tensor, query: Tensor) -> Tensor:
 
 
 def _apart_from_nonfinite(prepare: Callable[[Tensor], Tensor], tensor: Tensor, masked: bool) -> Tensor:
-    """``prepare(tensor)``; where a mask may hide some of it, what is not finite is taken out first, and NaN after.
+    """``prepare(tensor)``; with a mask, vectors that are not finite are replaced by zeros first and set to NaN after.
 
-    The backward of ``prepare`` multiplies by its input, and 0 · NaN is NaN: so what a mask hides would leak into the
+    The backward pass of ``prepare`` multiplies by its input, and 0 · NaN is NaN: a masked vector would leak into the
     gradient of a weight or a norm.
     """
     if not masked:

@@ -1,4 +1,4 @@
-"""The base of all masks: the algebra ``&``, ``|``, ``~``, and what a mask lowers to."""
+"""The base class of masks, with the operators ``&``, ``|`` and ``~``, and the result of lowering a mask."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from regard.kernels.visibility import spread
 
 Shape = tuple[int, int, int, int]
-"""Of the scores: (B, H, Lq, Lk)."""
+"""The shape of the scores, (B, H, Lq, Lk)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Visible:
-    """A lowered mask: where all of its parts let through (each None: no limit); shapes as in `Plan`."""
+    """A lowered mask: a key is visible if every part allows it (None: no limit); shapes as in `Plan`."""
 
     start: Tensor | None = None
     end: Tensor | None = None
@@ -29,7 +29,7 @@ class Visible:
 
     @property
     def parts(self) -> frozenset[str]:
-        """The names of the parts that limit anything."""
+        """The names of the parts that are not None."""
         return frozenset(name for name in ("start", "end", "dense", "layout") if getattr(self, name) is not None)
 
     def whole(self, shape: Shape, device: torch.device) -> Tensor:
@@ -46,9 +46,9 @@ class Visible:
         return visible if self.dense is None else visible & self.dense
 
     def meet(self, other: Visible, shape: Shape, device: torch.device) -> Visible:
-        """What both let through."""
+        """The keys that both show."""
         if self.layout is not None and other.layout is not None and self.block != other.block:
-            # Two layouts of different blocks have no layout in common; the finer would not do either.
+            # Layouts of different block sizes have no common layout, not even that of the smaller blocks.
             other = Visible(dense=other.whole(shape, device))
         return Visible(
             _join(torch.maximum, self.start, other.start),
@@ -60,7 +60,7 @@ class Visible:
         )
 
     def join(self, other: Visible, shape: Shape, device: torch.device) -> Visible:
-        """What either lets through."""
+        """The keys that either shows."""
         if not self.parts or not other.parts:
             return Visible()
         if self.parts == other.parts == {"end"}:
@@ -72,7 +72,7 @@ class Visible:
         return Visible(dense=self.whole(shape, device) | other.whole(shape, device))
 
     def complement(self, shape: Shape, device: torch.device) -> Visible:
-        """What this does not let through."""
+        """The keys that this hides."""
         if self.parts == {"end"}:
             return Visible(start=self.end)
         if self.parts == {"start"}:
@@ -83,14 +83,14 @@ class Visible:
 
 
 class Mask:
-    """The base class of masks: which keys each query sees.
+    """The base class of masks, which define the keys that each query sees.
 
-    ``a & b`` is what both masks let a query see, ``a | b`` what either does, ``~a`` what ``a`` hides. A boolean tensor
-    can be one of the two. A mask of your own is a subclass with the method `lower`.
+    With ``a & b`` a query sees the keys that both masks show, with ``a | b`` those that either shows, with ``~a`` those
+    that ``a`` hides. One of the two can be a boolean tensor. A mask of your own is a subclass with the method `lower`.
 
     Inside a function that ``torch.compile(fullgraph=True)`` or a strict ``torch.export`` traces, write
-    ``a.complement()`` for ``~a``: PyTorch cannot trace that operator for classes other than its own. Without
-    ``fullgraph`` the operator only breaks the graph, and a mask made outside of the function may use it.
+    ``a.complement()`` for ``~a``: PyTorch can trace that operator for its own classes only. Without
+    ``fullgraph`` the operator only breaks the graph. A mask that is made outside of the function may use it.
 
     Example:
         >>> from regard import Causal, Look, Window, attention
@@ -103,7 +103,7 @@ class Mask:
 
     def lower(self, shape: Shape, device: torch.device) -> Visible:
         """The mask for scores of ``shape`` (B, H, Lq, Lk). Raises ValueError or TypeError: it does not fit them."""
-        raise TypeError(f"mask: {type(self).__name__} is not a mask of its own")
+        raise TypeError(f"mask: {type(self).__name__} must define lower(self, shape, device)")
 
     def __and__(self, other: Mask | Tensor) -> Mask:
         return _Both(self, as_mask(other))
@@ -121,21 +121,22 @@ class Mask:
         return self.complement()
 
     def complement(self) -> Mask:
-        """The same as ``~mask``, for functions that `torch.compile` traces, which does not know that operator."""
+        """The same as ``~mask``, for functions that `torch.compile` traces: it cannot trace that operator."""
         return _Not(self)
 
     @classmethod
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """A boolean tensor joined with a mask, which PyTorch asks here, in a compiled graph too."""
-        how = _JOINS.get(func)
-        return NotImplemented if how is None else how(*map(as_mask, args))
+        """A boolean tensor combined with a mask: PyTorch calls this, in a compiled graph too."""
+        combination = _COMBINATIONS.get(func)
+        return NotImplemented if combination is None else combination(*map(as_mask, args))
 
 
 @dataclass(frozen=True, eq=False)
 class Boolean(Mask):
-    """A boolean tensor that broadcasts to ``(B, H, Lq, Lk)``, True where the query may attend; tensors become this.
+    """A boolean tensor that broadcasts to ``(B, H, Lq, Lk)``, True where the query may attend. As an argument, a tensor
+    is converted to this.
 
     Example:
         >>> from regard import Causal, Look, attention
@@ -183,7 +184,7 @@ class _Not(Mask):
         return self.mask.lower(shape, device).complement(shape, device)
 
 
-_JOINS: dict[Callable[..., Any], type[_Both | _Either]] = {
+_COMBINATIONS: dict[Callable[..., Any], type[_Both | _Either]] = {
     **dict.fromkeys((operator.and_, Tensor.__and__, Tensor.__rand__, Tensor.bitwise_and), _Both),
     **dict.fromkeys((operator.or_, Tensor.__or__, Tensor.__ror__, Tensor.bitwise_or), _Either),
 }
@@ -199,7 +200,7 @@ def as_mask(mask: Mask | Tensor) -> Mask:
     raise TypeError(f"mask: expected a mask such as Causal(), or a boolean tensor (True: may attend), got {got}")
 
 
-def _join(how: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, right: Tensor | None) -> Tensor | None:
+def _join(operation: Callable[[Tensor, Tensor], Tensor], left: Tensor | None, right: Tensor | None) -> Tensor | None:
     if left is None or right is None:
         return left if right is None else right
-    return how(left, right)
+    return operation(left, right)

@@ -1,4 +1,4 @@
-"""Decoding over a one-step interface: greedy, beam search and sampling."""
+"""Decoders on top of a function that computes one step: greedy, beam search and sampling."""
 
 from regard.decode.beam import beam_search
 from regard.decode.greedy import greedy

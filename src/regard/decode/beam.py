@@ -13,25 +13,25 @@ from regard.decode.step import Hypothesis, State, StepFunction, advance, check_g
 
 
 class _End(NamedTuple):
-    """A hypothesis as the search keeps it: the row that it left, which the backpointers lead on from."""
+    """A hypothesis that ended: its backpointers start at ``row``."""
 
     rank: float
     score: float
-    length: int  # tokens before the end sign
+    length: int  # the number of tokens before EOS
     row: int  # of the step after these tokens
     finished: bool
 
 
 class _Trace(NamedTuple):
-    """What each step leaves behind, step by step.
+    """The tokens, backpointers and attention weights of each step.
 
-    ``looked[t]`` has the rows that went into step t; ``parents[t]`` and ``tokens[t]`` have those that went on from it,
-    ``parents[t]`` being rows of step t.
+    ``weights[t]`` has the rows of step t; ``parents[t]`` and ``tokens[t]`` have the rows of the next step, and
+    ``parents[t]`` are their rows in step t.
     """
 
     parents: list[Tensor]
     tokens: list[Tensor]
-    looked: list[Tensor]
+    weights: list[Tensor]
 
 
 class _Candidates(NamedTuple):
@@ -54,34 +54,34 @@ def beam_search(
     length_penalty: float = 1.0,
     best: int = 1,
 ) -> list[list[Hypothesis]]:
-    """Search for the sequences with the highest length-normalised log-probability.
+    """Search for the sequences with the highest length-normalized log-probability.
 
-    A hypothesis of ``length`` tokens, the end sign included, is ranked by ``score / ((5 + length) / 6) ** α`` (Wu et
+    A hypothesis of ``length`` tokens, including EOS, is ranked by ``score / ((5 + length) / 6) ** α`` (Wu et
     al. 2016, arXiv:1609.08144, equation 14, without the coverage term). In each step all extensions of a sentence's
-    live beams are ordered by score. Those among the first ``beam`` that end are set aside as finished; the first
-    ``beam`` that do not end live on.
+    live beams are ordered by score. Those among the first ``beam`` that end are finished; the first ``beam`` that
+    do not end stay live.
 
-    A sentence is done when ``best`` hypotheses are finished and no live beam can end up ranked above the worst of
-    them. Scores only fall and the divisor only grows, so nothing that grows out of a live beam can be ranked above its
-    score divided by the penalty of ``max_length``. Stopping by this bound never changes the result. Sentences that are
-    done leave the batch.
+    A sentence is done when ``best`` hypotheses are finished and no live beam can be ranked above the worst of them.
+    Scores only fall and the divisor only grows, so no extension of a live beam can be ranked above its score divided by
+    the penalty of ``max_length``. Stopping by this bound never changes the result. Sentences that are done leave the
+    batch.
 
     Args:
         step: the model; it is called with up to ``batch × beam`` rows.
         state: its state before the first token, one row for each sentence.
         first: int64 ``(batch,)``, the tokens to begin with.
         eos: the token that ends a sequence.
-        max_length: the most tokens that are emitted, the end sign included.
-        beam: live beams for each sentence. 1 with no length penalty is `greedy`.
+        max_length: the largest number of emitted tokens, including EOS.
+        beam: the beam size. 1 without a length penalty is `greedy`.
         length_penalty: α, at least 0; 0 ranks by the score itself, larger values favour longer sequences.
-        best: how many hypotheses are wanted for each sentence, at most ``beam``.
+        best: the number of hypotheses to return for each sentence, at most ``beam``.
 
     Returns:
         For each sentence up to ``best`` hypotheses, at least one, highest rank first. Unfinished ones, of
-        ``max_length`` tokens, come only where none finished.
+        ``max_length`` tokens, are returned only if none finished.
 
     Raises:
-        ValueError: an argument is out of range, or a live row's logits are no distribution (NaN, +inf, or all −inf).
+        ValueError: an argument is out of range, or a live row's logits are not a distribution (NaN, +inf, or all −inf).
 
     Example:
         >>> from regard.decode import Step
@@ -103,23 +103,23 @@ def beam_search(
     for length in range(1, max_length + 1):
         if not searched:
             break
-        taken = advance(step, tokens, state, eos)
-        if taken.weights is not None:
-            trace.looked.append(taken.weights)
-        candidates = _extend(scores, taken.logits, beam)
+        result = advance(step, tokens, state, eos)
+        if result.weights is not None:
+            trace.weights.append(result.weights)
+        candidates = _extend(scores, result.logits, beam)
         for at, score, row in _ended(candidates, beam, eos):
             end = _End(score / _penalty(length, length_penalty), score, length - 1, row, True)
             _keep(kept[searched[at]], end, best)
         live = _live(candidates, beam, eos)
         bounds = [score / _penalty(max_length, length_penalty) for score in live.scores[:, 0].tolist()]
-        going = [at for at, bound in enumerate(bounds) if bound > _worst(kept[searched[at]], best)]
-        searched = [searched[at] for at in going]
-        scores, rows, tokens = (part[torch.tensor(going, dtype=torch.int64, device=part.device)] for part in live)
+        unfinished = [at for at, bound in enumerate(bounds) if bound > _worst(kept[searched[at]], best)]
+        searched = [searched[at] for at in unfinished]
+        scores, rows, tokens = (part[torch.tensor(unfinished, dtype=torch.int64, device=part.device)] for part in live)
         rows, tokens = rows.flatten(), tokens.flatten()
         trace.parents.append(rows)
         trace.tokens.append(tokens)
         if length < max_length:
-            state = select(taken.state, rows)
+            state = select(result.state, rows)
     _cut_off(kept, searched, scores, max_length, length_penalty, best)
     return _hypotheses(kept, trace)
 
@@ -138,9 +138,9 @@ def _penalty(length: int, alpha: float) -> float:
 
 
 def _extend(scores: Tensor, logits: Tensor, beam: int) -> _Candidates:
-    """Extend beams ``(sentences, width)`` by tokens: enough of each row for ``beam`` that do not end."""
-    # Rows are cut by their logits, and sorting is stable: rounded scores never reverse what the logits say. The first
-    # comes from max, which settles ties as argmax does and topk does not, so that one beam is greedy.
+    """Extend beams ``(sentences, width)`` by one token: of each row enough tokens that ``beam`` of them do not end."""
+    # The tokens of a row are chosen by logits, and sorting is stable, so that rounded scores never change their order.
+    # The first token comes from max, which breaks ties as argmax does and topk does not: beam size 1 is greedy.
     top, token = logits.max(-1, keepdim=True)
     more, others = logits.scatter(1, token, -math.inf).topk(min(beam, logits.shape[1] - 1))
     gains = torch.cat([top, more], 1) - logits.logsumexp(-1, keepdim=True)
@@ -155,14 +155,14 @@ def _extend(scores: Tensor, logits: Tensor, beam: int) -> _Candidates:
 
 
 def _ended(candidates: _Candidates, beam: int, eos: int) -> list[tuple[int, float, int]]:
-    """The place of the sentence, the score and the row of each candidate that ends."""
+    """The index of the sentence, the score and the row of each candidate that ends."""
     scores, parents, tokens = (part[:, :beam] for part in candidates)
     at, place = ((tokens == eos) & (scores > -math.inf)).nonzero(as_tuple=True)
     return list(zip(at.tolist(), scores[at, place].tolist(), parents[at, place].tolist(), strict=True))
 
 
 def _live(candidates: _Candidates, beam: int, eos: int) -> _Candidates:
-    """The best that do not end. Where there are too few, dead ones of score −inf fill up the beam."""
+    """The best candidates that do not end. If there are too few, dead ones of score −inf fill the beam."""
     scores = candidates.scores.masked_fill(candidates.tokens == eos, -math.inf)
     scores, order = scores.sort(stable=True, dim=-1, descending=True)
     order = order[:, :beam]
@@ -182,7 +182,7 @@ def _worst(ends: list[_End], best: int) -> float:
 def _cut_off(
     kept: list[list[_End]], searched: list[int], scores: Tensor, max_length: int, alpha: float, best: int
 ) -> None:
-    """Keep live beams, unfinished, for the sentences that have nothing finished."""
+    """Keep live beams, unfinished, for sentences without a finished hypothesis."""
     width = scores.shape[1]
     for at, sentence in enumerate(searched):
         if not kept[sentence]:
@@ -193,18 +193,18 @@ def _cut_off(
 
 
 def _hypotheses(kept: list[list[_End]], trace: _Trace) -> list[list[Hypothesis]]:
-    """Follow the backpointers of all that was kept."""
+    """Follow the backpointers of the hypotheses that were kept."""
     parents, tokens = ([step.tolist() for step in steps] for steps in (trace.parents, trace.tokens))
-    looked = torch.cat(trace.looked) if trace.looked else None
-    starts = list(accumulate((len(step) for step in trace.looked), initial=0))
+    rows = torch.cat(trace.weights) if trace.weights else None
+    starts = list(accumulate((len(step) for step in trace.weights), initial=0))
 
     def follow(end: _End) -> Hypothesis:
-        row, emitted, seen = end.row, [], [(end.length, end.row)] if end.finished else []
+        row, emitted, path = end.row, [], [(end.length, end.row)] if end.finished else []
         for at in reversed(range(end.length)):
             emitted.append(tokens[at][row])
             row = parents[at][row]
-            seen.append((at, row))
-        weights = None if looked is None else looked[[starts[at] + row for at, row in reversed(seen)]]
+            path.append((at, row))
+        weights = None if rows is None else rows[[starts[at] + row for at, row in reversed(path)]]
         return Hypothesis(emitted[::-1], end.score, end.rank, end.finished, weights)
 
     return [[follow(end) for end in ends] for ends in kept]

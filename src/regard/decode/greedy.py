@@ -11,20 +11,20 @@ from regard.decode.step import Hypothesis, State, StepFunction, advance, check_g
 
 
 def greedy(step: StepFunction, state: State, first: Tensor, *, eos: int, max_length: int) -> list[Hypothesis]:
-    """Take the most probable token at every step; of equals, the one with the smallest number.
+    """Take the most probable token at every step; of equally probable ones, the one with the smallest number.
 
     Args:
         step: the model.
         state: its state before the first token, one row for each sequence.
         first: int64 ``(rows,)``, the tokens to begin with.
         eos: the token that ends a sequence.
-        max_length: the most tokens that are emitted, the end sign included.
+        max_length: the largest number of emitted tokens, including EOS.
 
     Returns:
         One hypothesis for each row.
 
     Raises:
-        ValueError: an argument is out of range, or a row's logits are no distribution (NaN, +inf, or all −inf).
+        ValueError: an argument is out of range, or a row's logits are not a distribution (NaN, +inf, or all −inf).
 
     Example:
         >>> from regard.decode import Step
@@ -42,9 +42,9 @@ def greedy(step: StepFunction, state: State, first: Tensor, *, eos: int, max_len
 def roll_out(
     step: StepFunction, state: State, first: Tensor, choose: Callable[[Tensor], Tensor], *, eos: int, max_length: int
 ) -> list[Hypothesis]:
-    """Decode all rows side by side, one token after the other, until every row is finished.
+    """Decode all rows in parallel, token by token, until every row is finished.
 
-    Finished rows go on, and what they emit is dropped, so ``choose`` sees the same rows in every step.
+    Finished rows continue, and their tokens are dropped, so that ``choose`` gets the same rows in every step.
 
     Args:
         step: the model.
@@ -52,7 +52,7 @@ def roll_out(
         first: int64 ``(rows,)``.
         choose: given logits ``(rows, vocabulary)``, returns the tokens to emit, int64 ``(rows,)``.
         eos: the token that ends a sequence.
-        max_length: the most tokens that are emitted, the end sign included.
+        max_length: the largest number of emitted tokens, including EOS.
 
     Raises:
         ValueError: as `greedy`.
@@ -61,26 +61,26 @@ def roll_out(
     tokens, finished = first, torch.zeros_like(first, dtype=torch.bool)
     lengths, scores = torch.zeros_like(first), torch.zeros_like(first, dtype=torch.float32)
     emitted: list[Tensor] = []
-    looked: list[Tensor] = []
+    steps: list[Tensor] = []
     for _ in range(max_length):
         if finished.all():
             break
-        taken = advance(step, tokens, state, eos)
-        state = taken.state
-        tokens = choose(taken.logits)
-        gains = taken.logits.gather(1, tokens[:, None])[:, 0] - taken.logits.logsumexp(-1)
+        result = advance(step, tokens, state, eos)
+        state = result.state
+        tokens = choose(result.logits)
+        gains = result.logits.gather(1, tokens[:, None])[:, 0] - result.logits.logsumexp(-1)
         gains = gains.masked_fill(finished, 0.0)
         check_gains(gains)
         scores = scores + gains
         lengths = lengths + ~finished
         finished = finished | (tokens == eos)
         emitted.append(tokens)
-        if taken.weights is not None:
-            looked.append(taken.weights)
+        if result.weights is not None:
+            steps.append(result.weights)
     if not emitted:
         return []
     rows = torch.stack(emitted, 1).tolist()
-    weights = torch.stack(looked, 1) if looked else None
+    weights = torch.stack(steps, 1) if steps else None
     return [
         Hypothesis(rows[row][: length - ended], score, score, ended, None if weights is None else weights[row, :length])
         for row, (length, score, ended) in enumerate(

@@ -25,25 +25,25 @@ def sample(
 ) -> list[Hypothesis]:
     """Draw every token from the model's distribution, after `filter_logits`.
 
-    Each step draws noise for all rows, the finished ones too. So what a row draws depends on the generator, the number
-    of rows and the row's place, and not on when its neighbours finish.
+    Each step draws noise for all rows, also for finished ones. The tokens of a row therefore depend on the generator,
+    the number of rows and the index of the row, not on when other rows finish.
 
     Args:
         step: the model.
         state: its state before the first token, one row for each sequence.
         first: int64 ``(rows,)``, the tokens to begin with.
         eos: the token that ends a sequence.
-        max_length: the most tokens that are emitted, the end sign included.
+        max_length: the largest number of emitted tokens, including EOS.
         temperature: as in `filter_logits`.
         top_k: as in `filter_logits`.
         top_p: as in `filter_logits`.
-        generator: where the noise comes from, on any device; None is PyTorch's global one.
+        generator: draws the noise, on any device; None: PyTorch's default generator.
 
     Returns:
         One hypothesis for each row. Scores are those of the unfiltered distribution.
 
     Raises:
-        ValueError: an argument is out of range, or a row's logits are no distribution (NaN, +inf, or all −inf).
+        ValueError: an argument is out of range, or a row's logits are not a distribution (NaN, +inf, or all −inf).
 
     Example:
         >>> from regard.decode import Step
@@ -71,7 +71,7 @@ def sample(
 def filter_logits(
     logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
 ) -> Tensor:
-    """Divide logits by the temperature, then forbid tokens (−inf): first by number, then by mass.
+    """Divide logits by the temperature, then remove tokens (−inf) by top-k, then by top-p.
 
     Args:
         logits: ``(rows, vocabulary)``.
@@ -98,7 +98,7 @@ def filter_logits(
     if top_p is not None and top_p < 1:
         values, tokens = logits.sort(stable=True, dim=-1, descending=True)
         mass = values.softmax(-1).cumsum(-1)
-        # A token falls when those before it already have the mass; the first has none before it.
+        # A token is removed if the ones before it already have the probability; the first has none before it.
         full = mass[..., :-1] >= top_p
         values = torch.cat([values[..., :1], values[..., 1:].masked_fill(full, -math.inf)], -1)
         logits = torch.empty_like(logits).scatter(-1, tokens, values)

@@ -1,7 +1,7 @@
-"""The one interface between a model and the ways to decode it: a function that takes one step.
+"""The interface between a model and the decoders: a function that computes one step.
 
-A model is decoded through a `StepFunction`. It is given the last token of each row and a state, and returns the logits
-of the next token and the new state. Whoever decodes never looks into the state; it only picks rows of it (`select`).
+A `StepFunction` gets the last token of each row and a state, and returns the logits of the next token and the new
+state. Decoders do not read the state; they only select rows of it (`select`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ State = Any
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one step of a model gives.
+    """The result of one step of a model.
 
     Attributes:
-        logits: ``(rows, vocabulary)``, unnormalised log-probabilities of the next token; −inf forbids a token.
+        logits: ``(rows, vocabulary)``, unnormalized log-probabilities of the next token; −inf excludes a token.
         state: the state after this step, with the same rows.
         weights: ``(rows, source length)``, the attention of this step averaged over heads, or None. The source length
             is the same in all steps.
@@ -39,7 +39,7 @@ class Step:
 
 
 StepFunction = Callable[[Tensor, State], Step]
-"""``step(tokens, state)`` with ``tokens`` int64 ``(rows,)``, the token that was emitted last (or the first one)."""
+"""``step(tokens, state)`` with ``tokens`` int64 ``(rows,)``, the last emitted token (or the first one)."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Hypothesis:
     """One decoded sequence.
 
     Attributes:
-        tokens: the emitted tokens, without the first token that was fed in and without the end sign.
-        score: the sum of the natural log-probabilities of all emitted tokens, the end sign's included, under the
-            model's own distribution (before temperature and filters).
-        rank: what hypotheses are ordered by: the length-normalised score in beam search, else the score.
-        finished: whether it ended by the end sign; otherwise it was cut off at the maximal length.
-        weights: ``(len(tokens) + finished, source length)``, one row of attention for each emitted token, the end
-            sign's last; None where the model gives none. On the model's device, columns of padding included. Not
-            compared by ``==``.
+        tokens: the emitted tokens, without the first input token and without the end-of-sequence token (EOS).
+        score: the sum of the natural log-probabilities of all emitted tokens, including EOS, under the model's
+            distribution (before temperature and filters).
+        rank: the number that orders hypotheses: the length-normalized score in beam search, otherwise the score.
+        finished: whether it ended with EOS; otherwise it was cut off at the maximal length.
+        weights: ``(len(tokens) + finished, source length)``, one row of attention for each emitted token,
+            EOS last; None if the model returns none. On the model's device, including columns of padding. Not compared
+            by ``==``.
 
     Example:
         >>> Hypothesis(tokens=[4, 7], score=-1.5, rank=-1.5, finished=True)
@@ -69,17 +69,17 @@ class Hypothesis:
 
 
 def select(state: State, rows: Tensor) -> State:
-    """Pick rows of a state: they may come in any order, repeated or left out.
+    """Select rows of a state, in any order, with repetitions or omissions.
 
-    Walks tuples, named tuples, lists and dicts. None stays None. An object that is not a tensor and has a method
-    ``select(rows)``, such as a cache, picks for itself.
+    Works on nested tuples, named tuples, lists and dicts. None stays None. For other objects with a method
+    ``select(rows)``, such as a cache, that method is called.
 
     Args:
         state: the state, each tensor with the row as its first dimension.
         rows: int64 ``(new rows,)``, on the state's device.
 
     Raises:
-        TypeError: something in the state is none of these.
+        TypeError: the state has an object of another type.
 
     Example:
         >>> state = {"hidden": torch.tensor([[0.0], [1.0], [2.0]]), "cache": None}
@@ -103,7 +103,7 @@ def select(state: State, rows: Tensor) -> State:
 
 
 def check_start(first: Tensor, eos: int, max_length: int) -> None:
-    """Check what every way to decode is given.
+    """Check the arguments that all decoders have.
 
     Raises:
         ValueError: ``first`` is not int64 ``(rows,)``, ``eos`` is negative, or ``max_length`` is below 1.
@@ -117,22 +117,22 @@ def check_start(first: Tensor, eos: int, max_length: int) -> None:
 
 
 def advance(step: StepFunction, tokens: Tensor, state: State, eos: int) -> Step:
-    """Take one step and check its logits, which come back in single precision or better.
+    """Compute one step and check its logits, which are returned in float32 or float64.
 
     Raises:
         ValueError: the logits are not ``(rows, vocabulary)``, or ``eos`` is not in the vocabulary.
     """
-    taken = step(tokens, state)
-    logits = taken.logits
+    result = step(tokens, state)
+    logits = result.logits
     if logits.dim() != 2 or logits.shape[0] != tokens.shape[0]:
         raise ValueError(f"logits: expected ({tokens.shape[0]}, vocabulary), got {tuple(logits.shape)}")
     if eos >= logits.shape[1]:
         raise ValueError(f"eos: must be below the vocabulary's size {logits.shape[1]}, got {eos}")
-    return replace(taken, logits=logits.to(torch.promote_types(logits.dtype, torch.float32)))
+    return replace(result, logits=logits.to(torch.promote_types(logits.dtype, torch.float32)))
 
 
 def check_gains(gains: Tensor) -> None:
-    """Check log-probabilities for NaN, which is what logits that are no distribution turn into.
+    """Check log-probabilities for NaN, which shows that logits are not a distribution.
 
     Raises:
         ValueError: there is one.
