@@ -54,7 +54,7 @@ def test_inputs_without_batch_or_heads_give_results_without_them(rank: int) -> N
 def test_a_view_has_only_the_requested_fields() -> None:
     _, view = attention(Q, K, V, look=Look(entropy=True))
     assert not view.entropy.requires_grad
-    with pytest.raises(AttributeError, match=r"ask for it with look=Look\(received=True\)"):
+    with pytest.raises(AttributeError, match=r"request it with look=Look\(received=True\)"):
         _ = view.received
     assert repr(view) == "View(entropy (2, 6, 5))"
 

@@ -106,7 +106,7 @@ def test_an_image_is_written_through_a_link_to_a_file_without_its_suffix(tmp_pat
 
 
 def test_errors_of_images_and_pages_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"pictures end in \.png or \.svg"):
+    with pytest.raises(UserError, match=r"expected a name that ends in \.png or \.svg"):
         save_picture(ALIGNMENT, tmp_path / "a.gif")
     with pytest.raises(UserError, match="cannot be written"):
         save_picture(ALIGNMENT, tmp_path / "none" / "a.png")

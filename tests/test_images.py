@@ -47,7 +47,7 @@ def test_cifars_test_images_are_not_used_in_training(tmp_path: Path) -> None:
     assert images.labels.tolist() == [0, 1, 1, 0]
     test = tmp_path / "test_batch.bin"
     assert images.notes == (f"left out test_batch.bin; score a run on it with --data {test}",)
-    with pytest.raises(UserError, match=r"has test_batch\.bin beside the batches of training; name one of the files"):
+    with pytest.raises(UserError, match=r"has test_batch\.bin and training batches; name one of the files"):
         read_images(str(tmp_path), 32)
     assert read_images(str(test), 32).names == ("bird",)
     (tmp_path / "batches.meta.txt").write_text("a\nb\n")

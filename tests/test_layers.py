@@ -108,7 +108,7 @@ def test_values_of_another_width_are_required_and_an_extra_key_excludes_a_score_
     layer = MultiHeadAttention(4, 2, memory_width=3, memory_value_width=5)
     with pytest.raises(ValueError, match="value: must be given, of width 5: keys have width 3"):
         layer(torch.zeros(2, 4, 4), torch.zeros(2, 4, 3))
-    with pytest.raises(ValueError, match="score_bias: is not for a layer with extra_key"):
+    with pytest.raises(ValueError, match="score_bias: cannot be used with extra_key"):
         MultiHeadAttention(4, 2, extra_key=True, score_bias=ALiBi())
 
 

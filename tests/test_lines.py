@@ -84,7 +84,7 @@ WRONG_ENCODINGS: dict[str, tuple[Callable[[str], bytes], str]] = {
     "UTF-16LE without mark": (lambda text: text.encode("utf-16-le"), "is UTF-16LE, expected UTF-8"),
     "UTF-16BE without mark": (lambda text: text.encode("utf-16-be"), "is UTF-16BE, expected UTF-8"),
     "UTF-32": (lambda text: text.encode("utf-32"), "is UTF-32, expected UTF-8"),
-    "CR": (lambda text: text.replace("\n", "\r").encode(), "its lines end in CR alone, expected LF or CRLF"),
+    "CR": (lambda text: text.replace("\n", "\r").encode(), "its lines end in CR only, expected LF or CRLF"),
     "Latin-1": (lambda text: text.replace("two", "tw\xf6").encode("latin-1"), "(line|record) 2.* not UTF-8"),
 }
 

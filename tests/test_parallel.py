@@ -177,7 +177,7 @@ def test_bad_lines_are_reported_with_their_numbers(tmp_path: Path) -> None:
         read_parallel(str(path))
     assert str(error.value) == (
         f"{path}: 4 of 6 lines cannot be used: line 2: no tab ('no tab here'); line 3: empty source (' une cible'); "
-        "line 4: empty target ('source  '), …; mend them, or leave them out with --data.on-bad-line skip"
+        "line 4: empty target ('source  '), …; correct them, or leave them out with --data.on-bad-line skip"
     )
     text = read_parallel(str(path), on_bad_line="skip")
     assert text.pairs == [("a cat", "un chat"), ("the dog", "le chien")]

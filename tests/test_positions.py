@@ -66,7 +66,7 @@ def test_scaling_of_rotary_frequencies() -> None:
     [
         (lambda: SinusoidalPositions(7), "width: must be even and positive, got 7"),
         (lambda: LearnedPositions(0, 4), "length and width must be positive"),
-        (lambda: LearnedPositions(4, 4)(torch.zeros(3, 4), 2), "x: reaches to position 5, and only 4"),
+        (lambda: LearnedPositions(4, 4)(torch.zeros(3, 4), 2), "x: reaches position 5, but only 4"),
         (lambda: Rotary(8, turned=10), "turned: must be at most width, 8, got 10"),
         (lambda: Rotary(8, turned=3), "turned: must be even"),
         (lambda: Rotary(8, base=0.5), "base: must be above 1"),

@@ -1,4 +1,4 @@
-"""Batches by length in tokens, in an order that is a pure function of (seed, epoch)."""
+"""Batches of examples of similar length, in an order that is a pure function of (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 
 _POOL = 100
-"""Batches' worth of examples that are sorted by length together: little padding, yet batches differ by epoch."""
+"""The number of batches whose examples are sorted by length together: little padding, other batches each epoch."""
 
 _ROUND = 16
-"""Batches have a multiple of so many examples, where they have that many."""
+"""Batches with at least this many examples have a multiple of it."""
 
 
 def batches(lengths: Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch: int) -> list[list[int]]:
-    """Group examples of like length into batches, and shuffle.
+    """Group examples of similar length into batches, and shuffle.
 
     Args:
         lengths: source and target length of each example, in tokens.
-        tokens: most tokens of a batch, both sides, padding included; a longer example is a batch of its own.
+        tokens: the largest number of tokens of a batch, both sides, including padding; a longer example is a separate
+            batch.
         seed: the run's seed.
-        epoch: counted from 0; every epoch has another order.
+        epoch: from 0; every epoch has another order.
 
     Returns:
         Every example's index exactly once, batch by batch.
@@ -31,36 +32,36 @@ def batches(lengths: Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch
         return []
     mean = max(1.0, float(np.mean([sum(pair) for pair in lengths])))
     pool = max(1, int(_POOL * tokens / mean))
-    found = [
+    grouped = [
         batch
         for start in range(0, len(order), pool)
         for batch in fill(sorted(order[start : start + pool].tolist(), key=lambda i: lengths[i]), lengths, tokens)
     ]
-    return [found[i] for i in random.permutation(len(found))]
+    return [grouped[i] for i in random.permutation(len(grouped))]
 
 
 def fill(order: Sequence[int], lengths: Sequence[tuple[int, int]], tokens: int) -> list[list[int]]:
-    """Cut ``order`` into batches of at most ``tokens`` tokens, padding included.
+    """Split ``order`` into batches of at most ``tokens`` tokens, including padding.
 
     A batch of more than `_ROUND` examples is cut to a multiple of it, and the rest goes to the next one: oneDNN
-    compiles a matrix product anew for every shape, and batches of every size would keep it compiling.
+    compiles a matrix product for every new shape, and batches of every size would make it compile all the time.
     """
-    found: list[list[int]] = []
+    grouped: list[list[int]] = []
     batch: list[int] = []
     widest = (0, 0)
     for index in order:
         wider = _widest(widest, lengths[index])
         if batch and (len(batch) + 1) * sum(wider) > tokens:
-            whole = len(batch) // _ROUND * _ROUND or len(batch)
-            found.append(batch[:whole])
-            batch = batch[whole:]
+            count = len(batch) // _ROUND * _ROUND or len(batch)
+            grouped.append(batch[:count])
+            batch = batch[count:]
             wider = _widest(*(lengths[i] for i in (*batch, index)))
             if batch and (len(batch) + 1) * sum(wider) > tokens:
-                found.append(batch)
+                grouped.append(batch)
                 batch, wider = [], lengths[index]
         batch.append(index)
         widest = wider
-    return [*found, batch] if batch else found
+    return [*grouped, batch] if batch else grouped
 
 
 def _widest(*lengths: tuple[int, int]) -> tuple[int, int]:

@@ -1,11 +1,11 @@
-"""The built-in corpus: English to French from the Unicode CLDR, through Babel, in short templates.
+"""The built-in corpus: English and French texts from the Unicode CLDR, made by short templates with Babel.
 
-Dates, times, numbers, currencies, units, territories and languages, written by the rules of each language, so that word
-order really crosses: "Friday, November 20, 2026" is "vendredi 20 novembre 2026", "5 Japanese yen" is "5 yens japonais".
-Names stand only where French needs no article, and are few, so that a short training sees each of them often enough.
-The no-break spaces of the CLDR become plain ones, on both sides. The first of a month is "1 janvier", as the CLDR's
-formats have it, not "1er janvier". An English text has one French text, always, and belongs to one split, always: its
-hash decides. Two English texts may share a French one ("Mar 3, 2036" and "March 3, 2036"), also across splits.
+Dates, times, numbers, currencies, units, territories and languages, written by the rules of each language, so that the
+word order differs: "Friday, November 20, 2026" is "vendredi 20 novembre 2026", "5 Japanese yen" is "5 yens japonais".
+Names are used only where French needs no article, and are few, so that a short training sees each of them often enough.
+The no-break spaces of the CLDR become plain ones, on both sides. The first of a month is "1 janvier", as in the CLDR's
+formats, not "1er janvier". An English text always has the same French text and belongs to the same split, which its
+hash chooses. Two English texts may share a French one ("Mar 3, 2036" and "March 3, 2036"), also across splits.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _TERRITORIES = (
 
 @dataclass(frozen=True)
 class Family:
-    """A template: how its values are drawn, and how they are written in a language.
+    """A template: how values are drawn, and how they are written in a language.
 
     Attributes:
-        name: what it is about.
+        name: the subject.
         share: how often it is drawn, relative to the others.
-        draw: values from a random source.
-        write: the text of values in a locale, ``"en"`` or ``"fr"``.
+        draw: draws values from a random source.
+        write: writes values in a locale, ``"en"`` or ``"fr"``.
     """
 
     name: str
@@ -62,41 +62,41 @@ class Family:
 
 
 def corpus(count: int, *, seed: int = 0, split: Split) -> list[tuple[str, str]]:
-    """``count`` distinct English-French pairs of a split, in an order that the seed decides.
+    """``count`` different English-French pairs of a split, in an order that depends on the seed.
 
     Raises:
-        ValueError: the split is unknown, or has not so many.
+        ValueError: the split is unknown, or has fewer pairs.
         UserError: Babel is not installed.
     """
     if split not in _SHARES:
         raise ValueError(f"split: expected {', '.join(_SHARES)}, got {split!r}")
     source = random.Random(f"{seed} {split}")
     shares = [family.share for family in FAMILIES]
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for _ in range(100 * count + 10_000):
-        if len(found) >= count:
-            return list(found.items())
+        if len(pairs) >= count:
+            return list(pairs.items())
         family = source.choices(FAMILIES, shares)[0]
         values = family.draw(source)
         english = _plain(family.write("en", *values))
-        if english not in found and split_of(english) == split:
-            found[english] = _plain(family.write("fr", *values))
-    raise ValueError(f"count: {count:,} distinct pairs of the {split} split were not reached, only {len(found):,}")
+        if english not in pairs and split_of(english) == split:
+            pairs[english] = _plain(family.write("fr", *values))
+    raise ValueError(f"count: {count:,} distinct pairs of the {split} split were not reached, only {len(pairs):,}")
 
 
 def examples() -> list[str]:
-    """Three English texts of the test split whose French order crosses: a date and time, a currency, a place."""
+    """Three English texts of the test split with another word order in French: a date and time, a currency, a place."""
     source, wanted = random.Random("examples"), ("date and time", "currency name", "place and date")
-    found = []
+    texts = []
     for name in wanted:
         family = next(family for family in FAMILIES if family.name == name)
-        texts = (_plain(family.write("en", *family.draw(source))) for _ in range(10_000))
-        found.append(next(text for text in texts if split_of(text) == "test"))
-    return found
+        drawn = (_plain(family.write("en", *family.draw(source))) for _ in range(10_000))
+        texts.append(next(text for text in drawn if split_of(text) == "test"))
+    return texts
 
 
 def split_of(english: str) -> Split:
-    """The split that an English text belongs to, whatever the seed."""
+    """The split that an English text belongs to, with any seed."""
     place = int.from_bytes(hashlib.blake2b(english.encode(), digest_size=8).digest(), "big") % 100
     return next(name for name, share in _SHARES.items() if place in share)
 
@@ -128,7 +128,7 @@ def _amount(source: random.Random) -> float:
 
 def _draw_price(source: random.Random) -> Values:
     code = source.choice(_CURRENCIES)
-    # Rounded as it will be shown, so that 1.6 yen, shown as 2, are not written in the singular.
+    # Rounded as it is written, so that 1.6 yen, written as 2, are not in the singular.
     return round(_amount(source), _numbers().get_currency_precision(code)), code
 
 
@@ -159,7 +159,7 @@ def _draw_distance(source: random.Random) -> Values:
 
 def _write_distance(locale: str, period: str, count: int) -> str:
     length = datetime.timedelta(_PERIODS[period] * count)
-    # The threshold keeps 40 days from becoming a month.
+    # The threshold keeps 40 days from being written as a month.
     return str(_dates().format_timedelta(length, period, threshold=1000, add_direction=True, locale=locale))
 
 
@@ -223,4 +223,4 @@ FAMILIES = (
            _write_place_and_share),
     Family("language", 6, lambda r: (r.choice(_LANGUAGES), r.choice(_TERRITORIES)), _write_language),
 )  # fmt: skip
-"""Every template; a new one is a row."""
+"""All templates."""

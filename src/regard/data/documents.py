@@ -1,4 +1,4 @@
-"""Running text from a user's files: documents as strings, from text files, folders, JSONL, Parquet or the hub."""
+"""Text for language models from a user's files: documents from text files, folders, JSONL, Parquet or Hugging Face."""
 
 from __future__ import annotations
 
@@ -17,44 +17,46 @@ _ARTICLE = re.compile(r"^<doc [^\n]*>\n(.*?)\n</doc>$", re.DOTALL | re.MULTILINE
 
 
 def read_documents(path: str, *, column: str = "text", tell: Callable[[str], None] = lambda line: None) -> list[str]:
-    """Read the documents that ``path`` names, those of white space alone left out.
+    """Read the documents of ``path``, without those that have only white space.
 
-    Their text is as it is in the file, with LF between lines; `regard.tasks.generate.data.Text.of` composes it.
+    Their text is as in the file, with LF between lines; `regard.tasks.generate.data.Text.of` composes it.
 
     Args:
         path: a text file, one document (`.txt`, `.md`, `.rst`, also with `.gz` or `.xz`); JSONL or Parquet, one
-            document a record; an extract of a Wikipedia dump (WikiExtractor's, in either form); a folder, all files in
-            and below it that are any of these, by name, without hidden files and folders (``.git``); or
+            document per record; an extract of a Wikipedia dump (WikiExtractor's, in either format); a folder, for all
+            such files in and below it, sorted by name, without hidden files and folders (``.git``); or
             ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset.
-        column: where a record has its text.
-        tell: is given a line on the hidden files that were left out.
+        column: the column of a record with its text.
+        tell: is called with a line about hidden files that were left out.
 
     Raises:
-        UserError: the file is missing, empty, not UTF-8 or of unknown format; a record has no text; there is none.
+        UserError: the file is missing, empty, not UTF-8 or of unknown format; a record has no text; there is no text.
     """
     if path.startswith("hf:"):
-        found = list(_texts(hub_records(path.removeprefix("hf:")), path, column))
+        documents = list(_texts(hub_records(path.removeprefix("hf:")), path, column))
     elif Path(path).is_dir():
-        every = [file for file in sorted(Path(path).rglob("*")) if file.is_file()]
-        shown = [file for file in every if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-        if len(shown) < len(every):
-            tell(f"{path}: {len(every) - len(shown):,} hidden files left out (their name or folder begins with a dot)")
-        files = [file for file in shown if _known(file)]
-        if not files:
+        files = [file for file in sorted(Path(path).rglob("*")) if file.is_file()]
+        visible = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        if len(visible) < len(files):
+            tell(
+                f"{path}: {len(files) - len(visible):,} hidden files left out (their name or folder begins with a dot)"
+            )
+        known = [file for file in visible if _known(file)]
+        if not known:
             raise UserError(
                 f"{path}: no text file in it; expected {', '.join(filter(None, _TEXTS))}, .jsonl or .parquet"
             )
-        found = [document for file in files for document in _read(file, column)]
+        documents = [document for file in known for document in _read(file, column)]
     else:
         check_file(Path(path))
         if not _known(Path(path)):
             endings = ", ".join(ending for ending in (*_TEXTS, *_RECORDS) if ending)
             raise UserError(f"{path}: unknown ending {bare_suffix(Path(path))}; expected {endings}, or a folder")
-        found = list(_read(Path(path), column))
-    kept = [document for document in found if document.strip()]
-    if not kept:
+        documents = list(_read(Path(path), column))
+    documents = [document for document in documents if document.strip()]
+    if not documents:
         raise UserError(f"{path}: no text in it")
-    return kept
+    return documents
 
 
 def _known(path: Path) -> bool:
@@ -65,17 +67,17 @@ def _known(path: Path) -> bool:
 def _read(path: Path, column: str) -> Iterator[str]:
     suffix = bare_suffix(path)
     if path.is_file() and not path.stat().st_size:
-        return  # in a folder an empty file is no mistake
+        return  # in a folder, an empty file is not an error
     if suffix in _RECORDS:
         records = parquet_rows(path) if suffix == ".parquet" else json_records(read_lines(path))
         yield from _texts(records, path, column)
         return
     lines = read_text_lines(path)
     text = "\n".join(lines)
-    if suffix == "" and text.startswith("{"):  # WikiExtractor's --json, files such as wiki_00
+    if suffix == "" and text.startswith("{"):  # WikiExtractor with --json, in files such as wiki_00
         yield from _texts(json_records(lines), path, column)
-    elif text.startswith("<doc "):  # and its other form
-        yield from (found.strip() for found in _ARTICLE.findall(text))
+    elif text.startswith("<doc "):  # WikiExtractor without it
+        yield from (article.strip() for article in _ARTICLE.findall(text))
     else:
         yield text
 

@@ -1,4 +1,4 @@
-"""The files of a folder, a tar or a zip archive, one by one: their paths, and how to read them."""
+"""The files of a folder, a tar or a zip archive: their paths, and functions that read them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BROKEN_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
 class Entry(NamedTuple):
-    """A file in a tree, and how to read its first bytes (-1: all of them); a folder cannot be read."""
+    """A file in a tree, and a function that reads its first bytes (-1: all); None for a folder."""
 
     path: PurePosixPath
     read: Callable[[int], bytes] | None
@@ -31,15 +31,15 @@ Entries = Callable[[], Iterator[Entry]]
 
 
 def open_tree(path: Path) -> Entries:
-    """The files of a folder or of an archive; a call of the result goes through them once."""
+    """The files of a folder or an archive; each call of the result iterates over them."""
     reader = _folder if path.is_dir() else _zip if path.suffix.lower() == ".zip" else _tar
     return partial(reader, path)
 
 
 def _folder(root: Path) -> Iterator[Entry]:
-    """Files in and below a folder, links followed."""
+    """Files in and below a folder, following links."""
 
-    def walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Entry]:
+    def below(folder: Path, above: tuple[Path, ...]) -> Iterator[Entry]:
         try:
             paths = sorted(folder.iterdir())
         except OSError as error:
@@ -52,9 +52,9 @@ def _folder(root: Path) -> Iterator[Entry]:
             yield Entry(place, None)
             real = path.resolve()
             if real not in above and not path.name.startswith("."):
-                yield from walk(path, (*above, real))
+                yield from below(path, (*above, real))
 
-    yield from walk(root, (root.resolve(),))
+    yield from below(root, (root.resolve(),))
 
 
 def _read_file(path: Path, count: int) -> bytes:
@@ -71,7 +71,7 @@ def _tar(path: Path) -> Iterator[Entry]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                place = _place(member.name)
+                place = _path(member.name)
                 if place.parts:
                     yield Entry(place, None if member.isdir() else partial(_read_tar, archive, member))
     except _BROKEN_TAR as error:
@@ -87,7 +87,7 @@ def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo, count: int) -> 
         raise BadImage(f"a link to the folder {member.linkname}" if member.issym() else "not a regular file")
     try:
         return file.read(count)
-    except _BROKEN_TAR as error:  # not of this file alone
+    except _BROKEN_TAR as error:  # the archive, not only this file
         raise UserError(f"{archive.name!s}: not readable as a tar archive ({error})") from error
 
 
@@ -95,7 +95,7 @@ def _zip(path: Path) -> Iterator[Entry]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in sorted(archive.infolist(), key=lambda member: member.filename):
-                place = _place(member.filename)
+                place = _path(member.filename)
                 if place.parts:
                     yield Entry(place, None if member.is_dir() else partial(_read_zip, archive, member))
     except (zipfile.BadZipFile, OSError) as error:
@@ -117,6 +117,6 @@ def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, count: int) -> 
         raise BadImage(f"cannot be read from the archive: {error}") from error  # RuntimeError: it needs a password
 
 
-def _place(name: str) -> PurePosixPath:
-    """Where a member of an archive lies; some programs of Windows write backslashes."""
+def _path(name: str) -> PurePosixPath:
+    """The path of a member of an archive; some Windows programs write backslashes."""
     return PurePosixPath(name.replace("\\", "/").lstrip("/"))

@@ -1,4 +1,4 @@
-"""One reader a file format: each yields line numbers from 1 with the two sides, or what is wrong with the line."""
+"""A reader for each file format of parallel text: it yields line numbers from 1 with the two sides or an error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Bad(NamedTuple):
 
 
 class Header(NamedTuple):
-    """A first line that names the columns, and the names of the two that are taken as source and target."""
+    """The names of the source and the target column in a first line that names the columns."""
 
     source: str
     target: str
@@ -32,7 +32,7 @@ class Header(NamedTuple):
 
 Row = tuple[str, str] | Bad | Header
 _ROW_LINES = 1000
-"""Most lines of one row of a CSV file; a quote still open after them is taken as never closed."""
+"""The largest number of lines of one row of a CSV file; a quote that is open for longer counts as unclosed."""
 
 Reader = Callable[[Path, str | None, str | None], Iterator[tuple[int, Row]]]
 
@@ -72,14 +72,14 @@ def _csv(path: Path, source: str | None, target: str | None) -> Iterator[tuple[i
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Bad]]:
-    """Rows, with the line that each begins on; the csv module joins the lines of a quoted field.
+    """Rows, with the number of the first line of each; the csv module joins the lines of a quoted field.
 
-    A quote that is never closed spoils its own line alone: reading goes on with the next one.
+    An unclosed quote makes only its own line an error: reading continues with the next line.
     """
     lines, again = read_lines(path), deque[str | None]()
     row: list[str | None] = []
 
-    def taken() -> Iterator[str]:
+    def next_lines() -> Iterator[str]:
         while len(row) < _ROW_LINES:
             try:
                 row.append(again.popleft() if again else next(lines))
@@ -94,8 +94,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Bad]]:
             again.extend(itertools.islice(lines, 1))
             delimiter = _delimiter((again[0] if again else None) or "")
         try:
-            # Strict: otherwise a quote that is never closed makes one field of the rest of the file, without a word.
-            fields = next(csv.reader(taken(), strict=True, delimiter=delimiter))
+            # Strict: otherwise an unclosed quote silently makes one field of the rest of the file.
+            fields = next(csv.reader(next_lines(), strict=True, delimiter=delimiter))
         except StopIteration:
             return
         except csv.Error as error:
@@ -108,7 +108,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str] | Bad]]:
 
 
 def _delimiter(first: str) -> str:
-    """What separates the columns: a comma, unless the first line has none but a semicolon or a tab."""
+    """The delimiter of the columns: a comma, unless the first line has none but has a semicolon or a tab."""
     return next((mark for mark in (",", ";", "\t") if mark in first), ",")
 
 
@@ -135,7 +135,7 @@ def _parquet(path: Path, source: str | None, target: str | None) -> Iterator[tup
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any] | Bad]:
-    """The rows of a Parquet file. Raises UserError: it is none."""
+    """The rows of a Parquet file. Raises UserError: it is not Parquet."""
     parquet: Any = require("pyarrow.parquet", "parquet", "reading Parquet")
     arrow: Any = require("pyarrow", "parquet", "reading Parquet")
     try:
@@ -156,7 +156,7 @@ def hub_records(name: str) -> Iterator[dict[str, Any] | Bad]:
 
 
 def hub_dataset(name: str) -> Any:
-    """A Hugging Face dataset, or a local folder of one, ``NAME[:CONFIG][#SPLIT]``, the split ``train`` unless named.
+    """A Hugging Face dataset, or a local folder of one, ``NAME[:CONFIG][#SPLIT]``; the default split is ``train``.
 
     Raises:
         UserError: it cannot be loaded.
@@ -166,12 +166,12 @@ def hub_dataset(name: str) -> Any:
     name, _, config = name.partition(":")
     saved = [Path(name) / file for file in ("dataset_dict.json", "state.json")]
     try:
-        if saved[0].exists():  # what DatasetDict.save_to_disk and Dataset.save_to_disk wrote
+        if saved[0].exists():  # written by DatasetDict.save_to_disk or Dataset.save_to_disk
             return datasets.load_from_disk(name)[split or "train"]
         if saved[1].exists() and split in ("", "train"):
             return datasets.load_from_disk(name)
         return datasets.load_dataset(name, config or None, split=split or "train")
-    except Exception as error:  # the library raises whatever its many readers raise
+    except Exception as error:  # the library's readers raise many kinds of exceptions
         raise UserError(
             f"hf:{name}: cannot be loaded ({str(error).splitlines()[0] if str(error) else error!r})"
         ) from error
@@ -186,17 +186,17 @@ BY_SUFFIX: dict[str, Reader] = {
     ".json-lines": _jsonl,
     ".parquet": _parquet,
 }
-"""The reader of each file ending."""
+"""File suffix → its reader."""
 
 
 def _from_records(
     origin: object, records: Iterable[dict[str, Any] | Bad], source: str | None, target: str | None
 ) -> Iterator[tuple[int, Row]]:
-    """The two sides of JSON objects or of a table's rows; opus and WMT keep them in a ``translation``.
+    """The two sides of JSON objects or of a table's rows; in OPUS and WMT they are in a column ``translation``.
 
-    A record may lack a column. A column that no record has is a wrong name: UserError, after the last.
+    A record may lack a column. A column that is in no record is a UserError, raised after the last record.
     """
-    met: dict[str, None] = {}
+    columns: dict[str, None] = {}
     fits = False
     names = wanted = source or "source", target or "target"
     for number, record in enumerate(records, 1):
@@ -208,21 +208,21 @@ def _from_records(
             names, record = _languages(inner, source, target), inner
         else:
             names = wanted
-        met |= dict.fromkeys(record)
+        columns |= dict.fromkeys(record)
         fits = fits or set(names) <= record.keys()
         yield number, _sides(record, names)
-    if met and not fits:
-        _named(origin, list(met), *names)
+    if columns and not fits:
+        _named(origin, list(columns), *names)
 
 
 def _languages(translation: dict[str, Any], source: str | None, target: str | None) -> tuple[str, str]:
-    """The names given, and for one that is not, the next language that is left."""
-    left = (name for name in translation if name not in (source, target))
-    return source or next(left, "source"), target or next(left, "target")
+    """The given names; for one that is not given, the next other language."""
+    others = (name for name in translation if name not in (source, target))
+    return source or next(others, "source"), target or next(others, "target")
 
 
 def _sides(record: dict[str, Any], names: tuple[str, str]) -> Row:
-    found = []
+    sides = []
     for name in names:
         side = record.get(name)
         if not isinstance(side, str):
@@ -234,40 +234,40 @@ def _sides(record: dict[str, Any], names: tuple[str, str]) -> Row:
                 else f"{name} is not text"
             )
             return Bad(reason, json.dumps(record, ensure_ascii=False, default=str))
-        found.append(side)
+        sides.append(side)
     try:
-        "".join(found).encode()
-    except UnicodeEncodeError:  # JSON's escapes can write half a surrogate pair, which no tokenizer takes
+        "".join(sides).encode()
+    except UnicodeEncodeError:  # JSON's escapes can give half a surrogate pair, which no tokenizer accepts
         return Bad("not Unicode: half a surrogate pair", json.dumps(record, default=str))
-    return found[0], found[1]
+    return sides[0], sides[1]
 
 
 def _numbers(source: str | None, target: str | None) -> tuple[int, int] | None:
-    """Columns given by number, from 0 here; None if they are given by name."""
-    given = (source or "1", target or "2")
-    if not all(column.isdecimal() for column in given):
+    """The indices, from 0, of columns given by number; None if they are given by name."""
+    columns = (source or "1", target or "2")
+    if not all(column.isdecimal() for column in columns):
         return None
-    numbers = int(given[0]), int(given[1])
+    numbers = int(columns[0]), int(columns[1])
     if min(numbers) < 1:
         raise UserError("data.source, data.target: columns are counted from 1, got 0")
     return numbers[0] - 1, numbers[1] - 1
 
 
 def _named(origin: object, header: Sequence[str], source: str | None, target: str | None) -> tuple[int, int]:
-    """Columns given by name. Raises UserError: one is not in the header."""
-    found = []
+    """The indices of columns given by name. Raises UserError: one is not in the header."""
+    indices = []
     for option, name in (("source", source or "source"), ("target", target or "target")):
         if name not in header:
             near = difflib.get_close_matches(name, header, 1)
-            told = f"did you mean {near[0]}?" if near else f"name one of them with --data.{option}"
+            hint = f"did you mean {near[0]}?" if near else f"name one of them with --data.{option}"
             columns = ", ".join(" ".join(column.split()) for column in header)
-            raise UserError(f"{origin}: has no column {name!r}; its columns are {columns}; {told}")
-        found.append(header.index(name))
-    return found[0], found[1]
+            raise UserError(f"{origin}: has no column {name!r}; its columns are {columns}; {hint}")
+        indices.append(header.index(name))
+    return indices[0], indices[1]
 
 
 def _header(origin: object, fields: Sequence[str]) -> tuple[int, int] | None:
-    """The columns of the two sides if ``fields`` is a header. Raises UserError: it is one, but they are not clear."""
+    """The columns of the two sides if ``fields`` is a header. Raises UserError: it is one, but ambiguous."""
     if fields.count("source") == fields.count("target") == 1:
         return fields.index("source"), fields.index("target")
     places = headers.sides(fields)

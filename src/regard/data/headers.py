@@ -1,4 +1,4 @@
-"""Whether the first line of a table of parallel text names its columns, and which of them are the two sides."""
+"""Recognizes a first line that names the columns of parallel text, and the columns of the two sides."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _NAMES = {*_LANGUAGES.values(), *_THREE_LETTERS}
 
 
 def sides(fields: Sequence[str]) -> list[int] | None:
-    """Which columns of a first line are the source and the target, if it is a header.
+    """The columns of the source and the target in a first line, if it is a header.
 
     Returns:
-        Their places, from 0; more or fewer than two, if the line is a header that leaves open which columns they are;
-        None, if it is no header, that is, if one of its fields is no usual name of a column.
+        Their indices, from 0; more or fewer than two if the line is a header but ambiguous; None if it is not a header,
+        that is, if one of its fields is not a usual name of a column.
 
     >>> sides(["id", "src", "tgt"]), sides(["English", "German"]), sides(["A cat.", "Eine Katze."])
     ([1, 2], [0, 1], None)
@@ -51,7 +51,7 @@ def sides(fields: Sequence[str]) -> list[int] | None:
     names = [fields[at].casefold().strip() for at in languages]
     if len(languages) > 2 and "id" in names:  # an identifier, not Indonesian
         languages.pop(names.index("id"))
-    # A language twice is a pair of equal words.
+    # The same language twice is a pair of equal words, not a header.
     return languages if len(set(names)) > 1 else None
 
 

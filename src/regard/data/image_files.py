@@ -1,4 +1,4 @@
-"""The pixels of an image file: which formats are read, recognized by their content, and how colours are converted."""
+"""The pixels of an image file: which formats are read, recognized by their content, and the conversion of colours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from regard.errors import require
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 HEAD = 64
-"""The number of bytes of a file that show its format."""
+"""The number of bytes of a file from which its format is recognized."""
 
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "QOI")
 """The Pillow formats that are read: raster images that can be recognized by their first bytes."""
@@ -82,17 +82,17 @@ class BadImage(Exception):
 
 
 def image_format(head: bytes) -> str | None:
-    """The format of an image file by its first bytes; None: it is not a format that is read."""
+    """The format of an image file by its first bytes; None: not a format that is read."""
     return next((name for name, magic in _MAGIC if re.match(magic, head, re.DOTALL)), None)
 
 
 def why_not(name: str, head: bytes) -> str | None:
-    """Why a file with these first bytes cannot be read, if it seems to be meant as an image; else None."""
+    """Why a file with these first bytes cannot be read, if it seems to be an image by name or content; else None."""
     other = next((kind for kind, magic in _MAGIC_NOT_READ if re.match(magic, head, re.DOTALL)), None)
-    meant = name[name.rfind(".") :].lower() in _ENDINGS if "." in name else False
-    if other is not None and (meant or other in ("HEIC", "JPEG XL")):
+    named = name[name.rfind(".") :].lower() in _ENDINGS if "." in name else False
+    if other is not None and (named or other in ("HEIC", "JPEG XL")):
         return f"{other} is not supported; convert it to PNG or JPEG"
-    if not meant:
+    if not named:
         return None
     return "its content is not an image" if head else "the file is empty"
 
@@ -100,8 +100,8 @@ def why_not(name: str, head: bytes) -> str | None:
 def open_image(content: bytes) -> np.ndarray:
     """The pixels of an image file as uint8 RGB, ``(3, H, W)``; of an animation, the first frame.
 
-    The image is rotated as its EXIF orientation says. Grey becomes three equal colours. Transparent pixels show a white
-    background. 16-bit grey is scaled from 0 … 65,535, floating point from 0 … 1.
+    The image is rotated as its EXIF orientation says. Grey becomes three equal colours, transparent becomes white.
+    16-bit grey is scaled from 0 … 65,535, floating point from 0 … 1.
 
     Raises:
         BadImage: it is damaged, too large (Pillow's limit against decompression bombs), of a format that is not read,
@@ -128,13 +128,13 @@ def open_image(content: bytes) -> np.ndarray:
             raise BadImage(f"has more than {limit:,} pixels, Pillow's limit against decompression bombs") from error
         except images.UnidentifiedImageError as error:
             raise BadImage(f"cannot be read as {name}: damaged, or of a kind that Pillow does not know") from error
-        except Exception as error:  # Pillow raises whatever its many readers raise
+        except Exception as error:  # Pillow's readers raise many kinds of exceptions
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise BadImage(f"cannot be read as {name}: {reason}") from error
 
 
 def squared(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The middle square of ``(3, H, W)``, scaled to ``(3, size, size)``."""
+    """The central square of ``(3, H, W)``, scaled to ``(3, size, size)``."""
     _, height, width = pixels.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

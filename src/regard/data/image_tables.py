@@ -1,4 +1,4 @@
-"""Labelled images in a table: Parquet, or a Hugging Face dataset; which columns are the image and its label."""
+"""Labelled images in a table, Parquet or a Hugging Face dataset: the columns of the image and its label."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _IMAGES = ("image", "img", "picture", "photo")
 _LABELS = ("label", "labels", "class", "category", "target")
 
 Features = Mapping[str, Any]
-"""Column → what the datasets library says of it, such as ``{"_type": "ClassLabel", "names": […]}``."""
+"""Column → its type in the datasets library, such as ``{"_type": "ClassLabel", "names": […]}``."""
 
 
 def read_parquet(path: Path, image: str | None, label: str | None) -> Source:
-    """The images of a Parquet file. Raises UserError: it is none, or has no such columns."""
+    """The images of a Parquet file. Raises UserError: it is not Parquet, or has no such columns."""
     parquet: Any = require("pyarrow.parquet", "parquet", "reading Parquet")
     arrow: Any = require("pyarrow", "parquet", "reading Parquet")
     try:
@@ -40,7 +40,8 @@ def read_hub(name: str, image: str | None, label: str | None) -> Source:
     features = table.features.to_dict()
     columns = _columns(list(table.column_names), features, origin, image, label)
     if _type(features, columns[0]) == "Image":
-        table = table.cast_column(columns[0], datasets.Image(decode=False))  # the file's bytes, which we decode
+        # As the bytes of the file, which `open_image` decodes.
+        table = table.cast_column(columns[0], datasets.Image(decode=False))
     return Source(_items(table, origin, columns, features, Path()), (_note(columns),))
 
 
@@ -51,7 +52,7 @@ def _note(columns: tuple[str, str]) -> str:
 def _columns(
     names: Sequence[str], features: Features, origin: str, image: str | None, label: str | None
 ) -> tuple[str, str]:
-    """The columns of the image and of its label: those given, or else guessed by type and by name."""
+    """The columns of the image and of its label: as given, or otherwise chosen by type and name."""
     return (
         _column(names, [name for name in names if _type(features, name) == "Image"], origin, "image", image, _IMAGES),
         _column(
@@ -61,9 +62,9 @@ def _columns(
 
 
 def _column(
-    names: Sequence[str], typed: Sequence[str], origin: str, what: str, given: str | None, usual: Sequence[str]
+    names: Sequence[str], typed: Sequence[str], origin: str, role: str, given: str | None, usual: Sequence[str]
 ) -> str:
-    columns = f"its columns are {', '.join(names)}; name one with --data.{what}-column"
+    columns = f"its columns are {', '.join(names)}; name one with --data.{role}-column"
     if given is not None:
         if given not in names:
             raise UserError(f"{origin}: has no column {given!r}; {columns}")
@@ -72,7 +73,7 @@ def _column(
     if len(possible) == 1:
         return possible[0]
     problem = (
-        f"{' and '.join(possible)} could both be the {what}" if possible else f"cannot tell which column is the {what}"
+        f"{' and '.join(possible)} could both be the {role}" if possible else f"cannot tell which column is the {role}"
     )
     raise UserError(f"{origin}: {problem}; {columns}")
 

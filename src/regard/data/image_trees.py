@@ -20,7 +20,7 @@ _PARTS = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "valid"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
-"""Names of folders that hold a part of a data set."""
+"""Folder name → the part of a data set that it has."""
 _SHOWN = 3
 
 
@@ -37,8 +37,8 @@ class Source:
     """Labelled images.
 
     Attributes:
-        items: the images, first those that are known to be bad.
-        notes: how the data were understood, and what was left out and why.
+        items: the images, those that are known to be bad first.
+        notes: how the data were interpreted, and what was left out and why.
         parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
     """
 
@@ -48,15 +48,15 @@ class Source:
 
 
 def read_tree(entries: Entries, origin: str, *, part: str | None, keep_empty: bool) -> Source:
-    """The images of a tree, each class in a folder of its own.
+    """The images of a tree with one folder for each class.
 
-    Folders that contain all images are skipped. Below them lie the folders of the classes, or folders such as
-    ``train`` and ``val`` with those of the classes.
+    Folders that contain all images are skipped. Below them are the folders of the classes, or folders such as ``train``
+    and ``val`` with the folders of the classes.
 
     Args:
         entries: from `regard.data.file_trees.open_tree`.
         origin: the name of the tree, for messages.
-        part: of a tree with the folders ``train`` and ``val`` or ``test``, the one to read: ``"train"`` or ``"valid"``.
+        part: the folder to read of a tree with ``train`` and ``val`` or ``test``: ``"train"`` or ``"valid"``.
         keep_empty: leave out folders without an image, with a note, instead of refusing them.
 
     Raises:
@@ -107,7 +107,7 @@ def _bad(bad: dict[PurePosixPath, BadImage], origin: str) -> Iterator[Item]:
 
 @dataclass
 class _Survey:
-    """The contents of a tree, judged by the first bytes of each file."""
+    """The contents of a tree, by the first bytes of each file."""
 
     images: list[PurePosixPath] = field(default_factory=list)
     folders: set[PurePosixPath] = field(default_factory=set)
@@ -116,7 +116,7 @@ class _Survey:
     others: list[PurePosixPath] = field(default_factory=list)
 
     def shared(self) -> tuple[str, ...]:
-        """The folders that contain all images, without the folder of a class."""
+        """The path of folders that contains all images, without the folder of a class."""
         dirs = [path.parts[:-1] for path in self.images]
         depth = 0
         while all(len(parts) > depth + 1 for parts in dirs) and len(self.folders_in(dirs[0][:depth])) == 1:
@@ -133,7 +133,7 @@ class _Survey:
         return [path for path in self.images if path.parts[: len(top)] == top]
 
     def notes(self, top: tuple[str, ...]) -> tuple[str, ...]:
-        """What is left out below ``top``."""
+        """Notes on the files below ``top`` that are left out."""
         counted = (
             (self.hidden, "hidden or system file or folder", "hidden or system files or folders"),
             (self.others, "file that is not an image", "files that are not images"),
@@ -173,7 +173,7 @@ def _survey(entries: Entries) -> _Survey:
 
 
 def _parts(images: Sequence[PurePosixPath], depth: int, origin: str) -> dict[str, str]:
-    """The folder of each part, if the data are divided into folders with names such as train; else empty."""
+    """The folder of each part, if the data are divided into folders such as train; otherwise empty."""
     names = sorted({path.parts[depth] for path in images})
     if any(len(path.parts) == depth + 1 for path in images) or not all(name.lower() in _PARTS for name in names):
         return {}
@@ -211,7 +211,7 @@ def _check_classes(images: Sequence[PurePosixPath], depth: int, origin: str) -> 
         below = path.parts[depth:]
         if len(below) == 1:
             raise UserError(f"{origin}/{path}: is not in the folder of a class; expected {origin}/CLASS/{path.name}")
-        if any("\ud800" <= letter <= "\udfff" for letter in below[0]):  # stands for a byte that is not UTF-8
+        if any("\ud800" <= letter <= "\udfff" for letter in below[0]):  # a byte that is not UTF-8
             raise UserError(f"{origin}: the name of the folder {below[0]!r} is not UTF-8; rename it")
         if len(below) > 2:
             raise UserError(

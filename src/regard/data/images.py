@@ -1,4 +1,4 @@
-"""Labelled images from a user's files: a folder per class, archives of it, CIFAR-10's files, Parquet, the hub."""
+"""Labelled images from a user's files: a folder for each class, archives of it, CIFAR-10, Parquet, Hugging Face."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Images:
 
     Attributes:
         pixels: uint8 ``(n, 3, size, size)``.
-        labels: int64 ``(n,)``, numbers of ``names``.
-        names: of the classes.
-        keys: a digest of each image as it was read, before it was scaled.
-        notes: how the data were understood, and what was left out and why.
+        labels: int64 ``(n,)``, indices of ``names``.
+        names: the names of the classes.
+        keys: a digest of each image before scaling.
+        notes: how the data were interpreted, and what was left out and why.
         parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
     """
 
@@ -66,18 +66,18 @@ def read_images(
     image_column: str | None = None,
     label_column: str | None = None,
 ) -> Images:
-    """Read images, cut to a square and scaled to ``size``.
+    """Read images, cropped to the central square and scaled to ``size``.
 
     Args:
         path: a folder with a folder per class; a tar (also .gz, .xz, .bz2) or zip of that; CIFAR-10's binary files, one
             or the folder; Parquet; or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset or a local folder of one.
             Whether a file is an image depends on its content, not on its name. Hidden files and folders are left out.
-        size: of the sides, in pixels.
-        names: the classes, if they are known; another class is then an error. None: the classes of the data.
+        size: height and width, in pixels.
+        names: the known classes; another class is an error. None: the classes of the data.
         on_bad: what to do with files that are damaged, or have the suffix of an image but another content.
-        part: of data that are divided into folders such as train and val, the one to read.
-        image_column: of a table, the column with the image; None: guessed by its type and name.
-        label_column: of a table, the column with the class; None: guessed by its type and name.
+        part: the folder to read of data that are divided into folders such as train and val.
+        image_column: the column of a table with the image; None: chosen by type and name.
+        label_column: the column of a table with the class; None: chosen by type and name.
 
     Raises:
         UserError: there is no such file or no image, it is unclear which folder or column is the class, a class is
@@ -139,7 +139,7 @@ def _source(path: str, part: str | None, image: str | None, label: str | None, *
 
 
 def _instead(folder: Path) -> list[str]:
-    """What to do about a folder that has no image files, but data of another kind."""
+    """The hint for a folder that has no image files, but data of another kind."""
     if any(folder.glob("*.parquet")):
         return [f"for Parquet files in a folder, use hf:{folder}"]
     if any(path.name.startswith(_PICKLES) for path in folder.glob("*_batch*")):
@@ -150,7 +150,7 @@ def _instead(folder: Path) -> list[str]:
 
 
 def _folder(folder: Path, part: str | None, keep_empty: bool) -> Source:
-    """Images of a folder: CIFAR-10's binary files where they lie in it, else a folder per class."""
+    """Images of a folder: CIFAR-10's binary files if it has them, otherwise a folder for each class."""
     batches = sorted(folder.glob("data_batch*.bin"))
     test = folder / "test_batch.bin"
     if not batches:
@@ -158,7 +158,7 @@ def _folder(folder: Path, part: str | None, keep_empty: bool) -> Source:
     if not test.exists() or part == "train":
         notes = (f"left out {test.name}; score a run on it with --data {test}",) if test.exists() else ()
         return Source(_cifar(batches), notes)
-    raise UserError(f"{folder}: has {test.name} beside the batches of training; name one of the files")
+    raise UserError(f"{folder}: has {test.name} and training batches; name one of the files")
 
 
 def _cifar(paths: Sequence[Path]) -> Iterator[Item]:
@@ -175,12 +175,12 @@ def _cifar(paths: Sequence[Path]) -> Iterator[Item]:
 
 
 def _key(content: bytes | np.ndarray) -> bytes:
-    whole = content if isinstance(content, bytes) else content.tobytes()
-    return hashlib.blake2b(whole, digest_size=16).digest()
+    data = content if isinstance(content, bytes) else content.tobytes()
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _natural(name: str) -> tuple[bool, int, str]:
-    """A key that sorts names, those that are numbers by their value."""
+    """A sort key for names, in which numbers are sorted by value."""
     return (False, int(name), name) if name.isascii() and name.isdigit() else (True, 0, name)
 
 

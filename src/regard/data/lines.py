@@ -1,4 +1,4 @@
-"""Lines of a text file, plain or compressed, of which one that is not UTF-8 does not end the file."""
+"""The lines of a text file, plain or compressed; a line that is not UTF-8 does not end the reading."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ _MARKS = {
 
 
 def bare_suffix(path: Path) -> str:
-    """The ending that tells the format, in lower case, without ``.gz`` or ``.xz``: ``.tsv`` of ``a.TSV.gz``."""
+    """The suffix that gives the format, in lower case, without ``.gz`` or ``.xz``: ``.tsv`` of ``a.TSV.gz``."""
     return Path(path.stem if path.suffix.lower() in _OPENERS else path.name).suffix.lower()
 
 
 def check_file(path: Path) -> None:
-    """Raises UserError: there is no such file (the nearest name there is told), or it is a folder or empty."""
+    """Raises UserError: there is no such file (similar names are suggested), or it is a folder or empty."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it")
     if not path.exists():
         names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, names, 1)
-        told = f"; did you mean {path.parent / near[0]}?" if near else ""
-        raise UserError(f"{path}: no such file{told}")
+        hint = f"; did you mean {path.parent / near[0]}?" if near else ""
+        raise UserError(f"{path}: no such file{hint}")
     if path.is_file() and path.stat().st_size == 0:  # a pipe has no size
         raise UserError(f"{path}: the file is empty")
 
 
 def read_lines(path: Path) -> Iterator[str | None]:
-    """Each line without its end (LF or CRLF), None where it is not UTF-8.
+    """Each line without its end (LF or CRLF); None for a line that is not UTF-8.
 
-    A byte-order mark at the start is dropped. Only LF ends a line: Unicode's other line separators are text.
+    A byte-order mark at the start is removed. Only LF ends a line: Unicode's other line separators are text.
 
     Raises:
-        UserError: the file cannot be read to its end, is UTF-16 or UTF-32, or its lines end in CR alone.
+        UserError: the file cannot be read to its end, is UTF-16 or UTF-32, or its lines end in CR only.
     """
     check_file(path)
     try:
@@ -62,7 +62,7 @@ def read_text_lines(path: Path | None) -> list[str]:
     """All lines of a file, or of standard input for None.
 
     Raises:
-        UserError: as `read_lines`, and where a line is not UTF-8.
+        UserError: as `read_lines`, and if a line is not UTF-8.
     """
     origin = "standard input" if path is None else str(path)
     lines = list(_decoded(sys.stdin.buffer, origin) if path is None else read_lines(path))
@@ -72,13 +72,13 @@ def read_text_lines(path: Path | None) -> list[str]:
 
 
 def check_unicode(name: str, *texts: str | None) -> None:
-    """Raises UserError: one of ``texts`` holds bytes that are not UTF-8, which Python keeps as half surrogates."""
+    """Raises UserError: one of ``texts`` has bytes that are not UTF-8, which Python keeps as half surrogates."""
     if not all(is_unicode(text) for text in texts if text is not None):
         raise UserError(f"{name}: is not UTF-8; expected text in UTF-8")
 
 
 def is_unicode(text: str) -> bool:
-    """Whether ``text`` has no half of a surrogate pair, which no tokenizer takes and no file in UTF-8 can hold."""
+    """Whether ``text`` has no half of a surrogate pair, which no tokenizer accepts and UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -87,7 +87,7 @@ def is_unicode(text: str) -> bool:
 
 
 def compose(text: str) -> str:
-    """``text`` in Unicode's composed form, NFC, the form of all text that models and tokenizers are given.
+    """``text`` in Unicode's composed form, NFC, in which models and tokenizers get all text.
 
     >>> len("e\u0301"), len(compose("e\u0301"))
     (2, 1)
@@ -96,7 +96,7 @@ def compose(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """``text`` with a space for each line break, Unicode's among them, so that every reader counts one line."""
+    """``text`` with a space for each line break, including Unicode's, so that it is one line for every reader."""
     return " ".join(text.splitlines())
 
 
@@ -112,13 +112,13 @@ def _decoded(file: IO[bytes], origin: str) -> Iterator[str | None]:
 
 
 def _check_encoding(first: bytes, origin: str) -> None:
-    """Raises UserError: the first line of ``origin`` shows that it is no UTF-8 at all, or has no LF."""
+    """Raises UserError: the first line of ``origin`` shows that the file is not UTF-8, or has no LF."""
     encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), None)
     if encoding is None and len(start := first[:200]) >= 4:
-        # Without a mark: text that is mostly ASCII has a zero as every second byte.
+        # Without a mark: in UTF-16, every second byte of mostly ASCII text is zero.
         zeros = [start[at::2].count(0) * 2 > len(start[at::2]) for at in (0, 1)]
         encoding = {(True, False): "UTF-16BE", (False, True): "UTF-16LE"}.get((zeros[0], zeros[1]))
     if encoding is not None:
         raise UserError(f"{origin}: is {encoding}, expected UTF-8; convert it: iconv -f {encoding} -t UTF-8")
     if not first.endswith(b"\n") and b"\r" in first.rstrip(b"\r"):
-        raise UserError(f"{origin}: its lines end in CR alone, expected LF or CRLF; convert it: tr '\\r' '\\n'")
+        raise UserError(f"{origin}: its lines end in CR only, expected LF or CRLF; convert it: tr '\\r' '\\n'")

@@ -13,12 +13,12 @@ from regard.data.lines import bare_suffix, check_file, compose, read_lines
 from regard.errors import UserError
 
 _SHOWN = 3
-"""How many bad lines are told."""
+"""The number of bad lines that are reported."""
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that cannot be used: its number from 1, why, and how it begins."""
+    """A line that cannot be used: its number from 1, the reason, and its beginning."""
 
     line: int
     reason: str
@@ -30,15 +30,14 @@ class BadLine:
 
 @dataclass(frozen=True)
 class ParallelText:
-    """The pairs of a file, and what of it could not be used.
+    """The pairs of a file, and the lines that could not be used.
 
     Attributes:
         pairs: source and target sides, stripped, in Unicode's composed form (NFC).
         bad: the first lines that cannot be used.
-        bad_count: how many there are in all.
+        bad_count: the number of all such lines.
         origin: the file's name, for messages.
-        header: a first line that was taken as names of columns, with the two that are used; None if there is none, or
-            the columns were given.
+        header: the names of the two columns if the first line is a header; None if not, or if the columns were given.
     """
 
     pairs: list[tuple[str, str]]
@@ -48,14 +47,14 @@ class ParallelText:
     header: Header | None = None
 
     def first(self) -> str:
-        """A line with the first pair, so that wrong columns or a header among the pairs can be seen."""
+        """A line with the first pair, which shows wrong columns or a header among the pairs."""
         sides = " → ".join(repr(_shorten(side)) for side in self.pairs[0])
         header = "" if self.header is None else f"; columns {', '.join(map(repr, self.header))}, as line 1 names them"
         count = "1 pair" if len(self.pairs) == 1 else f"{len(self.pairs):,} pairs"
         return f"{self.origin}: {count}, the first {sides}{header}"
 
     def notice(self) -> str | None:
-        """A line on what was left out, None if nothing was."""
+        """A line about the lines that were left out; None if there are none."""
         if not self.bad_count:
             return None
         more = ", …" if self.bad_count > len(self.bad) else ""
@@ -69,18 +68,18 @@ def read_parallel(
     """Read parallel text.
 
     Args:
-        path: a file, its format told by its ending (`.tsv`, `.txt`, `.csv`, `.jsonl`, `.parquet`; all but Parquet also
-            with `.gz` or `.xz`); two aligned files as ``"train.en,train.fr"``, one sentence a line; or
-            ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset, split ``train`` unless named.
-        source: column of the source side, by name, or for TSV and CSV by number from 1. By default the first column; or
-            the one that a first line of usual names (``source``, ``src``, ``en``, ``English``) gives; or that named
-            ``source`` of records; or the first language of a ``translation``.
+        path: a file, with its format as suffix (`.tsv`, `.txt`, `.csv`, `.jsonl`, `.parquet`; all but Parquet also
+            with `.gz` or `.xz`); two aligned files as ``"train.en,train.fr"``, one sentence per line; or
+            ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset; the default split is ``train``.
+        source: the column of the source side, by name, or for TSV and CSV by number from 1. The default is the first
+            column, or the one named in a first line with usual names (``source``, ``src``, ``en``, ``English``); in
+            records, ``source``, or the first language of a ``translation``.
         target: likewise.
-        on_bad_line: what to do with lines that have no two columns, an empty side, or are not UTF-8.
+        on_bad_line: what to do with lines that lack a column, have an empty side, or are not UTF-8.
 
     Raises:
-        UserError: the file is missing, empty or of unknown format, a column is not there or is both sides, two aligned
-            files differ in length, there is no usable pair, or, with ``on_bad_line="error"``, a line is bad.
+        UserError: the file is missing, empty or of unknown format, a column is missing or is used for both sides, two
+            aligned files differ in length, there is no usable pair, or, with ``on_bad_line="error"``, a line is bad.
     """
     for first, second in (("1", "2"), ("source", "target")):
         if (source or first) == (target or second):
@@ -98,12 +97,12 @@ def read_parallel(
             continue
         count += 1
         if len(bad) < _SHOWN:
-            found = row if isinstance(row, Bad) else Bad(f"empty {'target' if sides[0] else 'source'}", " ".join(row))
-            bad.append(BadLine(number, found.reason, _shorten(found.text)))
+            problem = row if isinstance(row, Bad) else Bad(f"empty {'target' if sides[0] else 'source'}", " ".join(row))
+            bad.append(BadLine(number, problem.reason, _shorten(problem.text)))
     text = ParallelText(pairs, bad, count, path, header)
     if count and on_bad_line == "error":
-        told = (text.notice() or "").replace(" left out: ", " cannot be used: ")
-        raise UserError(f"{told}; mend them, or leave them out with --data.on-bad-line skip")
+        notice = (text.notice() or "").replace(" left out: ", " cannot be used: ")
+        raise UserError(f"{notice}; correct them, or leave them out with --data.on-bad-line skip")
     if not pairs:
         raise UserError(f"{path}: no usable pair in it" + (f"; {'; '.join(map(str, bad))}" if bad else ""))
     return text

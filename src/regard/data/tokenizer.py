@@ -11,27 +11,27 @@ from regard.errors import UserError, require
 from regard.files import write_text
 
 PAD, BOS, EOS, UNK = range(4)
-"""Padding, start sign, end sign, unknown: the same numbers in every tokenizer."""
+"""Padding, beginning of sequence, end of sequence, unknown: the same numbers in every tokenizer."""
 
 SIGNS = ("<pad>", "<bos>", "<eos>", "<unk>")
-"""The names of the four, by number. Such a name within a text is plain text."""
+"""The names of these special tokens, by number. Such a name within a text is plain text."""
 
 WORD = "▁"
-"""In pieces made for reading, the mark before a piece that begins a word."""
+"""In readable pieces, the mark before a piece that begins a word."""
 
 Kind = Literal["byte", "word", "char"]
 
 _DECODERS: dict[str, Kind] = {"ByteLevel": "byte", "Metaspace": "word", "Fuse": "char"}
-"""The kind by the library's decoder."""
+"""Decoder of the library → kind."""
 
 
 class Tokenizer:
-    """Text to token numbers and back.
+    """Converts text to token numbers and back.
 
-    ``byte``: pieces of UTF-8 bytes, so nothing is unknown and composed text comes back exactly. ``word``: pieces of
-    characters within words; characters that training did not show become unknown, and white space is folded. In both,
-    every digit is a piece of its own. ``char``: single characters, however many; others are unknown. Text is composed
-    first (Unicode's NFC), in training and whenever it is encoded; the saved tokenizer says so.
+    ``byte``: pieces of UTF-8 bytes: no text is unknown, and decoding returns composed text exactly. ``word``: pieces of
+    characters within words; characters that are not in the training text become unknown, and white space is folded. In
+    both, each digit is a separate piece. ``char``: single characters of the training text; others are unknown. Text is
+    composed first (Unicode's NFC), in training and in encoding; the saved tokenizer includes this step.
     """
 
     def __init__(self, library: Any, kind: Kind):
@@ -41,10 +41,10 @@ class Tokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], *, kind: Kind = "byte", size: int = 8000, min_frequency: int = 2) -> Tokenizer:
-        """Learn pieces from ``texts``, ``size`` at most with the four signs; the same texts give the same pieces.
+        """Learn pieces from ``texts``, at most ``size`` with the special tokens; the same texts give the same pieces.
 
-        There are more than ``size`` only where single bytes (256) or characters and the signs alone are more.
-        Raises ValueError: an unknown ``kind``.
+        There are more than ``size`` only if the single bytes (256) or characters and the special tokens are more.
+        Raises ValueError: ``kind`` is unknown.
         """
         if kind not in _DECODERS.values():
             raise ValueError(f"kind: expected {', '.join(_DECODERS.values())}, got {kind!r}")
@@ -81,7 +81,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Read what `save` wrote. Raises UserError: the file is missing or no tokenizer of ours."""
+        """Read what `save` wrote. Raises UserError: the file is missing or not one of regard's tokenizers."""
         tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
         try:
             library = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
@@ -101,28 +101,28 @@ class Tokenizer:
         return int(self._library.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
-        """Token numbers, without signs."""
+        """Token numbers, without special tokens."""
         numbers: list[int] = self._library.encode(text, add_special_tokens=False).ids
         return numbers
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token numbers of each text."""
-        return [found.ids for found in self._library.encode_batch(list(texts), add_special_tokens=False)]
+        return [encoding.ids for encoding in self._library.encode_batch(list(texts), add_special_tokens=False)]
 
     def decode(self, numbers: Sequence[int]) -> str:
-        """The text; signs are left out."""
+        """The text, without special tokens."""
         text: str = self._library.decode([number for number in numbers if number >= len(SIGNS)])
         return text
 
     def pieces(self, numbers: Sequence[int]) -> list[str]:
-        """Each token made readable: ``▁`` begins a word; bytes that are no character of their own stand as ``⟨c3⟩``."""
+        """Each token in readable form: ``▁`` begins a word; bytes that are only a part of a character are ``⟨c3⟩``."""
         names = [self._library.id_to_token(number) for number in numbers]
         if self.kind != "byte":
             return names
-        found = [name if n < len(SIGNS) else _readable(name) for name, n in zip(names, numbers, strict=True)]
-        if found and numbers[0] >= len(SIGNS) and not found[0].startswith(WORD):
-            found[0] = WORD + found[0]
-        return found
+        pieces = [name if n < len(SIGNS) else _readable(name) for name, n in zip(names, numbers, strict=True)]
+        if pieces and numbers[0] >= len(SIGNS) and not pieces[0].startswith(WORD):
+            pieces[0] = WORD + pieces[0]
+        return pieces
 
 
 def _readable(name: str) -> str:
@@ -136,7 +136,7 @@ def _readable(name: str) -> str:
 
 
 def _byte_characters() -> dict[str, int]:
-    """GPT-2's table (Radford et al. 2019): printable Latin-1 stands for itself, the other bytes for U+0100 upwards."""
+    """GPT-2's table (Radford et al. 2019): printable Latin-1 bytes are themselves, the others U+0100 and following."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {chr(byte): byte for byte in shown} | {chr(256 + at): byte for at, byte in enumerate(hidden)}

@@ -1,4 +1,4 @@
-"""What each piece of a translation attended to."""
+"""Alignments: the attention of each piece of a translation to the pieces of its source."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Alignment:
     Attributes:
         source: pieces of the source.
         target: pieces of the target.
-        weights: ``(len(target), len(source))``, floating point: row i is what target piece i attended to.
+        weights: ``(len(target), len(source))``, floating point: row i has the weights of target piece i.
 
     Raises:
         ValueError: ``weights`` has another shape or type.
@@ -49,18 +49,18 @@ class Alignment:
     def words(self) -> Alignment:
         """The same by words: weights summed over a source word's pieces, averaged over a target word's.
 
-        So each row still sums to what it did. Signs such as ``<eos>`` stay by themselves. Where a script puts no spaces
-        between words, as Chinese, Japanese and Thai, they end where Unicode lets them end (UAX 29): mostly after each
-        character. A piece that reaches over several words counts for each by its share of characters.
+        The sum of each row stays the same. Special tokens such as ``<eos>`` are words of their own. In scripts without
+        spaces between words, such as Chinese, Japanese and Thai, Unicode's rules (UAX 29) define the words: mostly
+        single characters. A piece in several words counts for each by its share of characters.
         """
         (source, gather), (target, shares) = _words(self.source), _words(self.target)
         spread = shares.T / shares.sum(0)[:, None]
         return Alignment(source, target, spread @ self.weights @ gather)
 
     def characters(self) -> Alignment:
-        """The same with whole characters: of pieces such as ``⟨d7⟩`` and ``⟨a9⟩``, parts of ``ש``, those are joined.
+        """The same with complete characters: pieces such as ``⟨d7⟩`` and ``⟨a9⟩``, the bytes of ``ש``, are joined.
 
-        A piece that holds the end of one character and the start of the next counts for each by its share of bytes.
+        A piece with the end of one character and the start of the next counts for each by its share of bytes.
         """
         (source, gather), (target, shares) = (
             _sides(_characters(side), len(side)) for side in (self.source, self.target)
@@ -68,21 +68,21 @@ class Alignment:
         return Alignment(source, target, (shares.T / shares.sum(0)[:, None]) @ self.weights @ gather)
 
     def links(self) -> list[tuple[int, int]]:
-        """The source piece that each target piece attended to most, as (target, source), without signs' rows."""
+        """(target, source) of the largest weight of each target piece, without special tokens."""
         best = self.weights.argmax(1) if len(self.source) else []
         return [(i, int(j)) for i, j in enumerate(best) if not is_sign(self.target[i])]
 
     def crossings(self) -> int:
-        """How many pairs of links stand in opposite orders on the two sides."""
+        """The number of pairs of links that are in opposite orders on the two sides."""
         return sum((a[1] - b[1]) * (a[0] - b[0]) < 0 for a, b in combinations(self.links(), 2))
 
     def entropy(self) -> np.ndarray:
-        """How spread each row is, in nats, ``(len(target),)``."""
+        """The entropy of each row, in nats, ``(len(target),)``."""
         logs = np.log(self.weights, out=np.zeros_like(self.weights), where=self.weights > 0)
         return np.asarray(-(self.weights * logs).sum(1))
 
     def to_json(self) -> str:
-        """As JSON text, every digit of the weights kept: ``{"source": [...], "target": [...], "weights": [[...]]}``."""
+        """As JSON text, with all digits of the weights: ``{"source": [...], "target": [...], "weights": [[...]]}``."""
         kept = {"source": self.source, "target": self.target, "weights": self.weights.tolist()}
         return json.dumps(kept, ensure_ascii=False)
 
@@ -91,7 +91,7 @@ class Alignment:
         """The alignment that ``to_json`` wrote; its weights come back in double precision.
 
         Raises:
-            ValueError: ``text`` is no JSON object, lacks a field, or the weights' shape does not fit.
+            ValueError: ``text`` is not a JSON object, lacks a field, or the weights' shape does not fit.
         """
         kept = json.loads(text)
         for field in ("source", "target", "weights"):
@@ -99,17 +99,17 @@ class Alignment:
                 raise ValueError(f"{field}: expected a list under this name in the JSON object, got none")
         source, target = tuple(kept["source"]), tuple(kept["target"])
         weights = np.array(kept["weights"], dtype=np.float64)
-        # Without target pieces JSON cannot tell how many columns there were.
+        # Without target pieces, JSON does not have the number of columns.
         return Alignment(source, target, weights if target else weights.reshape(-1, len(source)))
 
 
 def is_sign(piece: str) -> bool:
-    """Whether a piece is a sign such as ``<eos>`` rather than text."""
+    """Whether a piece is a special token such as ``<eos>``."""
     return len(piece) > 2 and piece[0] == "<" and piece[-1] == ">" and piece[1:-1].isalpha()
 
 
 def is_right_to_left(pieces: Sequence[str]) -> bool:
-    """Whether most letters are of Hebrew, Arabic or another script that is read from the right, signs left out.
+    """Whether most letters are of Hebrew, Arabic or another script that is read from the right, without special tokens.
 
     >>> is_right_to_left(["שלום", "Python", "<eos>"]), is_right_to_left(["peace", "שלום"])
     (False, False)
@@ -121,11 +121,11 @@ def is_right_to_left(pieces: Sequence[str]) -> bool:
 
 
 Part = tuple[str, dict[int, float]]
-"""A word or character with the pieces that it is made of, and the share of each piece that is its own."""
+"""A word or character, and the share of each piece that belongs to it."""
 
 
 def _words(pieces: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The words, and the share of each piece in each, ``(pieces, words)``."""
+    """The words, and the share of each piece in each word, ``(pieces, words)``."""
     words: list[tuple[str, list[Part]]] = []
     for text, shares in _characters(pieces):
         part = (text.removeprefix(WORD), shares)
@@ -142,7 +142,7 @@ def _split(text: str, parts: list[Part]) -> list[Part]:
         return [(text, _sum(shares for _, shares in parts))]
     # The pieces of each character, and the share of each that is in it.
     owners = [{at: share / len(part) for at, share in shares.items()} for part, shares in parts for _ in part]
-    # A piece that is only the mark of a word goes with the first character.
+    # A piece that is only the mark of a word belongs to the first character.
     owners[0] = _sum([owners[0], *(shares for part, shares in parts if not part)])
     regex: Any = require("regex", "text", "finding words in a script without spaces")
     words, start = list[Part](), 0
@@ -161,7 +161,7 @@ def _sum(shares: Iterable[dict[int, float]]) -> dict[int, float]:
 
 
 def _characters(pieces: tuple[str, ...]) -> list[Part]:
-    """The pieces, with each character that is spread over several of them once, and with its share of these."""
+    """The pieces, in which each character that is spread over several of them is joined, with the shares of these."""
     parts: list[Part] = []
     at = 0
     while at < len(pieces):
@@ -172,7 +172,7 @@ def _characters(pieces: tuple[str, ...]) -> list[Part]:
 
 
 def _chain(pieces: tuple[str, ...], start: int) -> int | None:
-    """Where the pieces end that share characters, from ``start`` on; None if their bytes are no text."""
+    """The end of the pieces from ``start`` on that share characters; None if their bytes are not text."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     for at in range(start, len(pieces)):
         try:
@@ -185,7 +185,7 @@ def _chain(pieces: tuple[str, ...], start: int) -> int | None:
 
 
 def _cut(pieces: tuple[str, ...], start: int, end: int) -> list[Part]:
-    """The pieces of a chain, cut where a character begins that is not of one piece alone."""
+    """The pieces of a chain, cut at the start of each character that is spread over several pieces."""
     raw = [_bytes(piece) for piece in pieces[start:end]]
     owners = [at for at, content in enumerate(raw, start) for _ in content]
     parts: list[tuple[str, list[int]]] = []
@@ -201,7 +201,7 @@ def _cut(pieces: tuple[str, ...], start: int, end: int) -> list[Part]:
 
 
 def _bytes(piece: str) -> bytes:
-    """UTF-8 of a piece, in which ``⟨d7⟩`` stands for a byte."""
+    """UTF-8 of a piece, in which ``⟨d7⟩`` is a byte."""
     return b"".join(
         bytes([int(part, 16)]) if at % 2 else part.encode("utf-8", "surrogatepass")
         for at, part in enumerate(_BYTE.split(piece))
@@ -209,7 +209,7 @@ def _bytes(piece: str) -> bytes:
 
 
 def _sides(parts: list[Part], count: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """The names of the parts, and the share of each of ``count`` pieces in each, ``(pieces, parts)``."""
+    """The names of the parts, and the share of each of ``count`` pieces in each part, ``(pieces, parts)``."""
     shares = np.zeros((count, len(parts)))
     for place, (_, own) in enumerate(parts):
         for at, share in own.items():
@@ -218,7 +218,7 @@ def _sides(parts: list[Part], count: int) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 _BYTE = re.compile("⟨([0-9a-f]{2})⟩")
-"""A byte that is no character of its own, as `regard.data.tokenizer` writes it."""
+"""A byte that is only a part of a character, as `regard.data.tokenizer` writes it."""
 
 _UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 """Letters of scripts without spaces between words: Thai to Burmese, Khmer, kana, Chinese."""

@@ -1,4 +1,4 @@
-"""An alignment as a picture, in the manner of figure 3 of Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473)."""
+"""An alignment as an image, like figure 3 of Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from regard.explain.alignment import Alignment, is_right_to_left
 from regard.files import write_whole
 
 _CELL = 0.42
-"""Inches a word."""
+"""Inches per word."""
 
 _FALLBACKS = (
     *(f"Noto Sans {script}" for script in ("CJK SC", "CJK JP", "CJK KR", "Devanagari", "Bengali", "Tamil", "Thai")),
     *("Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Arial Unicode MS"),
     *("Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI", "Leelawadee UI"),
 )
-"""Fonts of Linux, macOS and Windows for scripts that matplotlib's own font lacks."""
+"""Fonts of Linux, macOS and Windows for scripts that matplotlib's font lacks."""
 
 _NUMBERED = 400
-"""Most cells of a picture in which weights are written."""
+"""The largest number of cells of an image in which weights are written."""
 
 
 def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) -> None:
@@ -32,20 +32,20 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
     Args:
         alignment: by words or by pieces.
         path: a ``.png`` or ``.svg`` file.
-        title: a line above; none by default.
+        title: a line above the image; None: no title.
 
     Raises:
-        UserError: another ending, the file cannot be written, or matplotlib is not installed.
+        UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
     """
     if path.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"{path}: pictures end in .png or .svg, pages to point at in .html")
-    require("matplotlib", "plot", "drawing a picture")
+        raise UserError(f"{path}: expected a name that ends in .png or .svg (an image) or .html (an interactive page)")
+    require("matplotlib", "plot", "drawing an image")
     from matplotlib.figure import Figure
 
     rows, columns = alignment.weights.shape
     width, height = _CELL * max(1, columns), _CELL * max(1, rows)
     figure = Figure(figsize=(width, height), dpi=200 if rows * columns <= 2000 else 100)
-    # The grid fills the figure: labels, bar and title stand outside it, and saving takes in all that is drawn.
+    # The grid fills the figure: labels, bar and title are outside of it, and savefig includes them.
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     image = axes.imshow(alignment.weights, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     fonts = _fonts()
@@ -63,17 +63,17 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
     bar.ax.tick_params(labelsize=7, length=2)
     bar.outline.set_linewidth(0.4)
     with warnings.catch_warnings():
-        # A font without the sign for a character draws a box; one warning a character would only be noise.
+        # A font without a glyph for a character draws a box; a warning for each character would not help.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         write_whole(path, lambda fresh: figure.savefig(fresh, bbox_inches="tight", pad_inches=0.12))
 
 
 def _fonts() -> list[str]:
-    """Matplotlib's own font, and those here that hold signs it lacks."""
+    """Matplotlib's font, and installed fonts with characters that it lacks."""
     from matplotlib import font_manager
 
-    here = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(name for name in _FALLBACKS if name in here)]
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in _FALLBACKS if name in installed)]
 
 
 def _words(axes: Any, alignment: Alignment, fonts: list[str]) -> None:

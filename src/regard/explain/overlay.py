@@ -1,4 +1,4 @@
-"""Where a model looked, laid over the picture."""
+"""The weights of a classifier's attention as an overlay on the image."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from regard.errors import UserError, require
 from regard.files import write_whole
 
 
-def save_overlay(picture: np.ndarray, places: np.ndarray, path: Path, *, title: str) -> None:
-    """Draw the picture, and beside it the same with the places that counted more shown warmer.
+def save_overlay(image: np.ndarray, places: np.ndarray, path: Path, *, title: str) -> None:
+    """Draw the image, and next to it the image in grey under the weights in colours.
 
     Args:
-        picture: uint8 ``(3, H, W)``.
-        places: ``(h, w)``, how much each part of it counted; drawn from its smallest to its largest number.
+        image: uint8 ``(3, H, W)``.
+        places: ``(h, w)``, the weight of each position; the colours go from the smallest to the largest weight.
         path: a ``.png`` or ``.svg`` file.
-        title: a line above.
+        title: a line above the images.
 
     Raises:
-        UserError: another ending, the file cannot be written, or matplotlib is not installed.
+        UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
     """
     if path.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"{path}: pictures end in .png or .svg")
-    require("matplotlib", "plot", "drawing a picture")
+        raise UserError(f"{path}: expected a name that ends in .png or .svg")
+    require("matplotlib", "plot", "drawing an image")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.0, 3.9), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
-    shown = picture.transpose(1, 2, 0)
+    shown = image.transpose(1, 2, 0)
     extent = (0, shown.shape[1], shown.shape[0], 0)
     left.imshow(shown, extent=extent)
     right.imshow(shown.mean(2), extent=extent, cmap="gray", vmin=0, vmax=255)

@@ -1,4 +1,4 @@
-"""Alignments as one self-contained page to point at: no server, no network, nothing to install."""
+"""Alignments as one self-contained interactive page, without a server or network."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from regard.files import write_text
 
 
 def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> None:
-    """Write a page that shows each alignment by words and by pieces, those joined that are parts of one character.
+    """Write a page that shows each alignment by words and by pieces, in which the parts of a character are joined.
 
-    A word can be chosen by the address: ``#2t3`` is the third target word of the second sentence, ``#s4`` the fourth
+    A word can be selected by the address: ``#2t3`` is the third target word of the second sentence, ``#s4`` the fourth
     source word of the first.
 
     Raises:
         UserError: the file cannot be written.
     """
     data = [{"pieces": _rounded(one.characters()), "words": _rounded(one.words())} for one in alignments]
-    # "<" may begin no tag within the page's data, whatever the texts hold.
+    # No "<" in the texts may begin a tag within the page's data.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     template = resources.files("regard.explain").joinpath("page.html").read_text(encoding="utf-8")
-    # In one pass, so that a title that reads like a place of the template stays a title.
+    # In one pass, so that a title that looks like a placeholder is not replaced.
     places = {"@TITLE@": html.escape(title), "@DATA@": text}
     page = re.sub("@TITLE@|@DATA@", lambda place: places[place[0]], template)
     write_text(path, page)

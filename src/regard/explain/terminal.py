@@ -1,4 +1,4 @@
-"""An alignment as text: a grid of shades where it fits, and for each target word what it attended to most."""
+"""An alignment as text: a grid of shades if it fits, and for each target word the source words with most weight."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from regard.explain.alignment import Alignment, is_right_to_left
 
 _SHADES = " ░▒▓█"
 _NAMED = 2
-"""How many source words are named behind each row."""
+"""The number of source words that are named after each row."""
 
 
 def render(alignment: Alignment, width: int) -> Text:
     """Draw ``alignment``, readable without colour, no wider than ``width``.
 
-    A row is a target word, a column a source word, by its number in the line above; the shade is the weight, full at 1.
-    Behind each row stand its strongest source words. Where the grid is too wide, only these are shown. The columns of
-    Hebrew, Arabic and other source text that is read from the right begin at the right. Words of such scripts stand in
-    Unicode's isolates: a terminal that knows right-to-left text writes each from the right, and leaves the rest of the
-    line as it is.
+    A row is a target word, a column a source word, with its number in the first line; the shade is the weight, full at
+    1. After each row, the source words with the largest weights are named. If the grid is too wide, only these are
+    shown. The columns of Hebrew, Arabic and other source text that is read from the right begin at the right. Words of
+    such scripts are put in Unicode's isolates: a terminal that supports right-to-left text writes each of them from the
+    right, and does not reorder the rest of the line.
     """
     columns = range(len(alignment.source))
     if is_right_to_left(alignment.source):
         columns = columns[::-1]
-    # A target word takes at most half the line, or a single long one would leave the others no room.
+    # A target word takes at most half of the line, so that a long one leaves room for the rest.
     names = min(max([cell_len(word) for word in alignment.target], default=0), width // 2)
     words = [_strongest(alignment, row, width - names - 2) for row in range(len(alignment.target))]
-    told = max([cell_len(text) for text in words], default=0)
-    room = names + 2 + 3 * len(alignment.source) + 2 + told <= width
+    longest = max([cell_len(text) for text in words], default=0)
+    fits = names + 2 + 3 * len(alignment.source) + 2 + longest <= width
     text = Text(no_wrap=True)
-    if room:
+    if fits:
         text.append(" " * (names + 2) + "".join(f"{at + 1:<3}" for at in columns) + "\n", "dim")
     for row, word in enumerate(alignment.target):
         name = _cut(word, names)
         line = " " * (names - cell_len(name)) + isolated(name) + "  "
-        if room:
+        if fits:
             line += "".join(_SHADES[_level(alignment.weights[row, at])] * 2 + " " for at in columns) + "  "
         text.append(_cut(line + words[row], width) + "\n")
-    if room:
+    if fits:
         text.append("\n".join(_legend(alignment.source, width)), "dim")
     return text
 
 
 def isolated(text: str) -> str:
-    """``text``, if it is read from the right, so that a terminal reorders it alone: in U+2067 … U+2069."""
+    """``text``, in U+2067 … U+2069 if it is read from the right, so that a terminal does not reorder the rest."""
     return f"\u2067{text}\u2069" if is_right_to_left([text]) else text
 
 
 def _legend(words: tuple[str, ...], width: int) -> list[str]:
-    """The words with the numbers of their columns, in as many lines as they need; at the right if they are read so."""
+    """The words with the numbers of their columns, in as many lines as needed; at the right if read from the right."""
     lines: list[list[str]] = [[]]
     for at, word in enumerate(words):
         entry = _cut(f"{at + 1} {word}", width)
@@ -64,7 +64,7 @@ def _legend(words: tuple[str, ...], width: int) -> list[str]:
 
 
 def _strongest(alignment: Alignment, row: int, width: int) -> str:
-    """The strongest source word, cut where its percentage would not fit, and others of weight where they fit whole."""
+    """The source word with the largest weight, cut to fit with its percentage, and others if they fit uncut."""
     text = "← "
     for place, at in enumerate(alignment.weights[row].argsort(stable=True)[::-1][:_NAMED]):
         word, weight = alignment.source[at], float(alignment.weights[row, at])

@@ -1,6 +1,4 @@
-"""Language models: the next token, given those before it. A Transformer's decoder alone, and, to stand beside it, a
-recurrent model that attends to its own past states.
-"""
+"""Language models: a decoder-only Transformer, and an LSTM that attends to its past states."""
 
 from __future__ import annotations
 
@@ -20,20 +18,20 @@ PositionKind = Literal["rotary", "learned"]
 
 
 class TransformerLM(nn.Module):
-    """A decoder of a Transformer without an encoder: pre-normalization by RMSNorm (Zhang and Sennrich 2019,
-    arXiv:1910.07467), gated or plain feed-forward parts, rotary or learned positions, grouped heads.
+    """A decoder-only Transformer: pre-normalization by RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467), gated or
+    plain feed-forward layers, rotary or learned positions, grouped heads.
 
     Args:
         size: number of tokens.
         dim: width of the features.
-        layers: how many.
+        layers: the number of layers.
         heads: of each attention.
-        key_heads: heads of keys and values; None: as many.
-        hidden: width within the feed-forward parts.
-        gated: SwiGLU in place of GELU; see `regard.nn.FeedForward`.
-        positions: how positions are told.
-        context: how many positions there are, if they are learned.
-        dropout: on embeddings, on what each part adds, on weights and hidden features.
+        key_heads: heads of keys and values; None: as many as query heads.
+        hidden: width of the hidden features in the feed-forward layers.
+        gated: SwiGLU instead of GELU; see `regard.nn.FeedForward`.
+        positions: how positions are encoded.
+        context: the number of positions, if they are learned.
+        dropout: on embeddings, on the output of each sublayer, on attention weights and hidden features.
 
     Raises:
         ValueError: the sizes do not fit each other, or ``dropout`` is not in [0, 1).
@@ -66,7 +64,7 @@ class TransformerLM(nn.Module):
                 dim, heads, key_heads=key_heads, bias=False, position=turn, dropout=dropout
             )  # fmt: skip
             feed = FeedForward(dim, hidden, gated=gated, bias=False, dropout=dropout, activation="gelu")
-            for part in (attention.output, feed.outer):  # what is added grows with the depth (Radford et al. 2019)
+            for part in (attention.output, feed.outer):  # smaller with depth (Radford et al. 2019)
                 nn.init.normal_(part.weight, std=0.02 * (2 * layers) ** -0.5)
             return TransformerLayer(attention, feed, lambda: nn.RMSNorm(dim), dropout=dropout)
 
@@ -87,7 +85,7 @@ class TransformerLM(nn.Module):
 
         Args:
             tokens: int64 ``(B, L)``.
-            documents: int64 ``(B, L)``: a token sees those of its own document alone; None: one document.
+            documents: int64 ``(B, L)``: a token sees tokens of its own document only; None: one document.
         """
         return F.linear(self._read(tokens, documents)[0], self.embedding.weight, self.output_bias)
 
@@ -96,13 +94,13 @@ class TransformerLM(nn.Module):
         return [KVCache(length, window=window) for _ in self.layers]
 
     def step(self, tokens: Tensor, state: list[KVCache]) -> Step:
-        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``, or ``(B, n)`` at once."""
+        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``, or several, ``(B, n)``."""
         tokens = tokens if tokens.dim() == 2 else tokens[:, None]
         features, _ = self._read(tokens, None, state)
         return Step(F.linear(features[:, -1], self.embedding.weight, self.output_bias), state)
 
     def look(self, tokens: Tensor, layer: int, look: Look) -> View:
-        """What layer number ``layer`` attends to over ``tokens`` ``(B, L)``."""
+        """The view of the attention of layer number ``layer`` over ``tokens`` ``(B, L)``."""
         _, view = self._read(tokens, None, None, (layer % len(self.layers), look))
         assert view is not None
         return view
@@ -114,20 +112,20 @@ class TransformerLM(nn.Module):
         caches: list[KVCache] | None = None,
         look: tuple[int, Look] | None = None,
     ) -> tuple[Tensor, View | None]:
-        """Features, and what the layer with the number in ``look`` attends to."""
+        """Features, and the view of the layer whose number is in ``look``."""
         x = self.embedding(tokens)
         if self.position is not None:
             x = self.position(x, caches[0].position if caches else 0)
-        x, mask, seen = self.dropout(x), _mask(documents), None
+        x, mask, result = self.dropout(x), _mask(documents), None
         for at, layer in enumerate(self.layers):
-            asked = look[1] if look is not None and look[0] == at else None
-            x, view = layer(x, mask, cache=caches[at] if caches else None, look=asked)
-            seen = view if asked is not None else seen
-        return self.norm(x), seen
+            request = look[1] if look is not None and look[0] == at else None
+            x, view = layer(x, mask, cache=caches[at] if caches else None, look=request)
+            result = view if request is not None else result
+        return self.norm(x), result
 
 
 class RecurrentState(NamedTuple):
-    """Of `RecurrentLM`: the LSTM's ``hidden`` and ``cell``, each ``(B, layers, dim)``, and the cache of past states."""
+    """The state of `RecurrentLM`: ``hidden`` and ``cell``, each ``(B, layers, dim)``, and the cache of past states."""
 
     hidden: Tensor
     cell: Tensor
@@ -135,16 +133,16 @@ class RecurrentState(NamedTuple):
 
 
 class RecurrentLM(nn.Module):
-    """An LSTM that looks back: ``softmax(E tanh(W [h_t; c_t]))``, c_t what state h_t finds among h_1 … h_{t−1}.
+    """An LSTM that attends to its past states: ``softmax(E tanh(W [h_t; c_t]))``, c_t the context of h_1 … h_{t−1}.
 
-    Attention over a language model's own past states: Tran, Bisazza and Monz 2016 (arXiv:1601.01272); Daniluk et al.
-    2017 (arXiv:1702.04521). Without attention it is the plain LSTM.
+    Tran, Bisazza and Monz 2016 (arXiv:1601.01272); Daniluk et al.
+    2017 (arXiv:1702.04521). Without attention, it is a plain LSTM.
 
     Args:
         size: number of tokens.
         dim: width of embeddings and states.
         layers: of the LSTM.
-        attention: whether it looks back.
+        attention: whether it attends to its past states.
         dropout: between the layers, and on embeddings and output.
 
     Raises:
@@ -168,7 +166,7 @@ class RecurrentLM(nn.Module):
     def forward(
         self, tokens: Tensor, wanted: Tensor, documents: Tensor | None = None, smoothing: float = 0.0
     ) -> Tensor:
-        """As `TransformerLM.forward`; the LSTM reads on over the documents' borders, the attention does not."""
+        """As `TransformerLM.forward`; the LSTM continues over the borders of documents, the attention does not."""
         features = self._read(tokens, documents)[0].flatten(0, 1)
         return linear_cross_entropy(features, self.embedding.weight, self.output_bias, wanted.flatten(), smoothing)
 
@@ -189,7 +187,7 @@ class RecurrentLM(nn.Module):
         return Step(F.linear(features[:, -1], self.embedding.weight, self.output_bias), after)
 
     def look(self, tokens: Tensor, layer: int, look: Look) -> View:
-        """What its one attention attends to over ``tokens`` ``(B, L)``."""
+        """The view of its attention over ``tokens`` ``(B, L)``."""
         _, _, view = self._read(tokens, None, None, look)
         assert view is not None
         return view
@@ -206,13 +204,13 @@ class RecurrentLM(nn.Module):
         states, (hidden, cell) = self.lstm(x, before)
         features, view, past = states, None, None if state is None else state.past
         if self.query is not None and self.combine is not None:
-            keys, offset = states, -1  # a state does not look at itself
+            keys, offset = states, -1  # a state does not attend to itself
             if past is not None:
                 keys = past.append(states[:, None], states[:, None]).key[:, 0]
                 offset += keys.shape[1] - states.shape[1]
             mask = _mask(documents, offset, None if past is None else past.window)
-            found, view = attend(self.query(states), keys, keys, Dot(), mask, look)
-            features = torch.tanh(self.combine(torch.cat([states, found.to(states.dtype)], -1)))
+            context, view = attend(self.query(states), keys, keys, Dot(), mask, look)
+            features = torch.tanh(self.combine(torch.cat([states, context.to(states.dtype)], -1)))
         after = None if past is None else RecurrentState(hidden.transpose(0, 1), cell.transpose(0, 1), past)
         return self.dropout(features), after, view
 

@@ -1,4 +1,4 @@
-"""A Transformer's layer: attention and a feed-forward part, each around a residual path."""
+"""A Transformer layer: attention and a feed-forward layer, each with a residual connection."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ NormOrder = Literal["pre", "post"]
 
 class Residual(nn.Module):
     """``norm(x + f(x))`` (post), as in Vaswani et al. 2017, or ``x + f(norm(x))`` (pre; Xiong et al. 2020,
-    arXiv:2002.04745), with dropout on what is added."""
+    arXiv:2002.04745), with dropout on the output of f."""
 
     def __init__(self, norm: nn.Module, order: NormOrder, dropout: float):
         super().__init__()
         self.norm, self.order, self.dropout = norm, order, Dropout(dropout)
 
     def enter(self, x: Tensor) -> Tensor:
-        """What f reads of the path ``x`` ``(…, width)``."""
-        read: Tensor = self.norm(x) if self.order == "pre" else x
-        return read
+        """The input of f, from the residual stream ``x`` ``(…, width)``."""
+        inputs: Tensor = self.norm(x) if self.order == "pre" else x
+        return inputs
 
     def leave(self, x: Tensor, y: Tensor) -> Tensor:
-        """The path after f gave ``y``."""
+        """The residual stream after f returned ``y``."""
         added: Tensor = x + self.dropout(y)
         normed: Tensor = added if self.order == "pre" else self.norm(added)
         return normed
 
 
 class TransformerLayer(nn.Module):
-    """Self-attention, attention to a memory if there is a layer for it, feed-forward.
+    """Self-attention, optionally attention to a memory, and a feed-forward layer.
 
     Args:
         attend: the self-attention.
-        cross: the attention to the memory; None: there is none.
-        feed: the feed-forward part.
-        norm: makes one more normalization layer of the right width.
-        order: where the normalization stands.
-        dropout: on what each part adds.
+        cross: the attention to the memory; None: no memory.
+        feed: the feed-forward layer.
+        norm: creates a normalization layer.
+        order: ``"pre"`` or ``"post"``: normalization before each sublayer or after it.
+        dropout: on the output of each sublayer.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class TransformerLayer(nn.Module):
         """One layer over ``x`` ``(B, L, width)``.
 
         Args:
-            x: the path.
+            x: the residual stream.
             mask: of the self-attention.
-            memory: what the cross-attention's `MultiHeadAttention.project` made of the encoder's output.
-            memory_mask: who sees what of it.
-            cache: of the self-attention, to go step by step.
-            look: what to see of the cross-attention, or of the self-attention where there is no other.
+            memory: the result of the cross-attention's `MultiHeadAttention.project` for the encoder's output.
+            memory_mask: of the cross-attention.
+            cache: of the self-attention, for decoding step by step.
+            look: what to report about the cross-attention, or about the self-attention if there is no other.
 
         Returns:
-            The path ``(B, L, width)``, and the view, None without ``look``.
+            The residual stream ``(B, L, width)``, and the view, None without ``look``.
         """
         own = look if self.cross is None else None
         y, view = self.attend(self.around_attend.enter(x), mask=mask, cache=cache, look=own)

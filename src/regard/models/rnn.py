@@ -1,9 +1,9 @@
 """A recurrent translator: bidirectional GRU encoder, GRU decoder that attends, with input feeding.
 
-Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473) for the encoder and the additive score; the order of the decoder's step
-(new state, then attention, then an attentional vector that is fed back) is that of Luong et al. 2015
-(arXiv:1508.04025). ``attention="none"`` is the same model with one fixed context, the encoder's final states (Cho et
-al. 2014, arXiv:1406.1078), so that what attention adds can be measured.
+Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473) for the encoder and the additive score; the order in a step of the
+decoder (new state, then attention, then an attentional vector that is fed back) is that of Luong et al. 2015
+(arXiv:1508.04025). ``attention="none"`` is the same model with one fixed context, the final states of the encoder
+(Cho et al. 2014, arXiv:1406.1078), as a baseline.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Memory(NamedTuple):
 
 
 class DecoderState(NamedTuple):
-    """What the decoder carries from step to step: ``hidden`` and ``fed``, both ``(B, dim)``, and the memory."""
+    """The state of the decoder: ``hidden`` and ``fed``, both ``(B, dim)``, and the memory."""
 
     hidden: Tensor
     fed: Tensor
@@ -60,7 +60,7 @@ class RNNTranslator(nn.Module):
         embedding: width of the embeddings; the target's are also the output layer's weights (Press and Wolf 2017,
             arXiv:1608.05859).
         dim: width of the decoder's state and of the memory, half of it from each direction of the encoder. Even.
-        attention: which score, or ``"none"``: a fixed context.
+        attention: the score, or ``"none"`` for a fixed context.
         dropout: probability, on embeddings, memory and output.
 
     Raises:
@@ -79,7 +79,7 @@ class RNNTranslator(nn.Module):
     ):
         super().__init__()
         if dim < 2 or dim % 2:
-            raise ValueError(f"dim: must be even, since each direction of the encoder gives half of it, got {dim}")
+            raise ValueError(f"dim: must be even, because each direction of the encoder has half of it, got {dim}")
         self.source_embedding = _embedding(source_size, embedding)
         self.target_embedding = _embedding(target_size, embedding)
         self.forwards = GRU(embedding, dim // 2)
@@ -114,7 +114,7 @@ class RNNTranslator(nn.Module):
         return DecoderState(hidden, torch.zeros_like(hidden), memory)
 
     def step(self, tokens: Tensor, state: DecoderState) -> Step:
-        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)`` → logits of the next."""
+        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``."""
         projected = self.decoder.input(self.target_embedding(tokens))
         state, view = self._advance(projected, state, self._layers(), look=Look(rows=slice(None)))
         logits = F.linear(self.output(state.fed), self.target_embedding.weight, self.output_bias)
@@ -128,8 +128,8 @@ class RNNTranslator(nn.Module):
         Args:
             source: int64 ``(B, Ls)``, padded.
             lengths: int64 ``(B,)``.
-            target: int64 ``(B, Lt + 1)``, the start sign, the tokens and the end sign, padded.
-            target_lengths: int64 ``(B,)``, the start sign counted in.
+            target: int64 ``(B, Lt + 1)``, BOS, the tokens and EOS, padded.
+            target_lengths: int64 ``(B,)``, including BOS.
             smoothing: label smoothing.
         """
         features, wanted = self._teach(source, lengths, target, target_lengths)
@@ -141,16 +141,16 @@ class RNNTranslator(nn.Module):
         return F.linear(features, self.target_embedding.weight, self.output_bias)
 
     def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What the output layer reads, and the tokens that it is to predict, both without padding."""
-        given, wanted = target[:, :-1], target[:, 1:]
-        real = torch.arange(given.shape[1], device=target.device) < target_lengths[:, None] - 1
+        """The inputs of the output layer, and the tokens to predict, both without padding."""
+        inputs, wanted = target[:, :-1], target[:, 1:]
+        real = torch.arange(inputs.shape[1], device=target.device) < target_lengths[:, None] - 1
         state = self.start(source, lengths)
-        embedded = self.dropout(self.target_embedding(given))
+        embedded = self.dropout(self.target_embedding(inputs))
         mask, layers, fed = self.dropout.mask(state.fed), self._layers(), []
         for projected in self.decoder.input(embedded).to(state.hidden.dtype).unbind(1):
             state, _ = self._advance(projected, state, layers, mask=mask)
             fed.append(state.fed)
-        # Padding leaves after the product, whose shape then depends on the batch's alone: see data.batching.
+        # Padding is removed after the product, so that its shape depends on the batch only: see data.batching.
         return self.output(torch.stack(fed, 1))[real], wanted[real]
 
     def _advance(
@@ -167,8 +167,8 @@ class RNNTranslator(nn.Module):
         context = memory.final
         if self.attend is not None:
             lengths = Lengths(memory.lengths)
-            found, view = self.attend(hidden[:, None], memory.values, keys=memory.keys, mask=lengths, look=look)
-            context = found[:, 0].to(hidden.dtype)
+            contexts, view = self.attend(hidden[:, None], memory.values, keys=memory.keys, mask=lengths, look=look)
+            context = contexts[:, 0].to(hidden.dtype)
         fed = torch.tanh(layers.combine(torch.cat([hidden, context], -1))).to(hidden.dtype)
         return DecoderState(hidden, fed if mask is None else fed * mask, memory), view
 

@@ -1,8 +1,8 @@
-"""The Transformer of Vaswani et al. 2017 (arXiv:1706.03762) as a translator: it reads whole sentences at once, and
-writes token by token, each layer attending to what is written and to what was read.
+"""The Transformer of Vaswani et al. 2017 (arXiv:1706.03762) as a translator.
 
-Normalization before each part (Xiong et al. 2020, arXiv:2002.04745) or after it, as in the paper; sinusoidal, learned
-or rotary positions; the output layer's weights are the target's embeddings (Press and Wolf 2017, arXiv:1608.05859).
+Normalization before each sublayer (Xiong et al. 2020, arXiv:2002.04745) or after it, as in the paper; sinusoidal,
+learned or rotary positions; the output layer's weights are the target's embeddings (Press and Wolf 2017,
+arXiv:1608.05859).
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from regard.nn import (
 PositionKind = Literal["sinusoidal", "learned", "rotary"]
 
 _ROOM = 32
-"""Steps that a cache has room for at first; it grows by doubling."""
+"""The number of steps for which a cache has memory at first; it grows by doubling."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """What the decoder attends to: each layer's keys and values, and the length of each source, int64 ``(rows,)``.
+    """Encoded sentences.
 
     Attributes:
-        layers: one `regard.nn.multihead.Memory` a decoder layer.
-        lengths: of the sources.
-        source: int64 ``(rows,)``: which of the encoded sentences a row belongs to.
+        layers: the keys and values of each decoder layer.
+        lengths: int64 ``(rows,)``, of the sources.
+        source: int64 ``(rows,)``: the number of the encoded sentence that a row belongs to.
     """
 
     layers: Sequence[multihead.Memory]
@@ -51,7 +51,7 @@ class Encoded:
     source: Tensor
 
     def select(self, rows: Tensor) -> Encoded:
-        """Rows of it; itself, if every row stays with its sentence, as most steps of a beam search want it."""
+        """Some of its rows; itself if every row keeps its sentence, as in most steps of a beam search."""
         source = self.source.index_select(0, rows)
         if torch.equal(source, self.source):
             return self
@@ -59,7 +59,7 @@ class Encoded:
 
 
 class DecoderState(NamedTuple):
-    """What the decoder carries from step to step: the memory, and each layer's cache of what was written."""
+    """The state of the decoder: the memory, and each layer's cache of the target so far."""
 
     encoded: Encoded
     caches: list[KVCache]
@@ -73,13 +73,13 @@ class TransformerTranslator(nn.Module):
         target_size: number of target tokens.
         dim: width of the features.
         heads: of every attention; ``dim`` must be a multiple of them.
-        encoder_layers: layers that read.
-        decoder_layers: layers that write.
-        hidden: width within the feed-forward parts.
-        order: ``"pre"`` or ``"post"``: where the normalization stands.
-        positions: how positions are told.
-        longest: how many positions there are, if they are learned.
-        dropout: on embeddings and on what each part adds.
+        encoder_layers: the number of encoder layers.
+        decoder_layers: the number of decoder layers.
+        hidden: width of the hidden features in the feed-forward layers.
+        order: ``"pre"`` or ``"post"``: normalization before each sublayer or after it.
+        positions: how positions are encoded.
+        longest: the number of positions, if they are learned.
+        dropout: on embeddings and on the output of each sublayer.
         attention_dropout: on attention weights and hidden features.
 
     Raises:
@@ -142,8 +142,8 @@ class TransformerTranslator(nn.Module):
         x = self.dropout(self.source_position(self.source_embedding(source) * self.scale))
         for layer in self.encoder:
             x, _ = layer(x, Lengths(lengths))
-        read = self.encoder_norm(x)
-        memory = [_cross(layer).project(read) for layer in self.decoder]
+        features = self.encoder_norm(x)
+        memory = [_cross(layer).project(features) for layer in self.decoder]
         return Encoded(memory, lengths, torch.arange(source.shape[0], device=source.device))
 
     def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
@@ -151,9 +151,9 @@ class TransformerTranslator(nn.Module):
         return DecoderState(self.encode(source, lengths), [KVCache(_ROOM) for _ in self.decoder])
 
     def step(self, tokens: Tensor, state: DecoderState) -> Step:
-        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)`` → logits of the next.
+        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``.
 
-        The weights are those of the last layer but one, averaged over its heads: of all layers' they are nearest to a
+        The weights are those of the last layer but one, averaged over its heads: of all layers, they are closest to a
         word alignment (Garg et al. 2019, arXiv:1909.02074).
         """
         features, weights = self._write(tokens[:, None], state.encoded, state.caches)
@@ -167,8 +167,8 @@ class TransformerTranslator(nn.Module):
         Args:
             source: int64 ``(B, Ls)``, padded.
             lengths: int64 ``(B,)``.
-            target: int64 ``(B, Lt + 1)``, the start sign, the tokens and the end sign, padded.
-            target_lengths: int64 ``(B,)``, the start sign counted in.
+            target: int64 ``(B, Lt + 1)``, BOS, the tokens and EOS, padded.
+            target_lengths: int64 ``(B,)``, including BOS.
             smoothing: label smoothing.
         """
         features, wanted = self._teach(source, lengths, target, target_lengths)
@@ -180,8 +180,8 @@ class TransformerTranslator(nn.Module):
         return self._logits(features)
 
     def following(self, source: Tensor, lengths: Tensor, written: Tensor) -> Tensor:
-        """Logits ``(B, Lt, target_size)`` of what follows each token of ``written`` int64 ``(B, Lt)``, the start sign
-        first; the others as in `encode`. Decoding without a state: the last position's are those of the next token."""
+        """Logits ``(B, Lt, target_size)`` of the token after each token of ``written`` int64 ``(B, Lt)``, BOS first;
+        the others as in `encode`. For decoding without a state: those of the last position are for the next token."""
         features, _ = self._write(written, self.encode(source, lengths), None)
         return self._logits(features)
 
@@ -189,20 +189,20 @@ class TransformerTranslator(nn.Module):
         return F.linear(features, self.target_embedding.weight, self.output_bias)
 
     def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What the output layer reads, and the tokens that it is to predict, both without padding."""
-        given, wanted = target[:, :-1], target[:, 1:]
-        real = torch.arange(given.shape[1], device=target.device) < target_lengths[:, None] - 1
-        features, _ = self._write(given, self.encode(source, lengths), None)
+        """The inputs of the output layer, and the tokens to predict, both without padding."""
+        inputs, wanted = target[:, :-1], target[:, 1:]
+        real = torch.arange(inputs.shape[1], device=target.device) < target_lengths[:, None] - 1
+        features, _ = self._write(inputs, self.encode(source, lengths), None)
         return features[real], wanted[real]
 
     def _write(self, tokens: Tensor, encoded: Encoded, caches: list[KVCache] | None) -> tuple[Tensor, Tensor | None]:
-        """The decoder over ``tokens`` ``(B, Lt)``; with caches, after what is in them, and with its weights."""
+        """The decoder over ``tokens`` ``(B, Lt)``; with caches, after the tokens in them, and with its weights."""
         start = caches[0].position if caches is not None else 0
         x = self.dropout(self.target_position(self.target_embedding(tokens) * self.scale, start))
         chosen, weights = max(0, len(self.decoder) - 2), None
         for at, layer in enumerate(self.decoder):
             look = Look(rows=slice(None)) if caches is not None and at == chosen else None
-            # What follows a row's last token is hidden from it by the causal mask, padding too.
+            # The causal mask also hides the padding, which is after the last token of each row.
             x, view = layer(
                 x, Causal(), memory=encoded.layers[at], memory_mask=Lengths(encoded.lengths), look=look,
                 cache=None if caches is None else caches[at],
@@ -213,7 +213,7 @@ class TransformerTranslator(nn.Module):
 
 
 class _NoPositions(nn.Module):
-    """Where the attention itself tells positions."""
+    """For rotary positions, which the attention applies."""
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         return x

@@ -1,4 +1,4 @@
-"""Image models: a small residual network, with and without attention, and a compact Transformer."""
+"""Image classifiers: a small residual network, with and without attention, and a compact Transformer."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _GATES: dict[str, type[SqueezeExcitation] | type[CBAM]] = {"se": SqueezeExcitati
 
 
 class Seen(NamedTuple):
-    """Logits ``(B, classes)``, and how much each place counted, ``(B, h, w)``; None: nothing of the kind."""
+    """Logits ``(B, classes)``, and the weight of each position, ``(B, h, w)``; None: no such weights."""
 
     logits: Tensor
     places: Tensor | None
 
 
 class _Stage(nn.Module):
-    """A convolution and a halving, then residual convolutions, each with a gate before it joins its path."""
+    """A convolution and a pooling by 2, then residual convolutions, each optionally with a gate."""
 
     def __init__(self, inner: int, outer: int, blocks: int, attention: AttentionKind):
         super().__init__()
@@ -47,7 +47,7 @@ class _Stage(nn.Module):
         self.gates = nn.ModuleList(kind(outer, reduction=8) for _ in range(blocks)) if kind else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """``(B, C, H, W)`` to ``(B, C', H / 2, W / 2)``, and what the last gate let through of each place."""
+        """``(B, C, H, W)`` to ``(B, C', H / 2, W / 2)``, and the last gate of each position."""
         x, places = F.relu(self.norms[0](F.max_pool2d(self.convolutions[0](x), 2))), None
         for number, (convolution, norm) in enumerate(zip(self.convolutions[1:], self.norms[1:], strict=True)):
             y = F.relu(norm(convolution(x)))
@@ -58,18 +58,18 @@ class _Stage(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A small residual network: a convolution, then three stages, each half as large as what it is given.
+    """A small residual network: a convolution, then three stages, each of which halves the size.
 
-    It is made to learn in few passes on a CPU: residual paths of He et al. 2016 (arXiv:1512.03385); widths, and pooling
-    in place of strides, after Jordan 2024 (arXiv:2404.00498).
+    It is designed to learn in few epochs on a CPU: residual connections of He et al. 2016 (arXiv:1512.03385); widths,
+    and pooling instead of strides, after Jordan 2024 (arXiv:2404.00498).
 
     Args:
-        classes: how many.
+        classes: the number of classes.
         width: channels of the first stage; the others have four times as many.
         blocks: residual convolutions of each stage.
-        attention: ``"se"`` and ``"cbam"``: a gate in every block; ``"self"``: the places of the second stage attend to
-            each other; ``"query"``: a query made of the mean of the last features attends over their places, as a
-            decoder attends over an encoder's memory; ``"none"``.
+        attention: ``"se"`` and ``"cbam"``: a gate in every block; ``"self"``: the positions of the second stage
+            attend to each other; ``"query"``: the mean of the last features is a query that attends to their
+            positions, as a decoder attends to an encoder's memory; ``"none"``.
 
     Raises:
         ValueError: a size is not positive.
@@ -92,38 +92,38 @@ class ResNet(nn.Module):
         return self.look(x, None).logits
 
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
-        """The same, and how much each place counted; ``look`` None: not asked."""
-        # Convolutions of a CPU are quicker with channels last. (Those of 1 × 1 that stride hang so, in PyTorch 2.13.)
+        """The same, and the weight of each position; ``look`` None: without the weights."""
+        # Convolutions on a CPU are faster with channels last. (But strided 1 × 1 ones then hang, in PyTorch 2.13.)
         x, places = self.stem(x.contiguous(memory_format=torch.channels_last)), None
         for number, stage in enumerate(self.stages):
             x, gated = stage(x)
             places = gated if gated is not None else places
             if self.among is not None and number == 1:
                 x, view = self.among(x, look=look)
-                # How much each place was attended to, by all places and heads.
+                # The mean attention that each position received, over all positions and heads.
                 places = None if view is None else view.rows.mean((1, 2)).unflatten(-1, x.shape[2:])
         features = x.mean((2, 3))
         if self.query is not None:
             memory = x.flatten(2).transpose(1, 2)
-            found, view = attend(self.query(features)[:, None], memory, memory, Dot(), None, look)
+            context, view = attend(self.query(features)[:, None], memory, memory, Dot(), None, look)
             places = None if view is None else view.rows[:, 0, 0].unflatten(-1, x.shape[2:])
-            features = torch.cat([features, found[:, 0].to(features.dtype)], -1)
+            features = torch.cat([features, context[:, 0].to(features.dtype)], -1)
         return Seen(self.output(features), places)
 
 
 class ViT(nn.Module):
-    """A compact Transformer for small images: convolutions make the patches, attention pools them.
+    """A compact Transformer for small images: convolutions compute the patches, attention pools them.
 
     Dosovitskiy et al. 2021 (arXiv:2010.11929) for the Transformer; Hassani et al. 2021 (arXiv:2104.05704) for the
-    convolutions in front and the pooling behind, without which small training sets do not suffice.
+    convolutions before it and the pooling after it, which make small training sets sufficient.
 
     Args:
-        classes: how many.
-        size: of the sides of a picture, in pixels; a multiple of 4.
+        classes: the number of classes.
+        size: height and width of an image, in pixels; a multiple of 4.
         width: of the features; a multiple of ``heads``.
-        layers: how many.
+        layers: the number of layers.
         heads: of each attention.
-        dropout: on what each part adds, and on attention weights.
+        dropout: on the output of each sublayer, and on attention weights.
 
     Raises:
         ValueError: the sizes do not fit each other.
@@ -159,7 +159,7 @@ class ViT(nn.Module):
         return self.look(x, None).logits
 
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
-        """The same, and how much each place counted; ``look`` None: not asked."""
+        """The same, and the weight of each position; ``look`` None: without the weights."""
         patches = self.stem(x.contiguous(memory_format=torch.channels_last))
         y = self.dropout(patches.flatten(2).transpose(1, 2) + self.position)
         for layer in self.layers:
@@ -170,10 +170,10 @@ class ViT(nn.Module):
 
 
 class Mirrored(nn.Module):
-    """A trained classifier that sees each picture and its mirror image, and gives the mean of both.
+    """A trained classifier that is applied to each image and its mirror image; the logits are averaged.
 
     Args:
-        model: one for which left and right are alike.
+        model: a classifier of images whose class does not depend on left and right.
     """
 
     def __init__(self, model: ResNet | ViT):
@@ -182,7 +182,7 @@ class Mirrored(nn.Module):
 
     @property
     def output(self) -> nn.Linear:
-        """The layer that gives the logits."""
+        """The layer that computes the logits."""
         return self.model.output
 
     def forward(self, x: Tensor) -> Tensor:

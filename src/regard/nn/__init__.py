@@ -1,4 +1,4 @@
-"""Layers built from `regard.attention`, and what recurrent models need beside them."""
+"""Layers built from `regard.attention`, and other parts of the package's models."""
 
 from regard.nn.additive import AdditiveAttention
 from regard.nn.cache import KVCache

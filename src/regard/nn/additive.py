@@ -54,7 +54,7 @@ class AdditiveAttention(Layer):
         nn.init.normal_(self.v, std=len(self.v) ** -0.5)
 
     def keys(self, memory: Tensor) -> Tensor:
-        """``U h``, ``(B, Lk, width)``: compute it once where one memory is attended to many times."""
+        """``U h``, ``(B, Lk, width)``: compute it once if one memory is attended to many times."""
         keys: Tensor = self.key(memory)
         return keys
 
@@ -72,15 +72,15 @@ class AdditiveAttention(Layer):
         Args:
             query: ``(B, Lq, query_width)``, or ``(Lq, query_width)`` of a single sequence.
             memory: ``(B, Lk, memory_width)``, or ``(Lk, memory_width)``.
-            keys: what `keys` gave for this memory; None: computed here.
+            keys: the result of `keys` for this memory; None: computed here.
             mask: as in `regard.attention`, with one head.
-            look: what to see of the weights.
+            look: what to report about the weights.
 
         Returns:
             The context ``(B, Lq, memory_width)``, of query's rank, and the view, None without ``look``.
 
         Raises:
-            ValueError: ``query`` has neither 2 nor 3 dimensions, or the others have not as many.
+            ValueError: ``query`` has neither 2 nor 3 dimensions, or the others have another number.
         """
         check_sequences(query, memory=memory, keys=keys)
         projected = self.keys(memory) if keys is None else keys

@@ -1,4 +1,4 @@
-"""Keys and values of the past, for decoding step by step."""
+"""A cache of past keys and values, for decoding step by step."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from regard.kernels.products import KEYS
 
 
 class Step(NamedTuple):
-    """What a step attends to.
+    """The keys and values that a step attends to.
 
     Attributes:
-        key: ``(B, Hk, n, E)``: the keys kept, the new ones last.
+        key: ``(B, Hk, n, E)``: the cached keys, the new ones last.
         value: ``(B, Hk, n, Ev)``.
-        mask: which of them each of the new queries sees; None: all, of a single query.
+        mask: the keys that each of the new queries sees; None: a single query sees all.
     """
 
     key: Tensor
@@ -28,14 +28,14 @@ class Step(NamedTuple):
 class KVCache:
     """Keys and values kept between steps, in memory that is allocated at the start or grows by doubling.
 
-    A step with the cache gives what the full causal pass gives at its positions; with softmax weights, in float64 on a
-    CPU, to the bit. With a window only the last keys are kept, up to 127 more than a query sees, so memory is constant,
-    whatever the length.
+    A step with the cache gives the result of the full causal pass at its positions; with softmax weights, in float64 on
+    a CPU, bit by bit. With a window, only the last keys are kept, up to 127 more than a query sees, so that memory is
+    constant.
 
-    Where keys or values require a gradient, it flows through the cache to the steps that they came from. Each step then
-    makes a new tensor of all keys: one that the backward pass needs cannot be written to. Without a gradient
+    If keys or values require a gradient, it flows through the cache to earlier steps. Each step then creates a new
+    tensor of all keys, because a tensor that the backward pass needs must not be written to. Without a gradient
     (``torch.no_grad()``, ``torch.inference_mode()``) a step copies only its own keys. A cache may be filled in
-    inference mode and continued outside of it.
+    inference mode and used outside of it.
 
     Sequences of different lengths are padded before or after the prompt: see ``real`` of `append`.
 
@@ -46,10 +46,10 @@ class KVCache:
     torch.Size([1, 2, 4, 8])
 
     Args:
-        length: how many keys there is room for at first.
-        window: how many keys a query sees, itself included; None: all.
-        grow: whether to make more room when it is needed (by doubling: O(1) copies a step on average); False: that is
-            an error. With a window at most ``window + 127`` keys and those of a step are needed.
+        length: the number of keys for which memory is allocated at first.
+        window: the number of keys that a query sees, including its own; None: all.
+        grow: whether to allocate more memory when needed (by doubling: O(1) copies per step on average); False: that is
+            an error. With a window, at most ``window + 127`` keys and those of a step are needed.
 
     Raises:
         ValueError: ``length`` or ``window`` is not positive.
@@ -68,23 +68,23 @@ class KVCache:
         self._count: Tensor | None = None  # int64 (B,): the real keys so far, dropped ones included
 
     def __len__(self) -> int:
-        """How many keys are kept."""
+        """The number of cached keys."""
         return self._end - self._first
 
     @property
     def position(self) -> int:
-        """The position of the next key: how many there have been, dropped ones included."""
+        """The position of the next key: the number of all keys so far, including dropped ones."""
         return self._seen
 
     @property
     def capacity(self) -> int:
-        """How many keys there is room for now."""
+        """The number of keys for which memory is allocated."""
         return self._room
 
     def positions(self, steps: int, real: Tensor | None = None) -> Tensor | None:
-        """The positions of the next ``steps`` keys in their own sequences, int64 ``(B, steps)``, padding not counted.
+        """The positions of the next ``steps`` keys in their sequences, int64 ``(B, steps)``, without padding.
 
-        None where nothing is or was padded: they are then ``position``, ``position + 1``, … in every sequence. The
+        None if there is no padding: they are then ``position``, ``position + 1``, … in every sequence. The
         position of a padded key has no meaning. ``real`` is as in `append`.
         """
         if real is None and self._count is None:
@@ -96,7 +96,7 @@ class KVCache:
         return (real.cumsum(1) + (before - 1)).clamp(min=0)
 
     def append(self, key: Tensor, value: Tensor, real: Tensor | None = None) -> Step:
-        """Keep the keys and values of a step, and return what its queries attend to.
+        """Add the keys and values of a step, and return all that its queries attend to.
 
         Args:
             key: ``(B, Hk, n, E)``, of the positions from `position` on.
@@ -106,13 +106,13 @@ class KVCache:
 
         Raises:
             TypeError: ``real`` is not boolean.
-            ValueError: they do not fit each other or what is kept; there is no room and the cache may not grow.
+            ValueError: they do not fit each other or the cached ones; the cache is full and may not grow.
         """
         self._check(key, value, real)
         steps = key.shape[2]
         if self.window is not None:
-            # The first of the new queries still sees window − 1 old keys. Only whole tiles are dropped, so that the
-            # others stay at their places in the products, and a step gives the bits of the full pass.
+            # The first of the new queries sees window − 1 old keys. Only full tiles are dropped, so that the others
+            # keep their positions in the products, and a step is bitwise equal to the full pass.
             surplus = len(self) - (self.window - 1)
             self._first += max(0, surplus // KEYS * KEYS)
         kept = len(self)
@@ -128,7 +128,7 @@ class KVCache:
         return Step(self._key[:, :, inside], self._value[:, :, inside], self._mask(steps))
 
     def select(self, rows: Tensor) -> KVCache:
-        """A cache of its own with the batch entries ``rows`` (int64, repeats allowed), as beam search needs it."""
+        """A new cache with the batch entries ``rows`` (int64, repeats allowed), for beam search."""
         other = KVCache(self._room, window=self.window, grow=self.grow)
         other._first, other._end, other._seen = self._first, self._end, self._seen
         if self._key is not None and self._value is not None:
@@ -138,12 +138,12 @@ class KVCache:
         return other
 
     def _in_graph(self, key: Tensor, value: Tensor) -> bool:
-        """Whether a gradient is to flow through this step."""
+        """Whether a gradient flows through this step."""
         tensors = (key, value, self._key, self._value)
         return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
     def _join(self, key: Tensor, value: Tensor, steps: int) -> None:
-        """The kept keys and values and the new ones as new tensors, within the graph."""
+        """Join the cached keys and values and the new ones in new tensors, as part of the graph."""
         self._make_room(steps)
         kept = slice(self._first, self._end)
         self._key = key if self._key is None else torch.cat([self._key[:, :, kept], key], 2)
@@ -151,7 +151,7 @@ class KVCache:
         self._first, self._end = 0, self._key.shape[2]
 
     def _write(self, key: Tensor, value: Tensor, steps: int) -> None:
-        """The new keys and values into memory in place: no step copies the past."""
+        """Write the new keys and values into memory in place, so that no step copies the past."""
         self._reserve(key, value, steps)
         assert self._key is not None
         assert self._value is not None
@@ -161,7 +161,7 @@ class KVCache:
         self._end = end
 
     def _pad(self, key: Tensor, real: Tensor | None, steps: int, kept: int) -> None:
-        """Remember which of the new keys are padding, beside the ``kept`` ones."""
+        """Store which of the new keys are padding, after those of the ``kept`` ones."""
         if real is None and self._real is None:
             return
         batch = key.shape[0]
@@ -202,7 +202,7 @@ class KVCache:
                 raise ValueError(f"{name}: the cache holds {had}, got {got}")
 
     def _reserve(self, key: Tensor, value: Tensor, steps: int) -> None:
-        """Memory for ``steps`` more, with what is kept at the front of it, unless there is such."""
+        """Make sure of memory for ``steps`` more keys; if it is new, the cached keys are moved to its front."""
         if self._key is not None and self._end + steps <= self._key.shape[2] and _may_write(self._key):
             return
         self._make_room(steps)
@@ -211,7 +211,7 @@ class KVCache:
         self._first, self._end = 0, len(self)
 
     def _make_room(self, steps: int) -> None:
-        """Have room for ``steps`` more. Raises ValueError: there is none, and the cache may not grow."""
+        """Make room for ``steps`` more keys. Raises ValueError: there is none, and the cache may not grow."""
         need = len(self) + steps
         if need > self._room:
             if not self.grow and self._key is not None:
@@ -220,7 +220,7 @@ class KVCache:
                 raise ValueError(f"key: {steps} keys do not fit into a cache of {self._room} that may not grow")
             self._room = max(need, 2 * self._room)
         elif self.window is not None and self._key is not None and 2 * len(self) > self._room and self.grow:
-            # Else a full buffer would be moved again at every step.
+            # Otherwise a full buffer would be moved again at every step.
             self._room = 2 * self._room
 
     def _moved(self, old: Tensor | None, like: Tensor) -> Tensor:
@@ -231,8 +231,8 @@ class KVCache:
 
 
 def _may_write(memory: Tensor) -> bool:
-    """Whether it is no part of a graph, and not made in an inference mode that has ended."""
+    """Whether it is not part of a graph, and was not created in an inference mode that has ended."""
     if memory.requires_grad:
         return False
-    # Graphs cannot ask for inference mode; they are not traced through its end.
+    # A compiled graph cannot query inference mode, and is not traced through its end.
     return torch.compiler.is_compiling() or not memory.is_inference() or torch.is_inference_mode_enabled()

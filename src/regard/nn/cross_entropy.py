@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear layer's outputs, without ever holding all the logits."""
+"""Cross-entropy of a linear layer's outputs, without storing all logits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _ROWS = 256
-"""Rows whose logits are held at once. The last chunk is filled up to it, so that all products have one shape."""
+"""The number of rows in a chunk of logits. The last chunk is padded to it, so that all products have one shape."""
 
 
 def linear_cross_entropy(
@@ -18,11 +18,11 @@ def linear_cross_entropy(
     """The summed cross-entropy of ``softmax(features Wᵀ + b)`` with smoothed targets, as PyTorch's ``cross_entropy``.
 
     With ``smoothing`` ε the target's probability is 1 − ε + ε/V, every other token's ε/V (Szegedy et al. 2016,
-    arXiv:1512.00567). Rows are taken in chunks that fit the cache, and their gradients made at once, while the logits
-    are there (as in Wijmans et al. 2024, arXiv:2411.09009): ``(N, V)`` is never held, nor read a second time.
+    arXiv:1512.00567). Rows are processed in chunks that fit the cache, and the gradients are computed in the forward
+    pass, from the same logits (as in Wijmans et al. 2024, arXiv:2411.09009): ``(N, V)`` is never stored or read again.
 
     Args:
-        features: ``(N, E)``; in half precision the products are too, all else is float32.
+        features: ``(N, E)``; in half precision, the products are too, and everything else is float32.
         weight: ``(V, E)``.
         bias: ``(V,)``.
         target: int64 ``(N,)``.

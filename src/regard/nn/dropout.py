@@ -1,4 +1,4 @@
-"""Dropout of units: each by itself, or one mask for all steps of a sequence."""
+"""Dropout of units: each independently, or with one mask for all steps of a sequence."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from regard.nn.layer import check_kind, check_shape
 
 
 def unit_mask(shape: torch.Size | tuple[int, ...], p: float, like: Tensor) -> Tensor:
-    """What to multiply units by: 0 with probability ``p``, else one over the share that is kept.
+    """The factors of units: 0 with probability ``p``, otherwise ``1 / (1 - p)``.
 
-    On a CPU PyTorch draws the units' numbers one after the other, on one core; our kernels hash their places.
+    On a CPU, PyTorch draws the random numbers serially, on one core; the kernels hash the position of each unit.
     """
     if units.can(like):
         return units.factors(shape, p, like.dtype)
@@ -21,7 +21,7 @@ def unit_mask(shape: torch.Size | tuple[int, ...], p: float, like: Tensor) -> Te
 
 
 class Dropout(nn.Module):
-    """`torch.nn.Dropout`, quicker on a CPU: there it takes a fifth of a small Transformer's training.
+    """`torch.nn.Dropout`, faster on a CPU, where PyTorch's takes a fifth of the training time of a small Transformer.
 
     Args:
         p: probability that a unit becomes 0, in [0, 1); the others are divided by ``1 - p``.
@@ -44,12 +44,12 @@ class Dropout(nn.Module):
         self.p = p
 
     def mask(self, like: Tensor) -> Tensor | None:
-        """What to multiply ``like`` by; None in evaluation. Raises TypeError: ``like`` is nested or a DTensor."""
+        """The factors of ``like``; None in evaluation. Raises TypeError: ``like`` is nested or a DTensor."""
         check_kind("tensor", like)
         return unit_mask(self.shape(like), self.p, like) if self.training and self.p > 0 else None
 
     def shape(self, like: Tensor) -> torch.Size | tuple[int, ...]:
-        """The mask's, which broadcasts to that of ``like``."""
+        """The shape of the mask, which broadcasts to that of ``like``."""
         return like.shape
 
     def forward(self, tensor: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class Dropout(nn.Module):
 
 
 class SequenceDropout(Dropout):
-    """Drops a unit of a sequence at every step or at none (Gal and Ghahramani 2016, arXiv:1512.05287).
+    """Drops a unit of a sequence at all steps or at none (Gal and Ghahramani 2016, arXiv:1512.05287).
 
     Args and errors as of `Dropout`; tensors are ``(B, L, width)``, or ``(B, width)`` of one step.
 

@@ -1,4 +1,4 @@
-"""What stands beside attention in a Transformer's layer: two or three matrices on each position by itself."""
+"""The feed-forward layer of a Transformer: two or three matrices that are applied to each position."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class FeedForward(Layer):
 
     Args:
         width: of input and output.
-        hidden: between the matrices; gated, the same width costs half as much again.
+        hidden: width of the hidden features; with ``gated``, the same width costs 1.5 times as much.
         gated: whether a third matrix gates the hidden features.
-        bias: whether the matrices have one.
+        bias: whether the matrices have a bias.
         dropout: the probability that a hidden feature is dropped in training.
-        activation: in place of relu in the plain form: ``"relu"`` or ``"gelu"``.
+        activation: of the form without a gate: ``"relu"`` or ``"gelu"``.
         device: of the parameters; None: PyTorch's default device.
         dtype: of the parameters; None: PyTorch's default dtype.
 
@@ -57,7 +57,7 @@ class FeedForward(Layer):
         self.activation = F.relu if activation == "relu" else F.gelu
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(…, width)`` to the same. Raises TypeError: ``x`` is a nested tensor or a DTensor."""
+        """``(…, width)`` to the same shape. Raises TypeError: ``x`` is a nested tensor or a DTensor."""
         check_kind("x", x)
         hidden = self.activation(self.inner(x)) if self.gate is None else F.silu(self.inner(x)) * self.gate(x)
         output: Tensor = self.outer(self.dropout(hidden))

@@ -1,4 +1,4 @@
-"""A gated recurrent unit whose input products are made for all steps at once."""
+"""A gated recurrent unit that projects the inputs of all steps in one product."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class GRU(Layer):
     """The gated recurrent unit of Cho et al. 2014 (arXiv:1406.1078), as PyTorch's ``nn.GRUCell`` computes it.
 
     ``r = σ(W_r x + U_r h)``, ``z = σ(W_z x + U_z h)``, ``n = tanh(W_n x + r ⊙ U_n h)``, ``h' = (1 − z) ⊙ n + z ⊙ h``.
-    PyTorch's ``nn.GRU`` takes no mask and no input that depends on the step before (input feeding), and inside it
-    autocast has no effect on CPU; hence this one.
+    PyTorch's ``nn.GRU`` takes no mask and no input that depends on the step before (input feeding), and autocast has no
+    effect inside it on a CPU.
 
     Args:
         input_width: width of the inputs.
@@ -56,9 +56,9 @@ class GRU(Layer):
     def step(self, projected: Tensor, state: Tensor, through: Callable[[Tensor], Tensor]) -> Tensor:
         """One step: ``projected`` = ``input(x)`` ``(B, 3·width)``, the state before and after ``(B, width)``.
 
-        ``through`` is ``self.state.bound()``, made once for a sequence.
+        ``through`` is ``self.state.bound()``, called once for a sequence.
         """
-        # split, not slices: the backward of a slice fills a whole tensor with zeros
+        # split, because the backward pass of each slice would fill a full tensor with zeros
         parts = (2 * self.width, self.width)
         gates, candidate = projected.split(parts, -1)
         gates_of_state, candidate_of_state = through(state).to(state.dtype).split(parts, -1)
@@ -67,12 +67,12 @@ class GRU(Layer):
         return torch.lerp(new, state, update)
 
     def forward(self, inputs: Tensor, real: Tensor, *, reverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Run over whole sequences.
+        """Run over sequences.
 
         Args:
             inputs: ``(B, L, input_width)``, or ``(L, input_width)`` of a single sequence.
-            real: boolean ``(B, L)`` or ``(L,)``; where False the state is carried over unchanged, so that padding
-                has no influence.
+            real: boolean ``(B, L)`` or ``(L,)``; the state is kept where it is False, so that padding has no
+                influence.
             reverse: from the last step to the first.
 
         Returns:
@@ -88,7 +88,7 @@ class GRU(Layer):
         if inputs.dim() == 2:
             states, last = self(inputs[None], real[None], reverse=reverse)
             return states[0], last[0]
-        precise = torch.promote_types(inputs.dtype, torch.float32)  # autocast's half precision is for products alone
+        precise = torch.promote_types(inputs.dtype, torch.float32)  # half precision is for the products only
         projected = self.input(inputs).to(precise).unbind(1)
         keep = (~real)[..., None].unbind(1)
         state = inputs.new_zeros(inputs.shape[0], self.width, dtype=precise)

@@ -1,4 +1,4 @@
-"""Attention over images: over channels, over places, and among places."""
+"""Attention over images: over channels, over positions, and between positions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from regard.nn.optional_look import attend_heads
 
 
 class Gates(NamedTuple):
-    """What an image was multiplied by, numbers from 0 to 1: ``channel`` ``(B, C)`` and ``place`` ``(B, H, W)``.
+    """The factors of an image, from 0 to 1: ``channel`` ``(B, C)`` and ``place`` ``(B, H, W)``, one for each position.
 
-    Without B where the image has none.
+    Without B if the image has no B.
 
     Example:
         >>> _, gates = CBAM(8)(torch.randn(2, 8, 5, 7))
@@ -29,7 +29,7 @@ class Gates(NamedTuple):
 
 
 class SqueezeExcitation(Layer):
-    """``x · σ(W₂ relu(W₁ mean(x)))``: each channel by how much it matters in this image (Hu et al. 2018,
+    """``x · σ(W₂ relu(W₁ mean(x)))``: a factor for each channel, computed from the image (Hu et al. 2018,
     arXiv:1709.01507).
 
     Args:
@@ -59,14 +59,14 @@ class SqueezeExcitation(Layer):
 
 
 class CBAM(Layer):
-    """Channels, then places, each by how much it matters (Woo et al. 2018, arXiv:1807.06521).
+    """A factor for each channel, then one for each position (Woo et al. 2018, arXiv:1807.06521).
 
-    ``x' = x · σ(MLP(mean) + MLP(max))`` over channels, then ``x' · σ(conv([mean; max]))`` over places.
+    ``x' = x · σ(MLP(mean) + MLP(max))`` over channels, then ``x' · σ(conv([mean; max]))`` over positions.
 
     Args:
         channels: C.
         reduction: r: the hidden layer has C / r units, at least one.
-        kernel: of the convolution over places; odd.
+        kernel: of the convolution over positions; odd.
         device: of the parameters; None: PyTorch's default device.
         dtype: of the parameters; None: PyTorch's default dtype.
 
@@ -95,7 +95,7 @@ class CBAM(Layer):
         self.place = nn.Conv2d(2, 1, kernel, padding=kernel // 2, bias=False, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Gates]:
-        """Gate the channels and the places of ``x`` ``(B, C, H, W)`` or ``(C, H, W)``; the result and the gates."""
+        """Gate the channels and the positions of ``x`` ``(B, C, H, W)`` or ``(C, H, W)``; the result and the gates."""
         check_shape("x", x, *_IMAGE)
         channel = torch.sigmoid(self.gate(x.mean((-2, -1))) + self.gate(x.amax((-2, -1))))
         x = x * channel[..., None, None]
@@ -104,15 +104,15 @@ class CBAM(Layer):
 
 
 class SelfAttention2d(Layer):
-    """``x + W attention(x)``: every place attends to every place (the non-local block).
+    """``x + W attention(x)``: every position attends to every position (the non-local block).
 
     Wang et al. 2018 (arXiv:1711.07971), its embedded Gaussian form; as in Zhang et al. 2019 (arXiv:1805.08318) the
-    result is weighed by a learned number that is 0 at first, so that the block starts as the identity.
+    result is multiplied by a learned number that is 0 at first, so that the block starts as the identity.
 
     Args:
         channels: C.
         heads: of the attention.
-        key_channels: of queries and keys, all heads together; None: C / 8, as in the second paper, at least one a head.
+        key_channels: of queries and keys, in all heads; None: C / 8, as in the second paper, at least one per head.
         normalizer: any normalizer, or a `Learned` one.
         device: of the parameters; None: PyTorch's default device.
         dtype: of the parameters; None: PyTorch's default dtype.
@@ -123,7 +123,7 @@ class SelfAttention2d(Layer):
     Example:
         >>> x = torch.randn(2, 8, 5, 7)
         >>> output, view = SelfAttention2d(8, heads=2)(x, look=Look(top=1))
-        >>> output.shape, view.top.keys.shape  # 2 heads, 5 · 7 places
+        >>> output.shape, view.top.keys.shape  # 2 heads, 5 · 7 positions
         (torch.Size([2, 8, 5, 7]), torch.Size([2, 2, 35, 1]))
     """
 
@@ -156,17 +156,17 @@ class SelfAttention2d(Layer):
         nn.init.zeros_(self.gain)
 
     def forward(self, x: Tensor, *, look: Look | None = None) -> tuple[Tensor, View | None]:
-        """Attend among the places of ``x`` ``(B, C, H, W)`` or ``(C, H, W)``.
+        """Attend between the positions of ``x`` ``(B, C, H, W)`` or ``(C, H, W)``.
 
-        Place (i, j) is query and key i · W + j. Returns the result, as ``x``, and the view, None without ``look``.
+        Position (i, j) is query and key i · W + j. Returns the result, as ``x``, and the view, None without ``look``.
         """
         check_shape("x", x, *_IMAGE)
-        q, k, v = (self._places(layer(x)) for layer in (self.query, self.key, self.value))
+        q, k, v = (self._positions(layer(x)) for layer in (self.query, self.key, self.value))
         attended, view = attend_heads(q, k, v, look, normalizer=row_of(self.normalizer, 0.0, self.training))
         image = attended.mT.reshape(x.shape)
         return x + self.gain * self.output(image), view
 
-    def _places(self, image: Tensor) -> Tensor:
+    def _positions(self, image: Tensor) -> Tensor:
         """``(B, C, H, W)`` → ``(B, heads, H · W, C / heads)``."""
         split: Tensor = image.flatten(-2).unflatten(-2, (self.heads, -1))
         return split.mT

@@ -1,4 +1,4 @@
-"""What the layers share: parameters that can be drawn anew, and refusals of inputs that they cannot take."""
+"""The common parts of layers: parameters that can be initialized again, and checks of inputs."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from torch.fx import Proxy
 from regard.kernels.memory import is_memory, no_numbers
 
 Device = torch.device | str | int | None
-"""Where a layer's parameters are made; None: PyTorch's default device."""
+"""The device of a layer's parameters; None: PyTorch's default device."""
 
 
 class Layer(nn.Module):
-    """A module whose parameters can be drawn anew, as those of PyTorch's own modules can.
+    """A module whose parameters can be initialized again, as those of PyTorch's modules can.
 
-    So it can be built on the meta device, sharded (FSDP2), given memory by ``to_empty`` and only then initialized. A
-    subclass makes its child modules first and calls `_reset_own` at the end of ``__init__``, so that a seed gives the
-    same numbers in both.
+    It can therefore be built on the meta device, sharded (FSDP2), given memory by ``to_empty`` and initialized last. A
+    subclass creates its child modules first and calls `_reset_own` at the end of ``__init__``, so that a seed gives the
+    same numbers in both cases.
     """
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, those of child modules too, from the distributions that a new layer has."""
+        """Initialize all parameters again, with those of child modules, from the distributions of a new layer."""
         for child in self.children():
             reset(child)
         self._reset_own()
 
     def _reset_own(self) -> None:
-        """Draw the parameters that are the layer's own, not a child's."""
+        """Initialize the parameters of the layer itself, without those of child modules."""
 
 
 def reset(module: nn.Module) -> None:
@@ -54,7 +54,7 @@ def assign(parameter: Tensor, value: Tensor) -> None:
 
 
 class Projection(nn.Linear):
-    """``nn.Linear`` with weights after Glorot and Bengio 2010 and a bias of zeros, as attention's projections have."""
+    """``nn.Linear`` initialized as Glorot and Bengio 2010, with a bias of zeros, for the projections of attention."""
 
     def reset_parameters(self) -> None:
         """See `Layer.reset_parameters`."""
@@ -64,12 +64,12 @@ class Projection(nn.Linear):
 
 
 class GateProjection(nn.Linear):
-    """Several matrices ``(width, in_features)`` in one, each drawn as a `Projection` of its own.
+    """Several matrices ``(width, in_features)`` in one, each initialized as a separate `Projection`.
 
     Args:
-        in_features: of all.
-        width: of each one's output.
-        gates: how many.
+        in_features: of all matrices.
+        width: the output width of each matrix.
+        gates: the number of matrices.
         device: see `torch.nn.Linear`.
         dtype: likewise.
     """
@@ -93,10 +93,10 @@ class GateProjection(nn.Linear):
 
 
 def check_kind(name: str, tensor: Tensor) -> None:
-    """Refuse what is no tensor or one that the layers do not know.
+    """Refuse what is not a tensor, and kinds of tensors that the layers do not support.
 
     Raises:
-        TypeError: it is no tensor, or a nested, sparse or quantized one, a DTensor or a MaskedTensor; or
+        TypeError: it is not a tensor, or a nested, sparse or quantized one, a DTensor or a MaskedTensor; or
             `torch.fx.symbolic_trace` traces into the layer, whose code depends on the number of dimensions.
     """
     if isinstance(tensor, Proxy):
@@ -113,7 +113,7 @@ def check_kind(name: str, tensor: Tensor) -> None:
 
 
 def check_shape(name: str, tensor: Tensor, *shapes: str) -> None:
-    """Refuse a tensor that has none of the forms ``shapes``, such as ``"B L width"``.
+    """Refuse a tensor that has none of the ``shapes``, such as ``"B L width"``.
 
     Raises:
         TypeError: see `check_kind`.

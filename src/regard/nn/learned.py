@@ -1,4 +1,4 @@
-"""Values of `regard` whose tensors are learned: the layer's own parameters."""
+"""Scores, biases and normalizers whose tensors are parameters of a layer."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Value = TypeVar("Value", covariant=True)
 
 
 class Learned(Layer, Generic[Value]):
-    """A score, bias or normalizer made anew at each call from parameters.
+    """A score, bias or normalizer that is constructed from parameters in each call.
 
     ``Learned(Cosine, scale=torch.full((heads,), 10.0))``, ``Learned(RelativeBias, table=torch.zeros(heads, 32))``,
     ``Learned(Softmax, sink=torch.zeros(heads))``,
     ``Learned(lambda raw: Entmax(1 + torch.sigmoid(raw)), raw=torch.zeros(()))``.
 
     Args:
-        make: the value's class, or a function that makes it.
+        make: the class, or a function that constructs the value.
         device: of the parameters; None: that of ``tensors``.
         dtype: of the parameters; None: that of ``tensors``.
-        tensors: its arguments by name, with their initial values; each becomes a parameter of that name.
+        tensors: the arguments by name, with initial values; each becomes a parameter of that name.
 
     Example:
         >>> from regard.nn import MultiHeadAttention
@@ -56,24 +56,24 @@ class Learned(Layer, Generic[Value]):
             assign(self.get_parameter(name), initial)
 
     def forward(self) -> Value:
-        """The value, of the parameters as they are now."""
+        """The value, constructed from the current parameters."""
         return self.make(**dict(self.named_parameters(recurse=False)))
 
 
-def value_of(given: Any) -> Any:
-    """The value itself, or what a `Learned` makes."""
-    return given() if isinstance(given, Learned) else given
+def value_of(value: Any) -> Any:
+    """The value itself, or the value that a `Learned` constructs."""
+    return value() if isinstance(value, Learned) else value
 
 
-def row_of(given: Normalizer | Learned[Normalizer], dropout: float, training: bool) -> Normalizer:
-    """The normalizer of a layer in training or in evaluation, where nothing is drawn or dropped."""
-    made: Normalizer = value_of(given)
-    if isinstance(made, Hard | Variational):
-        made = replace(made, training=training and made.training)
-    if isinstance(made, Dropout):
-        return made if training else made.normalizer
-    return Dropout(made, dropout) if training and dropout else made
+def row_of(normalizer: Normalizer | Learned[Normalizer], dropout: float, training: bool) -> Normalizer:
+    """The normalizer of a layer in training, or in evaluation, where nothing is drawn or dropped."""
+    value: Normalizer = value_of(normalizer)
+    if isinstance(value, Hard | Variational):
+        value = replace(value, training=training and value.training)
+    if isinstance(value, Dropout):
+        return value if training else value.normalizer
+    return Dropout(value, dropout) if training and dropout else value
 
 
 SOFTMAX = Softmax()
-"""What layers normalize with unless told otherwise."""
+"""The default normalizer of layers."""

@@ -1,4 +1,4 @@
-"""Attention that knows where it looked last: Chorowski et al. 2015."""
+"""Attention that uses the weights of the previous step: Chorowski et al. 2015."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from regard.nn.optional_look import attend
 class LocationAwareAttention(Layer):
     """``s_ij = v · tanh(W q_i + U h_j + V f_ij + b)``, ``f_i = F ∗ w_{i−1}``: one step of a decoder.
 
-    Chorowski et al. 2015 (arXiv:1506.07503), equations 8 and 9: the weights of the step before, convolved, tell each
-    place of the memory how near it is to where the decoder just was, so that it can move on.
+    Chorowski et al. 2015 (arXiv:1506.07503), equations 8 and 9: the weights of the previous step are convolved and
+    added to the hidden layer, so that a score can depend on the distance from the position attended to before.
 
     Args:
         query_width: of the queries.
         memory_width: of the memory.
         width: of the hidden layer.
         filters: k, the number of filters F.
-        kernel: r, their width in places; odd.
-        normalizer: any normalizer, or a `Learned` one; `Sigmoid` gives the smoothing of the paper but for its division
+        kernel: r, their width in positions; odd.
+        normalizer: any normalizer, or a `Learned` one; `Sigmoid` gives the smoothing of the paper without its division
             by the sum.
         device: of the parameters; None: PyTorch's default device.
         dtype: of the parameters; None: PyTorch's default dtype.
@@ -70,7 +70,7 @@ class LocationAwareAttention(Layer):
         nn.init.normal_(self.v, std=len(self.v) ** -0.5)
 
     def keys(self, memory: Tensor) -> Tensor:
-        """``U h``, ``(B, Lk, width)``: compute it once where one memory is attended to many times."""
+        """``U h``, ``(B, Lk, width)``: compute it once if one memory is attended to many times."""
         keys: Tensor = self.key(memory)
         return keys
 
@@ -87,19 +87,19 @@ class LocationAwareAttention(Layer):
         """Attend for one step.
 
         Args:
-            query: ``(B, query_width)``, or ``(query_width,)`` of a single sequence: the others then have no B either.
+            query: ``(B, query_width)``, or ``(query_width,)`` of a single sequence; the other inputs then have no B.
             memory: ``(B, Lk, memory_width)``.
-            previous: ``(B, Lk)``, the weights that the step before gave; None at the first: zeros.
-            keys: what `keys` gave for this memory; None: computed here.
+            previous: ``(B, Lk)``, the weights of the previous step; None: zeros, for the first step.
+            keys: the result of `keys` for this memory; None: computed here.
             mask: as in `regard.attention`, with one head and one query.
-            look: what to see of the weights.
+            look: what to report about the weights.
 
         Returns:
             The context ``(B, memory_width)``, the weights ``(B, Lk)``, with their gradient, for the next step, and the
             view, None without ``look``.
 
         Raises:
-            ValueError: ``query`` has neither 1 nor 2 dimensions, or the number of another's does not fit.
+            ValueError: ``query`` has neither 1 nor 2 dimensions, or another input does not fit.
         """
         check_shape("query", query, "B query_width", "query_width")
         batch = "" if query.dim() == 1 else "B "
@@ -111,12 +111,11 @@ class LocationAwareAttention(Layer):
         keys = self.keys(memory) if keys is None else keys
         if previous is not None:
             keys = keys + self.location(self.filters(previous.unsqueeze(-2)).mT)
-        # Beside the memory stands a one for each place: what comes out of these columns is the weights themselves. With
-        # a single query this is no more than the memory is anyway.
-        places = torch.eye(memory.shape[-2], dtype=memory.dtype, device=memory.device)
-        places = places.expand(*memory.shape[:-2], -1, -1)
+        # The values are the memory and one-hot columns, whose outputs are the weights themselves.
+        one_hot = torch.eye(memory.shape[-2], dtype=memory.dtype, device=memory.device)
+        one_hot = one_hot.expand(*memory.shape[:-2], -1, -1)
         output, view = attend(
-            self.query(query).unsqueeze(-2), keys, torch.cat([memory, places], -1), Additive(self.v), mask, look,
+            self.query(query).unsqueeze(-2), keys, torch.cat([memory, one_hot], -1), Additive(self.v), mask, look,
             normalizer=row_of(self.normalizer, 0.0, self.training),
         )  # fmt: skip
         context, weights = output.squeeze(-2).split([memory.shape[-1], memory.shape[-2]], -1)

@@ -21,7 +21,7 @@ class LuongAttention(Layer):
     Args:
         query_width: width of the queries.
         memory_width: width of the memory; for ``dot`` it must be ``query_width``.
-        score: which of the three.
+        score: one of the three.
         device: of the parameters; None: PyTorch's default device.
         dtype: of the parameters; None: PyTorch's default dtype.
 
@@ -65,7 +65,7 @@ class LuongAttention(Layer):
             nn.init.normal_(self.v, std=len(self.v) ** -0.5)
 
     def keys(self, memory: Tensor) -> Tensor:
-        """The keys of ``memory``, ``(B, Lk, …)``: compute them once where one memory is attended to many times."""
+        """The keys of ``memory``, ``(B, Lk, …)``: compute them once if one memory is attended to many times."""
         return self.key(memory) if self.score == "concat" else memory
 
     def forward(

@@ -27,7 +27,7 @@ class Memory(NamedTuple):
 
 
 class MultiHeadAttention(Layer):
-    """``Concat(head_1, …, head_H) W_O``, each head an attention of its own projections.
+    """``Concat(head_1, …, head_H) W_O``, where each head attends with its own projections.
 
     Vaswani et al. 2017 (arXiv:1706.03762), section 3.2.2; fewer key heads than query heads: Ainslie et al. 2023
     (arXiv:2305.13245).
@@ -39,16 +39,16 @@ class MultiHeadAttention(Layer):
         head_width: of queries and keys in a head; None: ``width / heads``.
         value_width: of values in a head; None: ``head_width``.
         memory_width: of keys and values before projection; None: ``width``.
-        memory_value_width: of values before projection, if it is another; None: ``memory_width``.
-        bias: whether the four projections have one.
+        memory_value_width: of values before projection, if different; None: ``memory_width``.
+        bias: whether the four projections have a bias.
         score: any score, or a `Learned` one.
         score_bias: `ALiBi`, a `Learned` `RelativeBias` or any other, added to the scores.
         normalizer: any normalizer, or a `Learned` one; in evaluation `Hard` and `Variational` draw nothing.
-        position: turns queries and keys by their positions.
-        key_position: added to the projected keys alone, ``score(q, k + pos(k))``; of ``head_width``.
+        position: rotates queries and keys by their positions.
+        key_position: added to the projected keys only, ``score(q, k + pos(k))``; of ``head_width``.
         dropout: the probability that a weight is dropped in training.
-        extra_key: whether a learned key and value, the same in every sequence, stand before the others, seen by every
-            query (``add_bias_kv`` of `torch.nn.MultiheadAttention`). In a view it is key 0.
+        extra_key: whether a learned key and value, the same in every sequence, are put before the others and seen by
+            every query (``add_bias_kv`` of `torch.nn.MultiheadAttention`). In a view it is key 0.
         device: of the parameters; None: PyTorch's default device.
         dtype: of the parameters; None: PyTorch's default dtype.
 
@@ -101,7 +101,7 @@ class MultiHeadAttention(Layer):
                 f"head_width, value_width, memory_width and memory_value_width must be positive, got {sizes}"
             )
         if extra_key and score_bias is not None:
-            raise ValueError("score_bias: is not for a layer with extra_key, which has no place among the others")
+            raise ValueError("score_bias: cannot be used with extra_key, which has no position")
 
         def projection(inputs: int, outputs: int) -> Projection:
             return Projection(inputs, outputs, bias=bias, device=device, dtype=dtype)
@@ -138,24 +138,24 @@ class MultiHeadAttention(Layer):
         """Attend.
 
         Args:
-            query: ``(B, Lq, width)``, or ``(Lq, width)`` of a single sequence; the others then have no B either.
+            query: ``(B, Lq, width)``, or ``(Lq, width)`` of a single sequence; the other inputs then have no B.
             key: ``(B, Lk, memory_width)``; None: the queries themselves (self-attention).
             value: ``(B, Lk, memory_value_width)``; None: ``key``.
-            memory: what `project` made of key and value, instead of them.
+            memory: the result of `project` for key and value, instead of them.
             mask: as in `regard.attention`.
-            cache: of a causal self-attention that goes step by step: the new keys join those of the past, and ``query``
-                stands after them. ``mask`` must then be None or `Causal`, which is what None means.
+            cache: for causal self-attention step by step: the new keys are added to those of the past, and ``query``
+                comes after these. ``mask`` must then be None or `Causal`; both mean the same.
             real: with a cache, boolean ``(B, Lq)``: False is padding, before or after a prompt, which no query of this
-                or a later step sees. Positions count only what is real; ``score_bias`` counts padding too, so pad
-                before the prompt with one.
-            look: what to see of the weights.
+                or a later step sees. Positions do not count padding; ``score_bias`` does, so with one, pad before the
+                prompt.
+            look: what to report about the weights.
 
         Returns:
             The output, of query's shape, and the view, None without ``look``.
 
         Raises:
             TypeError: an input is nested or a DTensor.
-            ValueError: ``query`` has neither 2 nor 3 dimensions, or the others have not as many; a cache is given
+            ValueError: ``query`` has neither 2 nor 3 dimensions, or the others have another number; a cache is given
                 together with a key or a memory, or with a mask other than `Causal`; ``real`` without a cache; a memory
                 together with a key.
         """
@@ -196,7 +196,7 @@ class MultiHeadAttention(Layer):
             positions: int64 ``(B, Lk)`` or ``(Lk,)``, instead of those from ``start`` on.
         """
         check_kind("key", key)
-        of_key, of_value = self.key, self.value  # each such look-up in a module takes half a microsecond
+        of_key, of_value = self.key, self.value  # each look-up in a module takes half a microsecond
         if value is None and of_value.in_features != of_key.in_features:
             raise ValueError(
                 f"value: must be given, of width {of_value.in_features}: keys have width {of_key.in_features}"
@@ -240,10 +240,10 @@ class MultiHeadAttention(Layer):
         for own, name in zip(inputs, ("q_proj_weight", "k_proj_weight", "v_proj_weight"), strict=True):
             if getattr(layer, name) is not None:
                 _take(own.weight, getattr(layer, name), getattr(layer, name))
-        for name, whole in (("weight", layer.in_proj_weight), ("bias", layer.in_proj_bias)):
-            if whole is not None:
-                for own, part in zip(inputs, whole.chunk(3), strict=True):
-                    _take(getattr(own, name), part, whole)
+        for name, joined in (("weight", layer.in_proj_weight), ("bias", layer.in_proj_bias)):
+            if joined is not None:
+                for own, part in zip(inputs, joined.chunk(3), strict=True):
+                    _take(getattr(own, name), part, joined)
         _take(made.output.weight, like, like)
         if layer.in_proj_bias is not None:
             _take(made.output.bias, layer.out_proj.bias, layer.out_proj.bias)
@@ -261,20 +261,20 @@ def _check_sources(
     cache: KVCache | None,
     real: Tensor | None,
 ) -> None:
-    """Refuse combinations of the arguments of `MultiHeadAttention.forward` that have no meaning."""
+    """Refuse combinations of arguments of `MultiHeadAttention.forward` that exclude each other."""
     alone = key is None and value is None
     if cache is not None and not (alone and memory is None):
         raise ValueError("cache: is for self-attention; project a memory once instead, with project(key, value)")
     if cache is not None and mask is not None and not (isinstance(mask, Causal) and mask.offset is None):
         raise ValueError(f"mask: with a cache it must be None or Causal(), got {mask!r}")
     if memory is not None and not alone:
-        raise ValueError("memory: stands for key and value, which are given too")
+        raise ValueError("memory: replaces key and value; give only one of them")
     if real is not None and cache is None:
         raise ValueError("real: is for steps with a cache; without one give a mask, such as Lengths(…)")
 
 
 def _positions(cache: KVCache, query: Tensor, real: Tensor | None) -> tuple[int, Tensor | None]:
-    """The position of the first of the queries, and those of all of them where padding makes them differ."""
+    """The position of the first query, and those of all queries if padding makes them differ between sequences."""
     steps = query.shape[-2]
     if query.dim() == 3:
         return cache.position, cache.positions(steps, real)
@@ -304,7 +304,7 @@ def _before(tensor: Tensor, extra: Tensor) -> Tensor:
 
 
 def _take(own: Tensor, value: Tensor, source: Tensor) -> None:
-    """Copy ``value``, which is all or a part of the parameter ``source``; frozen, if that is."""
+    """Copy ``value``, which is all or a part of the parameter ``source``, and freeze it if ``source`` is frozen."""
     with torch.no_grad():
         own.copy_(value)
     own.requires_grad_(source.requires_grad)

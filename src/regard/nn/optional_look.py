@@ -1,4 +1,4 @@
-"""Calls of `regard.attention` from layers: a view only where one is requested, single heads without their dimension."""
+"""Calls of `regard.attention` from layers: a view only if requested, single heads without their dimension."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sequence to a few vectors: learned queries attend over it."""
+"""Pooling of a sequence to a few vectors: learned queries attend to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AttentionPooling(Layer):
 
     Args:
         width: of the sequence and of the result.
-        seeds: how many vectors come out.
+        seeds: the number of output vectors.
         heads: of the attention.
         normalizer: any normalizer, or a `Learned` one.
         dropout: the probability that a weight is dropped in training.
@@ -65,8 +65,8 @@ class AttentionPooling(Layer):
 
         Args:
             x: ``(B, L, width)``, or ``(L, width)`` of a single sequence.
-            mask: as in `regard.attention`, with the seeds as queries; `Lengths` leaves padding out.
-            look: what to see of the weights.
+            mask: as in `regard.attention`, with the seeds as queries; `Lengths` hides padding.
+            look: what to report about the weights.
 
         Returns:
             ``(B, seeds, width)``, of ``x``'s rank, and the view, None without ``look``.

@@ -1,4 +1,4 @@
-"""Where a token stands, told to the model: added to its features, or turned into its query and key."""
+"""Encodings of positions: added to the features, or as a rotation of queries and keys."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class SinusoidalPositions(nn.Module):
     """``x_p + [sin(p·w_0), cos(p·w_0), sin(p·w_1), …]``, ``w_i = base^(−2i/width)`` (Vaswani et al. 2017,
     arXiv:1706.03762).
 
-    Nothing is learned, and any position has its vector.
+    Nothing is learned, and every position has a vector.
 
     Args:
         width: of the features; even.
-        base: the longest wave is 2π · base positions.
+        base: the longest wavelength is 2π · base positions.
 
     Raises:
         ValueError: ``width`` is not even and positive, or ``base`` is not above 1.
@@ -45,7 +45,7 @@ class SinusoidalPositions(nn.Module):
         _check(x, self.width, positions)
         if positions is None:
             positions = torch.arange(start, start + x.shape[-2], device=x.device)
-        return x + _beside(self.at(positions), positions, x).to(x.dtype)
+        return x + _broadcast(self.at(positions), positions, x).to(x.dtype)
 
     def at(self, positions: Tensor) -> Tensor:
         """The vectors of ``positions`` ``(…)``, float32 ``(…, width)``."""
@@ -55,7 +55,8 @@ class SinusoidalPositions(nn.Module):
 
 
 class LearnedPositions(Layer):
-    """A learned vector a position, added (Gehring et al. 2017, arXiv:1705.03122; as in BERT and GPT-2).
+    """A learned vector for each position, added to the features (Gehring et al. 2017, arXiv:1705.03122; as in BERT
+    and GPT-2).
 
     Args:
         length: the number of positions.
@@ -91,21 +92,21 @@ class LearnedPositions(Layer):
         """
         _check(x, self.weight.shape[1], positions)
         if positions is not None:
-            return x + _beside(self.weight[positions], positions, x)
+            return x + _broadcast(self.weight[positions], positions, x)
         end = start + x.shape[-2]
         if not 0 <= start <= end <= len(self.weight):
-            raise ValueError(f"x: reaches to position {end}, and only {len(self.weight)} positions have a vector")
+            raise ValueError(f"x: reaches position {end}, but only {len(self.weight)} positions have a vector")
         return x + self.weight[start:end]
 
 
 _TABLE = 256
-"""Positions whose factors are made at once."""
+"""The number of positions whose factors are computed together."""
 
 
 class _Table(NamedTuple):
-    """Factors of the positions from ``start`` to ``end``, and what they were made for."""
+    """Factors of the positions from ``start`` to ``end``, and the dtype, device and mode that they are for."""
 
-    asked: object
+    key: object
     start: int
     end: int
     own: Tensor
@@ -113,17 +114,17 @@ class _Table(NamedTuple):
 
 
 class Rotary(nn.Module):
-    """Queries and keys turned by an angle that grows with the position, so that their product goes by the distance.
+    """Queries and keys rotated by an angle proportional to the position: their product depends on the distance.
 
-    Su et al. 2021 (arXiv:2104.09864): feature pair i of position p is turned by ``p · base^(−2i/width)``.
+    Su et al. 2021 (arXiv:2104.09864): feature pair i of position p is rotated by ``p · base^(−2i/width)``.
 
     Args:
         width: of a head.
         base: 10,000 in the paper.
-        turned: how many of the features are turned, the first ones (GPT-NeoX, "partial"); None: all. Even.
-        interleaved: whether a pair is two features side by side, as in the paper and GPT-J, or one of each half, as in
+        turned: the number of features that are rotated, the first ones ("partial" in GPT-NeoX); even. None: all.
+        interleaved: whether a pair is two adjacent features, as in the paper and GPT-J, or one of each half, as in
             GPT-NeoX and Llama.
-        scaling: how a longer context than that of the training is fitted in: see `regard.nn.Scaling`; None: not.
+        scaling: for contexts longer than those of the training: see `regard.nn.Scaling`; None: no scaling.
 
     Raises:
         ValueError: ``width`` or ``turned`` is not even and positive, or ``base`` is not above 1.
@@ -135,7 +136,7 @@ class Rotary(nn.Module):
         ...     turned = rotary(query[None], query_position), rotary(key[None], key_position)
         ...     return (turned[0] * turned[1]).sum()
         ...
-        >>> torch.allclose(score(3, 1), score(12, 10), atol=1e-5)  # the distance counts, the position does not
+        >>> torch.allclose(score(3, 1), score(12, 10), atol=1e-5)  # only the distance matters
         True
     """
 
@@ -157,7 +158,7 @@ class Rotary(nn.Module):
         self._kept: _Table | None = None
 
     def forward(self, x: Tensor, start: int = 0, *, positions: Tensor | None = None) -> Tensor:
-        """Turn queries or keys.
+        """Rotate queries or keys.
 
         Args:
             x: ``(B, H, L, width)``, or without leading dimensions.
@@ -176,7 +177,7 @@ class Rotary(nn.Module):
         if positions is None:
             own, other = self._from(start, x.shape[-2], precise, x.device)
         else:
-            own, other = (_beside(factors, positions, x) for factors in self._factors(positions, precise))
+            own, other = (_broadcast(factors, positions, x) for factors in self._factors(positions, precise))
         head = x if self.turned == self.width else x[..., : self.turned]
         if self.interleaved:
             partner = head.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
@@ -188,24 +189,24 @@ class Rotary(nn.Module):
     def _from(self, start: int, length: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
         """The factors of the positions from ``start`` on.
 
-        A table of those about the last ones asked for is kept: queries and keys of all layers that share the module ask
-        for the same, steps of decoding for the next, and making them would take longer than attending.
+        A table with those of the last call and the following ones is kept: queries and keys of all layers that share
+        the module need the same ones, decoding steps the next ones, and computing them takes longer than attention.
         """
-        end, known = start + length, self.scaling is None or not self.scaling.needs_length
-        if torch.compiler.is_compiling() or not known:
+        end, fixed = start + length, self.scaling is None or not self.scaling.needs_length
+        if torch.compiler.is_compiling() or not fixed:
             return self._factors(torch.arange(start, end, device=device), dtype)
-        asked, kept = (dtype, device, torch.is_inference_mode_enabled()), self._kept
-        if kept is None or kept.asked != asked or start < kept.start or end > kept.end:
-            many = max(length, _TABLE)
-            own, other = self._factors(torch.arange(start, start + many, device=device), dtype)
-            kept = _Table(asked, start, start + many, own, other)
-            # What was made under a transform of torch.func or a mode may be no tensor outside of it.
+        key, kept = (dtype, device, torch.is_inference_mode_enabled()), self._kept
+        if kept is None or kept.key != key or start < kept.start or end > kept.end:
+            count = max(length, _TABLE)
+            own, other = self._factors(torch.arange(start, start + count, device=device), dtype)
+            kept = _Table(key, start, start + count, own, other)
+            # Tensors from inside a transform of torch.func or a mode may not be usable outside of it.
             if not (torch._C._are_functorch_transforms_active() or is_watched()):
                 self._kept = kept
         return kept.own[start - kept.start : end - kept.start], kept.other[start - kept.start : end - kept.start]
 
     def _factors(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """What a feature and what its partner in the pair is multiplied by, each ``(…, turned)``."""
+        """The factors of each feature and of its partner in the pair, each ``(…, turned)``."""
         steps = torch.arange(0, self.turned, 2, device=positions.device, dtype=dtype)
         rates = self.base ** (-steps / self.turned)
         factor = 1.0
@@ -232,8 +233,8 @@ def _check(x: Tensor, width: int, positions: Tensor | None) -> None:
         raise ValueError(f"positions: expected ({length},) or ({batch}, {length}), got {got}")
 
 
-def _beside(vectors: Tensor, positions: Tensor, x: Tensor) -> Tensor:
-    """The vectors of ``positions``, so that they broadcast to ``x``, whatever stands between its batch and length."""
+def _broadcast(vectors: Tensor, positions: Tensor, x: Tensor) -> Tensor:
+    """The vectors of ``positions``, broadcastable to ``x`` with any dimensions between its batch and length."""
     return vectors if positions.dim() == 1 else vectors[(slice(None),) + (None,) * (x.dim() - 3)]
 
 
@@ -243,7 +244,7 @@ def _even(name: str, number: int) -> int:
     return number
 
 
-def _above(name: str, number: float, least: float) -> float:
-    if not number > least:
-        raise ValueError(f"{name}: must be above {least}, got {number}")
+def _above(name: str, number: float, bound: float) -> float:
+    if not number > bound:
+        raise ValueError(f"{name}: must be above {bound}, got {number}")
     return number

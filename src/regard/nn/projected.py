@@ -1,4 +1,4 @@
-"""Single-head attention over a memory with projections of its own: soft, hard and variational."""
+"""Single-head attention over a memory, with projections: soft, hard and variational."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DOT = Dot()
 
 
 class SoftAttention(Layer):
-    """``softmax(score(W_q x, W_k m)) W_v m``: what a query needs of a memory, as a mean.
+    """``softmax(score(W_q x, W_k m)) W_v m``: a weighted mean of a memory.
 
     Args:
         width: of queries and context.
@@ -78,13 +78,13 @@ class SoftAttention(Layer):
             query: ``(B, Lq, width)``, or ``(Lq, width)`` of a single sequence.
             memory: ``(B, Lk, memory_width)`` or ``(Lk, memory_width)``; None: the queries themselves.
             mask: as in `regard.attention`, with one head.
-            look: what to see of the weights.
+            look: what to report about the weights.
 
         Returns:
             The context, of query's shape, and the view, None without ``look``.
 
         Raises:
-            ValueError: ``query`` has neither 2 nor 3 dimensions, or ``memory`` has not as many.
+            ValueError: ``query`` has neither 2 nor 3 dimensions, or ``memory`` has another number.
         """
         check_sequences(query, memory=memory)
         memory = query if memory is None else memory
@@ -95,17 +95,17 @@ class SoftAttention(Layer):
 
 
 class HardAttention(SoftAttention):
-    """One key a query (Xu et al. 2015, arXiv:1502.03044); in evaluation that of the largest score.
+    """One key for each query (Xu et al. 2015, arXiv:1502.03044); in evaluation, the one with the largest score.
 
-    With ``"reinforce"`` the scores learn from ``reinforce(cost, view.log_prob, …)`` added to the loss; the other
-    estimators need nothing but the loss. See `regard.Hard`.
+    With ``"reinforce"``, add ``reinforce(cost, view.log_prob, …)`` to the loss; the other estimators need only the
+    loss. See `regard.Hard`.
 
     Args:
         width: of queries and context.
         memory_width: of the memory; None: ``width``.
         key_width: d_k; None: ``width / 2``.
-        estimator: how the choice gets its gradient.
-        temperature: of the softmax that is drawn from.
+        estimator: the gradient estimator of the choice.
+        temperature: of the softmax from which the key is drawn.
         score: any score, or a `Learned` one.
         device: of the parameters; None: PyTorch's default device.
         dtype: of the parameters; None: PyTorch's default dtype.
@@ -148,7 +148,7 @@ class VariationalAttention(SoftAttention):
         width: of queries and context.
         memory_width: of the memory; None: ``width``.
         key_width: d_k; None: ``width / 2``.
-        scale: of the noise at first; it is learned, through its logarithm.
+        scale: initial scale of the noise; its logarithm is learned.
         prior_scale: standard deviation of the prior.
         score: any score, or a `Learned` one.
         device: of the parameters; None: PyTorch's default device.
@@ -192,13 +192,12 @@ def _variational(log_scale: Tensor, prior_scale: float) -> Variational:
 
 
 def reinforce(cost: Tensor, log_prob: Tensor, baseline: Tensor | float) -> Tensor:
-    """What to add to the loss so that `Hard` choices learn from what they cost (Williams 1992; Xu et al. 2015, equation
-    12).
+    """The term of the loss that trains `Hard` choices by their cost (Williams 1992; Xu et al. 2015, equation 12).
 
     Args:
-        cost: what the choice cost, of the shape of ``log_prob`` or broadcastable to it; its gradient is not used here.
+        cost: the cost of the choice, of the shape of ``log_prob`` or broadcastable to it; its gradient is not used.
         log_prob: ``view.log_prob``.
-        baseline: what was to be expected, such as a running mean of the cost: it lessens the variance, not the mean.
+        baseline: the expected cost, such as a running mean: it reduces the variance of the gradient, not its mean.
 
     Returns:
         The mean of ``(cost − baseline) · log_prob``.

@@ -1,4 +1,4 @@
-"""The common rules by which rotary positions are fitted to contexts longer than those of the training."""
+"""Scaling rules that extend rotary positions to contexts longer than those of the training."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Scaling:
-    """Changes the rate at which each pair of features turns.
+    """Changes the rate at which each pair of features is rotated.
 
     - ``"linear"``: every rate divided by ``factor`` (position interpolation, Chen et al. 2023, arXiv:2306.15595);
     - ``"ntk"``: the base grows, so that fast pairs keep their rate and the slowest is divided by ``factor`` (bloc97
       2023);
-    - ``"dynamic"``: as ``ntk``, by how far the sequence really exceeds ``trained``; up to there nothing changes;
+    - ``"dynamic"``: as ``ntk``, by the ratio of the length of the sequence to ``trained``; up to ``trained``, nothing
+      changes;
     - ``"yarn"``: pairs that turn often within ``trained`` keep their rate, those that turn less than once are divided
-      by ``factor``, those between are mixed; queries and keys are scaled by ``0.1 ln factor + 1`` (Peng et al. 2023,
-      arXiv:2309.00071);
+      by ``factor``, those between are interpolated; queries and keys are scaled by ``0.1 ln factor + 1`` (Peng et al.
+      2023, arXiv:2309.00071);
     - ``"llama3"``: the same in terms of wavelength, without the scale (Grattafiori et al. 2024, arXiv:2407.21783).
 
     Attributes:
-        kind: which rule.
+        kind: the rule.
         factor: how many times the trained length, at least 1.
         trained: the length of the training's context, for ``dynamic``, ``yarn`` and ``llama3``.
-        fast: from how many turns within ``trained`` a pair keeps its rate; None: 32 (``yarn``), 4 (``llama3``).
-        slow: up to how many turns it is divided by ``factor``; 1 in both papers.
+        fast: the number of turns within ``trained`` from which a pair keeps its rate; None: 32 (yarn), 4 (llama3).
+        slow: the number of turns up to which its rate is divided by ``factor``; 1 in both papers.
 
     Raises:
         ValueError: an attribute is missing or out of range.
@@ -58,16 +59,16 @@ class Scaling:
 
     @property
     def needs_length(self) -> bool:
-        """Whether the rates hang on how long the sequence is."""
+        """Whether the rates depend on the length of the sequence."""
         return self.kind == "dynamic"
 
     def apply(self, rates: Tensor, base: float, width: int, length: int) -> tuple[Tensor, float]:
         """The changed rates, and the factor on queries and keys.
 
         Args:
-            rates: ``(width / 2,)``, radians a position.
+            rates: ``(width / 2,)``, radians per position.
             base: of the rotary positions.
-            width: the number of features that are turned.
+            width: the number of features that are rotated.
             length: of the sequence, for ``dynamic``.
         """
         if self.kind == "linear":
@@ -87,20 +88,20 @@ class Scaling:
         return self._yarn(rates, base, width, self.trained), 0.1 * math.log(self.factor) + 1.0
 
     def _yarn(self, rates: Tensor, base: float, width: int, trained: int) -> Tensor:
-        """YaRN mixes by the number of the pair, between the pairs that turn ``fast`` and ``slow`` times."""
+        """YaRN interpolates by the number of the pair, between the pairs that turn ``fast`` and ``slow`` times."""
 
         def pair(turns: float) -> float:
             return width * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(base))
 
         first = max(0, math.floor(pair(32.0 if self.fast is None else self.fast)))
         last = min(width - 1, math.ceil(pair(self.slow)))
-        places = torch.arange(len(rates), device=rates.device, dtype=rates.dtype)
-        divided = ((places - first) / max(1e-3, last - first)).clamp(0, 1)
+        pairs = torch.arange(len(rates), device=rates.device, dtype=rates.dtype)
+        divided = ((pairs - first) / max(1e-3, last - first)).clamp(0, 1)
         return rates / self.factor * divided + rates * (1 - divided)
 
 
 def _grown(rates: Tensor, base: float, width: int, factor: float) -> Tensor:
-    """The rates of the base grown by ``factor^(width / (width − 2))``."""
+    """The rates for the base times ``factor^(width / (width − 2))``."""
     grown = base * factor ** (width / max(1, width - 2))
     steps = torch.arange(0, width, 2, device=rates.device, dtype=rates.dtype)
     return torch.exp(steps * (-math.log(grown) / width))

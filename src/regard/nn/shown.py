@@ -1,4 +1,4 @@
-"""A mask for keys before which one more stands that every query sees."""
+"""A mask for keys with one more key before them that every query sees."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from regard.attend.visible import Shape, Visible, as_mask
 
 @dataclass(frozen=True, eq=False)
 class ShownFirst(Mask):
-    """``mask`` for all keys but the first, which every query sees.
+    """``mask`` for all keys except the first, which every query sees.
 
     Attributes:
-        mask: as it is for the keys without the first.
+        mask: the mask for the keys without the first.
     """
 
     mask: Mask | Tensor
@@ -29,6 +29,6 @@ class ShownFirst(Mask):
             return visible
         if visible.parts == {"end"} and visible.end is not None:
             return Visible(end=visible.end + 1)
-        whole = visible.whole(inner, device)
-        whole = whole.expand(*whole.shape[:-1], inner[3])
-        return Visible(dense=torch.nn.functional.pad(whole, (1, 0), value=True))
+        dense = visible.whole(inner, device)
+        dense = dense.expand(*dense.shape[:-1], inner[3])
+        return Visible(dense=torch.nn.functional.pad(dense, (1, 0), value=True))

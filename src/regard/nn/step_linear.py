@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 _Uses = list[tuple[Tensor, Tensor]]
-"""Input and gradient of the output of each use, in the order of the backward pass."""
+"""The input and the gradient of the output of each use, in the order of the backward pass."""
 
 
 class StepLinear(nn.Linear):
-    """``nn.Linear``, which `bound` gives for the steps of one sequence.
+    """``nn.Linear`` that is applied at every step of a sequence: see `bound`.
 
-    Autograd makes a gradient as large as the weight at every step and adds it up: a thin product and a pass over the
-    whole weight each time. Here inputs and gradients are kept, and one product over all steps is made at the end.
+    Autograd would compute a gradient as large as the weight at every step and add it up: a thin product and a pass over
+    the full weight each time. Here inputs and gradients are kept, and one product over all steps follows at the end.
 
     Example:
         >>> layer = StepLinear(8, 6)
@@ -40,7 +40,7 @@ class StepLinear(nn.Linear):
 
 
 class _Collect(torch.autograd.Function):
-    """Weight and bias for all steps; runs last in the backward pass, when every use has left its part."""
+    """Weight and bias for all steps; its backward pass runs last, after that of every use."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, dtype: torch.dtype, uses: _Uses) -> tuple[Tensor, Tensor]:
