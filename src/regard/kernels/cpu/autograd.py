@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from regard.kernels.cpu.batching import batched, unbatched
 from regard.kernels.cpu.call import forward
-from regard.kernels.cpu.gradients import Left, gradients
+from regard.kernels.cpu.gradients import Saved, gradients
 from regard.kernels.cpu.ops import PLAN_FIELDS, library, plan_of, plan_values
 from regard.kernels.cpu.second import gradients_of_gradients
 from regard.kernels.memory import is_memory, is_plain, is_watched, no_numbers
@@ -34,7 +34,7 @@ class _Attention(torch.autograd.Function):
         ctx: Any, plan: Plan, bad: Tensor | None, extra: bool, *inputs: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         output, stats, aside = forward(plan, bad, extra)
-        _save(ctx, Left(plan, output, stats, bad), extra)
+        _save(ctx, Saved(plan, output, stats, bad), extra)
         ctx.mark_non_differentiable(stats)
         return output, stats, aside
 
@@ -46,7 +46,7 @@ class _Attention(torch.autograd.Function):
 
 
 def directly(function: type[torch.autograd.Function]) -> Callable[..., Any]:
-    """Its `apply` without the check for transforms of torch.func, which takes longer than a small kernel.
+    """The `apply` of ``function`` without its check for transforms of torch.func, which outlasts a small kernel.
 
     Only for calls that are known not to be under a transform.
     """
@@ -58,52 +58,52 @@ forward_with_gradient = directly(_Attention)
 """`regard.kernels.cpu.call.forward`, recorded by autograd: (plan, bad, extra, the plan's `DIFFERENTIABLE` tensors)."""
 
 
-def _save(ctx: Any, left: Left, extra: bool) -> None:
-    ctx.rest, ctx.extra = _rest(left.plan), extra
-    ctx.save_for_backward(*_tensors(left.plan), left.output, left.stats, left.bad)
+def _save(ctx: Any, saved: Saved, extra: bool) -> None:
+    ctx.rest, ctx.extra = _rest(saved.plan), extra
+    ctx.save_for_backward(*_tensors(saved.plan), saved.output, saved.stats, saved.bad)
 
 
-def _saved(ctx: Any) -> Left:
+def _saved(ctx: Any) -> Saved:
     *tensors, output, stats, bad = ctx.saved_tensors
-    return Left(_saved_plan(ctx, tensors), output, stats, bad)
+    return Saved(_saved_plan(ctx, tensors), output, stats, bad)
 
 
 def _saved_plan(ctx: Any, tensors: list[Any]) -> Plan:
     return Plan(**dict(zip(TENSORS, tensors, strict=True)), **dict(zip(_REST, ctx.rest, strict=True)))
 
 
-def backward(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
+def backward(saved: Saved, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
     """The same as `gradients`, as an op if gradients of gradients are needed or the kernels cannot read ``grad``."""
     if not torch.is_grad_enabled() and is_plain(grad, grad_extra):
-        return gradients(left, grad, grad_extra, wanted)
+        return gradients(saved, grad, grad_extra, wanted)
     names = [name for name in DIFFERENTIABLE if name in wanted]
-    return dict(zip(names, _by_op(left, grad, grad_extra, names), strict=True))
+    return dict(zip(names, _by_op(saved, grad, grad_extra, names), strict=True))
 
 
-def _by_op(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: list[str]) -> Sequence[Tensor]:
+def _by_op(saved: Saved, grad: Tensor, grad_extra: Tensor | None, wanted: list[str]) -> Sequence[Tensor]:
     """The gradients of ``wanted`` in this order, with ops for graphs, transforms and gradients of gradients."""
     for tensor in () if is_watched() else (grad, grad_extra):
         if tensor is not None and (reason := no_numbers(tensor)) is not None:
             raise TypeError(f"attention: the gradient of its output is {reason}")
-        if isinstance(tensor, FakeTensor) and is_memory(left.plan.query):
+        if isinstance(tensor, FakeTensor) and is_memory(saved.plan.query):
             raise TypeError("attention: the gradient of its output is a FakeTensor, but its query is not")
     transformed = torch._C._are_functorch_transforms_active()
     call: Callable[..., Any] = _Backward.apply if transformed else torch.ops.regard.cpu_backward
-    grads: Sequence[Tensor] = call(*plan_values(left.plan), *left[1:], grad, grad_extra, wanted)
+    grads: Sequence[Tensor] = call(*plan_values(saved.plan), *saved[1:], grad, grad_extra, wanted)
     return grads
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
     *values, bad, extra = inputs
-    _save(ctx, Left(plan_of(tuple(values)), output[0], output[1], bad), extra)
+    _save(ctx, Saved(plan_of(tuple(values)), output[0], output[1], bad), extra)
 
 
 def _backward(ctx: Any, grad: Tensor, _: Tensor, grad_extra: Tensor) -> tuple[Any, ...]:
-    left = _saved(ctx)
+    saved = _saved(ctx)
     needs = dict(zip(PLAN_FIELDS, ctx.needs_input_grad, strict=False))
     wanted = [name for name in DIFFERENTIABLE if needs[name]]
     aside = grad_extra if ctx.extra else None
-    grads = dict(zip(wanted, _by_op(left, grad, aside, wanted), strict=True))
+    grads = dict(zip(wanted, _by_op(saved, grad, aside, wanted), strict=True))
     return *(grads.get(name) for name in PLAN_FIELDS), None, None
 
 
@@ -117,16 +117,16 @@ def _setup_second(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -
     ctx.save_for_backward(*_tensors(plan), grad, grad_extra)
 
 
-def _second(ctx: Any, given: Sequence[Tensor | None]) -> tuple[Any, ...]:
+def _second(ctx: Any, grads_of_grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
     *tensors, grad, grad_extra = ctx.saved_tensors
     plan = _saved_plan(ctx, tensors)
     needs = dict(zip(PLAN_FIELDS, ctx.needs_input_grad, strict=False))
     inputs = [name for name in DIFFERENTIABLE if needs[name]]
-    whole = {
+    filled = {
         name: torch.zeros_like(getattr(plan, name)) if tensor is None else tensor
-        for name, tensor in zip(ctx.wanted, given, strict=True)
+        for name, tensor in zip(ctx.wanted, grads_of_grads, strict=True)
     }
-    grads, of_grad, of_extra = gradients_of_gradients(plan, grad, grad_extra, ctx.wanted, whole, inputs)
+    grads, of_grad, of_extra = gradients_of_gradients(plan, grad, grad_extra, ctx.wanted, filled, inputs)
     return *(grads.get(name) for name in PLAN_FIELDS), None, None, None, of_grad, of_extra, None
 
 
@@ -180,8 +180,8 @@ class _Backward(torch.autograd.Function):
         _setup_second(ctx, inputs, output)
 
     @staticmethod
-    def backward(ctx: Any, *given: Tensor | None) -> tuple[Any, ...]:
-        return _second(ctx, given)
+    def backward(ctx: Any, *grads_of_grads: Tensor | None) -> tuple[Any, ...]:
+        return _second(ctx, grads_of_grads)
 
     @staticmethod
     def vmap(info: Any, dims: tuple[Any, ...], *values: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:

@@ -40,13 +40,13 @@ FIELDS = frozenset(
 )
 """The fields of a `Plan` that the kernels support, ignore (``causal`` is a hint) or refuse (``rows``)."""
 
-LEVELS = {name: place for place, name in enumerate(library.NAMES)}
-"""The numbers of the library."""
+LEVELS = {name: number for number, name in enumerate(library.NAMES)}
+"""The number of each level in the library."""
 
 TOP, LSE, REST, POISON, OWN, STATS = 0, 1, 2, 3, 4, 5
 """The statistics that the forward pass stores for each query: see ``native/weights.h``."""
 
-WHOLE, OF_KEYS, OF_QUERIES, SHARED = 1, 2, 3, 4
+FULL, PER_KEY, PER_QUERY, SHARED = 1, 2, 3, 4
 """How the library returns the gradient of a tensor that broadcasts to the scores."""
 
 _HEAD = Struct("12qd25q")
@@ -134,10 +134,11 @@ class Call:
     def _options(self, plan: Plan, extra: Tensor | None, bad: Tensor | None) -> bytes:
         precise = computed_in(plan.query.dtype)
 
-        def kept(tensor: Tensor | None) -> Tensor | None:
+        def prepared(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.detach().to(precise).contiguous()
 
-        vector, sink, numbers, relative = kept(plan.vector), kept(plan.sink), kept(plan.numbers), kept(plan.relative)
+        vector, sink = prepared(plan.vector), prepared(plan.sink)
+        numbers, relative = prepared(plan.numbers), prepared(plan.relative)
         self.alive += (vector, sink, numbers, relative)
         return _OPTIONS.pack(
             plan.softcap, plan.number, plan.prior_scale, plan.dropout, plan.count, plan.block,
@@ -198,9 +199,9 @@ def _is_plain(plan: Plan, extra: Tensor | None, bad: Tensor | None) -> bool:
 def run(function: Callable[[bytes], bytes | None], packed: bytes) -> None:
     """Call the library. Raises MemoryError: an allocation failed."""
     # ctypes releases the interpreter's lock during the call.
-    failed = function(packed)
-    if failed is not None:
-        raise MemoryError(f"regard's C++ kernels: {failed.decode()}")
+    error = function(packed)
+    if error is not None:
+        raise MemoryError(f"regard's C++ kernels: {error.decode()}")
 
 
 if library.library is not None and library.library.regard_args_size() != (

@@ -8,15 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from regard.kernels.cpu.call import OF_KEYS, OF_QUERIES, OWN, SHARED, WHOLE, Call, computed_in
+from regard.kernels.cpu.call import FULL, OWN, PER_KEY, PER_QUERY, SHARED, Call, computed_in
 from regard.kernels.plan import Plan
 
 _BLOCK = 64
 """About the number of queries in a block of the kernels."""
 
 
-class Left(NamedTuple):
-    """What the forward pass saves for the backward pass; ``bad``: the non-finite keys, see `cleaned`."""
+class Saved(NamedTuple):
+    """The tensors that the forward pass saves for the backward pass; ``bad``: the non-finite keys, see `cleaned`."""
 
     plan: Plan
     output: Tensor
@@ -24,18 +24,18 @@ class Left(NamedTuple):
     bad: Tensor | None
 
 
-def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
+def gradients(saved: Saved, grad: Tensor, grad_extra: Tensor | None, wanted: frozenset[str]) -> dict[str, Tensor]:
     """The gradients of the tensors in ``wanted``, and always those of query, key and value.
 
     Args:
-        left: saved by the forward pass.
+        saved: the tensors that the forward pass saved.
         grad: the gradient of the output.
         grad_extra: ``(B, H, Lq)``, the gradient of the extra; None: none.
         wanted: names of fields of the plan.
     """
-    plan, output, stats, bad = left
+    plan, output, stats, bad = saved
     batch, heads, queries, width = plan.query.shape
-    given, wanted = wanted, wanted if grad_extra is not None else wanted - {"prior_mean"}
+    requested, wanted = wanted, wanted if grad_extra is not None else wanted - {"prior_mean"}
     precise, splits = computed_in(plan.query.dtype), parts_of_queries(plan.query.shape, plan.key.shape)
     if grad_extra is not None:
         grad_extra = grad_extra.to(precise).contiguous()
@@ -64,7 +64,7 @@ def gradients(left: Left, grad: Tensor, grad_extra: Tensor | None, wanted: froze
         if part is not None:
             like = getattr(plan, name)
             grads[name] = _gathered(name, part, like, kinds.get(name, 0)).to(like.dtype)
-    if given != wanted:  # only the divergence depends on the prior
+    if requested != wanted:  # only the divergence depends on the prior
         assert plan.prior_mean is not None
         grads["prior_mean"] = torch.zeros_like(plan.prior_mean)
     if "sink" in wanted:
@@ -86,12 +86,12 @@ def _dense(tensor: Tensor, plan: Plan, splits: int, precise: torch.dtype) -> tup
     batch, heads, queries, _ = plan.query.shape
     keys = plan.key.shape[2]
     if tensor.shape[3] == 1:
-        return OF_QUERIES, torch.zeros((batch, heads, queries, 1), dtype=precise, device="cpu")
+        return PER_QUERY, torch.zeros((batch, heads, queries, 1), dtype=precise, device="cpu")
     if tensor.shape[2] == 1:
-        return OF_KEYS, torch.zeros((batch, heads, splits, keys), dtype=precise, device="cpu")
+        return PER_KEY, torch.zeros((batch, heads, splits, keys), dtype=precise, device="cpu")
     if tensor.shape[:2] == (batch, heads):
         # Hidden tiles are not written.
-        return WHOLE, (torch.zeros if plan.masked else torch.empty)(tensor.shape, dtype=tensor.dtype, device="cpu")
+        return FULL, (torch.zeros if plan.masked else torch.empty)(tensor.shape, dtype=tensor.dtype, device="cpu")
     return SHARED, torch.zeros(tensor.shape, dtype=precise, device="cpu")
 
 
@@ -101,7 +101,7 @@ def _gathered(name: str, part: Tensor, like: Tensor, kind: int) -> Tensor:
         return part.sum((0, 2)).sum_to_size(like.shape)
     if name == "numbers":
         return part.sum((0, 2)).sum_to_size(like.shape)
-    if kind == OF_KEYS:
+    if kind == PER_KEY:
         return part.sum(2, keepdim=True).sum_to_size(like.shape)
     return part.sum_to_size(like.shape)
 
@@ -110,5 +110,5 @@ def _of_sink(plan: Plan, output: Tensor, stats: Tensor, grad: Tensor) -> Tensor:
     """``−Σ w_sink · (grad · output)``: the value of the sink is 0."""
     assert plan.sink is not None
     weight = stats[:, :, OWN]
-    given = (grad.to(weight.dtype) * output.to(weight.dtype)).sum(-1)
-    return -(weight * given).sum((0, 2)).to(plan.sink.dtype)
+    inner = (grad.to(weight.dtype) * output.to(weight.dtype)).sum(-1)
+    return -(weight * inner).sum((0, 2)).to(plan.sink.dtype)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from regard.kernels.cpu.call import STATS, computed_in, forward
-from regard.kernels.cpu.gradients import Left, gradients
+from regard.kernels.cpu.gradients import Saved, gradients
 from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 
 PLAN_FIELDS = tuple(field.name for field in fields(Plan))
@@ -29,7 +29,7 @@ def _schema() -> str:
 
 
 def plan_of(values: tuple[Any, ...]) -> Plan:
-    """The plan with the values of `PLAN_FIELDS`, as an op gets them."""
+    """The plan with the values of `PLAN_FIELDS`, in the order of an op's arguments."""
     flat = dict(zip(PLAN_FIELDS, values, strict=True))
     return Plan(**flat | {"score": ScoreKind(flat["score"]), "normalizer": NormalizerKind(flat["normalizer"])})
 
@@ -62,7 +62,7 @@ def _forward_fake(*values: Any) -> tuple[Tensor, Tensor, Tensor]:
 @torch.library.impl(library, "cpu_backward", "CPU")
 def _backward_op(*values: Any) -> list[Tensor]:
     *plan, output, stats, bad, grad, grad_extra, wanted = values
-    grads = gradients(Left(plan_of(tuple(plan)), output, stats, bad), grad, grad_extra, frozenset(wanted))
+    grads = gradients(Saved(plan_of(tuple(plan)), output, stats, bad), grad, grad_extra, frozenset(wanted))
     return [grads[name] for name in wanted]
 
 

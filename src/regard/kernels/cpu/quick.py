@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 from regard.kernels.cpu import library
 from regard.kernels.cpu.autograd import backward, directly
 from regard.kernels.cpu.call import LEVELS, STATS, computed_in
-from regard.kernels.cpu.gradients import Left, parts_of_queries
+from regard.kernels.cpu.gradients import Saved, parts_of_queries
 from regard.kernels.memory import is_plain, is_watched
 from regard.kernels.plan import Plan
 
@@ -23,7 +23,7 @@ NO_MASK = 2**63 - 1
 LAST_SEES_ALL = NO_MASK - 1
 """Values of ``causal``: no mask, and a causal mask whose last query sees the last key."""
 
-_DONE, _NOT_HERE, _NO_MEMORY = range(3)
+_DONE, _UNSUPPORTED, _NO_MEMORY = range(3)
 
 
 class _Python(ctypes.Structure):
@@ -31,7 +31,7 @@ class _Python(ctypes.Structure):
 
 
 def _functions() -> _Python | None:
-    """Functions that the library calls; None: this PyTorch has no such table of DLPack functions."""
+    """The functions that the library calls; None if this PyTorch has no table of DLPack functions."""
     capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if capsule is None or library.library is None:
         return None
@@ -47,15 +47,15 @@ def _functions() -> _Python | None:
 
 
 _python = _functions()
-_here = None
+_python_pointer = None
 if _python is not None and library.library is not None:
-    _here = ctypes.byref(_python)
+    _python_pointer = ctypes.byref(_python)
     # Called with the interpreter's lock, because they read Python objects; they release it while they compute.
     _library = ctypes.PyDLL(library.library._name)
     _forward, _backward = _library.regard_quick, _library.regard_quick_backward
-    _how = (ctypes.py_object, ctypes.c_double, *(ctypes.c_int64,) * 3)
-    _forward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 5, *_how]
-    _backward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 9, *_how, ctypes.c_int64]
+    _options = (ctypes.py_object, ctypes.c_double, *(ctypes.c_int64,) * 3)
+    _forward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 5, *_options]
+    _backward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 9, *_options, ctypes.c_int64]
 
 
 def attention(
@@ -72,7 +72,7 @@ def attention(
         lengths: the number of visible keys of each sequence, if ``causal`` is `NO_MASK`; may be of any type.
     """
     if (
-        _here is None
+        _python_pointer is None
         or library.level is None
         or is_watched()
         # The library detects tensors that are not CPU memory, except subclasses and lazily negated ones.
@@ -108,16 +108,16 @@ def _attend(
             output = empty_like(query, memory_format=torch.contiguous_format)
         else:
             output = query.new_empty((*query.shape[:-1], width))
-        done = _forward(_here, query, key, value, output, stats, lengths, factor, causal, threads, level)
+        status = _forward(_python_pointer, query, key, value, output, stats, lengths, factor, causal, threads, level)
     except (RuntimeError, BufferError):  # a tensor without a DLPack view, such as a sparse or nested one
         return None
-    return output if _whether(done) else None
+    return output if _succeeded(status) else None
 
 
-def _whether(done: int) -> bool:
-    if done == _NO_MEMORY:
+def _succeeded(status: int) -> bool:
+    if status == _NO_MEMORY:
         raise MemoryError("regard's C++ kernels: out of memory")
-    return done == _DONE
+    return status == _DONE
 
 
 class _Quick(torch.autograd.Function):
@@ -141,14 +141,14 @@ class _Quick(torch.autograd.Function):
         if is_grad_enabled() or not is_plain(grad):
             return *_by_op(ctx, grad), None, None, None
         assert library.level is not None
-        given = [empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (query, key, value)]
-        done = _backward(
-            _here, query, key, value, output, stats, grad, *given, lengths, ctx.factor, ctx.causal, get_num_threads(),
-            LEVELS[library.level], parts_of_queries(query.shape, key.shape),
+        grads = [empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (query, key, value)]
+        status = _backward(
+            _python_pointer, query, key, value, output, stats, grad, *grads, lengths, ctx.factor, ctx.causal,
+            get_num_threads(), LEVELS[library.level], parts_of_queries(query.shape, key.shape),
         )  # fmt: skip
-        if not _whether(done):
+        if not _succeeded(status):
             raise RuntimeError("attention: a tensor that was saved for the backward pass has changed")
-        return *given, None, None, None
+        return *grads, None, None, None
 
 
 _apply = directly(_Quick)
@@ -164,7 +164,7 @@ def _by_op(ctx: Any, grad: Tensor) -> list[Tensor | None]:
         offset = keys - queries if ctx.causal == LAST_SEES_ALL else ctx.causal
         end = torch.arange(queries, device="cpu").add(offset + 1).clamp(0, keys).view(1, 1, queries)
     scale = query.shape[3] ** -0.5 if math.isnan(ctx.factor) else ctx.factor
-    left = Left(Plan(query, key, value, scale=scale, end=end), output, stats, None)
+    saved = Saved(Plan(query, key, value, scale=scale, end=end), output, stats, None)
     names = [name for name, wanted in zip(("query", "key", "value"), ctx.needs_input_grad, strict=False) if wanted]
-    grads = backward(left, grad, None, frozenset(names))
+    grads = backward(saved, grad, None, frozenset(names))
     return [grads[n].view(grads[n].shape[len(missing) :]) if n in names else None for n in ("query", "key", "value")]

@@ -1,14 +1,15 @@
-// The additive score (Bahdanau et al. 2015, arXiv:1409.0473): no product, but a tanh for each query, key and place of
-// the width.
+// The additive score (Bahdanau et al. 2015, arXiv:1409.0473): not a matrix product, but one tanh for each query, key
+// and dimension of the width.
 #pragma once
 #include "block.h"
 #include "tiles.h"
 
 namespace REGARD_LEVEL {
-// With few queries, as in a decoder's step, most lanes would be empty: lanes are the width then. Not in float64, where
-// a step equals the full pass to the bit, by going the same way. Nor for top-k, whose rows are looked at, few at a
-// time, by the threshold that the forward found: a score that is summed in another order could fall below it.
-template <class M> INLINE bool along_the_width(const Tiles<M>& t, const Block<M>& k) {
+// Whether the lanes are the width instead of queries. With few queries, as in a decoding step, most lanes would
+// otherwise be empty. Not in float64, where a decoding step must give the same bits as the full pass and therefore uses
+// the same order of summation. Not for top-k either: a `View` computes a few rows again and compares their scores with
+// the threshold of the forward pass, and a score summed in another order could fall below it.
+template <class M> INLINE bool lanes_are_width(const Tiles<M>& t, const Block<M>& k) {
     return sizeof(typename M::C) == 4 && 2 * k.n <= WIDE<typename M::C> && t.key.step == 1 && t.a.normalizer != TOPK;
 }
 
@@ -34,7 +35,7 @@ template <class M> static void additive_few(Tiles<M>& t, const Block<M>& k, cons
     }
 }
 
-// s_ij = v · tanh(q_i + k_j): the queries [width][lanes], the keys row by row.
+// s_ij = v · tanh(q_i + k_j), with queries [width][lanes] and keys row by row.
 template <class M> static void additive(Tiles<M>& t, const Block<M>& k, const typename M::C* query, i64 j0, i64 n,
                                         typename M::C* to) {
     using C = typename M::C;

@@ -1,10 +1,11 @@
-// The backward of the additive score, whose tanh is made anew for each query, key and place of the width.
+// The backward pass of the additive score, which computes the tanh again for each query, key and dimension of the
+// width.
 #pragma once
 #include "additive.h"
 #include "backward_state.h"
 
 namespace REGARD_LEVEL {
-// Adds rows of W lanes up to one vector a W rows.
+// The sums of the lanes of W vectors, as one vector.
 template <class C> INLINE Vec<C> sums(Vec<C>* rows) {
     transpose_registers<C>(rows);
     Vec<C> total = rows[0];
@@ -12,7 +13,7 @@ template <class C> INLINE Vec<C> sums(Vec<C>* rows) {
     return total;
 }
 
-// The head's vector, where this split adds up its gradient if one is asked for, and keys of the tile.
+// Of one head and tile: the vector v, its gradient in this split (null: not requested), and the keys.
 template <class C> struct AdditiveParts {
     const C* vector;
     C* grad_vector;
@@ -45,7 +46,7 @@ template <class M> static void additive_back_few(Tiles<M>& t, BackwardState<M>& 
                 Vec<C> r = fma(-d * h, h, d) * v;
                 of_query += r;
                 C* sum = to.key + (j0 + j) * to.key_row + e;
-                store(sum, load(sum) + r);  // rows are whole vectors; where there is no width, v is 0
+                store(sum, load(sum) + r);  // rows are padded to full vectors, and v is 0 in the padding
             }
             store(grad, of_query);
             for (i64 l = 0; l < left; ++l) w.grad[(e + l) * k.ld + i] += grad[l];

@@ -1,5 +1,5 @@
-// One call, as Python packs it: numbers, pointers and strides in elements. `call.py` writes the same fields in the same
-// order; everything is eight bytes wide, so that there is no padding to disagree about.
+// The arguments of one call: numbers, pointers, and strides in elements. `call.py` packs the same fields in the same
+// order. Every field is eight bytes wide, so there is no padding.
 #pragma once
 #include <cstdint>
 
@@ -19,51 +19,51 @@ enum Normalizer : i64 {
     VARIATIONAL = 8
 };
 
-// Four dimensions: batch, head, and two more; null: there is none.
+// A tensor of four dimensions, the first two of which are batch and head; null if it is absent.
 struct Strided {
     char* at;
     i64 dtype;
     i64 stride[4];
 };
 
-// A tensor by itself.
+// A tensor and its size.
 struct Extent {
     Strided from;
     i64 size[4];
 };
 
 struct Args {
-    // What every call has.
+    // Every call.
     i64 batch, heads, key_heads, queries, keys, width, value_width;
     i64 dtype, score, normalizer, threads, level;
     double scale;
     Strided query, key, value, output;
-    // (B, H, STATS, Lq) in the dtype that is computed in: what the backward and looking need of each query
+    // (B, H, STATS, Lq) in the compute dtype: statistics of each query for the backward pass and for looks
     char* stats;
 
-    // The mechanism's options.
+    // Options of the mechanism.
     double softcap, number, prior_scale, dropout;
     i64 count, block;
-    char *vector, *sink, *numbers;  // (H, E), (H,), (H or 1,), in the dtype that is computed in
+    char *vector, *sink, *numbers;  // (H, E), (H,), (H or 1,), in the compute dtype
     i64 number_stride;
     char* relative;  // (H or 1, D), D = Lq + Lk − 1
     i64 relative_stride, relative_length;
     Strided bias, prior_mean, visible, layout;
     Strided start, end;  // int64, the last stride unused
     i64 *seed, *dropout_seed;
-    unsigned char* bad;  // (B, Hk, Lk): which keys were not finite; null: none
+    unsigned char* bad;  // (B, Hk, Lk): which keys are not finite; null: none
     char* extra;         // (B, H, Lq)
 
-    // The backward.
+    // Backward pass.
     Strided grad_output, grad_query, grad_key, grad_value;
     char* grad_extra;  // (B, H, Lq)
-    i64 splits;  // into how many parts the queries of one key head are cut; each has its own part of what is summed
-    // (B, H, splits, E), (B, H, splits, D), (B, H, Lq); null: unasked
+    i64 splits;        // number of parts into which the queries of one key head are divided; each has separate sums
+    // (B, H, splits, E), (B, H, splits, D), (B, H, Lq); null: not requested
     char *grad_vector, *grad_relative, *grad_numbers;
-    Strided grad_bias, grad_prior_mean;  // whole: each entry is written once
+    Strided grad_bias, grad_prior_mean;  // in the layout that the next two fields give, a GradientKind each
     i64 grad_bias_kind, grad_prior_kind;
 
-    // Looking.
+    // Looks.
     char *entropy, *reach, *received;  // (B, H, Lq), (B, H, Lq), (B, H, splits, Lk)
     char* top_weights;                 // (B, H, Lq, top)
     i64* top_keys;
@@ -75,18 +75,18 @@ struct Args {
     i64 chosen_query_count, chosen_key_count;
 };
 
-// Factors of dropout for `count` numbers that stand beside each other, each of `size` bytes: the bits of `kept`, or 0.
+// Dropout factors for `count` contiguous numbers of `size` bytes each: 0, or the number whose bits are `kept`.
 struct Units {
     char* to;
     i64 count, size, seed;
-    i64 keep_threshold;  // random bits, signed, that are at least this keep a unit
+    i64 keep_threshold;  // a unit is kept if its random bits, signed, are at least this
     i64 kept, threads, level;
 };
 
-// The rows of `stats`. What LSE, REST and OWN hold depends on the normalizer: see `weights.h`.
+// The rows of `stats`. The meaning of LSE, REST and OWN depends on the normalizer: see `weights.h`.
 enum Stat { TOP = 0, LSE = 1, REST = 2, POISON = 3, OWN = 4, STATS = 5 };
 
-// The functions of vmath.h, as their test asks for them.
+// The functions of vmath.h, for their test.
 enum VectorFunction : i64 {
     EXP2 = 0,
     EXP2_COARSE = 1,
@@ -98,7 +98,7 @@ enum VectorFunction : i64 {
     ERFINV = 7
 };
 
-// What one level offers; an index is a thread's, so that each has its own memory.
+// The functions of one level, that is, one instruction set.
 struct Level {
     const char* name;
     void (*forward)(const Args&);
@@ -107,5 +107,5 @@ struct Level {
     void (*drop)(const Units&);
     // A vector function, for its test.
     void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);
-    double (*peak)(i64 dtype, i64 times);  // how many operations that many rounds are
+    double (*peak)(i64 dtype, i64 times);  // runs `times` rounds of multiply-adds; returns their number of operations
 };

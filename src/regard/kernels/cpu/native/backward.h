@@ -1,24 +1,26 @@
-// The backward: tiles of weights are made anew from the scores and what the forward left (Dao et al. 2022). A group of
-// blocks walks along the keys; gradients of queries stay with the block, those of keys and values are added up in rows.
+// The backward pass of one tile: the weights are computed again from the scores and the statistics of the forward pass
+// (Dao et al. 2022, arXiv:2205.14135). A group of blocks goes through the keys tile by tile. Gradients of queries are
+// accumulated per block, gradients of keys and values in rows per key head.
 #pragma once
 #include "additive_backward.h"
 #include "score_gradients.h"
 
 namespace REGARD_LEVEL {
-// A tile of gradients, times a number a lane if there is one, to the gradient of a tensor that was broadcast.
+// Adds a tile of score gradients to the gradient of a tensor that broadcasts to the scores, multiplied by −`times` of
+// each lane if `times` is not null.
 template <class M>
 static void add_dense_gradient(const Strided& to, i64 kind, const Block<M>& k, i64 split, i64 j0, i64 n,
                                const typename M::C* g, const typename M::C* times, typename M::C* of_query,
                                typename M::C* scratch) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
-    if (kind == OF_QUERIES) {
+    if (kind == PER_QUERY) {
         for (i64 j = 0; j < n; ++j)
             for (i64 i = 0; i < k.ld; i += W) {
                 Vec<C> x = load(g + j * k.ld + i);
                 store(of_query + i, load(of_query + i) + (times ? x * -load(times + i) : x));
             }
-    } else if (kind == OF_KEYS) {  // (B, H, splits, Lk)
+    } else if (kind == PER_KEY) {  // (B, H, splits, Lk)
         for (i64 j = 0; j < n; ++j) {
             Vec<C> sum = {};
             for (i64 i = 0; i < k.ld; i += W) {
@@ -55,7 +57,7 @@ template <class M> static void add_relative_gradient(const Args& a, const Block<
             C* to = scratch + n - 1 - j + i;
             store(to, load(to) + load(g + j * k.ld + i));
         }
-    // Only real lanes reach an entry: those past the last have no gradient, but their place would be outside the table.
+    // Not for lanes without a query: their gradient is 0, but their entry would be outside of the table.
     for (i64 i = 0; i < n + k.n - 1; ++i) table[j0 + n - 1 - k.query[0] - i] += scratch[i];
 }
 
@@ -76,7 +78,7 @@ template <class M> static void add_query_gradient(const Tiles<M>& t, BackwardSta
                   t.key_pairs.step, t.key_pairs.row, f.by_keys, w.k.ld, w.grad, w.k.ld);
 }
 
-// What of the keys' gradients of a distance is not a product.
+// The part of a distance's key gradients that is not a matrix product.
 template <class M> static void distance_back(const Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i64 tile,
                                              i64 j0, i64 n, const typename M::C* g) {
     using C = typename M::C;
@@ -103,7 +105,7 @@ static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i
     Block<M>& k = w.k;
     i64 j0 = max(tile, k.low), end = min(tile + tile_keys, k.high);
     if (j0 >= end) return;
-    j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
+    j0 = begin_of_pair(tile, j0);
     i64 n = end - j0;
     if (is_plain<M>(a) && k.n == k.ld) {
         if (!score(t, k, w.q, tile, j0, n, t.scores)) return;
@@ -117,7 +119,7 @@ static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i
     if (!recompute_weights(t, w, tile, j0, n, g)) return;
     if (pass == 0) return add_row_sums(t, w, n, g);
     score_gradients(t, w, j0, n, g);
-    if (k.n < k.ld)  // lanes without a query have no gradient
+    if (k.n < k.ld)  // lanes without a query have gradient 0
         for (i64 j = 0; j < n; ++j)
             for (i64 i = k.n; i < k.ld; ++i) g[j * k.ld + i] = t.scores[j * k.ld + i] = 0;
     if (a.grad_prior_kind && (a.grad_prior_kind != SHARED) == (pass == 1))
@@ -133,7 +135,7 @@ static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i
     add_value_gradient(w, to, j0, n, f);
     if (a.score == ADDITIVE) {
         if constexpr (M::PAIR == 1)
-            (along_the_width(t, k) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
+            (lanes_are_width(t, k) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
         return;
     }
     add_key_gradient(w, to, j0, n, f);

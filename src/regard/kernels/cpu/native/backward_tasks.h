@@ -1,5 +1,5 @@
-// How a backward is cut into tasks: key heads, and where those are few, parts of their queries, whose sums are added
-// after.
+// How a backward pass is divided into tasks: one for each key head or, if there are few of them, for each part of its
+// queries, whose sums are added at the end.
 #pragma once
 #include "backward.h"
 #include "forward_tasks.h"
@@ -17,7 +17,7 @@ template <class M> struct BackwardMemory {
         for (i64 i = 0; i < min(GROUP, (a.queries + LANES<M> - 1) / LANES<M>); ++i) allocate(w[i], a, arena);
         g = arena.take<C>(KEYS * LANES<M>);
         rounded = arena.take<typename M::A>(M::PAIR == 2 ? KEYS * LANES<M> : 0);
-        sums = {nullptr, nullptr, whole<C>(a.width), whole<C>(a.value_width), 0};
+        sums = {nullptr, nullptr, padded<C>(a.width), padded<C>(a.value_width), 0};
         if (sums_here) {
             sums.key = arena.take<C>(a.keys * (sums.key_row + sums.value_row));
             sums.value = sums.key + a.keys * sums.key_row;
@@ -29,9 +29,9 @@ template <class M> struct Backward {
     using C = typename M::C;
     const Args& a;
     i64 blocks;
-    C* parts;       // of the splits: keys' gradients, then values'
-    bool in_place;  // the first split's are added up where they are wanted
-    i64 part() const { return a.keys * (whole<C>(a.width) + whole<C>(a.value_width)); }
+    C* parts;       // the sums of each split: gradients of keys, then of values
+    bool in_place;  // the first split accumulates directly in the result
+    i64 part() const { return a.keys * (padded<C>(a.width) + padded<C>(a.value_width)); }
 
     static void group_backward(BackwardMemory<M>& m, const Args& a, i64 b, i64 h, i64 first, i64 count, i64 stride,
                                bool only_bias) {
@@ -76,30 +76,30 @@ template <class M> struct Backward {
         __builtin_memset(m.sums.value, 0, a.keys * m.sums.value_row * sizeof(C));
         i64 heads = a.heads / a.key_heads;
         if (i64 next = a.splits == 1 ? next_short_head<M>(a, task, a.key_heads) : -1; next >= 0) {
-            i64 its = next / a.key_heads, head = next % a.key_heads;
-            prefetch(a.key, its, head, a.keys, a.width), prefetch(a.value, its, head, a.keys, a.value_width);
+            i64 next_b = next / a.key_heads, head = next % a.key_heads;
+            prefetch(a.key, next_b, head, a.keys, a.width), prefetch(a.value, next_b, head, a.keys, a.value_width);
             for (i64 h = head * heads; h < (head + 1) * heads; ++h) {
-                prefetch(a.query, its, h, a.queries, a.width);
-                prefetch(a.output, its, h, a.queries, a.value_width),
-                    prefetch(a.grad_output, its, h, a.queries, a.value_width);
+                prefetch(a.query, next_b, h, a.queries, a.width);
+                prefetch(a.output, next_b, h, a.queries, a.value_width),
+                    prefetch(a.grad_output, next_b, h, a.queries, a.value_width);
             }
         }
         for (i64 h = hk * heads; h < (hk + 1) * heads; ++h)
-            // A split takes every so many blocks, so that a causal mask gives each as much.
+            // A split takes every `splits`-th block, which balances the work under a causal mask.
             for (i64 first = split; first < f.blocks; first += a.splits * GROUP)
                 group_backward(m, a, b, h, first, min(GROUP, (f.blocks - first + a.splits - 1) / a.splits), a.splits,
                                false);
         if (!here && !f.parts) f.write_rows(m.sums.key, b, hk, 0, a.keys);
     }
 
-    // The first split adds up in place where it can; the others, or all of them, have parts.
+    // The memory of a split: all have one, except the first if it accumulates in place.
     C* part_of(i64 head, i64 split) const {
         i64 first = in_place ? 1 : 0;
         return parts + (head * (a.splits - first) + split - first) * part();
     }
-    // Rows of one sum to the gradients.
+    // Writes rows of the sums to the gradients.
     void write_rows(const C* sums, i64 b, i64 hk, i64 from, i64 to) const {
-        i64 key_row = whole<C>(a.width), value_row = whole<C>(a.value_width);
+        i64 key_row = padded<C>(a.width), value_row = padded<C>(a.value_width);
         C scale = C(M::PAIR == 2 ? product_scale(a) : 1.0);
         for (i64 j = from; j < to; ++j) {
             C* key = const_cast<C*>(sums) + j * key_row;
@@ -119,7 +119,7 @@ template <class M> struct Backward {
         const Args& a = f.a;
         i64 pieces = (a.keys + ROWS - 1) / ROWS, head = task / pieces, from = task % pieces * ROWS;
         i64 b = head / a.key_heads, hk = head % a.key_heads, to = min(a.keys, from + ROWS);
-        i64 key_row = whole<C>(a.width), value_row = whole<C>(a.value_width);
+        i64 key_row = padded<C>(a.width), value_row = padded<C>(a.value_width);
         C* key = f.in_place ? (C*)at(a.grad_key, b, hk, 0, 0) : f.part_of(head, 0);
         C* value = f.in_place ? (C*)at(a.grad_value, b, hk, 0, 0) : key + a.keys * key_row;
         for (i64 s = 1; s < a.splits; ++s) {
@@ -129,7 +129,8 @@ template <class M> struct Backward {
         }
         if (!f.in_place) f.write_rows(key, b, hk, from, to);
     }
-    // A dense gradient that batches or heads share: one task owns some queries of it and goes through all of them.
+    // A bias gradient that is shared by batches or heads: one task computes the entries of a block of queries, over all
+    // batches and heads.
     static void run_shared(void* context, i64 task, char* memory) {
         const Backward& f = *(const Backward*)context;
         const Args& a = f.a;
@@ -144,7 +145,7 @@ template <class M> struct Backward {
 template <class M> static void backward_as(const Args& a) {
     using C = typename M::C;
     bool as_rows = M::PAIR == 1 && a.grad_key.dtype == (sizeof(C) == 8 ? F64 : F32) && a.width % WIDE<C> == 0 &&
-                   a.value_width % WIDE<C> == 0;  // the gradients are made contiguous
+                   a.value_width % WIDE<C> == 0;  // the gradients are always contiguous
     Backward<M> f{.a = a, .blocks = (a.queries + LANES<M> - 1) / LANES<M>, .parts = nullptr, .in_place = as_rows};
     i64 tasks = a.batch * a.key_heads * a.splits;
     i64 parts = a.splits == 1 ? 0 : as_rows ? tasks - a.batch * a.key_heads : tasks;

@@ -1,4 +1,4 @@
-// A block: up to LANES queries of one head, one a lane of a few vectors, with what each lane must know of its query.
+// A block: up to LANES queries of one head, one in each lane of a few vectors, with the data of each lane's query.
 #pragma once
 #include "gemm.h"
 #include "load.h"
@@ -27,13 +27,13 @@ INLINE uint32_t row_hash(i64 seed, uint32_t stream, i64 b, i64 h, i64 query) {
 template <class M> struct Block {
     using C = typename M::C;
     i64 b, h, hk;             // batch, query head, key head
-    i64 first, n;             // its queries, and how many lanes are real
-    i64 nv, ld;               // vectors, and lanes with those that are not real
+    i64 first, n;             // the first query, and the number of lanes with a query
+    i64 nv, ld;               // the number of vectors, and of all their lanes
     i64 low, high;            // no lane sees a key outside [low, high)
     i64 inner, outer;         // every lane sees all of [inner, outer)
-    i64 lows[NV], highs[NV];  // as low and high, of the lanes of each vector
-    i64 query[LANES<M>];      // the number of each lane's query
-    bool consecutive;         // each query is the one after the last lane's
+    i64 lows[NV], highs[NV];  // low and high for the lanes of each vector
+    i64 query[LANES<M>];      // the index of each lane's query
+    bool consecutive;         // whether the indices are consecutive
     alignas(64) Int<C> start[LANES<M>], end[LANES<M>];
     alignas(64) uint32_t noise[LANES<M>], drop[LANES<M>];
     alignas(64) C poison[LANES<M>];
@@ -66,13 +66,13 @@ template <class M> static void begin_block(Block<M>& k, const Args& a, i64 b, i6
     for (i64 i = 0; a.dropout > 0 && i < k.ld; ++i) k.drop[i] = row_hash(*a.dropout_seed, DROPPING, b, h, k.query[i]);
 }
 
-// Which lanes of a vector have a key in their interval.
+// Which lanes of a vector have the key in their interval.
 template <class M> INLINE auto in_interval(const Block<M>& k, i64 i, i64 key) {
     using C = typename M::C;
     return (load_ints<C>(k.start + i) <= Int<C>(key)) & (load_ints<C>(k.end + i) > Int<C>(key));
 }
 
-// The bits of one key for a vector of queries, as `random.py` draws them.
+// The random bits of one key for a vector of queries, the same as in `random.py`.
 INLINE i32v draw(const uint32_t* rows, i64 key) {
     u32v x;
     __builtin_memcpy(&x, rows, BYTES);
@@ -83,7 +83,7 @@ INLINE i32v draw(const uint32_t* rows, i64 key) {
     x *= 0x846CA68Bu;
     return (i32v)(x ^ (x >> 16));
 }
-// As many as a vector of C has lanes, signed.
+// The same for the lanes of a vector of C, signed.
 template <class C> INLINE IVec<C> draws(const uint32_t* rows, i64 key) {
     if constexpr (sizeof(C) == 4) {
         return draw(rows, key);
@@ -93,7 +93,7 @@ template <class C> INLINE IVec<C> draws(const uint32_t* rows, i64 key) {
         return result;
     }
 }
-// What a key's bits must be at least, for dropout to keep it.
+// Dropout keeps a weight if its random bits, signed, are at least this.
 INLINE i64 keep_threshold(const Args& a) { return (i64)__builtin_nearbyint(a.dropout * 4294967296.0) - 2147483648LL; }
 template <class C> INLINE Vec<C> keep_factor(const uint32_t* rows, i64 key, i64 bound) {
     return draws<C>(rows, key) >= splat_ints<C>((Int<C>)bound) ? splat(C(1)) : Vec<C>{};
@@ -107,18 +107,18 @@ template <class C> INLINE Vec<C> normal(const uint32_t* rows, i64 key) {
 }
 
 INLINE bool is_hard(i64 kind) { return kind >= ARGMAX && kind <= STRAIGHT_THROUGH; }
-// The number of this head that the normalizer has: alpha, temperature or standard deviation.
+// The normalizer's parameter for head `h`: alpha, temperature or standard deviation.
 template <class C> INLINE double number_of(const Args& a, i64 h) {
     return a.numbers ? (double)((const C*)a.numbers)[h * a.number_stride] : a.number;
 }
-// A row of the statistics that the forward leaves.
+// One row of the statistics, one number per query.
 template <class C> INLINE C* stat(const Args& a, i64 b, i64 h, Stat which) {
     return (C*)a.stats + ((b * a.heads + h) * STATS + which) * a.queries;
 }
-// ln(Σ + exp(sink)) of ln Σ, both relative to the row's top; `weight` is the sink's own.
+// ln(Σ + exp(sink)) from ln Σ = `log_sum`, all relative to the largest score; `weight` becomes the weight of the sink.
 template <class C> INLINE double with_sink(double sink, double log_sum, C& weight) {
-    double larger_one = sink > log_sum ? sink : log_sum;
-    double total = larger_one + __builtin_log(__builtin_exp(sink - larger_one) + __builtin_exp(log_sum - larger_one));
+    double larger = sink > log_sum ? sink : log_sum;
+    double total = larger + __builtin_log(__builtin_exp(sink - larger) + __builtin_exp(log_sum - larger));
     weight = C(__builtin_exp(sink - total));
     return total;
 }

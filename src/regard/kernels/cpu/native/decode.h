@@ -1,18 +1,18 @@
-// Few queries and many keys, a step of decoding: the limit is reading keys and values, so all query heads of a key head
-// go along it together, lanes are the width, and the keys are split over threads; each part has its own softmax, joined
-// after.
+// Decoding: few queries and many keys. The time is that of reading keys and values, so all query heads of a key head
+// are processed together, and lanes are the width. Keys are split over the threads (split-K); each part has a separate
+// softmax, and the parts are combined at the end.
 #pragma once
 #include "block.h"
 #include "parallel.h"
 
 namespace REGARD_LEVEL {
-constexpr i64 ROWS_PER_STEP = 4;  // queries that share what was read of a key
+constexpr i64 ROWS_PER_STEP = 4;  // queries that use a key while it is in registers
 constexpr i64 MAX_ROWS = 16;
-constexpr i64 CHUNK = 512;         // keys between two looks at the maximum
-constexpr i64 PREFETCH_KEYS = 64;  // keys from one that is multiplied to one that is fetched from memory meanwhile
+constexpr i64 CHUNK = 512;         // keys between two updates of the maximum
+constexpr i64 PREFETCH_KEYS = 64;  // distance in keys between the key in use and the key that is prefetched
 
-// 2 W numbers to two vectors. Of bfloat16 the first holds those at even places, for then each takes one instruction;
-// queries and outputs are kept in that order too.
+// Loads 2 W numbers into two vectors. For bfloat16, the first has the numbers at even positions and the second those at
+// odd ones, which takes one instruction each; queries and outputs have the same order.
 template <i64 DTYPE, class C> INLINE void fetch(const char* from, Vec<C>& a, Vec<C>& b) {
     if constexpr (DTYPE == BF16) {
         u32v x;
@@ -33,7 +33,7 @@ template <int STEP, int W> struct Crossed {
 template <int STEP, int W> struct Straight {
     static constexpr int at(int i) { return (i & STEP) ? W + i : (i ^ STEP); }
 };
-// W vectors, each to the sum of its lanes.
+// The sums of the lanes of W vectors, as one vector: log₂ W rounds (`fold`).
 template <int STEP, class C> INLINE void fold(Vec<C>* row) {
     constexpr int W = WIDE<C>;
 #pragma GCC unroll 16
@@ -49,7 +49,7 @@ template <class C> INLINE Vec<C> folded(Vec<C>* row) {
     return row[0];
 }
 
-// s[r][j] of R queries for `n` keys, W / R keys at a time, so that their sums are one vector.
+// Scores s[r][j] of R queries for `n` keys, up to W / R keys at a time, so that their sums are one vector.
 template <i64 DTYPE, class C, int R> static void dot_keys(const char* key, i64 row, i64 n, i64 width, const C* q,
                                                           C* s) {
     constexpr int W = WIDE<C>, K = W / R < 4 ? W / R : 4;
@@ -114,8 +114,8 @@ template <i64 DTYPE, class C, int R> static void accumulate(const char* value, i
 template <i64 DTYPE, class C> struct Decode {
     static constexpr int W = WIDE<C>;
     const Args& a;
-    i64 rows, splits, keys;  // query heads × queries of one key head; parts of the keys, and how many each has
-    C* parts;                // (batch, key head, split, row): output, top, total
+    i64 rows, splits, keys;  // query heads × queries of one key head; number of parts of the keys; keys of a part
+    C* parts;                // (batch, key head, split, row): output, maximum, sum
     i64 part() const { return a.value_width + 2; }
 
     // Row `r` of key head `hk` is query r % Lq of head hk · group + r / Lq.
@@ -196,7 +196,7 @@ template <i64 DTYPE, class C> struct Decode {
         }
     }
 
-    // The parts of one row to its output.
+    // Combines the parts of one row.
     static void join(void* context, i64 task, char* memory) {
         const Decode& d = *(const Decode*)context;
         const Args& a = d.a;
@@ -209,8 +209,8 @@ template <i64 DTYPE, class C> struct Decode {
         C* o = (C*)memory;
         __builtin_memset(o, 0, a.value_width * sizeof(C));
         for (i64 s = 0; s < d.splits; ++s) {
-            C its = first[s * d.rows * d.part() + a.value_width];
-            top = its > top ? its : top;
+            C split_top = first[s * d.rows * d.part() + a.value_width];
+            top = split_top > top ? split_top : top;
         }
         for (i64 s = 0; s < d.splits; ++s) {
             const C* from = first + s * d.rows * d.part();
@@ -246,7 +246,7 @@ template <i64 DTYPE, class C> struct Decode {
     }
 };
 
-// Whether a call is one for this file; what it lacks goes the general way.
+// Whether this file can run the call.
 template <class C> static bool is_few_queries(const Args& a) {
     i64 rows = a.heads / a.key_heads * a.queries, chunk = 2 * WIDE<C>;
     bool plain = a.score == DOT && a.normalizer == SOFTMAX && a.scale > 0 && !a.softcap && !a.bias.at && !a.relative &&
@@ -256,7 +256,7 @@ template <class C> static bool is_few_queries(const Args& a) {
 }
 
 static bool decode(const Args& a) {
-    if (a.dtype == F64 || !is_few_queries<float>(a)) return false;  // as in along_the_width
+    if (a.dtype == F64 || !is_few_queries<float>(a)) return false;  // as in lanes_are_width
     if (a.dtype == F32) Decode<F32, float>::run_call(a);
     if (a.dtype == BF16) Decode<BF16, float>::run_call(a);
     if (a.dtype == F16) Decode<F16, float>::run_call(a);

@@ -1,10 +1,10 @@
-// The forward: a group of blocks walks along the keys, tile by tile; softmax is online (Milakov and Gimelshein 2018,
-// arXiv:1805.02867; Rabe and Staats 2021, arXiv:2112.05682; Dao et al. 2022, arXiv:2205.14135).
+// The forward pass of one tile, with online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867; Rabe and Staats
+// 2021, arXiv:2112.05682; Dao et al. 2022, arXiv:2205.14135).
 #pragma once
 #include "sampling.h"
 
 namespace REGARD_LEVEL {
-// Weights as the products with the values want them: as they are, or by pairs of keys in bfloat16.
+// Stores the weights of two keys as pairs of bfloat16.
 template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> one, Vec<typename M::C> two) {
 #if defined(__AVX512BF16__)
     if constexpr (M::PAIR == 2) {
@@ -18,9 +18,10 @@ template <class M> INLINE void pack_pair(typename M::A* to, Vec<typename M::C> o
 #endif
 }
 
-// Σ of new exponentials onto the old, both brought to the larger top; the weights 2^(exponent · (s − top)) stay in `s`,
-// or go to `pairs`. The top is subtracted before the product: a score as large as the dtype holds would be infinite
-// times the exponent, and its product rounded otherwise than one that is fused.
+// One step of online softmax: updates the maximum `top` and the sum `total`, and writes the weights 2^(exponent · (s −
+// top)) to `s` or, in bfloat16, to `pairs`. Returns the factors that correct earlier sums, or null if all are 1. The
+// maximum is subtracted before the multiplication, because the product of a large score and the exponent could overflow
+// or be rounded differently from a fused one.
 template <class M, bool PAIRS>
 static const typename M::C* online_softmax(typename M::C* s, typename M::A* pairs, i64 n, i64 ld,
                                            typename M::C exponent, typename M::C* top, typename M::C* total,
@@ -39,7 +40,7 @@ static const typename M::C* online_softmax(typename M::C* s, typename M::A* pair
         if (j < n) one = maxv(load(s + j * ld + i), one);
         Vec<C> now = maxv(one, two);
         store(top + i, now);
-        Vec<C> base = now == lowest ? Vec<C>{} : now;  // nothing seen yet: any number but −∞
+        Vec<C> base = now == lowest ? Vec<C>{} : now;  // no visible key yet: any number except −∞
         Vec<C> f = exp2v((old - base) * exponent);
         moved |= any(old != now);
         store(factor + i, f);
@@ -75,7 +76,7 @@ static const typename M::C* online_softmax(typename M::C* s, typename M::A* pair
     return moved ? factor : nullptr;
 }
 
-// Weights as the product with values wants them: themselves, or their pairs in `pairs`.
+// Weights in the layout of the product with the values: `s` itself, or packed into `pairs` of bfloat16.
 template <class M> static const typename M::A* pack_weights(const typename M::C* s, typename M::A* pairs, i64 n,
                                                             i64 ld) {
     if constexpr (M::PAIR == 1) {
@@ -90,7 +91,7 @@ template <class M> static const typename M::A* pack_weights(const typename M::C*
     }
 }
 
-// Rows of pairs past the last, up to a whole tile, are 0.
+// Sets the rows after the last one, up to a full AMX tile, to 0.
 template <class M> static void zero_padding(const typename M::A* weights, i64 n, i64 ld) {
     if constexpr (M::TILED) {
         i64 rows = (n + 1) / 2;
@@ -98,7 +99,7 @@ template <class M> static void zero_padding(const typename M::A* weights, i64 n,
     }
 }
 
-// The product of `n` weights a lane, from key `j0`, with their values; `factor` first multiplies what is there.
+// Multiplies the output by `factor` (null: 1) and adds the product of weights and values of `n` keys from `j0`.
 template <class M>
 static void add_values(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i64 n, const typename M::A* weights,
                        typename M::C* output, const typename M::C* factor) {
@@ -108,15 +109,15 @@ static void add_values(const Tiles<M>& t, const Block<M>& k, i64 tile, i64 j0, i
                   output, k.ld, factor);
 }
 
-// Softmax of products and nothing else, but for intervals.
+// Whether the call is softmax of dot products without options, except intervals of visible keys.
 template <class M> INLINE bool is_plain_softmax(const Tiles<M>& t) {
     const Args& a = t.a;
     return t.unscaled && a.normalizer == SOFTMAX && !a.visible.at && !a.layout.at && !a.bad && !(a.dropout > 0);
 }
 
-// Where a block's queries do not all see the same of a tile, as on a diagonal, each vector or two of them go along
-// their own keys. (One would do for float32 too, but keys and values would be read from the second cache too often.)
-// For each query these are the same sums in the same order.
+// For tiles of which the queries of a block see different keys, as on a diagonal: processes one vector of queries at a
+// time (in float32 two, because with one, keys and values are read from the second-level cache too often), with the
+// keys that it sees. Each query has the same sums in the same order as in `forward_step`.
 template <class M> static void forward_step_by_vectors(Tiles<M>& t, ForwardState<M>& w, i64 tile, i64 tile_keys) {
     using C = typename M::C;
     constexpr int W = WIDE<C>, SPAN = M::PAIR == 2 ? 1 : NV / 2;
@@ -128,7 +129,7 @@ template <class M> static void forward_step_by_vectors(Tiles<M>& t, ForwardState
         for (i64 u = v; u < v + span; ++u) low = min(low, k.lows[u]), high = max(high, k.highs[u]);
         i64 i = v * W, ld = span * W, j0 = max(tile, low), end = min(tile + tile_keys, high);
         if (j0 >= end) continue;
-        j0 -= (j0 - tile) % 2;
+        j0 = begin_of_pair(tile, j0);
         i64 n = end - j0;
         C* s = t.scores;
         gemm<M, false>(n, span, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, w.q.transposed + i,
@@ -154,12 +155,12 @@ template <class M> static void forward_step(Tiles<M>& t, ForwardState<M>& w, i64
     if constexpr (!M::TILED)
         if (is_plain_softmax(t) && (j0 < k.inner || end > k.outer))
             return forward_step_by_vectors(t, w, tile, tile_keys);
-    j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
+    j0 = begin_of_pair(tile, j0);
     i64 n = end - j0;
     C* s = t.scores;
     if (!score(t, k, w.q, tile, j0, n, s)) return;
     alignas(64) C factor[LANES<M>];
-    auto* pairs = (typename M::A*)t.dense;  // free by now
+    auto* pairs = (typename M::A*)t.dense;  // the dense bias is no longer needed
     if (a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL) {
         if (a.normalizer == VARIATIONAL) {
             if (a.extra) divergence(t, w, j0, n, s);
@@ -191,7 +192,7 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
     Block<M>& k = w.k;
     const double infinity = __builtin_inf();
     alignas(64) C times[LANES<M>];
-    C kept = C(1 / (1 - a.dropout));
+    C dropout_scale = C(1 / (1 - a.dropout));
     for (i64 i = 0; i < k.ld; ++i) {
         bool real = i < k.n;
         C top = C(0), lse = C(0), rest = C(0), own = C(0);
@@ -208,7 +209,7 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
                 for (i64 e = 0; keep && e < a.value_width; ++e)
                     w.output[e * k.ld + i] = one * read<C>(row + e * a.value.stride[3] * size, a.dtype);
             }
-            times[i] = none ? C(0) : kept;
+            times[i] = none ? C(0) : dropout_scale;
             if (real) {
                 Int<C> taken = w.taken[i];
                 __builtin_memcpy(&own, &taken, sizeof(C));
@@ -217,7 +218,7 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
                         none ? C(0) : w.taken_score[i] - lse;
             }
         } else if (a.normalizer == SIGMOID) {
-            times[i] = kept;
+            times[i] = dropout_scale;
         } else {
             double largest = (double)w.top[i] * (t.unscaled ? a.scale : 1.0), sum = (double)w.total[i];
             bool none = sum == 0;
@@ -225,11 +226,11 @@ template <class M> static void finish_forward(Tiles<M>& t, ForwardState<M>& w) {
             top = w.top[i], lse = none ? C(-infinity) : C(largest + log_sum);
             if (a.sink && !none) log_sum = with_sink((double)((const C*)a.sink)[k.h] - largest, log_sum, own);
             rest = C(log_sum);
-            times[i] = none ? C(0) : C(a.sink ? kept * __builtin_exp(-log_sum) : kept / sum);
+            times[i] = none ? C(0) : C(a.sink ? dropout_scale * __builtin_exp(-log_sum) : dropout_scale / sum);
             if (real && a.extra) ((C*)a.extra)[(k.b * a.heads + k.h) * a.queries + k.query[i]] = w.extra[i];
         }
         if (real) {
-            leave(a, k, i, top, lse, rest, own);
+            store_stats(a, k, i, top, lse, rest, own);
         }
     }
     write_output(t, k, w.output, times);

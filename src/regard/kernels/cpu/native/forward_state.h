@@ -1,20 +1,19 @@
-// What the forward keeps of a block on its way along the keys, and how queries come in and outputs go out.
+// The state of a block in the forward pass, and how queries are read and outputs are written.
 #pragma once
 #include "scores.h"
 
 namespace REGARD_LEVEL {
-constexpr i64 GROUP = 16;  // most blocks that share a tile of keys and values
+constexpr i64 GROUP = 16;  // maximum number of blocks that use a tile of keys and values while it is in cache
 
-// One block on its way along the keys.
 template <class M> struct ForwardState {
     using C = typename M::C;
     Block<M> k;
     Query<M> q;
-    C* output;          // [value width][lanes], not yet divided
-    C *top, *total;     // of the softmax: the largest score, and Σ exp(score − top)
-    C *pivot, *second;  // of the hard ones, whose top has noise: the largest score without it, and its sum
-    C *taken_score, *extra;
-    Int<C>* taken;
+    C* output;               // [value width][lanes], not yet divided by the sum
+    C *top, *total;          // the largest score (hard: with noise), and Σ exp(score − top)
+    C *pivot, *second;       // hard normalizers: the largest score without noise, and its sum
+    C *taken_score, *extra;  // hard normalizers: score of the chosen key; variational: divergence
+    Int<C>* taken;           // hard normalizers: the chosen key
 };
 
 template <class M> static void allocate(ForwardState<M>& w, const Args& a, Arena& arena) {
@@ -48,17 +47,17 @@ template <class M> static void begin_forward(ForwardState<M>& w, Tiles<M>& t) {
     }
 }
 
-// What the backward and looking need to know of one query; see `weights.h`.
+// Stores the statistics of one query for the backward pass and for looks; see `weights.h`.
 template <class M>
-INLINE void leave(const Args& a, const Block<M>& k, i64 lane, typename M::C top, typename M::C lse, typename M::C rest,
-                  typename M::C own) {
+INLINE void store_stats(const Args& a, const Block<M>& k, i64 lane, typename M::C top, typename M::C lse,
+                        typename M::C rest, typename M::C own) {
     using C = typename M::C;
     i64 q = k.query[lane];
     stat<C>(a, k.b, k.h, TOP)[q] = top, stat<C>(a, k.b, k.h, LSE)[q] = lse, stat<C>(a, k.b, k.h, REST)[q] = rest;
     stat<C>(a, k.b, k.h, OWN)[q] = own, stat<C>(a, k.b, k.h, POISON)[q] = k.poison[lane];
 }
 
-// Columns to rows of a tensor of the queries' shape.
+// Writes [width][lanes] to the rows of a tensor with the queries' shape.
 template <class M> static void write_transposed(Tiles<M>& t, const Block<M>& k, const Strided& to, i64 width,
                                                 const typename M::C* from) {
     using C = typename M::C;
@@ -72,7 +71,7 @@ template <class M> static void write_transposed(Tiles<M>& t, const Block<M>& k, 
                      width);
 }
 
-// Rows of the output from its columns, each lane times a number of its own.
+// Multiplies each lane of the output by its factor in `times` and writes the rows.
 template <class M> static void write_output(Tiles<M>& t, const Block<M>& k, const typename M::C* output,
                                             const typename M::C* times) {
     using C = typename M::C;

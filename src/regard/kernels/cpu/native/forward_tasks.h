@@ -1,11 +1,11 @@
-// How a forward is cut into tasks for the threads: a few blocks of one head each.
+// How a forward pass is divided into tasks: each is a group of consecutive blocks of one head.
 #pragma once
 #include "forward.h"
 #include "parallel.h"
 #include "whole_row.h"
 
 namespace REGARD_LEVEL {
-// Blocks of one head; a task takes a few that stand beside each other.
+// The number of blocks of a head, of blocks in a group, of groups of a head, and of tasks.
 template <class M> struct Partition {
     i64 blocks, group, groups, tasks;
 };
@@ -16,8 +16,9 @@ template <class M> static Partition<M> partition(const Args& a, i64 queries) {
     return {blocks, group, groups, groups * a.batch * a.heads};
 }
 
-// Memory is what short heads wait for, so while one is computed, the next is asked for: most likely that of the task as
-// many on as there are threads.
+// With short heads, the time is that of reading memory, so the tensors of the head that this thread probably computes
+// next are prefetched: that of the task `threads` further on. Returns its index, or −1 if heads are not short or
+// there is no such task.
 template <class M> static i64 next_short_head(const Args& a, i64 task, i64 heads) {
     i64 next = task + a.threads;
     return a.keys <= KEYS && a.queries <= LANES<M> && next < a.batch * heads ? next : -1;
@@ -53,9 +54,10 @@ template <class M> struct Forward {
         [[maybe_unused]] TilesInUse in_use;
         ForwardMemory<M> m(a, arena, whole_rows ? 1 : f.c.group);
         if (i64 next = next_short_head<M>(a, task, a.heads); next >= 0) {
-            i64 its = next / a.heads, head = next % a.heads, key_head = head / (a.heads / a.key_heads);
-            prefetch(a.query, its, head, a.queries, a.width);
-            prefetch(a.key, its, key_head, a.keys, a.width), prefetch(a.value, its, key_head, a.keys, a.value_width);
+            i64 next_b = next / a.heads, head = next % a.heads, key_head = head / (a.heads / a.key_heads);
+            prefetch(a.query, next_b, head, a.queries, a.width);
+            prefetch(a.key, next_b, key_head, a.keys, a.width),
+                prefetch(a.value, next_b, key_head, a.keys, a.value_width);
         }
         begin_head(m.t, h);
         for (i64 g = 0; g < count; ++g) {
@@ -63,7 +65,7 @@ template <class M> struct Forward {
             ForwardState<M>& w = m.w[whole_rows ? 0 : g];
             begin_block(w.k, a, b, h, from, min(LANES<M>, a.queries - from), nullptr);
             if (whole_rows) {
-                buffered(m.t, w, m.buffer, m.rows);
+                forward_stored_rows(m.t, w, m.buffer, m.rows);
                 continue;
             }
             begin_forward(w, m.t);

@@ -1,10 +1,11 @@
-// C[m][n] (+)= Σ_k A(m, k) · B[k][n]: A is read one number at a time and broadcast, at any strides; the rows of B and C
-// are vectors. MR rows of NV vectors are held in registers, 6 × 4 = 24 accumulators with 512 bits.
+// Matrix product C[m][n] (+)= Σ_k A(m, k) · B[k][n]. A can have any strides, because its numbers are broadcast one by
+// one; the rows of B and C are contiguous vectors. The microkernel holds MR rows of NV vectors of C in registers: 6 × 4
+// = 24 accumulators with 512 bits.
 #pragma once
 #include "simd.h"
 
 namespace REGARD_LEVEL {
-// What is computed in: `C` holds sums, `A` is one operand of a product, with PAIR numbers of the inner dimension in it.
+// Types of the computation: `C` of sums, `A` of operands, each of which has PAIR numbers of the inner dimension.
 struct Float {
     using C = float;
     using A = float;
@@ -20,8 +21,9 @@ struct Double {
     INLINE f64v fmadd(f64v c, f64v a, f64v b) { return fma(a, b, c); }
 };
 #if defined(__AVX512BF16__)
-// Two bfloat16 in 32 bits; their two products are added to a float32. Where the processor has tiles (AMX) they multiply
-// sixteen rows at once: TILED; A must then lie along the inner dimension, in whole tiles of 16 pairs.
+// Two bfloat16 in 32 bits, whose products are added to a float32. TILED: the processor has AMX, whose instructions
+// multiply tiles of sixteen rows; A must then be contiguous along the inner dimension and padded to a multiple of 16
+// pairs.
 struct Brain {
     using C = float;
     using A = uint32_t;
@@ -45,9 +47,10 @@ constexpr int MR = 6, NV = 4;
 constexpr int MR = 6, NV = 2;
 #endif
 
-template <class M> constexpr int LANES = NV * WIDE<typename M::C>;  // most queries of one block
+template <class M> constexpr int LANES = NV * WIDE<typename M::C>;  // maximum number of queries of a block
 
-// Kept from being folded into each product as a memory operand, which would load it anew for each.
+// A number in all lanes. The empty asm keeps the compiler from using it as a memory operand, which would be loaded
+// again for each product.
 template <class A> INLINE Vec<A> broadcast(A x) {
     Vec<A> v = splat(x);
 #if defined(__x86_64__) && (defined(__AVX2__) || defined(__AVX512F__))
@@ -103,7 +106,7 @@ static void micro(i64 depth, const typename M::A* a, i64 am, i64 ak, const typen
 template <class M, int N, bool ADD>
 static void columns(i64 m, i64 depth, const typename M::A* a, i64 am, i64 ak, const typename M::A* b, i64 ldb,
                     typename M::C* c, i64 ldc, const typename M::C* factor) {
-    constexpr int R = 2 * N <= NV ? 8 : MR;  // where a row is short, more of them keep the sums many
+    constexpr int R = 2 * N <= NV ? 8 : MR;  // more rows if they are short, for enough independent sums
     for (; m >= R; m -= R, a += R * am, c += R * ldc) micro<M, R, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
     switch (m) {
         case 7: return micro<M, 7, N, ADD>(depth, a, am, ak, b, ldb, c, ldc, factor);
@@ -118,7 +121,7 @@ static void columns(i64 m, i64 depth, const typename M::A* a, i64 am, i64 ak, co
 }
 
 #if defined(__AMX_BF16__)
-// Tiles 0 to 3 are a square of sums, 4 and 5 rows of A, 6 and 7 columns of B; the second row of tiles may be shorter.
+// AMX tiles: 0 to 3 are 2 × 2 tiles of C, 4 and 5 rows of A, 6 and 7 columns of B. The last rows may not fill a tile.
 static thread_local int configured = 0;
 static void configure(int first, int second) {
     if (configured == first * 32 + second) return;
@@ -129,7 +132,7 @@ static void configure(int first, int second) {
     _tile_loadconfig(config);
     configured = first * 32 + second;
 }
-// The tiles are state that every switch of threads would have to save: they are let go of at the end of each task.
+// Releases the tiles at the end of each task, because the operating system must save them at every context switch.
 struct TilesInUse {
     ~TilesInUse() {
         if (configured) _tile_release();
@@ -198,7 +201,7 @@ struct TilesInUse {
 };
 #endif
 
-// `n`, in vectors, may be any number; `factor`, one number a column, multiplies C before it is added to.
+// `n` is the number of vectors in a row; `factor`, one number per column, multiplies C before the product is added.
 template <class M, bool ADD>
 static void gemm(i64 m, i64 n, i64 depth, const typename M::A* a, i64 am, i64 ak, const typename M::A* b, i64 ldb,
                  typename M::C* c, i64 ldc, const typename M::C* factor = nullptr) {
@@ -217,7 +220,7 @@ static void gemm(i64 m, i64 n, i64 depth, const typename M::A* a, i64 am, i64 ak
     if (n == 1) columns<M, 1, ADD>(m, depth, a, am, ak, b, ldb, c, ldc, factor);
 }
 
-// How many units of the inner dimension `n` numbers are, as they are stored: whole pairs, and whole tiles of them.
+// The length of an inner dimension of `n` numbers as stored: in pairs for bfloat16, padded to full tiles for AMX.
 template <class M> INLINE i64 units(i64 n) {
     i64 pairs = (n + M::PAIR - 1) / M::PAIR;
     return M::TILED ? round_up(pairs, 16) : pairs;

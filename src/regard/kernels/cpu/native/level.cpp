@@ -1,6 +1,6 @@
-// Everything of one instruction set: REGARD_LEVEL names it, the compiler's flags say what it may use. No header of the
-// C++ library is included here: what it would define inline could be merged with another level's, and run where it
-// can't.
+// All kernels for one instruction set (level). REGARD_LEVEL is its name, and compiler flags select the instructions. No
+// header of the C++ standard library is included here, except <cstdint>: the linker merges inline functions of all
+// levels, and a function compiled for one level could then run on a processor without its instructions.
 #include "args.h"
 #include "backward_tasks.h"
 #include "decode.h"
@@ -13,29 +13,31 @@
 #define NAME(x) QUOTED(x)
 
 namespace REGARD_LEVEL {
-// In pairs of bfloat16 where the processor multiplies them and the score is a product; otherwise in float32 or float64.
+// Calls a function for the type to compute in: float64; pairs of bfloat16, if the processor multiplies them and the
+// score is a dot product; otherwise float32.
 #if defined(__AVX512BF16__)
-#define EACH(what)                                                     \
-    if (a.dtype == F64) return what##_as<Double>(a);                   \
-    if (a.dtype == BF16 && a.score == DOT) return what##_as<Brain>(a); \
-    what##_as<Float>(a);
+#define FOR_DTYPE(function)                                                \
+    if (a.dtype == F64) return function##_as<Double>(a);                   \
+    if (a.dtype == BF16 && a.score == DOT) return function##_as<Brain>(a); \
+    function##_as<Float>(a);
 #else
-#define EACH(what)                                   \
-    if (a.dtype == F64) return what##_as<Double>(a); \
-    what##_as<Float>(a);
+#define FOR_DTYPE(function)                              \
+    if (a.dtype == F64) return function##_as<Double>(a); \
+    function##_as<Float>(a);
 #endif
 static void forward(const Args& a) {
     if (decode(a)) return;
-    EACH(forward)
+    FOR_DTYPE(forward)
 }
-static void backward(const Args& a) { EACH(backward) }
-static void look(const Args& a) { EACH(look) }
+static void backward(const Args& a) { FOR_DTYPE(backward) }
+static void look(const Args& a) { FOR_DTYPE(look) }
 
-// Products and sums a second of one thread that does nothing else, all in registers: the limit that shares are told of.
+// Runs `times` rounds of multiply-adds in registers and returns their number of operations; benchmarks measure the peak
+// speed with it.
 template <class M> static double products(i64 times) {
     using C = typename M::C;
     Vec<C> sum[24];
-    for (int n = 0; n < 24; ++n) sum[n] = splat(C(n));  // no two alike, or the compiler would have one do for both
+    for (int n = 0; n < 24; ++n) sum[n] = splat(C(n));  // all different, so that the compiler cannot merge them
     Vec<typename M::A> x = broadcast<typename M::A>((typename M::A)1), y = x;
     for (i64 i = 0; i < times; ++i)
 #pragma GCC unroll 24

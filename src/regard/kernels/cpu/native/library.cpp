@@ -1,4 +1,4 @@
-// The library's face to Python: which levels this machine has, and calls that run one of them.
+// The functions that Python calls, the choice of the instruction set (level), threads and memory.
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -32,9 +32,9 @@ extern const Level level_amx, level_avx512bf16, level_avx512, level_avx2;
 extern const Level level_portable;
 
 namespace {
-// Set in a child that was forked: OpenMP's threads are not in it, and waiting for them would be for ever.
+// Whether this process was forked. OpenMP's threads do not exist in the child, so waiting for them would never end.
 std::atomic<bool> forked{false};
-const int watching = [] {
+const int fork_handler = [] {
 #if defined(__unix__) || defined(__APPLE__)
     return pthread_atfork(nullptr, nullptr, [] { forked = true; });
 #else
@@ -42,8 +42,8 @@ const int watching = [] {
 #endif
 }();
 
-// While tasks run, numbers too small for a full mantissa are 0: weights of far keys become such numbers, and every
-// product with one would cost a hundred others.
+// Denormal numbers are treated as 0 while tasks run. Weights of far keys can be denormal, and a product with one takes
+// about a hundred times as long as any other.
 struct FlushDenormals {
 #if defined(__x86_64__)
     unsigned before = _mm_getcsr();
@@ -62,28 +62,28 @@ struct FlushDenormals {
 #endif
 };
 
-constexpr size_t KEPT = size_t(4) << 20;  // what a thread keeps for its next call
+constexpr size_t KEPT_BYTES = size_t(4) << 20;  // a thread keeps a buffer of at most this size for its next call
 struct Memory {
     std::optional<Buffer> buffer;
     size_t size = 0;
     char* get(size_t bytes) {
         if (bytes > size) {
             size = 0;
-            buffer.emplace(bytes);  // frees the old one first, and leaves none where it throws
+            buffer.emplace(bytes);  // frees the old buffer first; if it throws, there is none
             size = bytes;
         }
         return buffer ? buffer->at : nullptr;
     }
     void shrink() {
-        if (size <= KEPT) return;
+        if (size <= KEPT_BYTES) return;
         buffer.reset();
         size = 0;
     }
 };
-thread_local Memory own;
+thread_local Memory thread_memory;
 
 #if defined(__x86_64__)
-// Tiles are so much state that Linux wants to be asked for them, once in a process.
+// Linux requires each process to request permission for AMX tiles.
 bool has_tiles() {
 #if defined(__linux__)
     static const bool result = [] {
@@ -103,14 +103,14 @@ bool has_tiles() {
 const Level* level(int index) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    bool two = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool five = two && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     switch (index) {
-        case 0: return five && __builtin_cpu_supports("avx512bf16") && has_tiles() ? &level_amx : nullptr;
-        case 1: return five && __builtin_cpu_supports("avx512bf16") ? &level_avx512bf16 : nullptr;
-        case 2: return five ? &level_avx512 : nullptr;
-        case 3: return two ? &level_avx2 : nullptr;
+        case 0: return avx512 && __builtin_cpu_supports("avx512bf16") && has_tiles() ? &level_amx : nullptr;
+        case 1: return avx512 && __builtin_cpu_supports("avx512bf16") ? &level_avx512bf16 : nullptr;
+        case 2: return avx512 ? &level_avx512 : nullptr;
+        case 3: return avx2 ? &level_avx2 : nullptr;
         case 4: return &level_portable;
     }
     return nullptr;
@@ -119,22 +119,23 @@ const Level* level(int index) {
 #endif
 }
 
-template <class A> const char* guard(const void* packed, void (*Level::*what)(const A&)) {
+template <class A> const char* call_level(const void* packed, void (*Level::*function)(const A&)) {
     const A& a = *(const A*)packed;
     const Level* result = level((int)a.level);
     if (!result) return "this machine does not have that level";
     try {
-        (result->*what)(a);
+        (result->*function)(a);
         return nullptr;
     } catch (const std::bad_alloc&) {
         return "out of memory";
     }
 }
 
-// Threads that are waited for when the scope ends, however it ends.
+// Threads that are joined when the scope ends, also by an exception.
 struct Helpers {
     std::vector<std::thread> threads;
-    // As many as the system starts: the tasks are shared out one by one, so that fewer threads do all of them too.
+    // Starts up to `count` threads, fewer if the system refuses more: threads take tasks one by one, so any number of
+    // them completes all tasks.
     template <class F> void start(i64 count, F& work) {
         try {
             threads.reserve(count);
@@ -163,9 +164,9 @@ void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* cont
     if (threads > tasks) threads = tasks;
     if (threads <= 1) {
         FlushDenormals none;
-        char* memory = own.get(bytes);
+        char* memory = thread_memory.get(bytes);
         for (i64 task = 0; task < tasks; ++task) run(context, task, memory);
-        own.shrink();
+        thread_memory.shrink();
         return;
     }
     std::atomic<i64> next{0};
@@ -173,15 +174,15 @@ void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* cont
     auto work = [&] {
         try {
             FlushDenormals none;
-            char* memory = own.get(bytes);
+            char* memory = thread_memory.get(bytes);
             for (i64 task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) run(context, task, memory);
-            own.shrink();
+            thread_memory.shrink();
         } catch (const std::bad_alloc&) {
             failed = true;
         }
     };
 #if defined(_OPENMP)
-    // PyTorch's own threads: others would fight with them for the cores while they wait for their next work.
+    // The threads that PyTorch uses: more threads would compete with them for the cores while they spin.
     if (!forked) {
 #pragma omp parallel num_threads(threads)
         work();
@@ -198,8 +199,8 @@ void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* cont
 }
 
 namespace {
-// Whether an exponent is that of infinity and NaN; a loop that the compiler makes vectors of, as it does not of one
-// that ends early.
+// Whether no number of a row is infinite or NaN, whose exponent bits are all set. The loop does not stop early, so that
+// the compiler can vectorize it.
 template <class U, U EXPONENT> bool finite_row(const char* from, i64 stride, i64 n) {
     const U* x = (const U*)from;
     U result = 0;
@@ -214,21 +215,22 @@ struct Finite {
     const Extent& x;
     i64 size;
     bool (*row)(const char*, i64, i64);
-    std::atomic<bool> all{true};
+    std::atomic<bool> all_finite{true};
     static void run(void* context, i64 task, char*) {
         Finite& f = *(Finite*)context;
         const i64 *size = f.x.size, *stride = f.x.from.stride;
         const char* at = f.x.from.at + (task / size[1] * stride[0] + task % size[1] * stride[1]) * f.size;
-        bool in_one = stride[3] == 1 && stride[2] == size[3];  // rows without a gap are one row
-        i64 rows = in_one ? 1 : size[2], width = in_one ? size[2] * size[3] : size[3], apart = stride[2] * f.size;
+        bool contiguous = stride[3] == 1 && stride[2] == size[3];  // treated as one row
+        i64 rows = contiguous ? 1 : size[2], width = contiguous ? size[2] * size[3] : size[3],
+            apart = stride[2] * f.size;
         for (i64 r = 0; r < rows; ++r)
-            if (!f.row(at + r * apart, stride[3], width)) f.all = false;
+            if (!f.row(at + r * apart, stride[3], width)) f.all_finite = false;
     }
 };
 }  // namespace
 
 namespace {
-// What the kernels compute, by the names that Python's enums have: Python refuses what is not listed here.
+// The scores and normalizers of the kernels, by the values of Python's enums. Python refuses calls with others.
 struct Named {
     const char* name;
     i64 number;
@@ -249,7 +251,7 @@ template <size_t N> i64 number_of_name(const Named (&table)[N], const char* name
 
 extern "C" {
 __attribute__((visibility("default"))) long regard_args_size() { return sizeof(Args); }
-// The number of a score or a normalizer in `Args`; -1: the kernels do not have it.
+// The number of a score or a normalizer in `Args`, or -1 if the kernels do not have it.
 __attribute__((visibility("default"))) i64 regard_score(const char* name) { return number_of_name(SCORES, name); }
 __attribute__((visibility("default"))) i64 regard_normalizer(const char* name) {
     return number_of_name(NORMALIZERS, name);
@@ -258,15 +260,19 @@ __attribute__((visibility("default"))) const char* regard_level(int index) {
     const Level* result = level(index);
     return result ? result->name : nullptr;
 }
-// Each returns null, or why it failed.
+// Each returns null, or an error message.
 __attribute__((visibility("default"))) const char* regard_forward(const void* args) {
-    return guard(args, &Level::forward);
+    return call_level(args, &Level::forward);
 }
 __attribute__((visibility("default"))) const char* regard_backward(const void* args) {
-    return guard(args, &Level::backward);
+    return call_level(args, &Level::backward);
 }
-__attribute__((visibility("default"))) const char* regard_look(const void* args) { return guard(args, &Level::look); }
-__attribute__((visibility("default"))) const char* regard_drop(const void* units) { return guard(units, &Level::drop); }
+__attribute__((visibility("default"))) const char* regard_look(const void* args) {
+    return call_level(args, &Level::look);
+}
+__attribute__((visibility("default"))) const char* regard_drop(const void* units) {
+    return call_level(units, &Level::drop);
+}
 __attribute__((visibility("default"))) int regard_all_finite(const void* extent, i64 threads) {
     const Extent& x = *(const Extent*)extent;
     Finite f{x, 2, finite_row<uint16_t, 0x7F80>};
@@ -275,9 +281,9 @@ __attribute__((visibility("default"))) int regard_all_finite(const void* extent,
     if (x.from.dtype == F64) f.size = 8, f.row = finite_row<uint64_t, 0x7FF0000000000000ull>;
     i64 heads = x.size[0] * x.size[1], bytes = heads * x.size[2] * x.size[3] * f.size;
     parallel(heads, bytes > 65536 ? threads : 1, Finite::run, &f, 0);
-    return f.all;
+    return f.all_finite;
 }
-// For the test of the vector functions, in the mode in which the kernels run them.
+// Runs a vector function over an array, with denormal numbers treated as in the kernels; for tests.
 __attribute__((visibility("default"))) void regard_vmath(int index, i64 function, i64 dtype, const void* from, void* to,
                                                          i64 n, double power) {
     FlushDenormals none;

@@ -1,5 +1,4 @@
-// From the caller's tensors, of any dtype and strides, to rows of vectors: by rows as they lie, or turned, so that the
-// lanes of a vector are queries.
+// Reads and writes tensors of any dtype and strides, by rows or transposed, and the memory of a thread.
 #pragma once
 #include "simd.h"
 
@@ -10,7 +9,7 @@ INLINE float widen(uint16_t bits) {
     __builtin_memcpy(&x, &wide, 4);
     return x;
 }
-INLINE uint16_t narrow(float x) {  // to bfloat16, to the nearest, halves to even
+INLINE uint16_t narrow(float x) {  // to bfloat16, rounded to nearest even
     uint32_t bits;
     __builtin_memcpy(&bits, &x, 4);
     if ((bits & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)((bits >> 16) | 0x40);
@@ -43,7 +42,7 @@ INLINE uint16_t float_to_half(float x) {
     if (size < 0x38800000) {
         float y;
         __builtin_memcpy(&y, &size, 4);
-        y += 0.5f;  // the unit of the last place of 0.5 is a half's smallest step
+        y += 0.5f;  // one unit in the last place of 0.5f is the smallest float16
         __builtin_memcpy(&bits, &y, 4);
         return (uint16_t)(sign | (bits - 0x3F000000));
     }
@@ -76,7 +75,7 @@ template <class C> INLINE void write(char* to, i64 dtype, C x) {
     }
 }
 
-// `n` numbers, `stride` apart, to a row.
+// Copies `n` numbers with the given stride to a contiguous row.
 template <class C> static void read_row(C* to, const char* from, i64 dtype, i64 stride, i64 n) {
     i64 size = bytes_of(dtype);
     if (stride == 1 && dtype == (sizeof(C) == 8 ? F64 : F32)) {
@@ -102,8 +101,8 @@ template <class C> static void write_row(char* to, i64 dtype, i64 stride, const 
     }
 }
 
-// Asks for bytes long before they are wanted: the processor guesses what is read next, but not across pages nor from
-// one tensor to another. They come to the second cache, for the first has few places for what is on its way.
+// Prefetches memory that is needed later. The processor's own prefetcher does not cross pages or tensors. The
+// target is the second-level cache, because the first level has few buffers for outstanding loads.
 INLINE void prefetch(const char* from, i64 bytes) {
     for (i64 at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
 }
@@ -111,14 +110,14 @@ INLINE void prefetch(const Strided& t, i64 b, i64 h, i64 rows, i64 width) {
     if (t.stride[3] != 1) return;
     for (i64 i = 0; i < rows; ++i) prefetch(at(t, b, h, i, 0), width * bytes_of(t.dtype));
 }
-// The same right before rows are read, or written, a piece at a time: all of them are on their way together then.
+// Prefetches rows that are read or written in parts right afterwards, so that their loads overlap.
 template <int WRITES, class C> INLINE void prefetch_rows(const C* rows, i64 ld, i64 n, i64 width) {
     for (i64 i = 0; i < n; ++i)
         for (i64 at = 0; at < width * (i64)sizeof(C); at += 64)
             __builtin_prefetch((const char*)(rows + i * ld) + at, WRITES);
 }
 
-// Rows to columns: `to[c][r] = from[r][c]` for `rows` × `columns`, with rows up to the next whole vector 0.
+// Transposition: `to[c][r] = from[r][c]` for `rows` × `columns`; each row of `to` is padded with zeros to full vectors.
 template <class C> static void transpose(C* to, i64 ldto, const C* from, i64 ldfrom, i64 rows, i64 columns) {
     constexpr int W = WIDE<C>;
     Vec<C> tile[W];
@@ -142,7 +141,7 @@ template <class C> static void transpose(C* to, i64 ldto, const C* from, i64 ldf
         }
     }
 }
-// The way back: `to[r][c] = from[c][r]`, where only `rows` rows exist.
+// The inverse transposition: `to[r][c] = from[c][r]`; padding is not written.
 template <class C> static void transpose_back(C* to, i64 ldto, const C* from, i64 ldfrom, i64 rows, i64 columns) {
     constexpr int W = WIDE<C>;
     Vec<C> tile[W];
@@ -162,7 +161,7 @@ template <class C> static void transpose_back(C* to, i64 ldto, const C* from, i6
     }
 }
 
-// Memory of one thread for one call: taken piece by piece, given back all at once.
+// The memory of one thread for one call, allocated piece by piece. With a null `base`, it measures the size only.
 struct Arena {
     char* base;
     size_t used, size;

@@ -1,4 +1,5 @@
-// Looking: tiles of weights are made anew from what the forward left, and each is shown to what was asked.
+// Looks: tiles of weights are computed again from the statistics of the forward pass, and each requested result is
+// updated.
 #pragma once
 #include "forward_state.h"
 #include "sampling.h"
@@ -11,11 +12,11 @@ template <class M> struct LookState {
     Query<M> q;
     RowStats<M> row_stats;
     C *entropy, *reach;
-    C* top;  // [top][lanes], largest first
+    C* top;  // the largest weights, [top][lanes], in decreasing order
     Int<C>* top_keys;
-    C *sum, *column_max;  // of the map's column, a lane
-    i64 row[LANES<M>];    // of the map
-    C* received;          // [keys][W], the lanes not yet added up; shared by the task's blocks
+    C *sum, *column_max;  // sum and maximum of the current column of the map, per lane
+    i64 row[LANES<M>];    // the row of the map of each lane
+    C* received;          // [keys][W], summed over lanes at the end; shared by the blocks of a task
 };
 
 template <class M> static void allocate(LookState<M>& w, const Args& a, Arena& arena) {
@@ -38,14 +39,15 @@ template <class M> static void begin_look(LookState<M>& w, Tiles<M>& t) {
     for (i64 i = 0; i < t.a.top * w.k.ld; ++i) w.top[i] = -1, w.top_keys[i] = -1;
 }
 
-// The weights of `n` keys, as a row shows them: exact, and those of no query 0.
+// Writes the weights of `n` keys to t.scores, 0 in lanes without a query. False if no lane sees any of the keys.
 template <class M> static bool weights_of(Tiles<M>& t, LookState<M>& w, i64 tile, i64 j0, i64 n) {
     using C = typename M::C;
     const Args& a = t.a;
     C* s = t.scores;
     if (!score(t, w.k, w.q, tile, j0, n, s)) return false;
     if (a.normalizer == VARIATIONAL) add_noise(a, w.k, j0, n, s);
-    if (a.top || a.entropy) __builtin_memcpy(t.dense, s, n * w.k.ld * sizeof(C));  // visible is what is not −∞
+    if (a.top || a.entropy)
+        __builtin_memcpy(t.dense, s, n * w.k.ld * sizeof(C));  // a key is visible if its score is not −∞
     if (is_hard(a.normalizer)) {
         one_hot(w.k, w.row_stats, j0, n, s);
     } else {
@@ -81,7 +83,7 @@ template <class M> static void keep_top(Tiles<M>& t, LookState<M>& w, i64 j0, i6
         }
 }
 
-// The map's cell of each lane gets what its column has come to.
+// Adds the sums and maxima of the current column to the cells of the map.
 template <class M> static void flush(const Args& a, LookState<M>& w, i64 split, i64 column) {
     using C = typename M::C;
     i64 plane = ((w.k.b * a.heads + w.k.h) * a.splits + split) * a.map_rows * a.map_columns;
@@ -101,7 +103,7 @@ template <class M> static void look_step(Tiles<M>& t, LookState<M>& w, i64 split
     Block<M>& k = w.k;
     i64 j0 = max(tile, k.low), end = min(tile + tile_keys, k.high);
     if (j0 >= end) return;
-    j0 -= (j0 - tile) % 2;  // for pairs, and so that sums by twos go the same way whatever the first key is
+    j0 = begin_of_pair(tile, j0);
     i64 n = end - j0, ld = k.ld;
     if (!weights_of(t, w, tile, j0, n)) return;
     const C* s = t.scores;
@@ -114,7 +116,7 @@ template <class M> static void look_step(Tiles<M>& t, LookState<M>& w, i64 split
                 reach = fma(p, maxv(far, -far), reach);
             }
         bool exponential = a.normalizer == SOFTMAX || a.normalizer == VARIATIONAL;
-        if (a.entropy && exponential) {  // ln w is the score less the log-sum-exp
+        if (a.entropy && exponential) {  // ln w is the score minus the log-sum-exp
             Vec<C> base = load(w.row_stats.top + i), rest = load(w.row_stats.rest + i), bits = {};
             for (i64 j = 0; j < n; ++j) {
                 Vec<C> p = load(s + j * ld + i), x = fma(base - load(t.dense + j * ld + i), splat(t.exponent), rest);

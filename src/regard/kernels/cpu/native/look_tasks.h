@@ -1,4 +1,5 @@
-// How a look is cut into tasks: heads, and parts of their queries; or blocks of the rows that were chosen.
+// How a look is divided into tasks: statistics by heads and parts of their queries, rows by blocks of the chosen
+// queries.
 #pragma once
 #include "look.h"
 #include "parallel.h"
@@ -19,7 +20,7 @@ template <class M> struct LookMemory {
 template <class M> struct Looking {
     const Args& a;
     i64 blocks;
-    // (batch, head, split): the split's blocks, and what they add up to.
+    // A task is (batch, head, split): the blocks of the split, with their sums.
     static void run(void* context, i64 task, char* memory) {
         using C = typename M::C;
         constexpr int W = WIDE<C>;
@@ -67,14 +68,14 @@ template <class M> struct Looking {
         begin_look(w, m.t);
         C* out = (C*)a.weights + ((b * a.heads + h) * a.chosen_query_count + from) * a.chosen_key_count;
         for (i64 c = 0; c < a.chosen_key_count; ++c) {
-            // A run of keys that stand beside each other, within one tile; what no lane sees is 0.
+            // Up to a tile of consecutive keys at a time; the weights are 0 if no lane sees them.
             i64 j0 = a.chosen_keys[c], n = 1;
             while (c + n < a.chosen_key_count && n < KEYS && a.chosen_keys[c + n] == j0 + n) ++n;
             m.t.key = along_width(m.t, a.key, a.width, m.t.key_buffer, b, hk, j0, n);
-            bool some = weights_of(m.t, w, j0, j0, n);
+            bool visible = weights_of(m.t, w, j0, j0, n);
             for (i64 i = 0; i < w.k.n; ++i)
                 for (i64 j = 0; j < n; ++j)
-                    out[i * a.chosen_key_count + c + j] = some ? m.t.scores[j * w.k.ld + i] : C(0);
+                    out[i * a.chosen_key_count + c + j] = visible ? m.t.scores[j * w.k.ld + i] : C(0);
             c += n - 1;
         }
     }

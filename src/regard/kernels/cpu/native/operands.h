@@ -1,11 +1,11 @@
-// Tensors as operands of products: pairs of bfloat16, rows where they lie or copied, transposed queries, dense masks
-// and biases.
+// Tensors as operands of products: pairs of bfloat16, rows in place or copied, transposed queries, dense masks and
+// biases.
 #pragma once
 #include "block.h"
 #include "tiles.h"
 
 namespace REGARD_LEVEL {
-// Pairs of bfloat16 as 32 bits, a zero where the second is missing.
+// Packs a row of bfloat16 into pairs of 32 bits; the second of the last pair is 0 if `n` is odd.
 INLINE void read_pairs(uint32_t* to, const char* from, i64 stride, i64 n) {
     const uint16_t* x = (const uint16_t*)from;
     if (stride == 1) {
@@ -16,7 +16,7 @@ INLINE void read_pairs(uint32_t* to, const char* from, i64 stride, i64 n) {
     if (n & 1) to[n / 2] = x[(n - 1) * stride];
 }
 
-// Two rows of bfloat16 to one of their pairs; a row that is missing is 0.
+// Packs two rows of bfloat16 into one row of pairs; a null row counts as 0.
 INLINE void pair_up(uint32_t* to, const uint16_t* one, const uint16_t* two, i64 step, i64 width) {
     if (one && two && step == 1) {
         for (i64 e = 0; e < width; ++e) to[e] = one[e] | (uint32_t)two[e] << 16;
@@ -24,15 +24,15 @@ INLINE void pair_up(uint32_t* to, const uint16_t* one, const uint16_t* two, i64 
         for (i64 e = 0; e < width; ++e) to[e] = (one ? one[e * step] : 0) | (two ? (uint32_t)two[e * step] << 16 : 0);
     }
 }
-// Rows of pairs along the rows: `to[j / 2][e]` holds `from[j][e]` and `from[j + 1][e]`.
+// Packs pairs of rows: `to[j / 2][e]` has `from[j][e]` and `from[j + 1][e]`.
 INLINE void interleave(uint32_t* to, i64 ldto, const char* from, i64 row, i64 step, i64 n, i64 width) {
     const uint16_t* x = (const uint16_t*)from;
     for (i64 j = 0; j < n; j += 2)
         pair_up(to + j / 2 * ldto, x + j * row, j + 1 < n ? x + (j + 1) * row : nullptr, step, width);
 }
 
-// `n` rows of keys or values from `j0`, for products along their width; copied to `held` where they can't be read as
-// they lie.
+// `n` rows of keys or values from `j0` for products over their width; in place if possible, otherwise copied to
+// `buffer`.
 template <class M>
 static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* buffer, i64 b, i64 hk,
                               i64 j0, i64 n) {
@@ -52,12 +52,12 @@ static Operand<M> along_width(const Tiles<M>& t, const Strided& from, i64 width,
     }
     return {buffer, pairs, 1};
 }
-// The same for products along the keys.
+// The same for products over the keys.
 template <class M>
 static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, typename M::A* buffer, i64 b, i64 hk,
                              i64 j0, i64 n) {
     if constexpr (M::TILED) {
-        // Turned, so that the keys of one column stand beside each other; missing ones are 0.
+        // Transposed, so that the keys of a column are contiguous, and padded with zeros.
         uint32_t* rows = (uint32_t*)t.scratch;
         i64 pairs = (n + 1) / 2;
         interleave(rows, width, at(from, b, hk, j0, 0), from.stride[2], from.stride[3], n, width);
@@ -73,17 +73,16 @@ static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, 
     }
 }
 
-// The queries of a block (or rows of any tensor that has the queries' shape), turned: [width][lanes], by pairs for
-// pairs.
+// The queries of a block (or rows of another tensor with the queries' shape), transposed to [width][lanes], in pairs
+// for bfloat16; rows of `hidden` queries are 0.
 template <class M>
 static void read_transposed(typename M::A* to, const Block<M>& k, const Strided& from, i64 width, char* scratch,
                             const bool* hidden = nullptr) {
     using A = typename M::A;
     i64 pairs = (width + M::PAIR - 1) / M::PAIR;
-    bool as_they_lie =
-        !hidden && from.stride[3] == 1 && k.consecutive &&
-        (M::PAIR == 2 ? !(width & 1) && !(from.stride[2] & 1) : from.dtype == (sizeof(A) == 8 ? F64 : F32));
-    if (as_they_lie) {
+    bool in_place = !hidden && from.stride[3] == 1 && k.consecutive &&
+                    (M::PAIR == 2 ? !(width & 1) && !(from.stride[2] & 1) : from.dtype == (sizeof(A) == 8 ? F64 : F32));
+    if (in_place) {
         transpose<A>(to, k.ld, (const A*)at(from, k.b, k.h, k.query[0], 0), from.stride[2] / M::PAIR, k.n, pairs);
     } else {
         A* rows = (A*)scratch;  // [lanes][pairs]
@@ -104,7 +103,7 @@ static void read_transposed(typename M::A* to, const Block<M>& k, const Strided&
     __builtin_memset(to + pairs * k.ld, 0, (units<M>(width) - pairs) * k.ld * sizeof(A));
 }
 
-// What a tensor that broadcasts to (B, H, Lq, Lk) has for a tile, [keys][lanes].
+// The entries of a tensor that broadcasts to (B, H, Lq, Lk) for one tile, [keys][lanes].
 template <class M> static void read_dense(typename M::C* to, const Strided& from, const Block<M>& k, i64 j0, i64 n,
                                           typename M::C* scratch) {
     using C = typename M::C;
@@ -120,7 +119,7 @@ template <class M> static void read_dense(typename M::C* to, const Strided& from
         for (i64 i = 0; i < k.ld; ++i) to[i] = read<C>(base + k.query[i] * from.stride[2] * size, from.dtype);
         for (i64 j = 1; j < n; ++j) __builtin_memcpy(to + j * k.ld, to, k.ld * sizeof(C));
     } else {
-        // By rows first: rows that lie a power of two apart would throw each other out of the cache.
+        // Rows are copied first: rows whose distance is a power of two would evict each other from the cache.
         for (i64 i = 0; i < k.n; ++i)
             read_row<C>(scratch + i * KEYS, base + k.query[i] * from.stride[2] * size, from.dtype, from.stride[3], n);
         transpose<C>(to, k.ld, scratch, KEYS, k.n, n);

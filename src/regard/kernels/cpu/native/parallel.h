@@ -1,21 +1,21 @@
-// Tasks over threads, and memory: the only things that the levels have in common.
+// Threads and memory, which all levels share.
 #pragma once
 #include <cstddef>
 #include "args.h"
 
-// Runs `run(context, task, memory)` for each task on up to `threads` threads, fewer where the system starts no more;
-// `memory` is `bytes` of the thread's own, 64-byte aligned and not cleared. Which thread runs a task is chance, so a
-// task must not depend on it. Throws std::bad_alloc where a thread has no memory; every thread has ended then.
+// Calls `run(context, task, memory)` for each task on up to `threads` threads, fewer if the system does not start more.
+// `memory` has `bytes` bytes for this thread, 64-byte aligned and uninitialized. Any thread may run any task, so
+// results must not depend on the thread. Throws std::bad_alloc, after all threads have finished, if a thread could not
+// allocate its memory.
 void parallel(i64 tasks, i64 threads, void (*run)(void*, i64, char*), void* context, size_t bytes);
 
-// Memory of 64-byte alignment, not cleared, that is freed with its scope, also when something throws. Its functions are
-// defined once, in library.cpp: a definition here would be compiled for each level, and the linker keeps one of them
-// for all.
+// Uninitialized memory with 64-byte alignment, freed at the end of the scope. Its functions are defined in library.cpp,
+// not inline: an inline definition would be compiled for each level, and the linker would keep one of them for all.
 class Buffer {
   public:
     explicit Buffer(size_t bytes);  // throws std::bad_alloc
     ~Buffer();
     Buffer(const Buffer&) = delete;
     Buffer& operator=(const Buffer&) = delete;
-    char* const at;  // null where no bytes were asked for
+    char* const at;  // null if `bytes` is 0
 };

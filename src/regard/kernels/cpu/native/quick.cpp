@@ -1,6 +1,6 @@
-// Softmax attention without options and its gradient, straight from PyTorch's tensors. A small call costs what it costs
-// to get to its kernel: here a tensor is read in a tenth of a microsecond, and what a call without options does not
-// need is not looked at.
+// Softmax attention without options and its gradient, reading PyTorch's tensors through DLPack. The time of a small
+// call is mostly the time until its kernel starts: this path reads a tensor in a tenth of a microsecond and skips
+// everything that only options need.
 #include <cmath>
 #include <limits>
 #include <new>
@@ -14,8 +14,8 @@ extern "C" const char* regard_backward(const void* args);
 extern "C" int regard_all_finite(const void* extent, i64 threads);
 
 namespace {
-// What Python hands over once: PyTorch's table of DLPack functions, CPython's two that release and take its lock, and
-// its None.
+// Pointers that Python passes: PyTorch's table of DLPack functions, CPython's functions that release and acquire the
+// interpreter lock, and None.
 struct Python {
     const DLPackExchangeAPI* dlpack;
     void* (*release_lock)();
@@ -23,14 +23,15 @@ struct Python {
     void* none;
 };
 
-// A tensor's memory, type and strides, as long as Python keeps the tensor; false: it cannot be read so.
+// Reads a tensor's memory, type and strides, which are valid while Python keeps the tensor. False if it is not in CPU
+// memory.
 bool view(const Python& python, void* object, DLTensor& to) {
     return python.dlpack->dltensor_from_py_object_no_sync(object, &to) == 0 && to.device.device_type == kDLCPU &&
            to.data;
 }
 char* begin_of(const DLTensor& x) { return (char*)x.data + x.byte_offset; }
 
-// While it lives, other threads of Python may run.
+// Releases the interpreter lock until the end of the scope.
 struct LockReleased {
     const Python& python;
     void* lock;
@@ -45,7 +46,7 @@ i64 dtype_of(DLDataType x) {
     return x.bits == 32 ? i64(F32) : x.bits == 64 ? i64(F64) : x.bits == 16 ? i64(F16) : -1;
 }
 
-// A tensor of two to four dimensions as one of four, and how many it has; 0: it is something else.
+// Reads a tensor of two to four dimensions as one of four. Returns its number of dimensions, or 0 for any other object.
 int as_extent(const Python& python, void* object, Extent& to) {
     DLTensor x;
     if (!view(python, object, x) || x.ndim < 2 || x.ndim > 4) return 0;
@@ -59,7 +60,7 @@ int as_extent(const Python& python, void* object, Extent& to) {
     return to.from.dtype >= 0 ? x.ndim : 0;
 }
 
-// One call: its tensors, and whether they are all here and fit each other.
+// The tensors of a call, and whether all could be read and have matching shapes and dtypes.
 struct Tensors {
     Extent q, k, v, o;
     bool fit;
@@ -75,12 +76,12 @@ struct Tensors {
 };
 
 constexpr i64 NO_MASK = std::numeric_limits<i64>::max(), LAST_SEES_ALL = NO_MASK - 1;
-enum Done { DONE = 0, NOT_HERE = 1, NO_MEMORY = 2 };
+enum Status { DONE = 0, UNSUPPORTED = 1, NO_MEMORY = 2 };
 
-// What of a call is not in its three tensors. `lengths`: int64 (B,), how many keys of each sequence are seen, or
-// Python's None. `causal`: query i sees the keys up to i + causal, or it is one of the two above. A scale that is NaN
-// stands for one over the root of the width.
-struct How {
+// The arguments of a call besides its tensors. `lengths`: int64 (B,), the number of visible keys of each sequence, or
+// Python's None. `causal`: query i sees the keys up to i + causal; or NO_MASK or LAST_SEES_ALL. `scale`: NaN means
+// 1/√E.
+struct Options {
     void* lengths;
     double scale;
     i64 causal, threads, level;
@@ -91,19 +92,20 @@ struct Call {
     std::vector<i64> end;
     bool fit = true;
 
-    Call(const Python& python, const Tensors& t, const How& how) {
+    Call(const Python& python, const Tensors& t, const Options& options) {
         a.batch = t.q.size[0], a.heads = t.q.size[1], a.key_heads = t.k.size[1], a.queries = t.q.size[2],
         a.keys = t.k.size[2];
-        a.width = t.q.size[3], a.value_width = t.v.size[3], a.dtype = t.q.from.dtype, a.threads = how.threads,
-        a.level = how.level;
+        a.width = t.q.size[3], a.value_width = t.v.size[3], a.dtype = t.q.from.dtype, a.threads = options.threads,
+        a.level = options.level;
         a.query = t.q.from, a.key = t.k.from, a.value = t.v.from, a.output = t.o.from;
-        a.scale = std::isnan(how.scale) ? std::pow((double)a.width, -0.5) : how.scale;
+        a.scale = std::isnan(options.scale) ? std::pow((double)a.width, -0.5) : options.scale;
         a.number = a.prior_scale = 1, a.block = a.splits = 1;
-        if (how.lengths != python.none) see_lengths(python, how.lengths);
-        if (how.causal != NO_MASK) see_past(how.causal == LAST_SEES_ALL ? a.keys - a.queries : how.causal);
+        if (options.lengths != python.none) mask_by_lengths(python, options.lengths);
+        if (options.causal != NO_MASK)
+            mask_causally(options.causal == LAST_SEES_ALL ? a.keys - a.queries : options.causal);
     }
 
-    void see_past(i64 offset) {
+    void mask_causally(i64 offset) {
         fit = fit && !a.end.at;
         end.resize(a.queries);
         for (i64 i = 0; i < a.queries; ++i) {
@@ -113,7 +115,7 @@ struct Call {
         a.end = {(char*)end.data(), F64, {0, 0, a.queries > 1, 0}};
     }
 
-    void see_lengths(const Python& python, void* lengths) {
+    void mask_by_lengths(const Python& python, void* lengths) {
         DLTensor x;
         fit = view(python, lengths, x) && x.ndim == 1 && x.dtype.code == kDLInt && x.dtype.bits == 64 &&
               x.shape[0] == a.batch;
@@ -126,11 +128,11 @@ struct Call {
         a.end = {(char*)end.data(), F64, {a.batch > 1, 0, 0, 0}};
     }
 
-    template <class F> Done run(const Python& python, F what) {
-        constexpr i64 LONG = i64(1) << 18;  // what is shorter is over before others could begin
-        if (a.batch * a.heads * a.queries * a.keys * (a.width + a.value_width) < LONG) return what();
-        LockReleased others(python);
-        return what();
+    template <class F> Status run(const Python& python, F compute) {
+        constexpr i64 LONG = i64(1) << 18;  // shorter calls end before another thread could start
+        if (a.batch * a.heads * a.queries * a.keys * (a.width + a.value_width) < LONG) return compute();
+        LockReleased released(python);
+        return compute();
     }
 };
 
@@ -140,30 +142,30 @@ char* address(const Python& python, void* object) {
 }
 }  // namespace
 
-// Whether PyTorch's table is of a version that is known here, and has the function that is called.
+// Whether the version of PyTorch's table is supported and the table has the function that is called here.
 extern "C" __attribute__((visibility("default"))) int regard_quick_usable(const DLPackExchangeAPI* dlpack) {
     return dlpack->header.version.major == DLPACK_MAJOR_VERSION && dlpack->dltensor_from_py_object_no_sync;
 }
 
-// Write softmax(scale · query keyᵀ) value to `output`, and what the backward needs of each query to `stats`, if it is
-// there.
+// Writes softmax(scale · query keyᵀ) value to `output`, and the statistics for the backward pass to `stats` unless it
+// is None. Returns a Status.
 extern "C" __attribute__((visibility("default"))) int regard_quick(const Python* python, void* query, void* key,
                                                                    void* value, void* output, void* stats,
                                                                    void* lengths, double scale, i64 causal, i64 threads,
                                                                    i64 level) {
     Tensors t(*python, query, key, value, output);
-    if (!t.fit) return NOT_HERE;
+    if (!t.fit) return UNSUPPORTED;
     try {
         Call call(*python, t, {lengths, scale, causal, threads, level});
-        if (!call.fit) return NOT_HERE;
+        if (!call.fit) return UNSUPPORTED;
         Args& a = call.a;
         std::vector<char> own(stats == python->none ? a.batch * a.heads * STATS * a.queries * (a.dtype == F64 ? 8 : 4)
                                                     : 0);
         a.stats = stats == python->none ? own.data() : address(*python, stats);
-        if (!a.stats) return NOT_HERE;
+        if (!a.stats) return UNSUPPORTED;
         return call.run(*python, [&] {
-            // What is masked must leave no trace, and 0 · NaN is NaN.
-            if (a.end.at && !(regard_all_finite(&t.k, threads) && regard_all_finite(&t.v, threads))) return NOT_HERE;
+            // A masked key must have no influence, but 0 · NaN is NaN: the general path handles it.
+            if (a.end.at && !(regard_all_finite(&t.k, threads) && regard_all_finite(&t.v, threads))) return UNSUPPORTED;
             return regard_forward(&a) ? NO_MEMORY : DONE;
         });
     } catch (const std::bad_alloc&) {
@@ -171,18 +173,19 @@ extern "C" __attribute__((visibility("default"))) int regard_quick(const Python*
     }
 }
 
-// Write the gradients of the three, of the shapes of the three; `grad` is the output's.
+// Writes the gradients of query, key and value, which have their shapes; `grad` is the gradient of the output. Returns
+// a Status.
 extern "C" __attribute__((visibility("default"))) int regard_quick_backward(
     const Python* python, void* query, void* key, void* value, void* output, void* stats, void* grad, void* grad_query,
     void* grad_key, void* grad_value, void* lengths, double scale, i64 causal, i64 threads, i64 level, i64 splits) {
     Tensors t(*python, query, key, value, output), g(*python, grad_query, grad_key, grad_value, grad);
-    if (!t.fit || !g.fit) return NOT_HERE;
+    if (!t.fit || !g.fit) return UNSUPPORTED;
     try {
         Call call(*python, t, {lengths, scale, causal, threads, level});
-        if (!call.fit) return NOT_HERE;
+        if (!call.fit) return UNSUPPORTED;
         Args& a = call.a;
         a.stats = address(*python, stats), a.splits = splits;
-        if (!a.stats) return NOT_HERE;
+        if (!a.stats) return UNSUPPORTED;
         a.grad_output = g.o.from, a.grad_query = g.q.from, a.grad_key = g.k.from, a.grad_value = g.v.from;
         return call.run(*python, [&] { return regard_backward(&a) ? NO_MEMORY : DONE; });
     } catch (const std::bad_alloc&) {

@@ -1,4 +1,5 @@
-// What chance and choice add to the forward: dropout, the variational's noise and divergence, one key a lane.
+// Randomness and hard attention in the forward pass: dropout, noise and divergence of variational attention, and the
+// choice of one key per lane.
 #pragma once
 #include "forward_state.h"
 
@@ -14,7 +15,7 @@ template <class M> static void apply_dropout(const Args& a, const Block<M>& k, i
         }
 }
 
-// The divergence of N(s, σ²) from N(μ₀, σ₀²), summed over the keys that are visible (where s is not −∞).
+// The Kullback-Leibler divergence of N(s, σ²) from N(μ₀, σ₀²), summed over the visible keys (s is not −∞).
 template <class M> static void divergence(Tiles<M>& t, ForwardState<M>& w, i64 j0, i64 n, const typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
@@ -45,24 +46,25 @@ template <class M> static void add_noise(const Args& a, const Block<M>& k, i64 j
         }
 }
 
-// One key a lane: the first of the largest, and the sums that its log-probability and its gradient need. All are
-// relative to the largest score so far without noise, which adds at most 17: s / T itself may be beyond what the dtype
-// holds.
+// Chooses one key per lane, the first of the largest, and updates the sums for its log-probability and gradient. All
+// numbers are relative to the largest score so far without noise, because s / T itself may overflow; the noise is at
+// most 17.
 template <class M> static void choose(const Args& a, ForwardState<M>& w, i64 j0, i64 n, const typename M::C* s) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     Block<M>& k = w.k;
-    C cooler = C(1 / number_of<C>(a, k.h)), exponent = C(1.44269504088896340736);
+    C inverse_temperature = C(1 / number_of<C>(a, k.h)), exponent = C(1.44269504088896340736);
     const Vec<C> lowest = splat(-C(__builtin_inf()));
     for (i64 i = 0; i < k.ld; i += W) {
         Vec<C> old = load(w.pivot + i), now = old;
         for (i64 j = 0; j < n; ++j) now = maxv(load(s + j * k.ld + i), now);
-        Vec<C> base = now == lowest ? Vec<C>{} : now, moved = (old - base) * cooler, f = exp2v(moved * exponent);
+        Vec<C> base = now == lowest ? Vec<C>{} : now, moved = (old - base) * inverse_temperature,
+               f = exp2v(moved * exponent);
         Vec<C> plain = load(w.second + i) * f, noisy = load(w.total + i) * f;
         Vec<C> best = load(w.top + i) + moved, score = load(w.taken_score + i) + moved;
         IVec<C> taken = load_ints<C>(w.taken + i);
         for (i64 j = 0; j < n; ++j) {
-            Vec<C> x = (load(s + j * k.ld + i) - base) * cooler, y = x;
+            Vec<C> x = (load(s + j * k.ld + i) - base) * inverse_temperature, y = x;
             plain += exp2v(x * exponent);
             if (a.seed) {
                 y += gumbel<C>(k.noise + i, j0 + j);

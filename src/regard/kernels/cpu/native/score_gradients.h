@@ -1,10 +1,11 @@
-// Between the products of the backward: weights made anew, and from their gradients to those of the scores.
+// The steps between the products of the backward pass: the weights again, and the gradients of scores from those of
+// weights.
 #pragma once
 #include "backward_state.h"
 #include "forward.h"
 
 namespace REGARD_LEVEL {
-// What dropout multiplies a weight, and its gradient, by.
+// The factor of dropout for weights and their gradients.
 template <class M> INLINE Vec<typename M::C> dropout_factor(const Args& a, const Block<M>& k, i64 i, i64 j) {
     using C = typename M::C;
     return keep_factor<C>(k.drop + i, j, keep_threshold(a)) * C(1 / (1 - a.dropout));
@@ -24,7 +25,8 @@ template <class M> static void weight_gradients(const Tiles<M>& t, const Backwar
                    w.grad_output, w.k.ld, g, w.k.ld);
 }
 
-// Scores, weights in t.scores, gradients of the weights in `g`, dropout in both; in t.dense the divergence's gradient.
+// Computes the weights in t.scores, their gradients, with dropout, in `g`, and the gradient of the normalizer's extra
+// result in t.dense. False if no lane sees any of the keys.
 template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& w, i64 tile, i64 j0, i64 n,
                                                  typename M::C* g) {
     using C = typename M::C;
@@ -54,8 +56,7 @@ template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& 
         add_noise(a, k, j0, n, s);
     }
     if (is_hard(a.normalizer) && a.grad_extra) {
-        // d ln softmax(s / T)_taken: 1 where taken, less the softmax; kept in t.dense, as is s / T for its own
-        // gradient.
+        // The gradient of ln softmax(s / T) of the chosen key: 1 for that key and 0 for others, minus the softmax.
         for (i64 i = 0; i < k.ld; i += W) {
             Vec<C> base = load(w.row_stats.top + i), rest = load(w.row_stats.second + i), extra = load(w.extra + i);
             IVec<C> taken = load_ints<C>((const Int<C>*)(w.row_stats.own + i));
@@ -66,8 +67,9 @@ template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& 
             }
         }
     }
-    bool tempers = is_hard(a.normalizer) && a.grad_numbers;
-    if (tempers) __builtin_memcpy(t.mask, s, n * k.ld * sizeof(C));  // what was visible is in s now
+    bool learned_temperature = is_hard(a.normalizer) && a.grad_numbers;
+    if (learned_temperature)
+        __builtin_memcpy(t.mask, s, n * k.ld * sizeof(C));  // the mask is no longer needed: it is in s
     weights_from_scores(t, k, w.row_stats, j0, n, s);
     weight_gradients(t, w, tile, j0, n, g);
     if (a.dropout > 0)
@@ -77,7 +79,7 @@ template <class M> static bool recompute_weights(Tiles<M>& t, BackwardState<M>& 
     return true;
 }
 
-// The sums over a row that its gradients need beforehand, where the output does not hold them.
+// Accumulates the sums over a row that its gradients need and that cannot be computed from the output.
 template <class M> static void add_row_sums(Tiles<M>& t, BackwardState<M>& w, i64 n, const typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
@@ -86,8 +88,8 @@ template <class M> static void add_row_sums(Tiles<M>& t, BackwardState<M>& w, i6
     const C* s = t.scores;
     double alpha = number_of<C>(a, k.h);
     for (i64 i = 0; i < k.ld; i += W) {
-        Vec<C> delta = load(w.delta + i), soft = load(w.soft + i), mass = load(w.mass + i);
-        Vec<C> weighed = load(w.plain + i), surprised = load(w.squared + i);
+        Vec<C> delta = load(w.delta + i), slopes = load(w.slopes + i), mass = load(w.mass + i);
+        Vec<C> weighted = load(w.weighted + i), weighted_surprise = load(w.weighted_surprise + i);
         for (i64 j = 0; j < n; ++j) {
             Vec<C> p = load(s + j * k.ld + i), d = load(g + j * k.ld + i);
             if (a.normalizer != ENTMAX) {
@@ -95,36 +97,38 @@ template <class M> static void add_row_sums(Tiles<M>& t, BackwardState<M>& w, i6
                 continue;
             }
             Vec<C> f = slope<C>(p, alpha);
-            soft += f;
+            slopes += f;
             delta = fma(f, d, delta);
             if (a.grad_numbers) {
                 Vec<C> surprise = p > C(0) ? -p * lnv(p) : Vec<C>{};
                 mass += surprise;
-                weighed = fma(p, d, weighed);
-                surprised = fma(surprise, d, surprised);
+                weighted = fma(p, d, weighted);
+                weighted_surprise = fma(surprise, d, weighted_surprise);
             }
         }
-        store(w.delta + i, delta), store(w.soft + i, soft), store(w.mass + i, mass);
-        store(w.plain + i, weighed), store(w.squared + i, surprised);
+        store(w.delta + i, delta), store(w.slopes + i, slopes), store(w.mass + i, mass);
+        store(w.weighted + i, weighted), store(w.weighted_surprise + i, weighted_surprise);
     }
 }
 template <class M> static void finish_row_sums(const Args& a, BackwardState<M>& w) {
     using C = typename M::C;
     if (a.normalizer != ENTMAX) {
-        // Weights that sum to 1 but for rounding would give gradients of scores that do not sum to 0.
+        // Divided by the sum of the weights, which rounding makes unequal to 1, so that gradients of scores sum to 0.
         for (i64 i = 0; !a.sink && i < w.k.ld; ++i) w.delta[i] = w.mass[i] > 0 ? w.delta[i] / w.mass[i] : w.delta[i];
         return;
     }
-    double less = number_of<C>(a, w.k.h) - 1;
+    double alpha_minus_1 = number_of<C>(a, w.k.h) - 1;
     for (i64 i = 0; i < w.k.ld; ++i) {
-        C share = w.soft[i] > 0 ? w.delta[i] / w.soft[i] : C(0);  // Σ share · dw
+        C share = w.slopes[i] > 0 ? w.delta[i] / w.slopes[i] : C(0);  // Σ share · dw
         w.delta[i] = share;
         if (i < w.k.n && a.grad_numbers)
-            w.numbers[i] += C((w.plain[i] - share) / (less * less) + (w.squared[i] - share * w.mass[i]) / less);
+            w.numbers[i] += C((w.weighted[i] - share) / (alpha_minus_1 * alpha_minus_1) +
+                              (w.weighted_surprise[i] - share * w.mass[i]) / alpha_minus_1);
     }
 }
 
-// From the gradients of the weights to those of the scores, in place in `g`; then the weights as they met the values.
+// Gradients of the scores from those of the weights, in place in `g`. Then sets t.scores to the weights that multiplied
+// the values.
 template <class M> static void score_gradients(Tiles<M>& t, BackwardState<M>& w, i64 j0, i64 n, typename M::C* g) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
@@ -148,7 +152,8 @@ template <class M> static void score_gradients(Tiles<M>& t, BackwardState<M>& w,
                 if (a.grad_extra) r += load(t.dense + j * k.ld + i);
                 r *= C(w.row_stats.factor);
                 if (a.grad_numbers) {
-                    // Less the top, which changes nothing, for the r of a row sum to 0, and keeps its rounding small.
+                    // Scores relative to the largest: since the r of a row sum to 0, this does not change the gradient
+                    // but reduces the rounding error.
                     Vec<C> x = load(t.mask + j * k.ld + i) - top;
                     x = x == -C(__builtin_inf()) ? Vec<C>{} : x;
                     numbers = fma(r * C(-w.row_stats.factor), x, numbers);
@@ -171,13 +176,13 @@ template <class M> static void score_gradients(Tiles<M>& t, BackwardState<M>& w,
                 store(s + j * k.ld + i, load(s + j * k.ld + i) * dropout_factor(a, k, i, j0 + j));
 }
 
-// A tile as the last three products take it: weights and gradients of scores by rows, for products along the queries,
-// and those gradients for the product along the keys.
+// The operands of the last three products of a tile: weights and gradients of scores by rows, for products over
+// queries, and the gradients again for the product over keys.
 template <class M> struct GradientOperands {
     const typename M::A *weights, *of_scores, *by_keys;
 };
 
-// A vector to bfloat16, to place `i` of rows of them.
+// Stores a vector as bfloat16 at index `i` of `rows`.
 template <class M> INLINE void pack_row(typename M::A* rows, i64 i, Vec<typename M::C> x) {
 #if defined(__AVX512BF16__)
     if constexpr (M::PAIR == 2) {
@@ -188,7 +193,7 @@ template <class M> INLINE void pack_row(typename M::A* rows, i64 i, Vec<typename
     (void)rows, (void)i, (void)x;
 }
 
-// Of the weights in t.scores and the gradients in `g`; `rounded` is room for both by rows, where they must be bfloat16.
+// The operands from the weights in t.scores and the gradients in `g`; `rounded` has room for both in bfloat16.
 template <class M> static GradientOperands<M> gradient_operands(Tiles<M>& t, const typename M::C* g, i64 n, i64 ld,
                                                                 typename M::A* rounded) {
     if constexpr (M::PAIR == 1) {
@@ -201,7 +206,8 @@ template <class M> static GradientOperands<M> gradient_operands(Tiles<M>& t, con
     }
 }
 
-// Softmax without options, which is most calls: all that stands between the products is one pass over the tile.
+// Whether the call is softmax of dot products without options, the most common call: a single pass between the products
+// is enough.
 template <class M> INLINE bool is_plain(const Args& a) {
     return a.score == DOT && a.normalizer == SOFTMAX && !(a.dropout > 0) && !a.softcap && !a.grad_bias_kind &&
            !a.grad_relative;

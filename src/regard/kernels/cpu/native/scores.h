@@ -1,4 +1,4 @@
-// One tile of scores, [keys][lanes]: score, softcap, bias, mask, noise, in the order of the definition.
+// One tile of scores, [keys][lanes]: score, softcap, bias and mask, in the order of the definition.
 #pragma once
 #include "additive.h"
 #include "operands.h"
@@ -6,7 +6,7 @@
 namespace REGARD_LEVEL {
 enum Seen { NOTHING, SOME, EVERYTHING };
 
-// Which keys of [j0, j0 + n) each lane sees, as far as a table must be read for it; the intervals are not in it.
+// Reads the boolean mask and the layout of the keys [j0, j0 + n) into t.mask; intervals are applied separately.
 template <class M> static Seen read_mask(Tiles<M>& t, const Block<M>& k, i64 j0, i64 n) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
@@ -31,31 +31,31 @@ template <class M> static Seen read_mask(Tiles<M>& t, const Block<M>& k, i64 j0,
         read_dense<M>(to, a.visible, k, j0, n, t.scratch);
         for (i64 i = 0; a.layout.at && i < n * k.ld; ++i) t.mask[i] *= to[i];
     }
-    Vec<C> none = Vec<C>{}, whole = splat(C(1));
+    Vec<C> largest = Vec<C>{}, smallest = splat(C(1));
     for (i64 i = 0; i < n * k.ld; i += W) {
         Vec<C> v = load(t.mask + i);
-        none = maxv(none, v);
-        whole = -maxv(-whole, -v);
+        largest = maxv(largest, v);
+        smallest = -maxv(-smallest, -v);
     }
-    if (!any(none > C(0))) return NOTHING;
-    return any(whole == C(0)) ? SOME : EVERYTHING;
+    if (!any(largest > C(0))) return NOTHING;
+    return any(smallest == C(0)) ? SOME : EVERYTHING;
 }
 
-// −scale · |x|² of rows: the parts of a distance that are not a product.
+// |x|², for the part of a distance that is not a product.
 template <class C> INLINE C square(const C* x, i64 step, i64 n) {
     C total = 0;
     for (i64 e = 0; e < n; ++e) total += x[e * step] * x[e * step];
     return total;
 }
 
-// What of a query goes into many tiles.
+// The queries of a block as the scores need them.
 template <class M> struct Query {
     typename M::A* transposed;  // [width][lanes]
     typename M::C* square;      // −scale · |q|²
 };
 
-// The scores of `n` keys from `j`, where the tile that was read begins with key `tile`; −∞ is what a lane does not see.
-// False if no lane sees any.
+// Computes the scores of `n` keys from `j0` in `s`, −∞ for keys that a lane does not see. `tile` is the first key of
+// the tile that t.key points to. False if no lane sees any of the keys.
 template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q, i64 tile, i64 j0, i64 n,
                                      typename M::C* s) {
     using C = typename M::C;
@@ -66,7 +66,7 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     i64 size = n * k.ld;
     if (a.score == ADDITIVE) {
         if constexpr (M::PAIR == 1)
-            (along_the_width(t, k) ? additive_few<M> : additive<M>)(t, k, q.transposed, j0 - tile, n, s);
+            (lanes_are_width(t, k) ? additive_few<M> : additive<M>)(t, k, q.transposed, j0 - tile, n, s);
     } else {
         gemm<M, false>(n, k.nv, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.transposed, k.ld,
                        s, k.ld);
@@ -86,9 +86,9 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     if (a.softcap) {
         C cap = C(a.softcap), part = C(1 / a.softcap);
         for (i64 i = 0; i < size; i += W) {
-            Vec<C> bent = tanhv<true>(load(s + i) * part);
-            store(s + i, bent * cap);
-            if (t.slope) store(t.slope + i, C(1) - bent * bent);
+            Vec<C> y = tanhv<true>(load(s + i) * part);
+            store(s + i, y * cap);
+            if (t.slope) store(t.slope + i, C(1) - y * y);
         }
     }
     if (a.bias.at && a.bias.stride[2] == 0 && a.bias.stride[3] == 0) {

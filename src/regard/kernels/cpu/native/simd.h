@@ -1,5 +1,5 @@
-// Vectors as the compiler's own vector types: one source for every instruction set, and intrinsics only where the
-// compiler does not find the instruction by itself. Included inside a level's namespace.
+// Vectors, with the compiler's vector types: one source for all instruction sets, and intrinsics only where the
+// compiler does not generate the instruction.
 #pragma once
 #include <cstdint>
 #if defined(__x86_64__)
@@ -62,7 +62,7 @@ template <class C> INLINE IVec<C> load_ints(const Int<C>* at) {
     __builtin_memcpy(&v, at, BYTES);
     return v;
 }
-// The first `n` of a vector, the rest 0, without reading past them.
+// Loads the first `n` lanes, without reading beyond them; the others are 0.
 template <class C> INLINE Vec<C> load_part(const C* at, i64 n) {
     Vec<C> v = {};
     if (n >= WIDE<C>) return load(at);
@@ -73,14 +73,14 @@ template <class C> INLINE void store_part(C* at, Vec<C> v, i64 n) {
     i64 count = n < WIDE<C> ? n : WIDE<C>;
     __builtin_memcpy(at, &v, count * sizeof(C));
 }
-// x − 0 is x whatever its sign, so that nothing is left of it but the broadcast; x + 0 is not.
+// x − 0 is x also for x = −0, so the compiler removes the subtraction; it cannot remove x + 0.
 template <class C> INLINE Vec<C> splat(C x) { return x - Vec<C>{}; }
 template <class C> INLINE IVec<C> splat_ints(Int<C> x) { return IVec<C>{} + x; }
 template <class C> INLINE IVec<C> bits_of(Vec<C> v) { return (IVec<C>)v; }
 template <class C> INLINE Vec<C> to_real(IVec<C> v) { return __builtin_convertvector(v, Vec<C>); }
 
-// `maskz` with a full mask is the plain instruction; GCC 12 warns of the plain intrinsic's own header.
-// The larger, and the second if either is not a number.
+// The larger of two numbers; `b` if either is NaN. A `maskz` intrinsic with a full mask is the same instruction as the
+// intrinsic without a mask, whose header causes warnings in GCC 12.
 INLINE f32v maxv(f32v a, f32v b) {
 #if defined(__AVX512F__)
     return (f32v)_mm512_maskz_max_ps(0xFFFF, (__m512)a, (__m512)b);
@@ -92,7 +92,8 @@ INLINE f32v maxv(f32v a, f32v b) {
 }
 INLINE f64v maxv(f64v a, f64v b) { return a > b ? a : b; }
 
-// One rounding where the instruction set has it; the compiler fuses nothing by itself, or a factor of 1 might not be 1.
+// a · b + c, with one rounding if the instruction set has it. The compiler itself must not fuse (-ffp-contract=off):
+// the correction factor of an unchanged maximum would not be exactly 1.
 INLINE f32v fma(f32v a, f32v b, f32v c) {
 #if defined(__AVX512F__)
     return (f32v)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -133,8 +134,8 @@ template <class C> INLINE C sum_lanes(Vec<C> v) {
     return total;
 }
 
-// Lane i of the result is lane `P::at(i)` of two vectors, those of the second counted on from the first's. Clang has
-// one word for it, GCC another.
+// Shuffles two vectors: lane i of the result is lane `P::at(i)` of `a` followed by `b`. Clang and GCC have different
+// builtins for it.
 template <int... I> struct Places {};
 template <int N, int... I> struct CountTo : CountTo<N - 1, N - 1, I...> {};
 template <int... I> struct CountTo<0, I...> {
@@ -157,7 +158,7 @@ template <int STEP, int W> struct LowOfBoth {
 template <int STEP, int W> struct HighOfBoth {
     static constexpr int at(int i) { return (i & STEP) ? W + i : i + STEP; }
 };
-// W rows of W lanes each to its columns, in registers: log₂ W rounds that exchange blocks of 1, 2, 4, … lanes.
+// Transposes W rows of W lanes in registers: log₂ W rounds that exchange blocks of 1, 2, 4, … lanes.
 template <int STEP, class C> INLINE void exchange(Vec<C>* row) {
     constexpr int W = WIDE<C>;
 #pragma GCC unroll 16

@@ -1,34 +1,38 @@
-// The memory of one thread for one tile of keys, and what it must know of the call.
+// The memory of one thread for tiles of keys, and constants of the call.
 #pragma once
 #include "gemm.h"
 #include "load.h"
 
 namespace REGARD_LEVEL {
-constexpr i64 KEYS = 128;  // of a tile; its scores, 32 KiB, stay in the first cache
+constexpr i64 KEYS = 128;  // keys of a tile, whose scores (32 KiB) fit in the first-level cache
 
-constexpr i64 PAIR_ROW = KEYS / 2 + 16;  // pairs of keys in a row of turned values: a product may begin within the tile
+// Pairs of keys in a row of transposed values, padded because a product may begin within the tile.
+constexpr i64 PAIR_ROW = KEYS / 2 + 16;
 
-// One operand of a product, read number by number: `at[j · row + e · step]`.
+// An operand whose numbers are read one by one: `at[j · row + e · step]`.
 template <class M> struct Operand {
     const typename M::A* at;
     i64 row, step;
 };
 
-// What one thread needs for tiles, and what of the call is the same for all of them.
 template <class M> struct Tiles {
     using C = typename M::C;
     using A = typename M::A;
     const Args& a;
-    bool direct = false;             // keys and values are read where they lie
-    bool unscaled = false;           // the scores stay without their scale, which goes into the exponent
+    bool direct = false;             // keys and values are read in place
+    bool unscaled = false;           // scores are not multiplied by the scale, which is part of the exponent
     C exponent = 0;                  // exp(score) = 2^(exponent · score)
-    i64 units = 0, value_units = 0;  // of a row: its width, or half of it
+    i64 units = 0, value_units = 0;  // stored length of a row of keys and of values: see units in gemm.h
     A *key_buffer = nullptr, *value_buffer = nullptr, *key_pairs_buffer = nullptr;
     C *scores = nullptr, *slope = nullptr, *dense = nullptr, *mask = nullptr, *scratch = nullptr;
-    C* relative = nullptr;  // of the head, backwards, so that the lanes, which go down the table, are a vector of it
-    Operand<M> key = {}, value = {},
-               key_pairs = {};  // of the tile: for the scores, the output, the gradient of the queries
+    C* relative = nullptr;  // table of the head, reversed: consecutive lanes read consecutive entries
+    // Of the tile, for the products that give the scores, the output and the gradient of the queries.
+    Operand<M> key = {}, value = {}, key_pairs = {};
 };
+
+// The last key at or before `j0` at an even distance from the first key of the tile: for pairs of bfloat16, and so that
+// sums of two keys each do not depend on the first visible key.
+INLINE i64 begin_of_pair(i64 tile, i64 j0) { return j0 - (j0 - tile) % 2; }
 
 template <class M> INLINE bool scaled_later(const Args& a) {
     return a.score == DOT && a.scale > 0 && a.normalizer == SOFTMAX && !a.softcap && !a.bias.at && !a.relative;
@@ -57,7 +61,7 @@ template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backw
     return t;
 }
 
-// The tables of a head, before its first tile.
+// Reads the tables of a head; called before its first tile.
 template <class M> static void begin_head(Tiles<M>& t, i64 h) {
     using C = typename M::C;
     if (!t.a.relative) return;

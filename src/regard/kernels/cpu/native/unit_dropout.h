@@ -1,5 +1,5 @@
-// Dropout of units: the factor of each of many numbers, 0 or one. As many as stand in a run have the bits of the keys
-// of one query, so that any run can be drawn by itself.
+// Dropout factors of units. The units are divided into runs; those of a run have the random bits that the keys of one
+// query would have, so runs are independent.
 #pragma once
 #include "block.h"
 #include "parallel.h"

@@ -19,7 +19,7 @@ template <class F> INLINE f64v each(f64v x, F f) {
 // ULP EXP2_COARSE: float32 1600, float64 1.5
 template <bool PRECISE = true> INLINE f32v exp2v(f32v x) {
 #if defined(__AVX512DQ__)
-    // The fraction above the whole number below; both instructions take −∞ for what it is.
+    // reduce: x − ⌊x⌋. Both instructions give the right results for −∞.
     f32v f = (f32v)_mm512_maskz_reduce_ps(0xFFFF, (__m512)x, 0x01);
     f32v p;
     if constexpr (PRECISE) {
@@ -35,7 +35,7 @@ template <bool PRECISE = true> INLINE f32v exp2v(f32v x) {
     return (f32v)_mm512_maskz_scalef_ps(0xFFFF, (__m512)p, (__m512)x);
 #else
     f32v y = maxv(splat(-127.0f), x);
-    f32v shifted = y + 12582912.0f;  // 1.5 · 2²³: what is left of the sum is the nearest whole number
+    f32v shifted = y + 12582912.0f;  // 1.5 · 2²³: rounds to the nearest integer
     f32v f = y - (shifted - 12582912.0f);
     f32v p = fma(f, splat(0.001326472639f), splat(0.009671512697f));
     p = fma(p, f, splat(0.05550733746f));
@@ -66,7 +66,7 @@ template <bool PRECISE = true> INLINE f64v exp2v(f64v x) {
     return y != y ? y : scaled;
 }
 
-// ln x for x ≥ 0, 0 giving −∞: the mantissa from √½ to √2, and the series of artanh in (m − 1) / (m + 1).
+// ln x for x ≥ 0, −∞ for 0: exponent and mantissa m from √½ to √2; ln m = 2 artanh((m − 1) / (m + 1)), as a series.
 // ULP LOG: float32 2, float64 1
 INLINE f32v lnv(f32v x) {
     i32v bits = (i32v)x;
@@ -88,7 +88,7 @@ INLINE f64v lnv(f64v x) {
     return each(x, [](double v) { return v == 0 ? -__builtin_inf() : __builtin_log(v); });
 }
 
-// 1 / x to the last bit but one; a division takes twice as long.
+// 1 / x, to the second-last bit; a division takes twice as long.
 INLINE f32v inverse(f32v x) {
 #if defined(__AVX512F__)
     f32v r = (f32v)_mm512_maskz_rcp14_ps(0xFFFF, (__m512)x);
@@ -98,8 +98,8 @@ INLINE f32v inverse(f32v x) {
 #endif
 }
 
-// (1 − e) / (1 + e) with e = exp(−2|x|); near 0, where 1 − e would lose digits, an odd polynomial. SMALL: most of what
-// comes is near 0, and where all of a vector is, nothing else is worked out.
+// tanh |x| = (1 − e) / (1 + e) with e = exp(−2|x|); near 0, where 1 − e would lose digits, an odd polynomial. With
+// SMALL, for inputs that are mostly near 0, a vector with only such inputs skips the exponential.
 // ULP TANH: float32 2.5, float64 2.5
 // ULP TANH_SMALL: float32 2.5, float64 2.5
 template <bool SMALL = false> INLINE f32v tanhv(f32v x) {
@@ -132,7 +132,7 @@ INLINE f64v sqrtv(f64v x) {
     return each(x, [](double v) { return __builtin_sqrt(v); });
 }
 
-// x^y for x ≥ 0, where 0^y is 0; in double precision, for y may be large.
+// x^y for x ≥ 0, with 0^y = 0; in double precision, because y may be large.
 // ULP POW: float32 0.51, float64 1
 INLINE f64v powv(f64v x, double y) {
     return each(x, [y](double v) { return v > 0 ? __builtin_pow(v, y) : 0.0; });

@@ -1,5 +1,4 @@
-// The functions of vmath.h by number, over arrays: for tests/test_vmath.py, which holds them to the bounds that stand
-// there.
+// The functions of vmath.h by number, applied to arrays; for tests/test_vmath.py, which checks their error bounds.
 #pragma once
 #include "vmath.h"
 

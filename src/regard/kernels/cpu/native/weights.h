@@ -1,11 +1,11 @@
-// From scores to weights where the forward has left what it found of each query in `stats`. TOP is the largest score
-// (in plain softmax of products without their scale) and −∞ where the query sees nothing; the others are small, so that
-// a weight is as exact where the scores are 10³⁰ as where they are 1:
-//   softmax, variational  REST ln Σ exp(s − TOP), with the sink; LSE the log-sum-exp without it; OWN the sink's weight
-//   top-k                 the same of the scores kept; OWN the smallest of them
-//   entmax                LSE the threshold, REST 1 / Σ of what is above it
-//   hard                  REST and LSE ln Σ exp((s − TOP) / T) with and without noise, OWN the key taken
-// and POISON is not a number where a query sees a key that is not finite.
+// Weights from scores and the statistics of the forward pass. TOP is the largest score (without the scale if
+// Tiles::unscaled is set), or −∞ if the query sees no key. REST is small, and s − TOP is exact near the maximum, so
+// that a weight is as accurate for scores of 10³⁰ as for scores of 1:
+//   softmax, variational  REST ln Σ exp(s − TOP), with the sink; LSE log-sum-exp without it; OWN weight of the sink
+//   top-k                 the same for the kept scores; OWN the smallest of them
+//   entmax                LSE the threshold; REST 1 / Σ of the unnormalized weights
+//   hard                  REST and LSE ln Σ exp((s − TOP) / T) with and without noise; OWN the chosen key
+// POISON is NaN if the query sees a key or value that is not finite, else 0.
 #pragma once
 #include "block.h"
 #include "tiles.h"
@@ -13,9 +13,9 @@
 namespace REGARD_LEVEL {
 template <class M> struct RowStats {
     using C = typename M::C;
-    C *top, *second, *rest, *own;  // TOP, LSE, REST and OWN; logarithms are of base 2
-    double power;                  // of entmax: 1 / (α − 1)
-    double factor;                 // of entmax: α − 1; of the hard ones: 1 / T
+    C *top, *second, *rest, *own;  // TOP, LSE, REST and OWN, with logarithms of base 2
+    double power;                  // entmax: 1 / (α − 1)
+    double factor;                 // entmax: α − 1; hard normalizers: 1 / T
 };
 
 template <class M> static RowStats<M> allocate_row_stats(Arena& arena) {
@@ -40,7 +40,7 @@ template <class M> static void load_stats(const Args& a, const Block<M>& k, RowS
         if (a.normalizer == ENTMAX) {
             if (none) s.second[i] = 1, s.rest[i] = 0;
         } else {
-            // Of an unseen row every exponential is 0.
+            // Without a visible key, every exponential becomes 0.
             s.rest[i] = none ? infinity : s.rest[i] * log2e;
             s.second[i] = none ? infinity : s.second[i] * log2e;
         }
@@ -57,7 +57,8 @@ template <class C> INLINE Vec<C> raised(Vec<C> x, double power) {
     return powv(x, power);
 }
 
-// In place. For the hard ones these are the soft weights of s / T with its noise, which their gradients go by.
+// Replaces scores by weights. For hard normalizers, these are the soft weights of s / T with noise, which their
+// gradients use.
 template <class M> static void weights_from_scores(Tiles<M>& t, const Block<M>& k, const RowStats<M>& row_stats, i64 j0,
                                                    i64 n, typename M::C* s) {
     using C = typename M::C;
@@ -94,7 +95,7 @@ template <class M> static void weights_from_scores(Tiles<M>& t, const Block<M>& 
     }
 }
 
-// 1 where the key is the one taken.
+// 1 for the chosen key, 0 for others.
 template <class M> static void one_hot(const Block<M>& k, const RowStats<M>& row_stats, i64 j0, i64 n,
                                        typename M::C* s) {
     using C = typename M::C;

@@ -1,12 +1,12 @@
-// Top-k, sparsemax and entmax: what a row's weights are hangs on all of its scores, so a block's scores are held whole,
-// Lk numbers a query, and searched for the threshold.
+// The forward pass of top-k, sparsemax and entmax. Their weights depend on a threshold that all scores of a query
+// determine, so all scores of a block are stored, Lk numbers per query.
 #pragma once
 #include "forward.h"
 #include "weights.h"
 
 namespace REGARD_LEVEL {
-// The threshold τ of entmax by Newton's method on ‖[z − τ]₊‖_p − 1, p = 1 / (α − 1), from below: it rises step by step,
-// so keys that fall below it in all lanes of the vector are done with; `rows` lists the others. (entmax.py says why.)
+// The threshold τ of entmax with Newton's method on ‖[z − τ]₊‖_p − 1, p = 1 / (α − 1), from below (see entmax.py). It
+// only increases, so keys that are below it in all lanes of the vector are removed from `rows`, the list of keys.
 template <class C> static Vec<C> threshold(const C* z, i64 ld, i64 n, i64* rows, double alpha) {
     double power = 1 / (alpha - 1);
     Vec<C> t = splat(C(-1));
@@ -28,15 +28,15 @@ template <class C> static Vec<C> threshold(const C* z, i64 ld, i64 n, i64* rows,
         }
         count = left;
         Vec<C> norm = power == 2 ? sqrtv(total) : power == 1 ? total : powv(total, alpha - 1);
-        Vec<C> bend = power == 2 ? norm : power == 1 ? splat(C(1)) : powv(norm, power - 1);
-        Vec<C> moved = t + (norm - C(1)) * bend / slope;
+        Vec<C> norm_slope = power == 2 ? norm : power == 1 ? splat(C(1)) : powv(norm, power - 1);
+        Vec<C> moved = t + (norm - C(1)) * norm_slope / slope;
         if (!any(moved > t)) break;
         t = moved > t ? moved : t;
     }
     return t;
 }
 
-// The k-th largest of each lane, bit by bit of numbers that are ordered as the scores are.
+// Integers in the order of the scores; `kth` finds the k-th largest score of each lane with them, bit by bit.
 template <class C> INLINE IVec<C> ordered(Vec<C> x) {
     IVec<C> b = bits_of<C>(x);
     return b ^ ((b >> (8 * sizeof(C) - 1)) & (Int<C>)(~((Int<C>)1 << (8 * sizeof(C) - 1))));
@@ -47,17 +47,17 @@ template <class C> static Vec<C> kth(const C* s, i64 ld, i64 n, i64 k) {
     using U = typename Lanes<C>::I;
     U result = splat_ints<C>((Int<C>)1 << (BITS - 1));
     for (int bit = BITS - 1; bit >= 0; --bit) {
-        // The sign's bit is turned: the smallest number has none.
+        // The search starts at the smallest integer; the larger half has the sign bit 0, not 1.
         U trial = bit == BITS - 1 ? U{} : result | ((Int<C>)1 << bit);
         U count = {};
         for (i64 j = 0; j < n; ++j) count -= (U)(ordered<C>(load(s + j * ld)) >= trial);
         result = count >= splat_ints<C>((Int<C>)k) ? trial : result;
     }
-    U back = result ^ ((result >> (BITS - 1)) & (Int<C>)(~((Int<C>)1 << (BITS - 1))));
-    return (Vec<C>)back;
+    U bits = result ^ ((result >> (BITS - 1)) & (Int<C>)(~((Int<C>)1 << (BITS - 1))));
+    return (Vec<C>)bits;
 }
 
-template <class M> static void buffered(Tiles<M>& t, ForwardState<M>& w, typename M::C* buffer, i64* rows) {
+template <class M> static void forward_stored_rows(Tiles<M>& t, ForwardState<M>& w, typename M::C* buffer, i64* rows) {
     using C = typename M::C;
     constexpr int W = WIDE<C>;
     const Args& a = t.a;
@@ -78,7 +78,7 @@ template <class M> static void buffered(Tiles<M>& t, ForwardState<M>& w, typenam
     alignas(64) C times[LANES<M>];
     for (i64 i = 0; i < k.ld; i += W) {
         C* s = buffer + i;
-        Vec<C> top = splat(-infinity), nan = {};  // `nan` is not a number where a score is none
+        Vec<C> top = splat(-infinity), nan = {};  // `nan` is NaN if a score is
         for (i64 j = 0; j < n; ++j) {
             Vec<C> x = load(s + j * k.ld);
             top = maxv(x, top);
@@ -112,10 +112,10 @@ template <class M> static void buffered(Tiles<M>& t, ForwardState<M>& w, typenam
             rest = lnv(sum) + nan, lse = none ? splat(-infinity) : top + rest, own = limit;
             store(times + i, (none ? Vec<C>{} : C(1) / sum) + nan);
         }
-        for (i64 r = i; r < min(i + W, k.n); ++r) leave(a, k, r, top[r - i], lse[r - i], rest[r - i], own[r - i]);
+        for (i64 r = i; r < min(i + W, k.n); ++r) store_stats(a, k, r, top[r - i], lse[r - i], rest[r - i], own[r - i]);
     }
-    C kept = C(1 / (1 - a.dropout));
-    for (i64 i = 0; i < k.ld; ++i) times[i] *= kept;
+    C dropout_scale = C(1 / (1 - a.dropout));
+    for (i64 i = 0; i < k.ld; ++i) times[i] *= dropout_scale;
     for (i64 tile = low; tile < k.high; tile += KEYS) {
         i64 keys = min(KEYS, k.high - tile);
         C* s = buffer + (tile - low) * k.ld;
