@@ -1,1 +1,1 @@
-"""Kernels: each knows a `Plan` and nothing else of the house."""
+"""Kernels and backends. They depend on the `Plan` of a call and on no other part of regard."""

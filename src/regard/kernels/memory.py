@@ -55,7 +55,7 @@ _REFUSED = {
 
 
 def no_numbers(tensor: Tensor) -> str | None:
-    """Why attention cannot compute with ``tensor``, and what to pass instead; None: it can."""
+    """Why attention cannot compute with ``tensor``, and what to pass instead; None if it can."""
     if is_lazy(tensor):
         return "uninitialized: call its lazy module once first"
     if tensor.is_nested:

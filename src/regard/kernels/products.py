@@ -35,7 +35,7 @@ def mixed(weights: Tensor, value: Tensor) -> Tensor:
     values = _tiles(value, -2, KEYS)
     rows = []
     for part in _tiles(weights, -2, ROWS):
-        parts = [some @ those for some, those in zip(_tiles(part, -1, KEYS), values, strict=True)]
+        parts = [w @ v for w, v in zip(_tiles(part, -1, KEYS), values, strict=True)]
         rows.append(reduce(torch.add, parts))
     return _joined(rows, -2)[..., : weights.shape[-2], :]
 
@@ -55,8 +55,8 @@ def _tiled(tensor: Tensor) -> bool:
 def _tiles(tensor: Tensor, dim: int, size: int) -> tuple[Tensor, ...]:
     """``tensor`` split along ``dim`` into parts of ``size``, the last one padded with zeros."""
     missing = -tensor.shape[dim] % size
-    whole = pad(tensor, (0, 0) * (-dim - 1) + (0, missing)) if missing else tensor
-    return torch.split(whole, size, dim)
+    padded = pad(tensor, (0, 0) * (-dim - 1) + (0, missing)) if missing else tensor
+    return torch.split(padded, size, dim)
 
 
 def _joined(parts: list[Tensor], dim: int) -> Tensor:

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from regard.kernels.plan import DIFFERENTIABLE, OwnPlan, Plan
-from regard.kernels.reference import Whole, weights
+from regard.kernels.reference import Weights, weights
 from regard.kernels.statistics import queries_per_tile
 
-Part = Callable[[Whole], Tensor]
+Part = Callable[[Weights], Tensor]
 """Computes a result of a `Look`, ``(B, H, Lq, …)`` with one entry for each query."""
 
 _TENSORS = tuple(field.name for field in fields(Plan) if "Tensor" in str(field.type))

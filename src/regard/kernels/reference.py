@@ -19,8 +19,8 @@ from regard.kernels.plan import OwnPlan, Plan, ScoreKind
 from regard.kernels.visibility import all_true, guarded, visibility
 
 
-class Whole(NamedTuple):
-    """Weights and intermediate results of a whole call.
+class Weights(NamedTuple):
+    """The weights of a call and intermediate results.
 
     Attributes:
         weights: ``(B, H, Lq, Lk)``, before dropout, 0 where a query sees nothing.
@@ -50,35 +50,35 @@ def run(plan: Plan, lse: bool, extra: bool) -> tuple[Tensor, Tensor, Tensor]:
     What is not requested is an empty tensor.
     """
     with exact(plan):
-        whole, poison = _whole(plan, extra)
-        weights_BHQK = whole.weights
+        result, poison = _weights(plan, extra)
+        weights_BHQK = result.weights
         if plan.dropout:
             weights_BHQK = torch.where(random.kept(plan), weights_BHQK, 0.0)
-        output_BHQV = products.mixed(weights_BHQK, whole.value)
+        output_BHQV = products.mixed(weights_BHQK, result.value)
         if plan.dropout:
             output_BHQV = output_BHQV / (1 - plan.dropout)
-        output_BHQV = _where_seen(whole.seen, output_BHQV, poison)
+        output_BHQV = _where_seen(result.seen, output_BHQV, poison)
         nothing = output_BHQV.new_empty(0)
-        aside = nothing if whole.extra is None else _where_seen(whole.seen, whole.extra, poison)
-        return output_BHQV.to(plan.query.dtype), log_sum_exp(whole) if lse else nothing, aside
+        aside = nothing if result.extra is None else _where_seen(result.seen, result.extra, poison)
+        return output_BHQV.to(plan.query.dtype), log_sum_exp(result) if lse else nothing, aside
 
 
-def weights(plan: Plan) -> Whole:
-    """The weights of a whole call, before dropout."""
+def weights(plan: Plan) -> Weights:
+    """The weights of a call, before dropout."""
     with exact(plan):
-        whole, poison = _whole(plan, False)
-        return whole._replace(weights=_where_seen(whole.seen, whole.weights, poison))
+        result, poison = _weights(plan, False)
+        return result._replace(weights=_where_seen(result.seen, result.weights, poison))
 
 
-def log_sum_exp(whole: Whole) -> Tensor:
+def log_sum_exp(result: Weights) -> Tensor:
     """``(B, H, Lq)``, −∞ for queries without a visible key."""
-    if not whole.scores.shape[-1]:
-        return torch.logsumexp(whole.scores, -1)
+    if not result.scores.shape[-1]:
+        return torch.logsumexp(result.scores, -1)
     # Relative to the largest: the gradient is exp(s − lse), and next to a large score the log of the sum is rounded.
-    top = whole.scores.detach().amax(-1, keepdim=True)
+    top = result.scores.detach().amax(-1, keepdim=True)
     top = top.masked_fill(top.isinf(), 0.0)
-    lse = torch.logsumexp(whole.scores - top, -1) + top[..., 0]
-    return lse if whole.seen is None else lse.masked_fill(~whole.seen, -torch.inf)
+    lse = torch.logsumexp(result.scores - top, -1) + top[..., 0]
+    return lse if result.seen is None else lse.masked_fill(~result.seen, -torch.inf)
 
 
 def exact(plan: Plan) -> AbstractContextManager[None]:
@@ -96,7 +96,7 @@ def _where_seen(seen_BHQ: Tensor | None, tensor: Tensor, poison_BHQ: Tensor | No
     return tensor if poison_BHQ is None else tensor + poison_BHQ[last]
 
 
-def _whole(plan: Plan, extra: bool) -> tuple[Whole, Tensor | None]:
+def _weights(plan: Plan, extra: bool) -> tuple[Weights, Tensor | None]:
     """The call without the NaN of queries that see non-finite keys or values, which is returned separately."""
     precise = torch.promote_types(plan.query.dtype, torch.float32)
     query, key, value = (t.to(precise) for t in (plan.query, plan.key, plan.value))
@@ -122,7 +122,7 @@ def _whole(plan: Plan, extra: bool) -> tuple[Whole, Tensor | None]:
             # 0, not −∞, for queries without a visible key, so that the row is finite; the output is set to 0 later.
             scores_BHQK = fill(scores_BHQK, ~seen_BHQ[..., None], 0.0)
     row = normalize(plan, scores_BHQK, visible, extra)
-    return Whole(row.weights, row.scores, row.extra, value, visible, seen_BHQ), poison_BHQ
+    return Weights(row.weights, row.scores, row.extra, value, visible, seen_BHQ), poison_BHQ
 
 
 def _seen(plan: Plan, visible: Tensor) -> Tensor | None:

@@ -40,9 +40,9 @@ def refuse(plan: Plan) -> str | None:
     if plan.softcap:
         return "PyTorch's kernel has no softcap"
     if plan.relative is not None:
-        return "PyTorch's kernel would need the relative bias as a whole Lq × Lk tensor"
+        return "PyTorch's kernel would need the relative bias as a full Lq × Lk tensor"
     if plan.bias is not None and plan.bias.requires_grad:
-        return "PyTorch's kernel has no gradient to a bias without falling back to the whole Lq × Lk weights"
+        return "PyTorch's kernel has no gradient to a bias without falling back to the full Lq × Lk weights"
     if plan.normalizer is not NormalizerKind.SOFTMAX:
         return f"PyTorch's kernel has softmax only, not {plan.normalizer}"
     if plan.sink is not None:
@@ -109,14 +109,14 @@ def _output(plan: Plan) -> Tensor:
     if plan.bias is not None:
         bias = plan.bias.to(query.dtype)
         mask = bias if visible is None else bias.masked_fill(~visible, -torch.inf)
-    mask = None if mask is None else _whole(mask, plan)
+    mask = None if mask is None else _expanded(mask, plan)
     output = scaled_dot_product_attention(query, key, value, mask, scale=plan.scale, enable_gqa=grouped)
     if seen is not None:
         output = output.masked_fill(~seen[..., None], 0.0)
     return output if poison is None else output + poison[..., None]
 
 
-def _whole(mask: Tensor, plan: Plan) -> Tensor:
+def _expanded(mask: Tensor, plan: Plan) -> Tensor:
     """The mask with its last two dimensions expanded, as PyTorch's kernels require."""
     return mask.expand(*mask.shape[:2], plan.query.shape[2], plan.key.shape[2])
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regard.kernels.plan import Plan
-from regard.kernels.reference import Whole, log_sum_exp, weights
+from regard.kernels.reference import Weights, log_sum_exp, weights
 
 _TILE_ELEMENTS = 1 << 22
 """Weights stored at once: 16 MiB in float32 for any length."""
@@ -73,11 +73,11 @@ def queries_per_tile(plan: Plan) -> int:
 
 def _tile(plan: Plan, at: Tensor, queries: int, request: Request) -> dict[str, Tensor]:
     """The statistics of ``plan``, which has the queries ``at`` of a call with ``queries`` queries."""
-    whole = weights(plan)
-    w, keys = whole.weights, plan.key.shape[2]
+    result = weights(plan)
+    w, keys = result.weights, plan.key.shape[2]
     results = {}
     if "lse" in request.names:
-        results["lse"] = log_sum_exp(whole)
+        results["lse"] = log_sum_exp(result)
     if "entropy" in request.names:
         results["entropy"] = torch.special.entr(w).sum(-1)
     if "received" in request.names:
@@ -88,15 +88,15 @@ def _tile(plan: Plan, at: Tensor, queries: int, request: Request) -> dict[str, T
     if request.norms is not None:
         results["norms"] = w.sum(2) * request.norms
     if request.top:
-        results |= _top(whole, request.top)
+        results |= _top(result, request.top)
     if request.map is not None:
         results |= _pooled(w, _bins(queries, request.map[0], at.device)[at], request.map)
     return results
 
 
-def _top(whole: Whole, count: int) -> dict[str, Tensor]:
+def _top(result: Weights, count: int) -> dict[str, Tensor]:
     # A hidden key must rank below a visible one whose weight underflowed to zero.
-    ranked = whole.weights if whole.visible is None else torch.where(whole.visible, whole.weights, -1.0)
+    ranked = result.weights if result.visible is None else torch.where(result.visible, result.weights, -1.0)
     top, keys = ranked.topk(count, -1)
     hidden = top < 0
     return {"top_weights": top.masked_fill(hidden, 0.0), "top_keys": keys.masked_fill(hidden, -1)}

@@ -1,1 +1,1 @@
-"""The C++ kernels: every mechanism in linear memory, forward and backward, and looking at the speed of a forward."""
+"""The C++ kernels for CPUs: every mechanism, forward and backward, and looks, in memory linear in the lengths."""

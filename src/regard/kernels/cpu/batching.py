@@ -35,7 +35,7 @@ class _Fold:
         self.samples, self.into_heads = samples, into_heads
         self.batch, self.heads = arguments["query"].shape[:2]
 
-    def whole(self, tensor: Tensor, own: int) -> Tensor:
+    def folded(self, tensor: Tensor, own: int) -> Tensor:
         """``tensor``, ``(S, B or 1, H or 1, …)``, with folded samples; ``own`` is its number of heads, or its batch."""
         if self.into_heads:
             tensor = tensor.movedim(0, 1)
@@ -68,7 +68,7 @@ class _Fold:
             own = self.heads if self.into_heads else self.batch
         else:
             own = tensor.shape[dim + differs]
-        folded = self.whole(tensor if differs else tensor[None].expand(self.samples, *tensor.shape), own)
+        folded = self.folded(tensor if differs else tensor[None].expand(self.samples, *tensor.shape), own)
         return folded.contiguous() if name in _CONTIGUOUS else folded
 
 

@@ -14,24 +14,23 @@ NAMES = ("amx", "avx512bf16", "avx512", "avx2", "portable")
 
 _FORCED = {"avx512": ("amx", "avx512bf16", "avx512"), "avx2": ("avx2",), "portable": ("portable",)}
 
-_YOUNGEST = "regard_vmath"
-"""The function that was added to the library last."""
+_NEWEST = "regard_vmath"
+"""The function that was added to the library last; a library without it is too old."""
 
-OTHER_VERSION = "regard's C++ library is of another version than its Python: install regard anew"
+OTHER_VERSION = "regard's C++ library and its Python code have different versions: install regard again"
 
 
 def _load() -> tuple[ctypes.CDLL | None, str]:
     """The library, or why it is missing."""
-    for folder in sys.modules[
-        __package__
-    ].__path__:  # an editable installation has two, one of them with what was built
+    # An editable installation has two folders: the sources, and the one with the built library.
+    for folder in sys.modules[__package__].__path__:
         path = Path(folder) / "libregard_cpu.so"
         if path.is_file():
             try:
                 loaded = ctypes.CDLL(str(path))
             except OSError as error:
                 return None, f"the C++ kernels cannot be loaded: {error}"
-            if not hasattr(loaded, _YOUNGEST):
+            if not hasattr(loaded, _NEWEST):
                 raise ImportError(OTHER_VERSION)
             loaded.regard_args_size.restype = ctypes.c_long
             loaded.regard_level.restype = ctypes.c_char_p
@@ -44,7 +43,6 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
                 *(ctypes.c_int, ctypes.c_int64, ctypes.c_int64),
                 *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_double),
             ]
-
             loaded.regard_all_finite.argtypes = [ctypes.c_char_p, ctypes.c_int64]
             for function in (loaded.regard_forward, loaded.regard_backward, loaded.regard_look, loaded.regard_drop):
                 function.restype = ctypes.c_char_p

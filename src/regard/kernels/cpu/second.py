@@ -33,19 +33,19 @@ def gradients_of_gradients(
     Returns:
         The gradients of ``inputs`` by name, that of ``grad`` and that of ``grad_extra``.
     """
-    ups = (grad,) if grad_extra is None else (grad, grad_extra)
+    output_grads = (grad,) if grad_extra is None else (grad, grad_extra)
 
-    def backward(tensors: dict[str, Any], *ups: Tensor) -> dict[str, Tensor]:
+    def backward(tensors: dict[str, Any], *output_grads: Tensor) -> dict[str, Tensor]:
         varied = replace(plan, **tensors)
 
-        def forward(some: dict[str, Any]) -> tuple[Tensor, ...]:
-            output, _, extra = reference.run(replace(varied, **some), False, grad_extra is not None)
+        def forward(leaves: dict[str, Any]) -> tuple[Tensor, ...]:
+            output, _, extra = reference.run(replace(varied, **leaves), False, grad_extra is not None)
             return (output,) if grad_extra is None else (output, extra)
 
         pull = torch.func.vjp(forward, {name: getattr(varied, name) for name in wanted})[1]
-        (grads,) = pull(ups)
+        (grads,) = pull(output_grads)
         return dict(grads)
 
-    pull = torch.func.vjp(backward, {name: getattr(plan, name) for name in inputs}, *ups)[1]
-    grads, *of_ups = pull(given)
-    return grads, of_ups[0], of_ups[1] if grad_extra is not None else None
+    pull = torch.func.vjp(backward, {name: getattr(plan, name) for name in inputs}, *output_grads)[1]
+    grads, *of_grads = pull(given)
+    return grads, of_grads[0], of_grads[1] if grad_extra is not None else None

@@ -13,7 +13,7 @@ from regard.kernels.cpu.call import LEVELS, run
 from regard.kernels.memory import is_plain
 
 _UNITS = Struct("8q")
-_WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def can(like: Tensor) -> bool:
@@ -41,4 +41,4 @@ def factors(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -
 
 @cache
 def _bits(number: float, dtype: torch.dtype) -> int:
-    return int(torch.tensor(number, dtype=dtype, device="cpu").view(_WHOLE[dtype.itemsize]).item())
+    return int(torch.tensor(number, dtype=dtype, device="cpu").view(_INTEGERS[dtype.itemsize]).item())
