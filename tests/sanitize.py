@@ -1,4 +1,4 @@
-"""``python tests/sanitize.py FOLDER TESTS``: some tests on the library in FOLDER, which was built with a sanitizer."""
+"""``python tests/sanitize.py FOLDER TESTS``: runs TESTS with the library in FOLDER, built with a sanitizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import regard.kernels.cpu
 folder, *names = sys.argv[1:]
 regard.kernels.cpu.__path__.insert(0, folder)
 if folder.endswith("thread"):
-    # PyTorch's own threads are not instrumented, so there are none; the kernels start four, or what a test sets.
+    # PyTorch's own threads are not instrumented, so it gets one. The kernels start four, or as many as a test sets.
     torch.set_num_threads(1)
     threads = 4
 

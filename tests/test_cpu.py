@@ -1,4 +1,4 @@
-"""The C++ kernels where the table's small sizes do not reach: many blocks and tiles, every level and dtype, threads."""
+"""The C++ kernels beyond the small sizes of the table of mechanisms: many tiles, all levels and dtypes, threads."""
 
 from __future__ import annotations
 
@@ -46,28 +46,28 @@ from threads import use_threads
 pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 3e-3, torch.bfloat16: 2e-2}
-"""Of the largest number there is in the result."""
+"""Relative to the largest number of the result."""
 
 
 def rand(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def close(found: Tensor, wanted: Tensor, tolerance: float) -> None:
-    off = (found.double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-3)
+def close(result: Tensor, wanted: Tensor, tolerance: float) -> None:
+    off = (result.double() - wanted).abs().max() / wanted.abs().max().clamp(min=1e-3)
     assert off <= tolerance, f"off by {off:.1e} of the largest"
 
 
 def compare(q: Tensor, k: Tensor, v: Tensor, dtype: torch.dtype, **options: Any) -> None:
-    """Output and gradients in ``dtype`` on the kernels beside the reference in float64, from the same numbers."""
+    """Compare output and gradients of the kernels in ``dtype`` with the reference in float64, for the same inputs."""
     inputs = [t.to(dtype).requires_grad_() for t in (q, k, v)]
     exact = [t.detach().double().requires_grad_() for t in inputs]
     output = attention(*inputs, backend="cpu", **options)
     wanted = attention(*exact, backend="reference", **options)
     close(output, wanted, TOLERANCE[dtype])
     grad = rand(*output.shape, seed=9).to(dtype)
-    found = torch.autograd.grad(output, inputs, grad)
-    for one, other in zip(found, torch.autograd.grad(wanted, exact, grad.double()), strict=True):
+    grads = torch.autograd.grad(output, inputs, grad)
+    for one, other in zip(grads, torch.autograd.grad(wanted, exact, grad.double()), strict=True):
         close(one, other, 2 * TOLERANCE[dtype])
 
 
@@ -120,36 +120,36 @@ def test_mechanisms_over_many_tiles(level: str, name: str) -> None:
         options = {"score": Additive(torch.linspace(-0.3, 0.3, 32))}
         output = attention(q.float(), k.float(), v.float(), backend="cpu", **options)
         close(output, attention(q, k, v, backend="reference", **LARGE[name]), TOLERANCE[torch.float32])
-    elif name not in ("topk", "straight-through"):  # which take other keys where float32 rounds
+    elif name not in ("topk", "straight-through"):  # float32 may choose other keys
         compare(q, k, v, torch.float32, **options)
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 150, 300), (1, 2, 150, 300), (1, 1, 1, 300), (2, 1, 150, 1)], ids=str)
-def test_gradients_of_what_was_broadcast(level: str, shape: tuple[int, ...]) -> None:
+def test_gradients_of_broadcast_tensors(level: str, shape: tuple[int, ...]) -> None:
     q, k, v = rand(2, 2, 150, 16, seed=1), rand(2, 1, 300, 16, seed=2), rand(2, 1, 300, 16, seed=3)
-    found = []
+    grads = []
     for name in ("cpu", "reference"):
         bias = rand(*shape, seed=4).requires_grad_()
         relative = RelativeBias(rand(2, 8, seed=5).requires_grad_(), max_distance=40)
         output = attention(q, k, v, bias=bias, normalizer=Sigmoid(0.1), mask=Causal(), backend=name)
-        beside = attention(q, k, v, bias=relative, mask=Causal(), backend=name)
-        (output.square().sum() + beside.square().sum()).backward()
-        found.append((bias.grad, relative.table.grad))
-    for one, other in zip(*found, strict=True):
+        with_relative = attention(q, k, v, bias=relative, mask=Causal(), backend=name)
+        (output.square().sum() + with_relative.square().sum()).backward()
+        grads.append((bias.grad, relative.table.grad))
+    for one, other in zip(*grads, strict=True):
         torch.testing.assert_close(one, other)
 
 
 def test_any_strides(level: str) -> None:
-    whole = rand(2, 150, 4, 3 * 64, seed=1)
+    packed = rand(2, 150, 4, 3 * 64, seed=1)
     for q, k, v in (
-        [t.transpose(1, 2) for t in whole.split(64, -1)],
-        [t.transpose(1, 2)[..., ::2] for t in whole.split(64, -1)],
-        [t.transpose(1, 2)[:, :, ::3] for t in whole.split(64, -1)],
+        [t.transpose(1, 2) for t in packed.split(64, -1)],
+        [t.transpose(1, 2)[..., ::2] for t in packed.split(64, -1)],
+        [t.transpose(1, 2)[:, :, ::3] for t in packed.split(64, -1)],
     ):
         for dtype in (torch.float32, torch.bfloat16):
             rounded = [t.to(dtype).double() if dtype is torch.bfloat16 else t for t in (q, k, v)]
             compare(rounded[0], rounded[1], rounded[2], dtype)
-    q = whole.transpose(1, 2)[..., :64]
+    q = packed.transpose(1, 2)[..., :64]
     compare(q, q[:, :1].expand(2, 4, 150, 64), q[:, :1].expand(2, 4, 150, 64), torch.float32)
 
 
@@ -162,17 +162,17 @@ def test_the_same_bits_twice_and_from_several_threads(level: str, count: int) ->
         output = attention(q, k, v, mask=Causal(), backend="cpu")
         return [output, *torch.autograd.grad(output.sum(), (q, k, v))]
 
-    found = []
+    results = []
     with use_threads(count):
         expected = call()
-        workers = [threading.Thread(target=lambda: found.append(call())) for _ in range(4)]
+        workers = [threading.Thread(target=lambda: results.append(call())) for _ in range(4)]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
         again = call()
-    assert len(found) == 4
-    for some in (again, *found):
+    assert len(results) == 4
+    for some in (again, *results):
         assert all(torch.equal(one, other) for one, other in zip(some, expected, strict=True))
 
 
@@ -199,14 +199,14 @@ def test_opcheck() -> None:
     arguments = (*(getattr(plan, name) for name in ops.PLAN_FIELDS), None, False)
     assert set(torch.library.opcheck(torch.ops.regard.cpu_forward.default, arguments).values()) == {"SUCCESS"}
     output, stats, _ = torch.ops.regard.cpu_forward(*arguments)
-    given = (*arguments[:-2], output.detach(), stats, None, output.detach(), None, ["query", "bias"])
-    found = torch.library.opcheck(
-        torch.ops.regard.cpu_backward.default, given, test_utils=["test_schema", "test_faketensor"]
+    backward_arguments = (*arguments[:-2], output.detach(), stats, None, output.detach(), None, ["query", "bias"])
+    checks = torch.library.opcheck(
+        torch.ops.regard.cpu_backward.default, backward_arguments, test_utils=["test_schema", "test_faketensor"]
     )
-    assert set(found.values()) == {"SUCCESS"}
+    assert set(checks.values()) == {"SUCCESS"}
 
 
-def test_what_is_refused_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_calls_and_their_reasons(monkeypatch: pytest.MonkeyPatch) -> None:
     q = rand(1, 1, 3, 4, seed=1)
     assert backend.refuse(lower(q, q, q)[0]) is None
     assert "nothing to compute" in str(backend.refuse(lower(q[:, :, :0], q, q)[0]))
@@ -217,26 +217,26 @@ def test_what_is_refused_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class NewScore(StrEnum):
-    """A score that is added to the plan and that no kernel knows yet."""
+    """A score that no kernel supports."""
 
     CHEBYSHEV = "chebyshev"
 
 
 class NewNormalizer(StrEnum):
-    """Likewise a normalizer."""
+    """A normalizer that no kernel supports."""
 
     CUBIC = "cubic"
 
 
 @dataclass(eq=False, slots=True)
 class NewPlan(Plan):
-    """A plan with a field that no kernel knows yet."""
+    """A plan with a field that no kernel supports."""
 
     power: float = 1.0
 
 
-def test_the_map_of_what_the_kernels_have_is_whole() -> None:
-    """Each number is the enumerator of that name in C++, whatever the order of Python's enums."""
+def test_numbers_of_scores_and_normalizers_match_the_header() -> None:
+    """Each number is that of the C++ enumerator of the same name, in any order of Python's enums."""
     header = (Path(library.__file__).parent / "native" / "args.h").read_text()
     for kind, numbers in ((ScoreKind, SCORES), (NormalizerKind, NORMALIZERS)):
         assert set(numbers) == set(kind)
@@ -256,7 +256,7 @@ def test_the_map_of_what_the_kernels_have_is_whole() -> None:
     ],
     ids=["score", "normalizer", "field"],
 )
-def test_what_a_backend_does_not_know_is_refused(name: str, change: dict[str, Any], reason: str) -> None:
+def test_unknown_scores_normalizers_and_fields_are_refused(name: str, change: dict[str, Any], reason: str) -> None:
     q = rand(1, 1, 3, 4, seed=1).float()
     plan = NewPlan(q, q, q)
     assert choose(plan, name).name == name
@@ -266,13 +266,13 @@ def test_what_a_backend_does_not_know_is_refused(name: str, change: dict[str, An
 
 
 @pytest.mark.parametrize("change", [{"score": NewScore.CHEBYSHEV}, {"normalizer": NewNormalizer.CUBIC}], ids=str)
-def test_the_reference_takes_an_unknown_kind_for_no_other(change: dict[str, Any]) -> None:
+def test_the_reference_raises_an_error_for_an_unknown_kind(change: dict[str, Any]) -> None:
     q = rand(1, 1, 3, 4, seed=1)
     with pytest.raises(NotImplementedError, match=r"does not have the (score chebyshev|normalizer cubic)"):
         reference.run(replace(Plan(q, q, q), **change), False, False)
 
 
-def test_a_level_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_level_of_the_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGARD_CPU", "portable")
     assert library._chosen() == ("portable", "")
     monkeypatch.setenv("REGARD_CPU", "sse9")

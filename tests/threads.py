@@ -1,4 +1,4 @@
-"""PyTorch's number of threads in tests, and programs of their own for what changes a whole process."""
+"""Tests with several threads, and programs in a separate process, for tests that change process-wide state."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /
 
 @contextmanager
 def use_threads(count: int) -> Iterator[None]:
+    """Set PyTorch's number of threads inside."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -25,7 +26,7 @@ def use_threads(count: int) -> Iterator[None]:
 
 
 def script(source: str, *arguments: object, **environment: str) -> str:
-    """What a Python program prints whose libraries start no threads when they are imported."""
+    """The output of a Python program whose libraries start no threads when they are imported."""
     environment |= os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, "-c", source, *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
