@@ -1,4 +1,4 @@
-"""The training loop: kills, Ctrl-C, several processes, full disks, broken checkpoints."""
+"""The training loop: killed and interrupted runs, several processes, full disks, broken checkpoints, best weights."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _start(folder: Path, settings: dict[str, Any], **options: Any) -> subprocess
     return subprocess.Popen(command, stderr=subprocess.DEVNULL, **options)
 
 
-def _step(folder: Path) -> int:
+def _saved_step(folder: Path) -> int:
     try:
         return int(json.loads((folder / "last.json").read_text())["step"])
     except FileNotFoundError:
@@ -44,25 +44,25 @@ def _step(folder: Path) -> int:
 
 def test_a_killed_run_resumes_bitwise(tmp_path: Path) -> None:
     settings = {"epochs": 10, "save_every": 4}
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
+    complete, killed = tmp_path / "complete", tmp_path / "killed"
+    complete.mkdir()
     killed.mkdir()
-    assert _start(whole, settings).wait() == 0
-    for wanted in (5, 50):
+    assert _start(complete, settings).wait() == 0
+    for step in (5, 50):
         process = _start(killed, settings)
-        while _step(killed) < wanted:
+        while _saved_step(killed) < step:
             assert process.poll() is None
             time.sleep(0.002)
-        time.sleep(random.Random(wanted).uniform(0.0, 0.05))
+        time.sleep(random.Random(step).uniform(0.0, 0.05))
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert 0 < _step(killed) < _step(whole)
+    assert 0 < _saved_step(killed) < _saved_step(complete)
     assert _start(killed, settings).wait() == 0
-    assert_same(whole, killed)
-    strip = [
-        [line for line in (f / "metrics.jsonl").read_text().splitlines() if "valid" in line] for f in (whole, killed)
+    assert_same(complete, killed)
+    validations = [
+        [line for line in (f / "metrics.jsonl").read_text().splitlines() if "valid" in line] for f in (complete, killed)
     ]
-    assert strip[0] == strip[1]
+    assert validations[0] == validations[1]
 
 
 @pytest.mark.parametrize(
@@ -72,33 +72,33 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
 def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, options: dict[str, Any]) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    whole.mkdir()
+    complete, stopped = tmp_path / "complete", tmp_path / "stopped"
+    complete.mkdir()
     stopped.mkdir()
-    run(whole, epochs=3, **options)
+    run(complete, epochs=3, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("job.Log", interrupting(7, number))
         with pytest.raises(Interrupted) as stop:
             run(stopped, epochs=3, save_every=100, **options)
-    assert stop.value.step == _step(stopped) == 7
+    assert stop.value.step == _saved_step(stopped) == 7
     run(stopped, epochs=3, resume=True, **options)
-    assert_same(whole, stopped)
+    assert_same(complete, stopped)
     if "ema" in options:
         assert all(
             torch.equal(tensor, tensors(stopped, "training")[name])
-            for name, tensor in tensors(whole, "training").items()
+            for name, tensor in tensors(complete, "training").items()
         )
 
 
 @pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
 @pytest.mark.parametrize("options", [{}, {"optimizer": "muon", "kind": "transformer"}], ids=["adamw", "muon"])
-def test_two_processes_get_the_loss_of_one(tmp_path: Path, shard: bool, options: dict[str, Any]) -> None:
+def test_two_processes_have_the_loss_of_one(tmp_path: Path, shard: bool, options: dict[str, Any]) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
     settings = json.dumps({"dropout": 0.0, "epochs": 2, "fsdp": shard, **options})
     for folder, count in zip(folders, (1, 2), strict=True):
         folder.mkdir()
-        done = by_processes(count, JOB, folder, settings)
-        assert done.returncode == 0, done.stderr[-2000:]
+        result = by_processes(count, JOB, folder, settings)
+        assert result.returncode == 0, result.stderr[-2000:]
     one, two = ([json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()] for f in folders)
     assert len(one) == len(two) > 2
     for first, second in zip(one, two, strict=True):
@@ -112,11 +112,11 @@ def test_the_process_group_is_never_freed(tmp_path: Path) -> None:
         "import gc, weakref\nfrom torch import distributed\nfrom regard.train.distributed import world\n"
         "with world():\n    group = weakref.ref(distributed.group.WORLD)\ngc.collect()\nassert group() is not None\n"
     )
-    done = by_processes(2, script)
-    assert done.returncode == 0, done.stderr[-2000:]
+    result = by_processes(2, script)
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
-def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(tmp_path, epochs=1)
     before = tensors(tmp_path)
 
@@ -131,7 +131,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_broken_checkpoints_are_errors_of_one_line(tmp_path: Path) -> None:
+def test_broken_checkpoints_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no last checkpoint"):
         checkpoint.load_state(tmp_path, "last")
     run(tmp_path, epochs=1)
@@ -150,14 +150,14 @@ def test_broken_checkpoints_are_errors_of_one_line(tmp_path: Path) -> None:
         checkpoint.load_state(tmp_path, "last")
 
 
-def test_patience_stops_early_and_best_stays(tmp_path: Path) -> None:
+def test_patience_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     progress, _ = run(tmp_path, epochs=30, learning_rate=0.5, patience=2, clip=100.0)
     assert progress.finished
     figures = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     losses = [row["valid_loss"] for row in figures if "valid_loss" in row]
     assert len(losses) < 30
     assert min(losses) == losses[-3] == progress.best
-    assert _step(tmp_path) != json.loads((tmp_path / "best.json").read_text())["step"]
+    assert _saved_step(tmp_path) != json.loads((tmp_path / "best.json").read_text())["step"]
 
 
 def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
@@ -175,16 +175,16 @@ def test_resuming_needs_the_same_number_of_processes(tmp_path: Path) -> None:
         run(tmp_path, epochs=2, resume=True)
 
 
-class Given:
-    """A model with one weight and given validation losses."""
+class Fixed:
+    """A task with a model of one weight, and fixed batches and validation losses."""
 
     def __init__(self, batches: list[list[int]], losses: list[float]):
         self.model: Any = nn.Linear(1, 1, bias=False)
         nn.init.constant_(self.model.weight, 2.0)
-        self.given, self.losses = batches, losses
+        self.rows, self.losses = batches, losses
 
     def batches(self, epoch: int) -> list[list[int]]:
-        return self.given
+        return self.rows
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[torch.Tensor, int]:
         x = torch.tensor(rows, dtype=torch.float32)[:, None]
@@ -194,51 +194,51 @@ class Given:
         return {"loss": self.losses.pop(0)}
 
 
-def _fit(folder: Path, task: Given, **settings: Any) -> Progress:
+def _fit(folder: Path, task: Fixed, **settings: Any) -> Progress:
     config = TrainConfig(**{"warmup": 0, "weight_decay": 0.0, "learning_rate": 0.1, **settings})  # type: ignore[arg-type]
     folder.mkdir()
     return fit(task, config, folder, World(0, 1, torch.device("cpu")), log=Log(None))
 
 
 def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
-    one = Given([[1, 2, 3, 4, 5], [6]], [0.0])
-    several = Given([[1], [2, 3], [4, 5], [6]], [0.0])
+    one = Fixed([[1, 2, 3, 4, 5], [6]], [0.0])
+    several = Fixed([[1], [2, 3], [4, 5], [6]], [0.0])
     assert _fit(tmp_path / "one", one, epochs=1, schedule="constant").step == 2
     assert _fit(tmp_path / "several", several, epochs=1, accumulate=3, schedule="constant").step == 2
     torch.testing.assert_close(one.model.weight, several.model.weight)
 
 
 def test_the_moving_average_is_validated_and_kept(tmp_path: Path) -> None:
-    seen = []
+    validated = []
 
-    class Watching(Given):
+    class Recording(Fixed):
         def evaluate(self) -> dict[str, float]:
-            seen.append(self.model.weight.item())
+            validated.append(self.model.weight.item())
             return super().evaluate()
 
-    task = Watching([[1], [2], [3]], [1.0])
-    trained = [2.0]
+    task = Recording([[1], [2], [3]], [1.0])
+    weights = [2.0]
 
-    class Following(Log):
+    class RecordingLog(Log):
         def step(self, *arguments: object, **figures: Any) -> None:
-            trained.append(task.model.weight.item())
+            weights.append(task.model.weight.item())
 
     folder = tmp_path / "run"
     folder.mkdir()
     config = TrainConfig(epochs=1, warmup=0, learning_rate=0.1, weight_decay=0.0, ema=0.25)
-    fit(task, config, folder, World(0, 1, torch.device("cpu")), log=Following(None))
+    fit(task, config, folder, World(0, 1, torch.device("cpu")), log=RecordingLog(None))
     mean = 2.0
-    for at, weight in enumerate(trained[1:], 1):
-        decay = min(0.25, (1 + at) / (10 + at))
+    for step, weight in enumerate(weights[1:], 1):
+        decay = min(0.25, (1 + step) / (10 + step))
         mean = decay * mean + (1 - decay) * weight
-    assert seen == [pytest.approx(mean, abs=1e-6)]
-    assert tensors(folder)["weight"].item() == seen[0]
-    assert tensors(folder, "training")["weight"].item() == task.model.weight.item() == trained[-1]
+    assert validated == [pytest.approx(mean, abs=1e-6)]
+    assert tensors(folder)["weight"].item() == validated[0]
+    assert tensors(folder, "training")["weight"].item() == task.model.weight.item() == weights[-1]
 
 
 @pytest.mark.parametrize("better", [True, False])
 def test_the_mean_of_the_last_weights_is_kept_if_it_is_better(tmp_path: Path, better: bool) -> None:
-    task = Given([[1], [2]], [5.0, 4.0, 3.0, 1.0 if better else 3.5])
+    task = Fixed([[1], [2]], [5.0, 4.0, 3.0, 1.0 if better else 3.5])
     progress = _fit(tmp_path / "run", task, epochs=3, average=2)
     best = json.loads((tmp_path / "run" / "best.json").read_text())["checkpoint"]
     kept = {name: checkpoint.load_tensors(tmp_path / "run", name, "model")["weight"] for name in progress.recent}
@@ -251,11 +251,11 @@ def test_the_mean_of_the_last_weights_is_kept_if_it_is_better(tmp_path: Path, be
 
 
 def test_of_equal_metrics_the_lower_loss_is_the_best(tmp_path: Path) -> None:
-    class Sure(Given):
+    class EqualAccuracy(Fixed):
         def evaluate(self) -> dict[str, float]:
             return {"accuracy": 90.0, **super().evaluate()}
 
-    progress = _fit(tmp_path / "run", Sure([[1], [2]], [3.0, 1.0, 2.0]), epochs=3, metric="accuracy")
+    progress = _fit(tmp_path / "run", EqualAccuracy([[1], [2]], [3.0, 1.0, 2.0]), epochs=3, metric="accuracy")
     assert (progress.best, progress.best_loss) == (90.0, 1.0)
     assert json.loads((tmp_path / "run" / "best.json").read_text())["step"] == 4
 
@@ -263,15 +263,15 @@ def test_of_equal_metrics_the_lower_loss_is_the_best(tmp_path: Path) -> None:
 def test_a_budget_of_minutes_ends_training(tmp_path: Path) -> None:
     rates = []
 
-    class Watching(Log):
+    class RecordingLog(Log):
         def step(self, *arguments: object, rate: float, **figures: Any) -> None:
             rates.append(rate)
             time.sleep(0.001)
 
-    task = Given([[1], [2]], [1.0] * 10_000)
+    task = Fixed([[1], [2]], [1.0] * 10_000)
     (tmp_path / "run").mkdir()
     config = TrainConfig(epochs=100_000, minutes=0.005, warmup=0)
-    progress = fit(task, config, tmp_path / "run", World(0, 1, torch.device("cpu")), log=Watching(None))
+    progress = fit(task, config, tmp_path / "run", World(0, 1, torch.device("cpu")), log=RecordingLog(None))
     assert progress.finished
     assert 0.3 <= progress.spent < 5
     assert rates[0] > rates[-1]
@@ -279,11 +279,11 @@ def test_a_budget_of_minutes_ends_training(tmp_path: Path) -> None:
 
 
 def test_a_number_of_steps_ends_training(tmp_path: Path) -> None:
-    progress = _fit(tmp_path / "run", Given([[1], [2], [3]], [1.0] * 9), epochs=9, steps=7)
+    progress = _fit(tmp_path / "run", Fixed([[1], [2], [3]], [1.0] * 9), epochs=9, steps=7)
     assert (progress.step, progress.epoch, progress.index, progress.finished) == (7, 2, 1, True)
 
 
-def test_schedule() -> None:
+def test_the_learning_rate_follows_the_schedule() -> None:
     assert rate(0, 0.0, highest=1.0, warmup=4) == 0.25
     assert rate(3, 0.0, highest=1.0, warmup=4) == 1.0
     assert rate(99, 0.5, highest=1.0, warmup=4) == pytest.approx(0.5)
@@ -294,7 +294,7 @@ def test_schedule() -> None:
     assert rate(24, 0.0, highest=2.0, warmup=25, schedule="inverse-sqrt") == 2.0
 
 
-def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
+def test_figures_are_written_for_tensorboard(tmp_path: Path) -> None:
     log = Log(tmp_path, tensorboard=True)
     with log:
         log.evaluation(1, 0, {"loss": 2.0}, better=True, stopped=False)

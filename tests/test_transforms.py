@@ -1,10 +1,11 @@
-"""The transforms of torch.func, and batches of gradients, over every mechanism and mask, against a loop."""
+"""The transforms of torch.func, and batched gradients, for every mechanism and mask, against a loop."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,25 +37,25 @@ from regard import (
     attention,
 )
 from regard.nn import Rotary
+from test_mechanisms import each_case
 
 SAMPLES = 3
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 BY_NAME = {case.name: case for case in CASES}
 
 
 def samples(*tensors: Tensor) -> list[Tensor]:
-    """Each tensor with samples of it in front, which differ."""
+    """Each tensor with a new first dimension of different samples."""
     return [torch.stack([t * (1 - 0.2 * i) for i in range(SAMPLES)]) for t in tensors]
 
 
 def loop(f: Callable[..., Any], dims: tuple[int | None, ...], *tensors: Tensor) -> Any:
-    """What `vmap` is defined by."""
+    """The definition of `vmap`: a loop over the samples."""
     each = [f(*(t if d is None else t[i] for t, d in zip(tensors, dims, strict=True))) for i in range(SAMPLES)]
     return tuple(map(torch.stack, zip(*each, strict=True))) if isinstance(each[0], tuple) else torch.stack(each)
 
 
 def gradients(f: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, ...]]:
-    """Of the sum of the squares, by autograd."""
+    """The gradients of the sum of squares of ``f``, by autograd."""
 
     def of(*tensors: Tensor) -> tuple[Tensor, ...]:
         leaves = [t.detach().clone().requires_grad_() for t in tensors]
@@ -67,26 +68,26 @@ def gradients(f: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, ...]]:
 
 
 def check(f: Callable[..., Tensor], dims: tuple[int | None, ...], *tensors: Tensor) -> None:
-    """`vmap`, and `vmap` of `grad`, of ``f`` against the loop."""
+    """Compare `vmap`, and `vmap` of `grad`, of ``f`` with the loop."""
     torch.testing.assert_close(vmap(f, dims)(*tensors), loop(f, dims, *tensors))
     by_func = vmap(grad(lambda *t: f(*t).square().sum(), tuple(range(len(tensors)))), dims)(*tensors)
     torch.testing.assert_close(by_func, loop(gradients(f), dims, *tensors))
 
 
 @each_case
-@pytest.mark.parametrize("mask", ["none", "causal", "lengths", "boolean"])
-def test_samples_of_everything(case: Case, mask: str) -> None:
-    tensors, made = samples(*mechanisms.inputs(case), *case.parameters(USUAL)), MASKS[mask].make(USUAL)
+@pytest.mark.parametrize("mask_name", ["none", "causal", "lengths", "boolean"])
+def test_vmap_over_all_tensors(case: Case, mask_name: str) -> None:
+    tensors, mask = samples(*mechanisms.inputs(case), *case.parameters(USUAL)), MASKS[mask_name].make(USUAL)
 
     def f(q: Tensor, k: Tensor, v: Tensor, *parameters: Tensor) -> Tensor:
-        return attention(q, k, v, mask=made, **case.call(USUAL, *parameters))
+        return attention(q, k, v, mask=mask, **case.call(USUAL, *parameters))
 
     check(f, (0,) * len(tensors), *tensors)
 
 
 @each_case
 @pytest.mark.parametrize("which", [0, 1, -1])
-def test_samples_of_one_argument(case: Case, which: int) -> None:
+def test_vmap_over_one_argument(case: Case, which: int) -> None:
     tensors = [*mechanisms.inputs(case), *case.parameters(USUAL)]
     (tensors[which],) = samples(tensors[which])
     dims = [None] * len(tensors)
@@ -94,14 +95,14 @@ def test_samples_of_one_argument(case: Case, which: int) -> None:
     check(lambda q, k, v, *p: attention(q, k, v, mask=Causal(), **case.call(USUAL, *p)), tuple(dims), *tensors)
 
 
-@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("mask_name", MASKS)
 @pytest.mark.parametrize("name", ["dot", "cosine", "bilinear", "sparsemax", "topk"])
-def test_every_mask(mask: str, name: str) -> None:
+def test_vmap_with_every_mask(mask_name: str, name: str) -> None:
     case = BY_NAME[name]
-    tensors, made = samples(*mechanisms.inputs(case), *case.parameters(USUAL)), MASKS[mask].make(USUAL)
+    tensors, mask = samples(*mechanisms.inputs(case), *case.parameters(USUAL)), MASKS[mask_name].make(USUAL)
 
     def f(q: Tensor, k: Tensor, v: Tensor, *parameters: Tensor) -> Tensor:
-        return attention(q, k, v, mask=made, **case.call(USUAL, *parameters))
+        return attention(q, k, v, mask=mask, **case.call(USUAL, *parameters))
 
     check(f, (0,) * len(tensors), *tensors)
 
@@ -111,7 +112,7 @@ def _drawn(high: int, *shape: int) -> Tensor:
 
 
 B, LQ, LK = USUAL.batch, USUAL.queries, USUAL.keys
-BY_SAMPLE = {
+MASKS_BY_SAMPLE = {
     "lengths": (lambda t: Lengths(t), _drawn(LK, B)),
     "lengths of queries": (lambda t: Lengths(torch.full((B,), LK), t), _drawn(LQ, B)),
     "prefix": (lambda t: Prefix(t), _drawn(LK, B)),
@@ -126,13 +127,13 @@ BY_SAMPLE = {
     "boolean": (lambda t: t > 0, _drawn(3, B, 1, LQ, LK)),
     "boolean, of keys": (lambda t: t > 0, _drawn(3, LK)),
 }
-"""Masks by a tensor of which each sample has its own."""
+"""How masks are made of a tensor, and that tensor for all samples."""
 
 
-@pytest.mark.parametrize("name", BY_SAMPLE)
+@pytest.mark.parametrize("name", MASKS_BY_SAMPLE)
 @pytest.mark.parametrize("backend", [None, "reference"])
-def test_masks_by_sample(name: str, backend: str | None) -> None:
-    make, tensor = BY_SAMPLE[name]
+def test_vmap_over_masks(name: str, backend: str | None) -> None:
+    make, tensor = MASKS_BY_SAMPLE[name]
     q, k, v = samples(*mechanisms.inputs(CASES[0]))
 
     def f(tensor: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -141,9 +142,9 @@ def test_masks_by_sample(name: str, backend: str | None) -> None:
     for dims in ((0, 0, 0, 0), (0, None, None, None), (0, 0, None, None)):
         inputs = tensor, *(t if d == 0 else t[0] for t, d in zip((q, k, v), dims[1:], strict=True))
         torch.testing.assert_close(vmap(f, dims)(*inputs), loop(f, dims, *inputs))
-        found = vmap(grad(lambda *t: f(*t).square().sum(), (1, 2, 3)), dims)(*inputs)
+        grads = vmap(grad(lambda *t: f(*t).square().sum(), (1, 2, 3)), dims)(*inputs)
         expected = loop(lambda mask, *t: gradients(lambda *t: f(mask, *t))(*t), dims, *inputs)
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(grads, expected)
 
 
 HEADS = USUAL.heads
@@ -167,7 +168,7 @@ OPTIONS: dict[str, tuple[Callable[[Tensor], dict[str, Any]], Tensor]] = {
 
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("backend", [None, "reference"])
-def test_options_by_sample(name: str, backend: str | None) -> None:
+def test_vmap_over_options(name: str, backend: str | None) -> None:
     make, tensor = OPTIONS[name]
     q, k, v = mechanisms.inputs(CASES[0])
 
@@ -178,13 +179,13 @@ def test_options_by_sample(name: str, backend: str | None) -> None:
     check(f, (0, 0), tensor, *samples(q))
 
 
-def test_samples_in_any_dimension_and_of_samples() -> None:
+def test_vmap_over_other_dimensions_and_nested() -> None:
     q, k, v = samples(*mechanisms.inputs(CASES[0]))
     expected = loop(lambda *t: attention(*t, mask=Causal()), (0, 0, 0), q, k, v)
-    found = vmap(lambda *t: attention(*t, mask=Causal()), (2, -1, 1), 3)(
+    output = vmap(lambda *t: attention(*t, mask=Causal()), (2, -1, 1), 3)(
         q.movedim(0, 2), k.movedim(0, -1), v.movedim(0, 1)
     )
-    torch.testing.assert_close(found.movedim(3, 0), expected)
+    torch.testing.assert_close(output.movedim(3, 0), expected)
     pairs = [torch.stack([t, -t]) for t in (q, k, v)]
     nested = vmap(vmap(lambda *t: attention(*t, mask=Causal())))(*pairs)
     torch.testing.assert_close(nested[0], expected)
@@ -194,13 +195,13 @@ def test_samples_in_any_dimension_and_of_samples() -> None:
 
 
 @pytest.mark.parametrize("rank", [2, 3])
-def test_samples_of_fewer_dimensions(rank: int) -> None:
+def test_vmap_over_inputs_of_fewer_dimensions(rank: int) -> None:
     q, k, v = (t[(slice(None),) + (0,) * (4 - rank)] for t in samples(*mechanisms.inputs(CASES[0])))
     k, v = (k[:, :1], v[:, :1]) if rank == 3 else (k, v)
     check(lambda *t: attention(*t, mask=Causal()), (0, 0, 0), q, k, v)
 
 
-def test_each_sample_draws_what_a_call_of_its_own_would() -> None:
+def test_each_sample_has_the_random_numbers_of_a_separate_call() -> None:
     q, k, v = samples(*mechanisms.inputs(CASES[0]))
     seeds = torch.tensor([3, 4, 3])
 
@@ -208,7 +209,10 @@ def test_each_sample_draws_what_a_call_of_its_own_would() -> None:
         return attention(q, k[0], v[0], normalizer=Dropout(Softmax(), 0.5, seed))
 
     torch.testing.assert_close(vmap(f)(seeds, q), loop(f, (0, 0), seeds, q))
-    dropped = lambda q: attention(q, k[0], v[0], normalizer=Dropout(Softmax(), 0.5))  # noqa: E731
+
+    def dropped(q: Tensor) -> Tensor:
+        return attention(q, k[0], v[0], normalizer=Dropout(Softmax(), 0.5))
+
     with pytest.raises(RuntimeError, match="randomness"):
         vmap(dropped)(q)
     same = vmap(dropped, randomness="same")(q[:1].expand(3, -1, -1, -1, -1))
@@ -217,7 +221,7 @@ def test_each_sample_draws_what_a_call_of_its_own_would() -> None:
     assert not torch.equal(different[0], different[1])
 
 
-def test_what_a_look_gives() -> None:
+def test_vmap_over_looks() -> None:
     q, k, v = samples(*mechanisms.inputs(CASES[0]))
 
     def f(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, ...]:
@@ -225,8 +229,7 @@ def test_what_a_look_gives() -> None:
         output, view = attention(q, k, v, mask=Causal(), look=look)
         return output, view.lse, view.entropy, view.received, view.reach, *view.top, *view.map, view.rows, *view.norms
 
-    for found, expected in zip(vmap(f)(q, k, v), loop(f, (0, 0, 0), q, k, v), strict=True):
-        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(vmap(f)(q, k, v), loop(f, (0, 0, 0), q, k, v))
 
 
 DERIVATIVES = (
@@ -237,14 +240,14 @@ DERIVATIVES = (
 
 
 @pytest.mark.parametrize("name", DERIVATIVES)
-@pytest.mark.parametrize("mask", ["none", "causal, negative", "boolean"])
-def test_jacobians(name: str, mask: str) -> None:
+@pytest.mark.parametrize("mask_name", ["none", "causal, negative", "boolean"])
+def test_jacobians(name: str, mask_name: str) -> None:
     case = BY_NAME[name]
     tensors = (*mechanisms.inputs(case, SMALL), *case.parameters(SMALL))
-    numbers, made = tuple(range(len(tensors))), MASKS[mask].make(SMALL)
+    numbers, mask = tuple(range(len(tensors))), MASKS[mask_name].make(SMALL)
 
     def f(*t: Tensor, backend: str | None = None) -> Tensor:
-        return attention(*t[:3], mask=made, backend=backend, **case.call(SMALL, *t[3:])).square()
+        return attention(*t[:3], mask=mask, backend=backend, **case.call(SMALL, *t[3:])).square()
 
     jacobian = torch.autograd.functional.jacobian
     expected = jacobian(lambda *t: f(*t, backend="reference"), tensors)
@@ -272,29 +275,29 @@ def test_hessians(name: str) -> None:
 
 
 @each_case
-def test_batches_of_gradients(case: Case) -> None:
+def test_batched_gradients(case: Case) -> None:
     leaves = [t.requires_grad_() for t in (*mechanisms.inputs(case), *case.parameters(USUAL))]
     for mask in (None, Causal(), Lengths(torch.tensor([3, 0]))):
         output = attention(*leaves[:3], mask=mask, **case.call(USUAL, *leaves[3:]))
         if not output.requires_grad:
             continue
-        (ups,) = samples(mechanisms.random(*output.shape))
-        reached = torch.autograd.grad(output, leaves, ups[0], retain_graph=True, allow_unused=True)
-        used = [leaf for leaf, found in zip(leaves, reached, strict=True) if found is not None]
-        found = torch.autograd.grad(output, used, ups, is_grads_batched=True, retain_graph=True)
-        by_vmap = vmap(lambda up: torch.autograd.grad(output, used, up, retain_graph=True))(ups)  # noqa: B023
-        expected = loop(lambda up: torch.autograd.grad(output, used, up, retain_graph=True), (0,), ups)  # noqa: B023
-        torch.testing.assert_close(found, expected)
-        torch.testing.assert_close(by_vmap, expected)
+        (upstream,) = samples(mechanisms.random(*output.shape))
+        grads = torch.autograd.grad(output, leaves, upstream[0], retain_graph=True, allow_unused=True)
+        used = [leaf for leaf, gradient in zip(leaves, grads, strict=True) if gradient is not None]
+        batched = torch.autograd.grad(output, used, upstream, is_grads_batched=True, retain_graph=True)
+        gradients_of = partial(torch.autograd.grad, output, used, retain_graph=True)
+        expected = loop(gradients_of, (0,), upstream)
+        torch.testing.assert_close(batched, expected)
+        torch.testing.assert_close(vmap(gradients_of)(upstream), expected)
 
 
 @pytest.mark.parametrize(
     "transform", [lambda f: vmap(grad(f)), jacrev, jacfwd, vmap], ids=["vmap(grad)", "jacrev", "jacfwd", "vmap"]
 )
-def test_rotary_keeps_nothing_of_a_transform(transform: Callable[..., Any]) -> None:
+def test_rotary_stores_no_tensor_of_a_transform(transform: Callable[..., Any]) -> None:
     rotary = Rotary(8)
     x = mechanisms.random(2, 4, 8)
     transform(lambda t: rotary(t).square().sum())(x)
     copied, loaded = copy.deepcopy(rotary), pickle.loads(pickle.dumps(rotary))
-    for other in (rotary, copied, loaded):
-        assert torch.equal(other(x), Rotary(8)(x))
+    for instance in (rotary, copied, loaded):
+        assert torch.equal(instance(x), Rotary(8)(x))
