@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ from regard.train.config import TrainConfig
 from regard.train.defaults import fill, known
 from regard.train.loop import Progress
 from regard.train.resume import MAY_CHANGE, changed
-from regard.train.schedule import rate, warmup_factor
+from regard.train.schedule import warmup_factor
 
 SIZES = (40, 260, 3000, 30_000)
 
@@ -92,7 +93,7 @@ def test_the_default_warm_up_is_a_twentieth_of_the_training_and_at_most_200_step
     assert warmup_factor(0, 0.0, None) == 1 / 200
     assert warmup_factor(5, 0.05, None) == 1.0  # a run of some 120 steps
     assert warmup_factor(199, 0.001, None) == 1.0  # a run of 200,000
-    assert rate(9, 0.025, highest=1.0, warmup=None, schedule="constant") == 0.5
+    assert warmup_factor(9, 0.025, None) == 0.5
     assert TrainConfig().warmup is None
 
 
@@ -128,6 +129,24 @@ def test_a_run_that_did_not_start_does_not_block_the_same_command(
                 main(list(map(str, command)))
     assert not run.exists()
     assert regard(*command).status == 0
+
+
+def test_sigterm_before_the_first_step_leaves_no_run(
+    tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def terminate(*arguments: object) -> None:
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL  # else the signal would end the tests
+        signal.raise_signal(signal.SIGTERM)
+
+    (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
+    runs = tmp_path / "runs"
+    before = signal.getsignal(signal.SIGTERM)
+    for name in ("regard.tasks.generate.task.build", "regard.data.tokenizer.Tokenizer.save"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, terminate)
+            assert regard("train", "generate", runs / "run", "--data.train", tmp_path / "tiny.txt").status == 143
+        assert not list(runs.glob("*"))
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_validation_loss_that_is_no_number_stops_training(
@@ -257,14 +276,14 @@ def test_a_file_in_place_of_the_folder_of_a_run(tmp_path: Path, regard: Callable
     ("task", "named"),
     [
         ("translate", "the built-in English-French corpus"),
-        ("generate", "the built-in text, the reference of Python"),
+        ("generate", "the built-in text, Python's language reference"),
         ("image", "the built-in images, the handwritten digits of scikit-learn"),
     ],
 )
 def test_training_says_that_it_uses_the_built_in_data(
     task: str, named: str, tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Training, "_go", lambda *arguments, **options: Progress())  # the data alone
+    monkeypatch.setattr(Training, "_fit", lambda *arguments, **options: Progress())  # the data alone
     monkeypatch.chdir(tmp_path)
     told = regard("train", task, "run", *(["--data.builtin-pairs", 50] if task == "translate" else []))
     assert told.status == 0

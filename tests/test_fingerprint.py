@@ -145,16 +145,16 @@ CHANGES: list[tuple[str, str, Callable[[Path], object], str]] = [
     ("image", "one is another", lambda d: Image.new("L", (16, 16), 3).save(d / "train" / "cat" / "1.png"),
      "training images: 18 as before, but not the same ones"),
     ("image", "a class is renamed", lambda d: (d / "train" / "cat").rename(d / "train" / "hund"),
-     "classes: 'cat' gone, 'hund' new; training images: 18 as before"),
+     "classes: 'cat' removed, 'hund' added; training images: 18 as before"),
     ("image", "a class is renamed, the order stays", lambda d: (d / "train" / "cat").rename(d / "train" / "catze"),
-     "classes: 'cat' gone, 'catze' new; training images: 18 as before"),
+     "classes: 'cat' removed, 'catze' added; training images: 18 as before"),
     ("image", "the classes are exchanged", lambda d: [(d / "train" / a).rename(d / "train" / b) for a, b in
      (("cat", "x"), ("dog", "cat"), ("x", "dog"))], "training images: 18 as before, but not the same ones"),
     ("image", "a class is new", lambda d: shutil.copytree(d / "train" / "cat", d / "train" / "bird"),
-     "classes: 'bird' new; training images: 27 instead of 18"),
+     "classes: 'bird' added; training images: 27 instead of 18"),
     ("image", "a class is gone",
      lambda d: shutil.rmtree(shutil.copytree(d / "train" / "cat", d / "train" / "emu").parent / "dog"),
-     "classes: 'dog' gone, 'emu' new; training images: 18 as before"),
+     "classes: 'dog' removed, 'emu' added; training images: 18 as before"),
 ]  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def test_a_run_is_not_scored_on_what_it_may_have_trained_on(
     result = regard("eval", folder / "run")
     assert result.status == 2
     assert "its data have changed since the run began" in result.err
-    assert "name what to score on with --data" in result.err
+    assert "name the data to score on with --data" in result.err
 
 
 def test_validation_images_of_their_own_are_scored_without_the_training_images(
@@ -267,7 +267,7 @@ def test_files_that_belong_to_the_weights_are_not_exchanged(
     for command in commands:
         result = regard(*command)
         assert (result.status, result.err) == (
-            2, f"regard: {path}: has changed since the run began; its weights do not fit it; restore it\n"
+            2, f"regard: {path}: has changed since the run began, and its weights do not fit it; restore it\n"
         )  # fmt: skip
     path.unlink()
     for command in commands:

@@ -23,7 +23,7 @@ from regard.train.distributed import World
 from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, fit
-from regard.train.schedule import rate
+from regard.train.schedule import schedule_factor, warmup_factor
 from stopping import assert_same, interrupting, tensors
 from torchrun import by_processes
 
@@ -284,14 +284,14 @@ def test_a_number_of_steps_ends_training(tmp_path: Path) -> None:
 
 
 def test_the_learning_rate_follows_the_schedule() -> None:
-    assert rate(0, 0.0, highest=1.0, warmup=4) == 0.25
-    assert rate(3, 0.0, highest=1.0, warmup=4) == 1.0
-    assert rate(99, 0.5, highest=1.0, warmup=4) == pytest.approx(0.5)
-    assert rate(99, 1.0, highest=1.0, warmup=0) == pytest.approx(0.0)
-    assert rate(99, 0.25, highest=2.0, warmup=4, schedule="linear") == pytest.approx(1.5)
-    assert rate(99, 0.25, highest=2.0, warmup=4, schedule="constant") == 2.0
-    assert rate(99, 0.25, highest=2.0, warmup=25, schedule="inverse-sqrt") == pytest.approx(1.0)
-    assert rate(24, 0.0, highest=2.0, warmup=25, schedule="inverse-sqrt") == 2.0
+    assert [warmup_factor(step, 0.0, 4) for step in (0, 3, 99)] == [0.25, 1.0, 1.0]
+    assert warmup_factor(0, 0.0, 0) == 1.0
+    assert schedule_factor(99, 0.5, 4, "cosine") == pytest.approx(0.5)
+    assert schedule_factor(99, 1.0, 0, "cosine") == pytest.approx(0.0)
+    assert schedule_factor(99, 0.25, 4, "linear") == pytest.approx(0.75)
+    assert schedule_factor(99, 0.25, 4, "constant") == 1.0
+    assert schedule_factor(99, 0.25, 25, "inverse-sqrt") == pytest.approx(0.5)
+    assert schedule_factor(24, 0.0, 25, "inverse-sqrt") == 1.0
 
 
 def test_figures_are_written_for_tensorboard(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every task's training shares: the folder of the run, the processes, the log, the report."""
+"""Training as all tasks share it: the run's folder, the processes, the log and the report."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from regard.train import run as runs
 from regard.train.config import TrainConfig
 from regard.train.distributed import World, world
 from regard.train.fingerprint import Fingerprint
-from regard.train.interrupt import Interrupted
+from regard.train.interrupt import Interrupted, exit_on_sigterm
 from regard.train.log import Log
 from regard.train.loop import Progress, Trainable, fit
 from regard.train.memory import enough_memory
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
+"""Prints a message for the user."""
 
 
 class Configuration(Protocol):
-    """A task's settings; those of training are among them."""
+    """The settings of a task, those of training among them."""
 
     @property
     def train(self) -> TrainConfig:
@@ -33,11 +34,11 @@ class Configuration(Protocol):
 
 
 class Task(Trainable, Protocol):
-    """What is trained, and can say on what."""
+    """A task that the training loop can train, and that describes its data."""
 
     @property
     def described(self) -> str:
-        """The data, in a few words."""
+        """The size of the training data, such as ``"1,000 pairs"``."""
         ...
 
 
@@ -47,100 +48,100 @@ Data = TypeVar("Data")
 
 @dataclass(frozen=True)
 class Training(Generic[Config, Data]):
-    """How a task is trained, from its configuration to its report.
+    """The training of a task, from its configuration to its report.
 
     Args:
-        name: of the task.
-        unit: what the loss is a mean over.
-        read: reads the data, and tells what is worth a line.
-        fingerprint: identifies the data that ``read`` gave.
-        defaults: settings by the size of the data, such as ``{"train.epochs": 20}``, for those that are None.
-        fill: writes into the folder of a new run what the model needs beside its weights.
-        task: what is trained, by what ``fill`` wrote.
-        samples: lines of Markdown that show what the trained model does.
+        name: the task.
+        unit: what the loss is a mean over, such as ``"tokens"``.
+        read: reads the data; messages for the user are passed to its second argument.
+        fingerprint: identifies the data that ``read`` returned.
+        defaults: values by the size of the data, such as ``{"train.epochs": 20}``, for settings that are None.
+        fill: writes the files that the model needs beside its weights into the folder of a new run.
+        task: makes the task from the folder that ``fill`` wrote to.
+        samples: lines of Markdown with sample output of the trained model.
     """
 
     name: str
     unit: str
-    read: Callable[[Config, Tell], Data]
+    read: Callable[[Config, Notify], Data]
     fingerprint: Callable[[Data], Fingerprint]
     defaults: Callable[[Config, Data], Mapping[str, object]]
     fill: Callable[[Config, Data, Path], None]
-    task: Callable[[Config, Path, Data, Tell], Task]
+    task: Callable[[Config, Path, Data, Notify], Task]
     samples: Callable[[Config, Path, Data], Sequence[str]]
 
     def train(self, config: Config, run: Path, written: Callable[[Config], str]) -> Progress:
-        """Train in a new folder; ``written`` gives the text of a configuration that is saved there.
+        """Train in a new folder; ``written`` formats the configuration as the text of ``config.yaml``.
 
         Raises:
-            UserError: the folder is taken, or the data cannot be used.
+            UserError: the folder is not empty, or the data cannot be used.
         """
-        with world() as here:
-            here.first_does(lambda: runs.check_free(run))
-            tell = _teller(here)
-            data = self.read(config, tell)
+        with exit_on_sigterm(), world() as process:
+            process.first_does(lambda: runs.check_free(run))
+            notify = _notifier(process)
+            data = self.read(config, notify)
             filled, chosen = defaults.fill(config, self.defaults(config, data))
             if chosen:
-                tell(defaults.describe(chosen))
+                notify(defaults.describe(chosen))
 
-            def whole(folder: Path) -> None:
+            def write(folder: Path) -> None:
                 self.fill(filled, data, folder)
                 fingerprint.save(folder, self.fingerprint(data))
                 (folder / "config.yaml").write_text(written(filled), encoding="utf-8")
 
-            here.first_does(lambda: runs.create(run, self.name, whole))
+            process.first_does(lambda: runs.create(run, self.name, write))
             try:
-                return self._go(filled, run, data, here, resume=False)
-            except BaseException:  # KeyboardInterrupt too
-                # The folder of a run without a checkpoint would block the same command once its cause is mended.
-                if here.first and not checkpoint.exists(run):
+                return self._fit(filled, run, data, process, resume=False)
+            except BaseException:  # KeyboardInterrupt and SystemExit too
+                # Without a checkpoint, the folder cannot be resumed, and it would block the corrected command.
+                if process.first and not checkpoint.exists(run):
                     shutil.rmtree(run, ignore_errors=True)
                 raise
 
     def resume(self, run: Path, settings: Callable[[Path], Config]) -> Progress:
-        """Go on with a run from its last checkpoint.
+        """Resume a run from its last checkpoint.
 
         Raises:
-            UserError: it is no run of this task, or its data have changed.
+            UserError: the folder is not a run of this task, or its data have changed.
         """
         runs.check(run, self.name)
         config = settings(run)
-        with world() as here:
-            tell = _teller(here)
-            data = self.read(config, tell)
-            here.first_does(lambda: fingerprint.check_resume(run, self.fingerprint(data), tell))
-            return self._go(config, run, data, here, resume=True)
+        with world() as process:
+            notify = _notifier(process)
+            data = self.read(config, notify)
+            process.first_does(lambda: fingerprint.check_resume(run, self.fingerprint(data), notify))
+            return self._fit(config, run, data, process, resume=True)
 
-    def _go(self, config: Config, run: Path, data: Data, here: World, *, resume: bool) -> Progress:
-        """Train, and write the run's report, if training is stopped too."""
+    def _fit(self, config: Config, run: Path, data: Data, process: World, *, resume: bool) -> Progress:
+        """Train and write the run's report, also if training is interrupted."""
         with enough_memory(config.train.batch_measure):
-            return self._fit(config, run, data, here, resume)
+            return self._train_and_report(config, run, data, process, resume)
 
-    def _fit(self, config: Config, run: Path, data: Data, here: World, resume: bool) -> Progress:
-        tell = _teller(here)
-        task = self.task(config, run, data, tell)
+    def _train_and_report(self, config: Config, run: Path, data: Data, process: World, resume: bool) -> Progress:
+        notify = _notifier(process)
+        task = self.task(config, run, data, notify)
         size = sum(parameter.numel() for parameter in task.model.parameters())
-        tell(f"{task.described} · {len(task.batches(0)):,} batches an epoch · {size:,} parameters · {run}")
-        log = Log(run, unit=self.unit, shown=here.first, tensorboard=config.train.tensorboard)
-        with runs.alone(run) if here.first else nullcontext():
+        notify(f"{task.described} · {len(task.batches(0)):,} batches per epoch · {size:,} parameters · {run}")
+        log = Log(run, unit=self.unit, shown=process.first, tensorboard=config.train.tensorboard)
+        with runs.alone(run) if process.first else nullcontext():
             try:
-                progress = fit(task, config.train, run, here, log=log, resume=resume)
+                progress = fit(task, config.train, run, process, log=log, resume=resume)
             except Interrupted:
-                if here.first:
+                if process.first:
                     reached = Progress(**checkpoint.load_state(run, "last")["progress"])
-                    stopped = "Not yet: training was stopped, and goes on with `--resume`."
-                    report.write(run, self.name, reached, parameters=size, unit=self.unit, samples=[stopped])
+                    note = "None yet: training was interrupted and can be continued with `--resume`."
+                    report.write(run, self.name, reached, parameters=size, unit=self.unit, samples=[note])
                 raise
-            if here.first:
+            if process.first:
                 samples = self.samples(config, run, data)
                 report.write(run, self.name, progress, parameters=size, unit=self.unit, samples=samples)
         return progress
 
 
 def say(line: str) -> None:
-    """Tell the user something that is no result."""
+    """Print a message that is not a result, on standard error."""
     print(line, file=sys.stderr)
 
 
-def _teller(here: World) -> Tell:
-    return say if here.first else lambda line: None
+def _notifier(process: World) -> Notify:
+    return say if process.first else lambda line: None

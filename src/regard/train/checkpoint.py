@@ -51,24 +51,25 @@ def save(
         UserError: the disk is full or not writable; the checkpoints before it are unchanged.
     """
     folder = run / "checkpoints" / name
-    fresh = folder.with_name(folder.name + ".tmp")
+    temporary = folder.with_name(folder.name + ".tmp")
     try:
         if not (folder / "state.json").exists():
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir(parents=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
             for file, content in tensors.items():
                 save_file(
-                    {key: t.detach().cpu().contiguous() for key, t in content.items()}, fresh / f"{file}.safetensors"
+                    {key: t.detach().cpu().contiguous() for key, t in content.items()},
+                    temporary / f"{file}.safetensors",
                 )
-            (fresh / "state.json").write_text(json.dumps(state))
-            for path in [*fresh.iterdir(), fresh]:
+            (temporary / "state.json").write_text(json.dumps(state))
+            for path in [*temporary.iterdir(), temporary]:
                 flush(path)
-            fresh.rename(folder)
+            temporary.rename(folder)
             flush(folder.parent)
         for pointer in which:
             write_json(run / f"{pointer}.json", {"checkpoint": name, "step": state["progress"]["step"]})
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
         raise UserError(
             f"{folder}: cannot write the checkpoint: {reason}; the checkpoints before it are kept"
@@ -78,19 +79,19 @@ def save(
 
 def load_state(run: Path, which: Which) -> dict[str, Any]:
     """The JSON state of a checkpoint. Raises UserError: it does not exist or cannot be read."""
-    return read_json(_pointed(run, which) / "state.json")
+    return read_json(_folder(run, which) / "state.json")
 
 
 def load_tensors(run: Path, which: Which, name: str) -> dict[str, Tensor]:
     """The tensors of one file of a checkpoint. Raises UserError: it does not exist or cannot be read."""
-    path = _pointed(run, which) / f"{name}.safetensors"
+    path = _folder(run, which) / f"{name}.safetensors"
     try:
         with path.open("rb") as file:
             return load_file(f"/dev/fd/{file.fileno()}")  # safetensors reads no path that is not UTF-8
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; the checkpoint is not complete") from error
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error}); {_other(run, which)}") from error
+        raise UserError(f"{path}: not a readable safetensors file ({error}); {_hint(run, which)}") from error
 
 
 def fill(model: nn.Module, run: Path, which: Which) -> None:
@@ -126,7 +127,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _pointed(run: Path, which: Which) -> Path:
+def _folder(run: Path, which: Which) -> Path:
     if (run / "checkpoints" / which / "state.json").exists():
         return run / "checkpoints" / which
     if not exists(run, which):
@@ -139,7 +140,7 @@ def _pointed(run: Path, which: Which) -> Path:
     return run / "checkpoints" / name
 
 
-def _other(run: Path, which: Which) -> str:
+def _hint(run: Path, which: Which) -> str:
     other = "last" if which == "best" else "best"
     return f"try --checkpoint {other}" if exists(run, other) else "train again"
 

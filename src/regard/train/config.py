@@ -12,31 +12,31 @@ _MAX_EPOCHS = 1_000_000
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; each task adds the size of a batch."""
+    """Settings of training that all tasks share; each task adds the size of a batch."""
 
     batch_measure: ClassVar[str]
     """The name of the setting for the size of a batch."""
 
     epochs: int | None = None
-    """Passes over the training data; by default as many as the size of the data asks for."""
+    """Number of epochs, which are passes over the training data; by default chosen by the size of the data."""
     steps: int | None = None
-    """Stop after this many steps, if the epochs do not end first."""
+    """Maximum number of training steps; training stops at the end of the epochs if that comes first."""
     minutes: float | None = None
-    """Stop after this many minutes, validations included, if the epochs do not end first. The learning rate then
-    follows the clock, so two runs are no longer bitwise equal."""
+    """Maximum duration of training in minutes, validations included. The learning rate then follows the clock, so two
+    runs are no longer bitwise equal."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """muon: Muon (Jordan et al. 2024) for the matrices of the hidden layers, which takes more time per step and fewer
-    epochs, and AdamW for the other weights."""
+    """adamw: AdamW for all weights; muon: Muon (Jordan et al. 2024) for the matrices of the hidden layers, which takes
+    longer per step and needs fewer epochs, and AdamW for the other weights."""
     learning_rate: float = 2e-3
     """Peak learning rate, reached after the warm-up."""
     schedule: Literal["cosine", "linear", "constant", "inverse-sqrt"] = "cosine"
-    """Learning rate after the warm-up: falling to zero along a cosine or a line over the whole training; constant; or
-    proportional to 1/√step, as in the Transformer paper."""
+    """How the learning rate changes after the warm-up. cosine, linear: falls to zero at the end of training, along a
+    cosine or a line; constant: does not change; inverse-sqrt: proportional to 1/√step, as in Vaswani et al. 2017."""
     warmup: int | None = None
-    """Steps of the warm-up, over which the learning rate rises linearly from zero; by default the first twentieth of
-    the training, at most 200 steps."""
+    """Number of warm-up steps, over which the learning rate rises linearly from zero; by default a twentieth of the
+    training, at most 200 steps."""
     accumulate: int = 1
-    """Batches whose gradients are accumulated for one step: a larger batch in the same memory."""
+    """Number of batches whose gradients are accumulated for one step, as for a larger batch in the same memory."""
     weight_decay: float = 0.01
     """Decoupled weight decay, multiplied by the learning rate."""
     clip: float = 1.0
@@ -47,22 +47,22 @@ class TrainConfig:
     """Decay of an exponential moving average of the weights, such as 0.999, which is then validated and used; 0: no
     average."""
     average: int = 0
-    """At the end, validate the mean of the weights of this many last validations, and keep it if it is better; 0: do
-    not."""
+    """From 2: after training, average the weights of this many last validations, validate the average, and make it the
+    best checkpoint if its metric is better; 0: no average."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: matrix products in bfloat16 (autocast), which is much faster on CPUs with AMX or BF16 instructions."""
+    """Data type of matrix products; bfloat16 (autocast) is faster on GPUs and on CPUs with AMX or BF16 instructions."""
     metric: str = "loss"
     """Validation metric that selects the best checkpoint and decides when to stop early."""
     evaluate_every: int | None = None
-    """Steps between validations; by default once per epoch."""
+    """Number of steps between validations; by default once per epoch."""
     patience: int | None = None
     """Early stopping: stop after this many validations without improvement; by default never."""
     save_every: int = 200
-    """Steps between checkpoints; one is also written at each validation and on Ctrl-C."""
+    """Number of steps between checkpoints; one is also written at each validation and on Ctrl-C."""
     seed: int = 0
-    """Seed of the initial weights, the order of the data and dropout: the same seed gives the same run."""
+    """Random seed of the initial weights, the order of the data and dropout: the same seed gives the same run."""
     tensorboard: bool = False
-    """Also log for TensorBoard, in the run's folder."""
+    """Also write logs for TensorBoard to the run's folder."""
     fsdp: bool = False
     """With several processes: shard the weights and the optimizer state (FSDP2) instead of replicating them (DDP)."""
 

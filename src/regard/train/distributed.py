@@ -38,13 +38,13 @@ class World:
         distributed.all_reduce(total)
         return [float(number) for number in total.tolist()]
 
-    def gather(self, thing: object) -> list[object]:
-        """The ``thing`` of every process, by rank."""
-        things: list[object] = [None] * self.size
+    def gather(self, value: object) -> list[object]:
+        """The ``value`` of every process, by rank."""
+        values: list[object] = [None] * self.size
         if self.size == 1:
-            return [thing]
-        distributed.all_gather_object(things, thing)
-        return things
+            return [value]
+        distributed.all_gather_object(values, value)
+        return values
 
     def first_does(self, act: Callable[[], None]) -> None:
         """Call ``act`` in the first process while the others wait. Raises UserError: in every process, if it does."""
@@ -71,7 +71,7 @@ class World:
 
 
 @contextmanager
-def whole(model: nn.Module) -> Iterator[None]:
+def unsharded(model: nn.Module) -> Iterator[None]:
     """A context in which every process has all weights of a sharded model, for calls other than ``forward``."""
     if not isinstance(model, FSDPModule):
         yield

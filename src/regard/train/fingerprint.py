@@ -1,4 +1,4 @@
-"""A fingerprint of the data that a run is trained on, so that the run does not go on with other data unnoticed."""
+"""A fingerprint of the data that a run is trained on, so that a run does not continue with other data unnoticed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from regard.train import checkpoint
 
 _FILE = "data.json"
 _SHOWN = 5
-"""How many names of a list an error shows."""
+"""The number of names of a list that an error shows."""
 
 Row = tuple[str | bytes, ...]
 """One training example, such as a source and a target sentence."""
@@ -34,7 +34,7 @@ class Part:
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> Part:
-        """That of these examples."""
+        """The digests of these examples."""
         count, total, order = 0, 0, hashlib.blake2b(digest_size=16)
         for row in rows:
             key = hashlib.blake2b(digest_size=16)
@@ -50,13 +50,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What identifies the data of a run.
+    """Digests that identify the data of a run.
 
     Attributes:
-        unit: what an example is, in the plural: ``"images"``.
+        unit: the name of the examples, such as ``"images"``.
         train: of the training examples.
         valid: of the validation examples.
-        classes: the names of the classes, in the order of their numbers; empty where there are none.
+        classes: the names of the classes, in the order of their numbers; empty if there are none.
     """
 
     unit: str
@@ -66,21 +66,21 @@ class Fingerprint:
 
     @classmethod
     def of(cls, unit: str, train: Iterable[Row], valid: Iterable[Row], classes: Sequence[str] = ()) -> Fingerprint:
-        """That of these examples."""
+        """The fingerprint of these examples."""
         return cls(unit, Part.of(train), Part.of(valid), tuple(classes))
 
 
 def save(folder: Path, fingerprint: Fingerprint) -> None:
-    """Write into the folder of a new run the fingerprint, and digests of the files that are there already.
+    """Write the fingerprint to the folder of a new run, with digests of the files that are in it already.
 
-    Those files, such as tokenizers, were made from the data, and belong to the weights: see `check_files`.
+    Those files, such as tokenizers, were made from the data and belong to the weights: see `check_files`.
     """
     files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
     checkpoint.write_json(folder / _FILE, {**asdict(fingerprint), "files": files})
 
 
 def check_files(run: Path) -> None:
-    """Make sure that the run's own files, such as tokenizers, are those its weights were trained with.
+    """Check that the run's own files, such as tokenizers, are those that its weights were trained with.
 
     Raises:
         UserError: one is missing or has changed.
@@ -93,36 +93,36 @@ def check_files(run: Path) -> None:
         if not (run / name).exists():
             raise UserError(f"{run / name}: no such file; the run cannot be used without it")
         if _digest(run / name) != digest:
-            raise UserError(f"{run / name}: has changed since the run began; its weights do not fit it; restore it")
+            raise UserError(f"{run / name}: has changed since the run began, and its weights do not fit it; restore it")
 
 
-def check_resume(run: Path, now: Fingerprint, tell: Callable[[str], None]) -> None:
-    """Make sure that training can go on with the data ``now``; that they are in another order is only told.
+def check_resume(run: Path, now: Fingerprint, notify: Callable[[str], None]) -> None:
+    """Check that training can continue with the data ``now``; another order of them is only reported by ``notify``.
 
     Raises:
-        UserError: examples or classes have changed, and how.
+        UserError: examples or classes have changed.
     """
     before = _load(run)
     changed = _changed_classes(before, now)
-    for what, old, new in (("training", before.train, now.train), ("validation", before.valid, now.valid)):
-        changed += _changed_part(f"{what} {now.unit}", old, new)
+    for name, old, new in (("training", before.train, now.train), ("validation", before.valid, now.valid)):
+        changed += _changed_part(f"{name} {now.unit}", old, new)
     if changed:
         raise UserError(
             f"{run}: cannot resume, because its data have changed since the run began: {'; '.join(changed)}; "
             "restore them, or train a new run in another folder"
         )
     if before.train.order != now.train.order:
-        tell(
+        notify(
             f"{run}: the training {now.unit} are the same as before, but in another order: "
             "training resumes, but not with exactly the steps of an uninterrupted run"
         )
 
 
 def check_validation(run: Path, now: Fingerprint) -> None:
-    """Make sure that a run is scored on the validation examples that its training set aside.
+    """Check that a run is scored on the validation examples that its training set aside.
 
     Raises:
-        UserError: these examples or the classes have changed, so that some may have been trained on.
+        UserError: the examples or the classes have changed, so that some may have been trained on.
     """
     before = _load(run)
     changed = _changed_classes(before, now)
@@ -130,12 +130,12 @@ def check_validation(run: Path, now: Fingerprint) -> None:
     if changed:
         raise UserError(
             f"{run}: its data have changed since the run began: {'; '.join(changed)}; "
-            "restore them, or name what to score on with --data"
+            "restore them, or name the data to score on with --data"
         )
 
 
 def _load(run: Path) -> Fingerprint:
-    """What `save` wrote. Raises UserError: it is missing or something else."""
+    """The fingerprint that `save` wrote. Raises UserError: it is missing or damaged."""
     path = run / _FILE
     content = checkpoint.read_json(path)
     try:
@@ -146,18 +146,18 @@ def _load(run: Path) -> Fingerprint:
 
 
 def _changed_classes(before: Fingerprint, now: Fingerprint) -> list[str]:
-    gone = [name for name in before.classes if name not in now.classes]
-    new = [name for name in now.classes if name not in before.classes]
-    parts = [f"{_names(names)} {word}" for names, word in ((gone, "gone"), (new, "new")) if names]
+    removed = [name for name in before.classes if name not in now.classes]
+    added = [name for name in now.classes if name not in before.classes]
+    parts = [f"{_names(names)} {change}" for names, change in ((removed, "removed"), (added, "added")) if names]
     if not parts and before.classes != now.classes:
         parts = ["in another order"]
     return [f"classes: {', '.join(parts)}"] if parts else []
 
 
-def _changed_part(what: str, before: Part, now: Part) -> list[str]:
+def _changed_part(name: str, before: Part, now: Part) -> list[str]:
     if before.count != now.count:
-        return [f"{what}: {now.count:,} instead of {before.count:,}"]
-    return [f"{what}: {now.count:,} as before, but not the same ones"] if before.content != now.content else []
+        return [f"{name}: {now.count:,} instead of {before.count:,}"]
+    return [f"{name}: {now.count:,} as before, but not the same ones"] if before.content != now.content else []
 
 
 def _names(names: Sequence[str]) -> str:

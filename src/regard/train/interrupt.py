@@ -1,9 +1,14 @@
-"""Ctrl-C and SIGTERM stop training after the current step, with its state saved; a second Ctrl-C stops it at once."""
+"""Ctrl-C and SIGTERM stop training after the current step, with its state saved; a second Ctrl-C stops immediately.
+
+Before the first step, there is no state to save: both end the process by an exception, so that its files are removed.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,6 +19,23 @@ class Interrupted(Exception):
     def __init__(self, step: int, signal_number: int):
         super().__init__(f"stopped after step {step}")
         self.step, self.signal_number = step, signal_number
+
+
+@contextmanager
+def exit_on_sigterm() -> Iterator[None]:
+    """A context in which SIGTERM raises SystemExit, so that it cleans up as Ctrl-C does; `Interrupt` replaces it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 class Interrupt:

@@ -102,18 +102,18 @@ class Log:
         *,
         better: bool,
         stopped: bool = False,
-        what: str = "",
+        weights: str = "",
     ) -> None:
-        """Log a validation; ``what`` names the weights if they are not those of this step."""
+        """Log a validation; ``weights`` names the weights if they are not those of this step."""
         text = " · ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
         speed = f" · {self._speed:,.0f} {self._unit}/s" if self._speed else ""
         loss = f" · training loss {self._loss:.3f}" if self._loss is not None else ""
         note = " · best so far" if better else (" · no improvement: stopping early" if stopped else "")
-        whose = f" · {what}" if what else ""
+        which = f" · {weights}" if weights else ""
         self.console.print(
-            f"epoch {epoch + 1} · step {step}{whose} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True
+            f"epoch {epoch + 1} · step {step}{which} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True
         )
-        if not what:
+        if not weights:
             self._keep({"step": step, "epoch": epoch, **{f"valid_{name}": figure for name, figure in figures.items()}})
 
     def resumed(self, step: int) -> None:

@@ -22,12 +22,12 @@ from regard.train import checkpoint
 from regard.train.average import MovingAverage, mean_of
 from regard.train.config import TrainConfig
 from regard.train.defaults import known
-from regard.train.distributed import World, whole
+from regard.train.distributed import World, unsharded
 from regard.train.interrupt import Interrupt
 from regard.train.log import Log
 from regard.train.memory import keep_freed_memory
 from regard.train.optimizer import optimizers
-from regard.train.schedule import rate, warmup_factor
+from regard.train.schedule import schedule_factor, warmup_factor
 from regard.train.state import (
     gather_tensors,
     gather_weights,
@@ -63,9 +63,20 @@ class Trainable(Protocol):
 class Progress:
     """The progress of training; saved with each checkpoint.
 
-    ``best`` is the value of ``train.metric`` at the best validation, ``best_loss`` its loss. ``seconds`` is the time of
-    the steps, ``spent`` that of validations too; ``recent`` names the checkpoints to average. ``warm`` is the factor of
-    the warm-up that was reached, below which a run that is lengthened does not fall.
+    Attributes:
+        epoch: the epoch, from 0.
+        index: the index of the next batch in the epoch.
+        step: steps taken.
+        best: the value of ``train.metric`` at the best validation.
+        best_loss: the loss at the best validation.
+        waited: validations since the best one.
+        seconds: the time of all steps.
+        spent: the time of all steps and validations, in seconds.
+        tokens: tokens trained on.
+        finished: whether training has ended before its last epoch.
+        warm: the factor that the warm-up has reached, below which the factor of a lengthened run does not fall.
+        figures: the metrics of the last validation.
+        recent: the names of the checkpoints to average.
     """
 
     epoch: int = 0
@@ -156,10 +167,8 @@ class _Run:
         accumulated = batches[self.at.index : self.at.index + config.accumulate]
         progress = self._progress(len(batches))
         self.at.warm = max(self.at.warm, warmup_factor(self.at.step, progress, config.warmup))
-        learning_rate = rate(
-            self.at.step, progress, highest=config.learning_rate, warmup=config.warmup, schedule=config.schedule,
-            warm=self.at.warm,
-        )  # fmt: skip
+        learning_rate = config.learning_rate * self.at.warm
+        learning_rate *= schedule_factor(self.at.step, progress, config.warmup, config.schedule)
         self.model.train()
         self.model.zero_grad(set_to_none=True)
         total, tokens = 0.0, 0.0
@@ -224,7 +233,7 @@ class _Run:
     def _validated(self) -> tuple[dict[str, float], bool]:
         """The metrics of the current weights, and whether they are the best so far."""
         self.model.eval()
-        with torch.no_grad(), whole(self.model):
+        with torch.no_grad(), unsharded(self.model):
             figures = self.task.evaluate()
         metric = self.config.metric
         if metric not in figures:
@@ -253,7 +262,7 @@ class _Run:
         before, mean = gather_weights(self.model), mean_of(states)
         restore_weights(self.model, mean)
         figures, better = self._validated()
-        self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, what=f"mean of {len(states)}")
+        self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, weights=f"mean of {len(states)}")
         if better:
             self.at.figures = figures
             name, state = f"mean-{self.at.step:07d}", {"progress": asdict(self.at)}

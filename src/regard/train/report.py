@@ -1,4 +1,4 @@
-"""The report of a run, ``report.md``: what was trained, its validation metrics, and a plot of the curves."""
+"""The report of a run, ``report.md``: its size and speed, validation metrics, sample outputs and curves."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _summary(progress: Progress, parameters: int, unit: str) -> str:
     lines = [
         f"- {parameters:,} parameters, {progress.step:,} steps over {progress.tokens:,} {unit}",
         f"- {progress.seconds / 60:.1f} minutes of training steps, {progress.spent / 60:.1f} with validation; "
-        f"{speed:,.0f} {unit} a second",
+        f"{speed:,.0f} {unit} per second",
         "- last validation: " + (", ".join(f"{name} {figure:.4g}" for name, figure in progress.figures.items()) or "–"),
         f"- regard {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
         f"{torch.get_num_threads()} threads, {platform.machine()}",

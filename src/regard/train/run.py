@@ -1,4 +1,4 @@
-"""The folder of a run: its task, and where its data are; made whole or not at all."""
+"""The folder of a run: how it is created, locked and checked, and where the run's data are."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from regard.errors import UserError
 from regard.train import checkpoint, fingerprint
 
 _MARK = "run.json"
+"""The file that marks a folder as a run."""
 
 
 def fresh_name(task: str) -> Path:
@@ -32,32 +33,32 @@ def check_free(run: Path) -> None:
         )
     if run.exists() and any(run.iterdir()):
         taken = (run / _MARK).exists()
-        problem = "holds a run already; continue it with --resume, or" if taken else "the folder is not empty;"
+        problem = "has a run already; continue it with --resume, or" if taken else "the folder is not empty;"
         raise UserError(f"{run}: {problem} name another folder")
 
 
 def create(run: Path, task: str, fill: Callable[[Path], None]) -> None:
-    """Create a run's folder: ``fill`` writes into a temporary folder, which is then renamed.
+    """Create a run's folder, completely or not at all: ``fill`` writes to a temporary folder, which is then renamed.
 
     Raises:
-        UserError: the folder is taken, or cannot be written.
+        UserError: the folder is not empty, or cannot be written.
     """
     check_free(run)
-    run = Path(os.path.realpath(run))  # a link to a folder stays
+    run = Path(os.path.realpath(run))  # a link to a folder is kept
     new_parent = not run.parent.exists()
-    fresh = run.with_name(f".{run.name}.{os.getpid()}.tmp")
+    temporary = run.with_name(f".{run.name}.{os.getpid()}.tmp")
     try:
-        fresh.mkdir(parents=True)
-        fill(fresh)
+        temporary.mkdir(parents=True)
+        fill(temporary)
         places = {"folder": os.path.abspath(run), "cwd": os.getcwd()}
-        checkpoint.write_json(fresh / _MARK, {"task": task, "version": __version__, **places})
+        checkpoint.write_json(temporary / _MARK, {"task": task, "version": __version__, **places})
         if run.exists():
             run.rmdir()
-        fresh.rename(run)
+        temporary.rename(run)
     except OSError as error:
         raise UserError(f"{run}: cannot create the folder ({error.strerror or error})") from error
     finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if new_parent and not run.exists():
             with suppress(OSError):
                 run.parent.rmdir()
@@ -79,19 +80,19 @@ def alone(run: Path) -> Iterator[None]:
 
 
 def check(run: Path, task: str | None = None) -> None:
-    """Check that ``run`` is a run's folder, of ``task`` if given, with its own files unchanged.
+    """Check that ``run`` is the folder of a run, of ``task`` if given, and that its own files are unchanged.
 
     Raises:
         UserError: it is not, or a file such as a tokenizer is missing or has changed.
     """
     if not run.exists():
-        near = (
+        others = (
             sorted(path.name for path in run.parent.glob("*/") if (path / _MARK).exists())
             if run.parent.is_dir()
             else []
         )
-        others = f"; runs there: {', '.join(near[:5])}" if near else ""
-        raise UserError(f"{run}: no such run folder{others}")
+        hint = f"; the folder has these runs: {', '.join(others[:5])}" if others else ""
+        raise UserError(f"{run}: there is no such run{hint}")
     if not (run / _MARK).exists():
         raise UserError(f"{run}: not the folder of a run (it has no {_MARK})")
     actual = kind(run)
@@ -108,11 +109,11 @@ def kind(run: Path) -> str:
 
 
 def locate(run: Path, path: str | None) -> str | None:
-    """Where the data are that were named ``path`` when the run began, from any current folder.
+    """The present path of data that were named ``path`` when the run began, whatever the current folder is.
 
-    They are looked for where they were then, and then at the same place relative to the run's folder, which may have
-    been moved together with them. Two files ``"a,b"`` and a local folder ``"hf:FOLDER[:CONFIG][#SPLIT]"`` are
-    understood. A path that is found in neither place is returned as it is.
+    It is looked for where it was then, and then at the same place relative to the run's folder, in case both have been
+    moved together. Two files ``"a,b"`` and a local folder ``"hf:FOLDER[:CONFIG][#SPLIT]"`` are understood. A path that
+    exists in neither place is returned unchanged.
     """
     if path is None:
         return None
