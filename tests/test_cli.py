@@ -69,7 +69,7 @@ def test_a_run_ends_with_a_report(run: Path) -> None:
     report = (run / "report.md").read_text()
     assert "| step | epoch | loss | bleu | chrf | exact |" in report
     assert "| a red cat | un chat rouge | un chat rouge |" in report
-    assert "tokens a second" in report
+    assert "tokens per second" in report
     assert "dim: 32" in report
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
 
@@ -173,20 +173,20 @@ MISTAKES: list[tuple[str, Make, str]] = [
     ("one side longer", lambda p, run, c: [*TRAIN, "--data.train", f"{c},{_write(p / 'f', 'a')}"], "aligned files"),
     ("no config", lambda p, run, c: [*TRAIN, "--config", p / "c.yaml"], "c.yaml: cannot be read"),
     ("bad config", lambda p, run, c: [*TRAIN, "--config", _write(p / "c.yaml", "model: {dims: 3}")], "model.dim?"),
-    ("folder has a run", lambda p, run, c: [*TRAIN, run, "--data.train", c], "holds a run already"),
+    ("folder has a run", lambda p, run, c: [*TRAIN, run, "--data.train", c], "has a run already"),
     ("run is a file", lambda p, run, c: [*TRAIN, c, "--data.train", c], "is a file"),
     (
         "resume with settings",
         lambda p, run, c: [*TRAIN, run, "--resume", "--model.dim", 8],
-        "belongs to the run and cannot change",
+        "cannot change with --resume",
     ),
-    ("resume a missing run", lambda p, run, c: [*TRAIN, p / "none", "--resume"], "no such run folder"),
+    ("resume a missing run", lambda p, run, c: [*TRAIN, p / "none", "--resume"], "there is no such run"),
     (
         "resume without a folder",
         lambda p, run, c: [*TRAIN, "--resume"],
-        "run: name the folder of the run to go on with",
+        "run: name the folder of the run to resume",
     ),
-    ("no run", lambda p, run, c: ["translate", p / "none", "x"], "no such run folder"),
+    ("no run", lambda p, run, c: ["translate", p / "none", "x"], "there is no such run"),
     ("not a run", lambda p, run, c: ["translate", p, "x"], "not the folder of a run"),
     ("another task's run", lambda p, run, c: ["translate", _run_of_task(p, "classify"), "x"], "of the task 'classify'"),
     ("corrupt weights", _using("model.safetensors", b"x" * 99), "not a readable safetensors file"),
@@ -321,7 +321,7 @@ def test_a_printed_configuration_can_be_read(tmp_path: Path, regard: Callable[..
     path = _write(tmp_path / "c.yaml", result.out)
     config = read(path, TranslateConfig)
     assert (config.model.dim, config.train.learning_rate) == (64, 3e-4)
-    assert "# Width: of a gru's decoder" in result.out
+    assert "# Number of features: of the decoder's state" in result.out
 
 
 def test_backends_prints_what_each_backend_runs(regard: Callable[..., Result]) -> None:

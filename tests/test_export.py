@@ -86,7 +86,7 @@ def test_the_file_gives_what_the_model_gives(name: str, form: Literal["onnx", "t
     assert size == path.stat().st_size
     assert list(tmp_path.iterdir()) == [path]
     assert difference < 1e-5
-    inputs = what.tried((2, 11, 8))
+    inputs = what.examples((2, 11, 8))
     with torch.no_grad():
         wanted = what.module(*inputs)
     torch.testing.assert_close(_run(path, what, inputs), wanted, rtol=1e-4, atol=1e-5)
@@ -162,7 +162,9 @@ def test_a_file_that_gives_something_else_is_not_kept(tmp_path: Path) -> None:
             return x if torch.compiler.is_compiling() else x + 1
 
     what = Exportable(Fickle(), {"x": ("batch", 2)}, lambda sizes: (torch.ones(sizes["batch"], 2),))
-    with pytest.raises(UserError, match=r"differ from the model's by 1 at sizes \{'batch': 1\}; it was not kept"):
+    with pytest.raises(
+        UserError, match=r"differ from the model's by 1 at sizes \{'batch': 1\}; the file is not written"
+    ):
         export(what, tmp_path / "a.pt2", "torch-export")
     assert not list(tmp_path.iterdir())
 
@@ -170,9 +172,9 @@ def test_a_file_that_gives_something_else_is_not_kept(tmp_path: Path) -> None:
 def test_recurrent_models_are_refused() -> None:
     tokenizer = _tokenizer()
     translator = Translator(RNNTranslator(300, 300, embedding=8, dim=8), tokenizer, tokenizer)
-    with pytest.raises(UserError, match="export: a recurrent model's loop"):
+    with pytest.raises(UserError, match="export: a recurrent model cannot be exported"):
         translate.exportable(translator)
-    with pytest.raises(UserError, match="export: a recurrent model's loop"):
+    with pytest.raises(UserError, match="export: a recurrent model cannot be exported"):
         generate.exportable(Writer(RecurrentLM(300, dim=8, layers=1), tokenizer, 20))
 
 
@@ -192,7 +194,7 @@ def test_the_command(tmp_path: Path, regard: Callable[..., Result]) -> None:
     assert "model.pt2" in told.out
     assert "images          (batch, 3, 16, 16)" in told.out
     for arguments, text in (
-        (["--format", "onnx", tmp_path / "a.pt2"], "the format onnx has files that end in .onnx"),
+        (["--format", "onnx", tmp_path / "a.pt2"], "a file of the format onnx must end in .onnx"),
         ([tmp_path / "no" / "a.onnx"], "there is no folder"),
     ):
         told = regard("export", run, *arguments)

@@ -123,9 +123,9 @@ def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Res
     assert (result.status, "stopped after step 7" in result.err) == (130, True)
     assert f"regard train generate {stopped} --resume" in result.err
     report = (stopped / "report.md").read_text()
-    assert ("7 steps over" in report, "Not yet: training was stopped" in report) == (True, True)
+    assert ("7 steps over" in report, "None yet: training was interrupted" in report) == (True, True)
     assert regard("train", "generate", stopped, "--resume").status == 0
-    assert "Not yet" not in (stopped / "report.md").read_text()
+    assert "None yet" not in (stopped / "report.md").read_text()
     assert_same(complete, stopped)
 
 
@@ -141,8 +141,8 @@ def test_resuming_is_exact(text: Path, tmp_path: Path, regard: Callable[..., Res
         (["generate", "{run}", "x", "--stop", "\udcff"], "--stop: is not UTF-8"),
         (["generate", "{run}", "x", "--stop", ""], "--stop: got an empty text"),
         (["translate", "{run}", "x"], "is a run of the task 'generate', not of 'translate'"),
-        (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'generate'"),
-        (["look", "{run}", "the", "--target", "x"], "--target: has no meaning for a run of the task 'generate'"),
+        (["eval", "{run}", "--beam", 2], "--beam: does not apply to a run of the task 'generate'"),
+        (["look", "{run}", "the", "--target", "x"], "--target: does not apply to a run of the task 'generate'"),
         (["look", "{run}", "the", "--layer", 2], "--layer: this model has layers 0 to 1, got 2"),
         (["look", "{run}", "the", "--head", 2], "--head: this model has heads 0 to 1, got 2"),
         (["look", "{run}", "the fox " * 9], "expected 1 to 24 tokens (model.context), got 72"),

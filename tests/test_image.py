@@ -129,7 +129,7 @@ def test_a_run_has_its_classes_and_a_report(run: Path) -> None:
     report = (run / "report.md").read_text()
     assert "| step | epoch | loss | accuracy |" in report
     assert "Accuracy 100.00 % of 8." in report
-    assert "images a second" in report
+    assert "images per second" in report
 
 
 @pytest.mark.parametrize(
@@ -163,11 +163,11 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., R
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws one image, got 2"),
+        (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws a single image, got 2"),
         (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
-        (["eval", "{run}", "--on-bad-line", "skip"], "--on-bad-line: has no meaning for a run of the task 'image'"),
-        (["eval", "{run}", "--beam", 2], "--beam: has no meaning for a run of the task 'image'"),
-        (["look", "{run}", "a.png", "--html", "a.html"], "--html: has no meaning for a run of the task 'image'"),
+        (["eval", "{run}", "--on-bad-line", "skip"], "--on-bad-line: does not apply to a run of the task 'image'"),
+        (["eval", "{run}", "--beam", 2], "--beam: does not apply to a run of the task 'image'"),
+        (["look", "{run}", "a.png", "--html", "a.html"], "--html: does not apply to a run of the task 'image'"),
         (["train", "image", "--data.size", 18], "data.size: must be a multiple of 4, at least 16, got 18"),
         (["train", "image", "--data.size", 12], "data.size: must be a multiple of 4, at least 16, got 12"),
         (["train", "image", "--model.kind", "vit", "--data.size", 4], "multiple of 4, at least 8, got 4"),

@@ -31,13 +31,13 @@ def test_equal_texts_score_100(tokenizer: str) -> None:
 
 
 def test_references_of_under_four_words_are_noted() -> None:
-    note = "no reference has four words, so BLEU says nothing"
+    note = "no reference has four words, so BLEU is meaningless"
     assert note in text_scores(["un chat"], ["un chat"])["bleu"][1]
     assert note not in text_scores(["un chat tout noir"], ["un chat tout noir"])["bleu"][1]
 
 
 def test_unknown_tokenizers_are_refused() -> None:
-    with pytest.raises(UserError, match=r"--tokenize: expected none, .*13a.*, got 'latin'"):
+    with pytest.raises(UserError, match=r"--tokenize: expected one of none, .*13a.*, got 'latin'"):
         text_scores(["a"], ["a"], "latin")
 
 

@@ -1,4 +1,4 @@
-"""The command line's frame: the application, its groups, and what its commands share. Free of torch."""
+"""The command-line application, its groups of commands, and functions that the commands share; imports no torch."""
 
 from __future__ import annotations
 
@@ -21,27 +21,30 @@ from regard.tasks.translate.config import TranslateConfig
 app = App(
     name="regard",
     help="Attention that you can look into: train a model with attention, use it, and see what it attended to.",
-    help_epilogue="Begin with `regard demo translate`, or on your own text with "
+    help_epilogue="Start with `regard demo translate`, or train on your own text with "
     "`regard train translate --data.train FILE.tsv`.",
     version=__version__,
     help_format="markdown",
     config=check_numbers,
 )
-train_app = App(name="train", help="Train a model on your own data, or on the built-in default.")
-demo_app = App(name="demo", help="Train on the built-in default, score, use and draw, in a few minutes.")
+train_app = App(name="train", help="Train a model on your own data, or on a built-in data set.")
+demo_app = App(
+    name="demo",
+    help="Train on a built-in data set in a few minutes, then evaluate and use the model, and draw its attention.",
+)
 app.command(train_app)
 app.command(demo_app)
 
 Checkpoint = Literal["best", "last"]
 
 KINDS: dict[str, Any] = {"translate": TranslateConfig, "generate": GenerateConfig, "image": ImageConfig}
-"""Task → its configuration."""
+"""Task → the dataclass of its settings."""
 for _kind in KINDS.values():
     sections(_kind)
 
 
 def settings_of(task: str) -> Callable[[Path], Any]:
-    """Reads the configuration of a task's run, with its data where they are now."""
+    """A function that reads the configuration of a run of this task, with the paths of its data as they are now."""
 
     def settings(run: Path) -> Any:
         from regard.train.run import locate
@@ -53,28 +56,28 @@ def settings_of(task: str) -> Callable[[Path], Any]:
     return settings
 
 
-def given(options: dict[str, Any], allowed: frozenset[str], kind: str) -> dict[str, Any]:
-    """Those of a command's options that were given. Raises UserError: one has no meaning for a run of this kind."""
-    found = {name: value for name, value in options.items() if value is not None}
-    for name in found:
+def given_options(options: dict[str, Any], allowed: frozenset[str], task: str) -> dict[str, Any]:
+    """The options that are not None. Raises UserError: one of them does not apply to runs of this task."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
         if name not in allowed:
-            raise UserError(f"--{name.replace('_', '-')}: has no meaning for a run of the task {kind!r}")
-    return found
+            raise UserError(f"--{name.replace('_', '-')}: does not apply to a run of the task {task!r}")
+    return given
 
 
-def at_least(name: str, value: float | None, least: float) -> None:
-    """Raises UserError: the option is below what it must be."""
-    if value is not None and not value >= least:
-        raise UserError(f"--{name}: must be at least {least}, got {value}")
+def at_least(name: str, value: float | None, minimum: float) -> None:
+    """Check an option. Raises UserError: it is below ``minimum``; None is allowed."""
+    if value is not None and not value >= minimum:
+        raise UserError(f"--{name}: must be at least {minimum}, got {value}")
 
 
 def training(task: str, folder: Path, train: Callable[[], Any]) -> Any:
-    """Run a training; when it is stopped, say how to go on."""
+    """Run a training; if it is interrupted, print how to continue it, and exit."""
     from regard.train.interrupt import Interrupted
 
     try:
         return train()
     except Interrupted as stop:
-        print(f"\nstopped after step {stop.step:,}; everything is saved", file=sys.stderr)
-        print(f"go on with:  regard train {task} {shlex.quote(str(folder))} --resume", file=sys.stderr)
+        print(f"\nstopped after step {stop.step:,}; a checkpoint is saved", file=sys.stderr)
+        print(f"continue with:  regard train {task} {shlex.quote(str(folder))} --resume", file=sys.stderr)
         sys.exit(128 + stop.signal_number)

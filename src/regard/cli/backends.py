@@ -1,4 +1,4 @@
-"""``regard backends``: what this machine runs attention on, and which backend typical calls go to."""
+"""``regard backends``: the backends of this machine, and which one computes typical calls."""
 
 from __future__ import annotations
 
@@ -29,34 +29,34 @@ _HEADS, _LENGTH, _WIDTH = 4, 16, 8
 
 
 def show(device: str, dtype: str, console: Console) -> None:
-    """Print the backends, then a table of typical calls: the backend that runs each, and why those before it refuse.
+    """Print the backends, then a table of typical calls: the backend that computes each, and why others refuse it.
 
     Args:
-        device: a device of torch.
-        dtype: the name of a dtype of torch.
+        device: a PyTorch device.
+        dtype: the name of a PyTorch dtype.
         console: where to print.
     """
     console.print(f"torch {torch.__version__}, {_machine(device)}", highlight=False)
-    for each in backends.BACKENDS:
-        console.print(f"  [bold]{each.name}[/bold]  {each.what}", highlight=False)
+    for backend in backends.BACKENDS:
+        console.print(f"  [bold]{backend.name}[/bold]  {backend.what}", highlight=False)
     if (pinned := backends.pinned()) is not None:
-        console.print(f"  {pinned[1]} pins {pinned[0]}", highlight=False)
-    table = Table(title=f"a call in {dtype} on {device} runs on", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in ("call", "backend", "because"):
+        console.print(f"  {pinned[1]} selects {pinned[0]}", highlight=False)
+    table = Table(title=f"typical calls in {dtype} on {device}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("call", "backend", "why not the others"):
         table.add_column(name, overflow="fold", header_style="dim")
     for name, plan in _calls(device, getattr(torch, dtype)).items():
-        reasons = {each.name: each.refuse(plan) for each in backends.BACKENDS}
+        reasons = {backend.name: backend.refuse(plan) for backend in backends.BACKENDS}
         chosen = next(name for name, reason in reasons.items() if reason is None)
         table.add_row(name, chosen, "; ".join(reason for reason in reasons.values() if reason is not None))
     console.print(table, highlight=False)
 
 
 class YourScore(Score):
-    """Stands for a user's subclass; nothing of it is computed."""
+    """An example of a user's subclass; it is only planned, not computed."""
 
 
 def _calls(device: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Plans of typical calls, nothing of which is computed."""
+    """Plans of typical calls by name; they are only planned, not computed."""
 
     def tensor(*shape: int) -> torch.Tensor:
         return torch.zeros(shape, device=device, dtype=dtype)
@@ -79,11 +79,11 @@ def _calls(device: str, dtype: torch.dtype) -> dict[str, Any]:
         "Sparsemax": {"normalizer": Sparsemax()},
         "a score of your own": {"score": YourScore()},
     }
-    found = {}
-    for name, chosen in options.items():
-        key = chosen.pop("key", query)
-        found[name] = lower(query, key, key, **chosen)[0]
-    return found
+    plans = {}
+    for name, arguments in options.items():
+        key = arguments.pop("key", query)
+        plans[name] = lower(query, key, key, **arguments)[0]
+    return plans
 
 
 def _machine(device: str) -> str:

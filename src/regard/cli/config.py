@@ -1,6 +1,6 @@
-"""Configuration: frozen dataclasses, filled from one optional YAML file and dotted flags; free of torch.
+"""Configuration: frozen dataclasses, filled from an optional YAML file and from dotted flags; imports no torch.
 
-What a flag says goes before what the file says, and that before the default. A setting's help is the string below it.
+A flag takes precedence over the file, and the file over the default. The help of a setting is the string below it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _LARGEST = 2**63 - 1
 """The largest whole number that a setting may have."""
 
 
-class _Wrong(Exception):
-    """A setting that cannot be used: where it stands, and what to tell."""
+class _BadSetting(Exception):
+    """A setting that cannot be used: its path in the configuration, and the error message."""
 
-    def __init__(self, path: tuple[str, ...], told: str):
-        super().__init__(told)
+    def __init__(self, path: tuple[str, ...], message: str):
+        super().__init__(message)
         self.path = path
 
 
@@ -43,7 +43,7 @@ def load_yaml(path: Path, kind: type[T]) -> dict[str, Any]:
 
     try:
         text = path.read_text(encoding="utf-8")
-        found = yaml.safe_load(text)
+        settings = yaml.safe_load(text)
         _check_keys(yaml.compose(text, yaml.SafeLoader), path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
@@ -54,19 +54,19 @@ def load_yaml(path: Path, kind: type[T]) -> dict[str, Any]:
         line = f"line {mark.line + 1}: " if mark is not None else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
         raise UserError(f"{path}: {line}not YAML ({problem})") from error
-    if found is None:
+    if settings is None:
         return {}
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: expected settings such as 'model: {{dim: 256}}', got {type(found).__name__}")
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected settings such as 'model: {{dim: 256}}', got {type(settings).__name__}")
     try:
-        return _checked(kind, found, ())
-    except _Wrong as wrong:
-        number = _line(yaml.compose(text, yaml.SafeLoader), wrong.path)
-        raise UserError(f"{path}: {wrong}" + (f" (line {number})" if number else "")) from wrong
+        return _checked(kind, settings, ())
+    except _BadSetting as error:
+        number = _line(yaml.compose(text, yaml.SafeLoader), error.path)
+        raise UserError(f"{path}: {error}" + (f" (line {number})" if number else "")) from error
 
 
 def _check_keys(node: Any, path: Path) -> None:
-    """Raises UserError: a mapping has a key twice, of which YAML would silently take the last."""
+    """Raises UserError: a mapping has the same key twice, of which YAML would silently use the last."""
     import yaml
 
     if not isinstance(node, yaml.MappingNode):
@@ -75,44 +75,44 @@ def _check_keys(node: Any, path: Path) -> None:
     for key, value in node.value:
         name = str(key.value).replace("-", "_")
         if name in seen:
-            raise UserError(f"{path}: line {key.start_mark.line + 1}: {key.value} is given twice; join the two")
+            raise UserError(f"{path}: line {key.start_mark.line + 1}: {key.value} is given twice; merge the two")
         seen.add(name)
         _check_keys(value, path)
 
 
 def from_dict(kind: type[T], settings: Mapping[str, Any], origin: str) -> T:
-    """The dataclass ``kind`` from nested dictionaries; what is missing has its default.
+    """The dataclass ``kind`` from nested dictionaries; settings that are missing have their defaults.
 
     Raises:
-        UserError: a key is unknown, or a value has the wrong type; ``origin`` is named.
+        UserError: a key is unknown, or a value has the wrong type; the message begins with ``origin``.
     """
     try:
         return _build(kind, _checked(kind, settings, ()))
-    except _Wrong as wrong:
-        raise UserError(f"{origin}: {wrong}") from wrong
+    except _BadSetting as error:
+        raise UserError(f"{origin}: {error}") from error
 
 
 def read(path: Path, kind: type[T]) -> T:
-    """The configuration that `to_yaml` wrote into a file. Raises UserError: as `load_yaml`."""
+    """The configuration that `to_yaml` wrote into a file. Raises UserError: see `load_yaml`."""
     return _build(kind, load_yaml(path, kind))
 
 
 def to_yaml(config: object) -> str:
-    """The whole configuration as YAML, each setting below a comment that is its help."""
+    """The full configuration as YAML, with the help of each setting as a comment above it."""
     return "\n".join(_written(config, 0)) + "\n"
 
 
-def leaves(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted names and values of nested settings."""
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from leaves(value, f"{before}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         else:
-            yield before + name, value
+            yield prefix + name, value
 
 
 def sections(kind: type[T]) -> type[T]:
-    """Gives each dataclass among the fields of ``kind`` a panel of its own in ``--help``; returns ``kind``."""
+    """Show each dataclass among the fields of ``kind`` as a separate panel in ``--help``; returns ``kind``."""
     from cyclopts import Group, Parameter
 
     for name, hint in get_type_hints(kind).items():
@@ -122,7 +122,7 @@ def sections(kind: type[T]) -> type[T]:
 
 
 def file_settings(kind: type) -> Callable[..., None]:
-    """For ``cyclopts.App(config=…)``: fills what flags leave open from the YAML file that ``--config`` names."""
+    """For ``cyclopts.App(config=…)``: settings without a flag are taken from the YAML file that ``--config`` names."""
 
     def fill(app: Any, commands: Any, arguments: Any) -> None:
         from cyclopts import Token
@@ -136,31 +136,31 @@ def file_settings(kind: type) -> Callable[..., None]:
         for name, value in leaves(load_yaml(Path(path), kind)):
             argument = named["--" + name.replace("_", "-")]
             if not argument.tokens:
-                # The value has its type already: as text, null and lists would not come through.
+                # implicit_value keeps the value's type; null and lists could not be parsed from text.
                 argument.append(Token(keyword=name, value=str(value), source=path, implicit_value=value))
 
     return fill
 
 
 def check_numbers(app: Any, commands: Any, arguments: Any) -> None:
-    """For ``cyclopts.App(config=…)``: refuses what cyclopts would round or let through, such as 3.5 for an int, or nan.
+    """For ``cyclopts.App(config=…)``: refuse numbers that cyclopts would round or accept: 3.5 for an int, or nan.
 
     Raises:
-        UserError: the option is named.
+        UserError: an option has such a number.
     """
     for argument in arguments:
-        options = get_args(argument.hint) or (argument.hint,)
+        types_ = get_args(argument.hint) or (argument.hint,)
         for token in argument.tokens:
-            if str in options or not token.value or not {int, float} & set(options):
+            if str in types_ or not token.value or not {int, float} & set(types_):
                 continue
             try:
-                _number(token.value, float in options)
+                _check_number(token.value, float in types_)
             except ValueError as error:
                 raise UserError(f"{token.keyword or argument.name}: {error}, got {token.value}") from None
 
 
-def _number(text: str, real: bool) -> None:
-    """Raises ValueError: ``text`` is no number that a setting can have."""
+def _check_number(text: str, real: bool) -> None:
+    """Raises ValueError: ``text`` is not a number that a setting can have."""
     if not real and not re.fullmatch(r"[+-]?[0-9_]+", text):
         raise ValueError("expected a whole number")
     if not real and abs(int(text)) > _LARGEST:
@@ -169,31 +169,32 @@ def _number(text: str, real: bool) -> None:
         raise ValueError("expected a finite number")
 
 
-def _checked(kind: type, settings: Mapping[str, Any], before: tuple[str, ...]) -> dict[str, Any]:
+def _checked(kind: type, settings: Mapping[str, Any], parent: tuple[str, ...]) -> dict[str, Any]:
+    """``settings`` with values of the types of ``kind``. Raises _BadSetting: a key is unknown, or a type is wrong."""
     hints = get_type_hints(kind)
-    found = {}
+    checked = {}
     for key, value in settings.items():
         name = str(key).replace("-", "_")
-        path = (*before, name)
+        path = (*parent, name)
         dotted = ".".join(path)
         if name not in hints:
             near = difflib.get_close_matches(name, hints, 1)
-            told = f"did you mean {'.'.join((*before, near[0]))}?" if near else f"known here: {', '.join(hints)}"
-            raise _Wrong(path, f"unknown setting {dotted}; {told}")
+            hint = f"did you mean {'.'.join((*parent, near[0]))}?" if near else f"expected one of {', '.join(hints)}"
+            raise _BadSetting(path, f"unknown setting {dotted}; {hint}")
         if dataclasses.is_dataclass(hints[name]):
             if not isinstance(value, dict | None):
-                raise _Wrong(path, f"{dotted}: expected settings below it, got {value!r}")
-            found[name] = _checked(hints[name], value or {}, path)
+                raise _BadSetting(path, f"{dotted}: expected settings below it, got {value!r}")
+            checked[name] = _checked(hints[name], value or {}, path)
             continue
         try:
-            found[name] = _typed(hints[name], value)
+            checked[name] = _typed(hints[name], value)
         except (ValueError, OverflowError) as error:
-            raise _Wrong(path, f"{dotted}: expected {_told(hints[name])}, got {value!r}") from error
-    return found
+            raise _BadSetting(path, f"{dotted}: expected {_described(hints[name])}, got {value!r}") from error
+    return checked
 
 
 def _line(node: Any, path: tuple[str, ...]) -> int | None:
-    """The line on which the setting at ``path`` begins in a composed YAML file; None where it is not written out."""
+    """The line of the setting at ``path`` in a composed YAML file; None if it is not written there."""
     line = None
     for name in path:
         keys = [pair for pair in node.value if str(pair[0].value).replace("-", "_") == name]
@@ -205,7 +206,12 @@ def _line(node: Any, path: tuple[str, ...]) -> int | None:
 
 
 def _typed(hint: Any, value: Any) -> Any:
-    """``value`` as ``hint``, where nothing is lost by it: 3 as a float, and 3e-4, which YAML reads as text."""
+    """``value`` converted to the type ``hint``, if that is exact: 3 to a float, or "3e-4", which YAML reads as text.
+
+    Raises:
+        ValueError: it cannot be converted.
+        OverflowError: it is too large for a float.
+    """
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         for option in get_args(hint):
@@ -224,34 +230,35 @@ def _typed(hint: Any, value: Any) -> Any:
         return Path(value)
     elif type(value) is hint and not (hint is int and abs(value) > _LARGEST):
         return value
-    raise ValueError(f"expected {_told(hint)}, got {value!r}")
+    raise ValueError(f"expected {_described(hint)}, got {value!r}")
 
 
-def _told(hint: Any) -> str:
+def _described(hint: Any) -> str:
+    """A type in words, for error messages."""
     if get_origin(hint) in (Union, types.UnionType):
-        return " or ".join(_told(option) for option in get_args(hint))
+        return " or ".join(_described(option) for option in get_args(hint))
     if get_origin(hint) is Literal:
         return " or ".join(str(value) for value in get_args(hint))
     if get_origin(hint) is tuple:
-        return f"a list (each {_told(get_args(hint)[0])})"
+        return f"a list (each {_described(get_args(hint)[0])})"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
-    return "nothing" if hint is type(None) else names.get(hint, str(hint))
+    return "null" if hint is type(None) else names.get(hint, str(hint))
 
 
 def _build(kind: type[T], settings: Mapping[str, Any]) -> T:
     hints = get_type_hints(kind)
-    made = {
+    arguments = {
         name: _build(hints[name], value) if dataclasses.is_dataclass(hints[name]) else value
         for name, value in settings.items()
     }
-    return kind(**made)
+    return kind(**arguments)
 
 
 def _written(config: Any, indent: int) -> Iterator[str]:
     import yaml
     from docstring_parser import parse_from_object
 
-    helps = {found.arg_name: found.description for found in parse_from_object(type(config)).params}
+    helps = {setting.arg_name: setting.description for setting in parse_from_object(type(config)).params}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):

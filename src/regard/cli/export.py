@@ -1,4 +1,4 @@
-"""``regard export``: a run as one file that other programs run."""
+"""``regard export``: a trained model as a file for other programs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ def export(
     form: Annotated[Literal["onnx", "torch-export"], Parameter(name="--format")] = "onnx",
     checkpoint: Checkpoint = "best",
 ) -> None:
-    """Write a trained model as one file that runs without regard, and check that it gives the same logits.
+    """Export a trained model to one file that runs without regard, and check that it computes the same logits.
 
-    Inputs may have any batch size and, where the model's positions allow it, any length. A recurrent model cannot be
-    exported.
+    The exported model takes any batch size, and any length that the model's positions allow. Recurrent models (GRU,
+    LSTM) cannot be exported.
 
     Args:
         run: Folder of a trained run.
-        out: File to write; model.onnx or model.pt2 in the run's folder unless given.
-        form: onnx: for onnxruntime and others, needs regard[onnx]; torch-export: for torch.export.load.
-        checkpoint: Which checkpoint to use.
+        out: File to write; by default model.onnx or model.pt2 in the run's folder.
+        form: onnx: for ONNX Runtime and other programs (needs pip install "regard[onnx]"); torch-export: for PyTorch's
+            torch.export.load.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
     from regard.tasks.exporting import SUFFIXES
     from regard.tasks.exporting import export as write
@@ -37,10 +38,10 @@ def export(
 
     check(run)
     name = kind(run)
-    what = commands(name).export(run, settings_of(name), checkpoint=checkpoint)
+    exportable = commands(name).export(run, settings_of(name), checkpoint=checkpoint)
     path = out or run / f"model{SUFFIXES[form]}"
-    difference, size = write(what, path, form)
+    difference, size = write(exportable, path, form)
     print(f"{path}  {size / 1e6:,.1f} MB")
-    for given, shape in what.inputs.items():
-        print(f"  {given:16}({', '.join(str(size) for size in shape)})")
-    print(f"checked at other sizes: logits differ by {difference:.1e} at most")
+    for input_name, shape in exportable.inputs.items():
+        print(f"  {input_name:16}({', '.join(str(size) for size in shape)})")
+    print(f"checked at other sizes: logits differ by at most {difference:.1e}")

@@ -1,4 +1,7 @@
-"""The command line. Commands are parsed before torch is imported, so ``--help`` and typing errors answer at once."""
+"""The entry point of the command line.
+
+Commands are parsed before torch is imported, so that ``--help`` and errors in the arguments appear quickly.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,15 @@ from regard.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run a command; a mistake of the user's is one line on standard error, and exit status 2."""
+    """Run a command and exit; an error that the user can mend is one line on standard error, with exit status 2."""
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # the name of a file need not be UTF-8
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names are not always UTF-8
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
-        sys.exit(_complain(_unused(error)))
+        sys.exit(_print_error(_unused(error)))
     except (UserError, CycloptsError) as error:
-        sys.exit(_complain(" ".join(str(error).split())))
+        sys.exit(_print_error(" ".join(str(error).split())))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -33,9 +36,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(141)
     except UnicodeEncodeError as error:
         missing = ascii(error.object[error.start])
-        sys.exit(_complain(f"writing: the encoding {error.encoding} has no {missing}; set PYTHONIOENCODING=utf-8"))
+        sys.exit(_print_error(f"writing: the encoding {error.encoding} has no {missing}; set PYTHONIOENCODING=utf-8"))
     except OSError as error:  # a full disk, a folder without permission
-        sys.exit(_complain(f"{error.filename or 'writing'}: {error.strerror or error}"))
+        sys.exit(_print_error(f"{error.filename or 'writing'}: {error.strerror or error}"))
     sys.exit(0)
 
 
@@ -46,17 +49,17 @@ _HINTS = {
     "generate": "a prompt of several words needs quotation marks",
     "look": "a text of several words needs quotation marks",
 }
-"""Command → what probably works, where it was given one argument too many."""
+"""Command → a hint, for errors about one argument too many."""
 
 
 def _unused(error: UnusedCliTokensError) -> str:
-    """The line about arguments that the command does not take."""
+    """The error message about arguments that the command does not take."""
     unused, chain = list(error.unused_tokens or ()), list(error.command_chain or ())
     command = " ".join(chain)
     hint = _HINTS.get(chain[0] if chain else "", f"see regard {command} --help").format(first=shlex.quote(unused[0]))
     return f"{shlex.join(unused)}: not expected after the arguments of regard {command}; {hint}"
 
 
-def _complain(text: str) -> int:
+def _print_error(text: str) -> int:
     print(f"regard: {text}", file=sys.stderr)
     return 2

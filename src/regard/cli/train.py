@@ -1,4 +1,4 @@
-"""``regard train`` and ``regard demo``: the same two commands for each task."""
+"""``regard train`` and ``regard demo``, each with one command per task."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ def add_training(task: str, summary: str) -> None:
         _train(task, run, resume=resume, config=config, print_config=print_config, settings=settings)
 
     train.__annotations__["settings"] = Annotated[kind | None, Parameter(name="*")]
-    train.__doc__ = f"""{summary}; Ctrl-C saves, and --resume goes on exactly.
+    train.__doc__ = f"""{summary}. Ctrl-C saves a checkpoint and stops; --resume continues from it.
 
     Args:
-        run: Folder for the run, new or empty; by default one under runs, named after the time.
-        resume: Continue the run in the folder from its last checkpoint, with its own settings; --train.epochs, steps,
-            minutes, patience and how often to validate and save may be changed.
-        config: YAML file of settings; flags go before it.
-        print_config: Print all settings as YAML, and stop.
+        run: Folder for the run, new or empty; by default runs/{task}-DATE-TIME.
+        resume: Continue the run in this folder from its last checkpoint, with its own settings. Only the length of the
+            training (--train.epochs, steps, minutes, patience) and how often it validates, saves and logs may be
+            changed.
+        config: YAML file with settings; flags take precedence over it.
+        print_config: Print all settings as YAML and exit; a file for --config to start from.
     """
     train_app.command(name=task, config=file_settings(kind))(train)
 
@@ -59,8 +60,8 @@ def _train(
         return
     module, folder = commands(task), run or fresh_name(task)
     if run is None and (resume or int(os.environ.get("WORLD_SIZE", "1")) > 1):
-        whose = "of the run to go on with" if resume else "that all processes share"
-        raise UserError(f"run: name the folder {whose}")
+        which = "of the run to resume" if resume else "that all processes share"
+        raise UserError(f"run: name the folder {which}")
     if resume:
         if config is not None:
             raise UserError("--config: the run has its own settings; with --resume, give flags such as --train.epochs")
@@ -76,7 +77,7 @@ def _train(
 
 
 def _resume(task: str, run: Path, wanted: Any) -> Any:
-    """Go on with a run, after writing into its configuration what ``wanted`` changes."""
+    """Resume a run, after writing the settings that ``wanted`` changes into its configuration."""
     from regard.train.resume import changed
     from regard.train.run import check
 
@@ -89,8 +90,8 @@ def _resume(task: str, run: Path, wanted: Any) -> Any:
     return commands(task).resume(run, lambda run: replace(settings_of(task)(run), train=after.train))
 
 
-def add_demo(task: str, folder: str, summary: str, now_you: str) -> None:
-    """Add ``regard demo TASK``, whose run is in ``folder`` unless told otherwise."""
+def add_demo(task: str, folder: str, summary: str, example: str) -> None:
+    """Add ``regard demo TASK``, with ``folder`` as the default folder of its run, and an example of what to do next."""
 
     def demo(run: Path = Path(folder), /) -> None:
         import shutil
@@ -105,34 +106,35 @@ def add_demo(task: str, folder: str, summary: str, now_you: str) -> None:
         print(module.drawn_line(run))
         print(f"run        {run}")
         print(f"took       {time.monotonic() - began:.0f} s")
-        print(f"now you:   {now_you.format(run=shlex.quote(str(run)))}")
+        print(f"try it:    {example.format(run=shlex.quote(str(run)))}")
 
     demo.__doc__ = f"""{summary}
 
     Args:
-        run: Folder for the run; an earlier demo there is replaced.
+        run: Folder for the run; an earlier run of the demo in it is replaced.
     """
     demo_app.command(name=task)(demo)
 
 
 add_training("translate", "Train a translator with attention on parallel text")
-add_training("generate", "Train a language model on running text")
-add_training("image", "Train a classifier of pictures, with or without attention")
+add_training("generate", "Train a language model on plain text")
+add_training("image", "Train an image classifier, with or without attention")
 add_demo(
     "translate",
     "runs/demo",
-    "Train English to French on dates, numbers, units and names from the Unicode CLDR, and look.",
+    "Train a translator from English to French on dates, numbers, units and names (Unicode CLDR), evaluate it, and "
+    "draw an alignment.",
     'regard look {run} "Tuesday, March 3, 2026"',
 )
 add_demo(
     "generate",
     "runs/demo-generate",
-    "Train a language model on Python's own reference, write a text, and look at one head.",
+    "Train a language model on Python's language reference, evaluate it, generate a text and draw one attention head.",
     'regard generate {run} "A class definition"',
 )
 add_demo(
     "image",
     "runs/demo-image",
-    "Train a small network with attention on handwritten digits, and see where it looked.",
+    "Train a small network with attention on handwritten digits, evaluate it and draw its attention over a digit.",
     "regard classify {run} {run}/digit.png --look where.png",
 )

@@ -1,4 +1,4 @@
-"""What one does with a trained run: translate, generate, eval, look; and ``regard backends``."""
+"""The commands that use a trained run: translate, generate, classify, eval and look; and ``regard backends``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from regard.cli.app import Checkpoint, app, at_least, given, settings_of
+from regard.cli.app import Checkpoint, app, at_least, given_options, settings_of
 from regard.data.lines import check_unicode, one_line, read_text_lines
 from regard.errors import UserError
 from regard.files import is_stream
@@ -29,17 +29,18 @@ def translate(
     look: Path | None = None,
     output: Path | None = None,
 ) -> None:
-    """Translate a text, a file's lines, or standard input's lines, one line each.
+    """Translate one text, or each line of a file or of standard input.
 
     Args:
-        run: Folder of a trained run.
-        text: The text; without it, lines are read from --file or standard input.
-        file: File to translate line by line.
-        beam: Hypotheses kept side by side; 1 is greedy.
-        checkpoint: Which checkpoint to use.
-        look: Also draw the alignment of the (one) text: a .png, .svg or .html file.
-        output: Write the translations to this file as they are made, instead of standard output. A translation that
-            holds a line break is written with a space for it, so that there are as many lines as in the input.
+        run: Folder of a trained translator.
+        text: Text to translate; without it, the lines of --file or of standard input are translated.
+        file: Text file to translate line by line, in UTF-8, plain or .gz/.xz.
+        beam: Beam size: how many candidate translations the beam search keeps at each step. A larger beam is slower
+            and often slightly better; 1 is greedy decoding.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
+        look: Also draw the alignment to this file, .png, .svg or .html; only for a single text.
+        output: File to write the translations to, one per line, as they are made; by default standard output. Line
+            breaks within a translation become spaces, so there are as many lines as in the input.
     """
     check_unicode("text", text)
     at_least("beam", beam, 1)
@@ -48,10 +49,10 @@ def translate(
     task = commands("translate")
     if look is not None:
         if text is None:
-            raise UserError("--look: draws one text; give it after the run's folder")
-        found = task.look(run, settings_of("translate"), text, target=None, beam=beam, checkpoint=checkpoint)
-        _write_lines([found.text], output)
-        task.draw(found, look)
+            raise UserError("--look: draws a single text; give it after the run's folder")
+        translation = task.look(run, settings_of("translate"), text, target=None, beam=beam, checkpoint=checkpoint)
+        _write_lines([translation.text], output)
+        task.draw(translation, look)
         print(f"alignment drawn in {look}", file=sys.stderr)
         return
     texts = [text] if text is not None else _lines(file)
@@ -74,19 +75,22 @@ def generate(
     seed: int | None = None,
     checkpoint: Checkpoint = "best",
 ) -> None:
-    """Go on with a text, token by token as they are drawn.
+    """Generate text that continues a prompt, and print it token by token.
 
     Args:
         run: Folder of a trained language model.
-        prompt: The text to go on with; without it, a new document.
-        tokens: Most tokens to write.
-        temperature: Below 1 likelier tokens gain, above 1 they lose; 0 always takes the likeliest.
-        top_k: Draw from this many of the likeliest tokens.
-        top_p: Draw from the fewest tokens that together have this probability.
-        penalty: Above 1, tokens that were there already become less likely.
-        stop: A text to end before; may be given several times.
-        seed: The same seed writes the same text.
-        checkpoint: Which checkpoint to use.
+        prompt: Text to continue; without it, a new document is begun.
+        tokens: Maximum number of tokens to generate.
+        temperature: Sampling temperature: below 1 makes probable tokens more probable, above 1 less; 0 always takes the
+            most probable token (greedy decoding).
+        top_k: Sample only from this many of the most probable tokens, such as 50; by default from all.
+        top_p: Nucleus sampling: sample only from the fewest tokens whose probabilities sum to at least this, such as
+            0.9; by default from all.
+        penalty: Repetition penalty: above 1, such as 1.2, makes tokens that have already occurred less probable; 1 is
+            no penalty.
+        stop: Stop before this text is generated; may be given several times.
+        seed: Random seed; the same seed gives the same text. By default, a new one each time.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
     at_least("tokens", tokens, 1)
     at_least("temperature", temperature, 0)
@@ -96,14 +100,14 @@ def generate(
     if penalty <= 0:
         raise UserError(f"--penalty: must be above 0, got {penalty}")
     if "" in stop:
-        raise UserError("--stop: got an empty text, which would end at once")
+        raise UserError("--stop: got an empty text, which would stop immediately")
     check_unicode("prompt", prompt)
     check_unicode("--stop", *stop)
     from regard.tasks.generate.model import Sampling
 
-    how = Sampling(temperature, top_k, top_p, penalty, seed)
+    sampling = Sampling(temperature, top_k, top_p, penalty, seed)
     task, options = commands("generate"), {"tokens": tokens, "stop": stop, "checkpoint": checkpoint}
-    pieces = task.generate(run, settings_of("generate"), prompt, how, **options)
+    pieces = task.generate(run, settings_of("generate"), prompt, sampling, **options)
     print(prompt, end="", flush=True)
     for piece in pieces:
         print(piece, end="", flush=True)
@@ -120,27 +124,28 @@ def classify(
     checkpoint: Checkpoint = "best",
     look: Path | None = None,
 ) -> None:
-    """Name what is in each image, with probabilities. A file that cannot be read is named on standard error, the others
-    are classified, and the exit status is 1.
+    """Print the most probable classes of each image, with their probabilities.
+
+    If a file cannot be read, an error is printed for it, the others are classified, and the exit status is 1.
 
     Args:
         run: Folder of a trained classifier.
-        images: Image files, of any size, in colour, grey or with transparency.
-        top: How many classes to print for each.
-        checkpoint: Which checkpoint to use.
-        look: Also draw where the model looked in the (one) image: a .png or .svg file.
+        images: Image files of any size; colour, greyscale or with transparency.
+        top: Number of classes to print for each image.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
+        look: Also draw the attention over the image to this file, .png or .svg; only for a single image.
     """
     at_least("top", top, 1)
     if look is not None and len(images) != 1:
-        raise UserError(f"--look: draws one image, got {len(images)}")
+        raise UserError(f"--look: draws a single image, got {len(images)}")
     task, failed = commands("image"), False
     for result in task.classify(run, settings_of("image"), images, checkpoint=checkpoint):
         if isinstance(result, UserError):
             print(f"regard: {result}", file=sys.stderr)
             failed = True
             continue
-        likeliest = "\t".join(f"{name} {chance:.4f}" for name, chance in result.classes[:top])
-        print(f"{result.path}\t{likeliest}", flush=True)
+        classes = "\t".join(f"{name} {probability:.4f}" for name, probability in result.classes[:top])
+        print(f"{result.path}\t{classes}", flush=True)
         if look is not None:
             task.draw(result, look)
             print(f"drawn in {look}", file=sys.stderr)
@@ -166,22 +171,22 @@ def evaluate(
     tokenize: str | None = None,
     json: bool = False,
 ) -> None:
-    """Score a run: a translator by sacreBLEU and chrF with signatures, exact match and loss, a language model by
-    perplexity and bits per byte, a classifier by accuracy.
+    """Evaluate a trained model: BLEU, chrF, exact match and loss of a translator; loss, perplexity and bits per byte of
+    a language model; accuracy and loss of a classifier.
 
     Args:
         run: Folder of a trained run.
-        data: What to score on, in any format that training takes; without it, the built-in corpus's test split, or a
-            language model's own validation text.
-        beam: Of a translator: hypotheses kept side by side, 5 unless given; 1 is greedy.
-        checkpoint: Which checkpoint to use.
-        on_bad_line: Of a translator: what to do with lines that cannot be used; as in training unless given.
-        on_bad: Of a classifier: what to do with images that cannot be used; as in training unless given.
-        image_column: Of a classifier: the column of a table with the image; as in training unless given.
-        label_column: Of a classifier: the column of a table with the class; as in training unless given.
-        output: Of a translator: also write the translations, one a line, to this file.
-        tokenize: Of a translator: sacreBLEU's tokenizer for BLEU, such as 13a, intl, zh, ja-mecab, ko-mecab or
-            flores200; unless given, zh or char where the references have no spaces between words, else 13a.
+        data: Data to evaluate on, in any format that training reads; by default the test split of the built-in corpus
+            (translator trained on it), or the run's own validation data (language model, classifier).
+        beam: Translator only: beam size, by default 5; 1 is greedy decoding.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
+        on_bad_line: Translator only: stop at lines that cannot be used, or skip them; by default as in training.
+        on_bad: Classifier only: stop at an image that cannot be used, or skip it; by default as in training.
+        image_column: Classifier only: the column of a table that has the image; by default as in training.
+        label_column: Classifier only: the column of a table that has the class; by default as in training.
+        output: Translator only: also write the translations to this file, one per line.
+        tokenize: Translator only: sacreBLEU's tokenizer for BLEU, such as 13a, intl, zh, ja-mecab, ko-mecab or
+            flores200; by default zh or char for languages without spaces between words, otherwise 13a.
         json: Print the scores as one JSON object.
     """
     from json import dumps
@@ -194,9 +199,9 @@ def evaluate(
     check(run)
     name = kind(run)
     task = commands(name)
-    every: dict[str, Any] = {"beam": beam, "on_bad_line": on_bad_line, "output": output, "tokenize": tokenize}
-    every |= {"on_bad": on_bad, "image_column": image_column, "label_column": label_column}
-    options = given(every, task.EVALUATE_OPTIONS, name)
+    flags: dict[str, Any] = {"beam": beam, "on_bad_line": on_bad_line, "output": output, "tokenize": tokenize}
+    flags |= {"on_bad": on_bad, "image_column": image_column, "label_column": label_column}
+    options = given_options(flags, task.EVALUATE_OPTIONS, name)
     scores = task.evaluate(run, settings_of(name), data, checkpoint=checkpoint, **options)
     if json:
         print(dumps({name: {"score": score, "how": how} for name, (score, how) in scores.items()}))
@@ -218,20 +223,20 @@ def look(
     head: int | None = None,
     checkpoint: Checkpoint = "best",
 ) -> None:
-    """Show what each word of a translation attended to, or each token of a text in a language model, or where a
-    classifier looked: in the terminal, and as a picture or a page.
+    """Show the attention weights of a model: between a translation and its source, among the tokens of a text (language
+    model), or over an image (classifier). They are printed in the terminal and drawn to a file.
 
     Args:
         run: Folder of a trained run.
-        text: The source text, the text that a language model reads, or a classifier's picture file.
-        target: Of a translator: a translation to look at instead of the model's own.
-        out: Picture to draw, .png or .svg; by default, and without --html, alignment.png, or alignment-2.png if there
-            is one already.
-        html: Page to write, self-contained, to point at; not of a classifier.
-        beam: Of a translator: hypotheses kept side by side, 5 unless given; 1 is greedy.
-        layer: Of a language model: its layer, from 0; the last unless given.
-        head: Of a language model: its head, from 0; the mean of all unless given.
-        checkpoint: Which checkpoint to use.
+        text: Source text for a translator, text for a language model, image file for a classifier.
+        target: Translator only: show the attention for this translation instead of the model's own.
+        out: Image file to draw, .png or .svg; by default, and without --html, alignment.png, or alignment-2.png and so
+            on if it exists.
+        html: Interactive page to write, a single .html file; not for a classifier.
+        beam: Translator only: beam size, by default 5; 1 is greedy decoding.
+        layer: Language model only: number of the layer, counted from 0; by default the last layer.
+        head: Language model only: number of the head, counted from 0; by default the mean of all heads.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
     from rich.console import Console
 
@@ -244,27 +249,26 @@ def look(
     check(run)
     name = kind(run)
     task = commands(name)
-    options = given(
+    options = given_options(
         {"target": target, "beam": beam, "layer": layer, "head": head, "html": html}, task.LOOK_OPTIONS, name
     )
-    options.pop("html", None)  # this function's own
-    found = task.look(run, settings_of(name), text, checkpoint=checkpoint, **options)
-    task.show(found, Console())
-    drawn = [path for path in (out, html) if path is not None] or [_free("alignment.png")]
-    for path in drawn:
-        task.draw(found, path)
+    options.pop("html", None)  # the task only draws it
+    attended = task.look(run, settings_of(name), text, checkpoint=checkpoint, **options)
+    task.show(attended, Console())
+    for path in [path for path in (out, html) if path is not None] or [_unused_name("alignment.png")]:
+        task.draw(attended, path)
         print(f"drawn in {path}")
 
 
 @app.command
 def backends(*, device: str = "cpu", dtype: Literal["float64", "float32", "bfloat16", "float16"] = "float32") -> None:
-    """Show what attention runs on here: the backends, and which one typical calls go to and why.
+    """Show the backends of this machine, and which one computes typical calls of attention and why.
 
-    `regard.explain_choice(query, key, value, …)` tells the same of one call of your own.
+    In Python, `regard.explain_choice(query, key, value, …)` shows the same for a call of yours.
 
     Args:
-        device: A device of torch, such as cpu or cuda.
-        dtype: Of query, key and value.
+        device: PyTorch device of the calls, such as cpu or cuda.
+        dtype: Data type of query, key and value.
     """
     from rich.console import Console
 
@@ -272,12 +276,12 @@ def backends(*, device: str = "cpu", dtype: Literal["float64", "float32", "bfloa
 
     try:
         show(device, dtype, Console())
-    except (RuntimeError, AssertionError) as error:  # torch's own, for a device that is not there
+    except (RuntimeError, AssertionError) as error:  # raised by torch if there is no such device
         raise UserError(f"--device: {str(error).splitlines()[0]}") from None
 
 
-def _free(name: str) -> Path:
-    """A file of that name in the current folder, or with a number behind it that no file has."""
+def _unused_name(name: str) -> Path:
+    """``name`` in the current folder, with the first number appended that makes it a new file if it exists."""
     path, number = Path(name), 1
     while path.exists():
         number += 1
@@ -288,15 +292,15 @@ def _free(name: str) -> Path:
 def _lines(file: Path | None) -> list[str]:
     """The lines to translate. Raises UserError: the file is missing, or not UTF-8."""
     if file is None and sys.stdin.isatty():
-        print("one line each, Ctrl-D to translate:", file=sys.stderr)
+        print("type one text per line, then Ctrl-D to translate them:", file=sys.stderr)
     return read_text_lines(file)
 
 
 def _write_lines(texts: Iterable[str], output: Path | None) -> None:
-    """Write each text as one line, as soon as it is there. Raises UserError: the file cannot be opened."""
+    """Write each text as one line, as soon as it is made. Raises UserError: the file cannot be opened."""
     try:
-        # Opened in place, so that each translation can be read as soon as it is made. Of a file that is open already,
-        # such as /dev/stdout, the content is kept.
+        # Written in place rather than renamed at the end, so that each translation can be read as soon as it is made.
+        # A file that is already open, such as /dev/stdout, is appended to, so that its content is kept.
         mode = "a" if output is not None and is_stream(output) else "w"
         file = nullcontext(sys.stdout) if output is None else output.open(mode, encoding="utf-8", newline="\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Tasks: what people train attention for, each one command. The table names where each one's commands are."""
+"""Tasks for which models with attention are trained. A table names the module of each task's commands."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ TASKS = {
     "generate": "regard.tasks.generate.commands",
     "image": "regard.tasks.image.commands",
 }
-"""Task → the module with its commands: ``train``, ``resume``, ``evaluate``, ``look``, ``demo`` and its own."""
+"""Task → the module with its commands: ``train``, ``resume``, ``evaluate``, ``look``, ``demo`` and others."""
 
 
 def commands(task: str) -> Any:
-    """The module of a task's commands, imported when it is needed. Raises KeyError: no such task."""
+    """The module of a task's commands, imported on the first call. Raises KeyError: there is no such task."""
     return importlib.import_module(TASKS[task])

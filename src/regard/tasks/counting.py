@@ -1,4 +1,4 @@
-"""How many tokens a text has, before its tokenizer is trained."""
+"""Counts the bytes of texts, and their tokens before the run's tokenizer is trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regard.data.tokenizer import Kind, Tokenizer
 
 _PIECE = 5_000
 _SAMPLE = 1_000_000
-"""Characters of a piece of text, and of the pieces that are counted; they are spread evenly over all texts."""
+"""Characters of one piece of text, and of all pieces that are counted; they are spread evenly over all texts."""
 
 
 def bytes_of(texts: Sequence[str]) -> int:
@@ -19,10 +19,10 @@ def bytes_of(texts: Sequence[str]) -> int:
 
 
 def count_tokens(texts: Sequence[str], *, kind: Kind, size: int) -> float:
-    """The number of tokens of ``texts``, each closed by EOS, under a tokenizer of ``size`` that is trained on them.
+    """The number of tokens of ``texts``, with an EOS each, for a tokenizer of vocabulary ``size`` trained on them.
 
-    Up to a million characters the number is exact. Of longer text, a tokenizer is trained on a sample of that length,
-    which gives the tokens per byte.
+    Up to a million characters, the number is exact. For longer text, a tokenizer is trained on a sample of that length,
+    and its number of tokens per byte is used.
 
     >>> count_tokens(["ab ab ab"], kind="char", size=300)
     9.0

@@ -1,1 +1,1 @@
-"""Text generation: from running text to a language model that goes on writing."""
+"""Text generation: trains a language model on plain text, and continues prompts with it."""

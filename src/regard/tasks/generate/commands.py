@@ -1,4 +1,4 @@
-"""What the command line does for text generation."""
+"""The commands of text generation: train, resume, generate, evaluate, look, export, demo."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from regard.train.fingerprint import check_validation
 TASK = "generate"
 EVALUATE_OPTIONS: frozenset[str] = frozenset()
 LOOK_OPTIONS = frozenset({"layer", "head", "html"})
-"""Which of the command line's options `evaluate` and `look` have a meaning for."""
+"""The command-line options that `evaluate` and `look` accept."""
 
 PROMPT = "The value of the expression"
-"""What the demo and reports go on with, if the text is the built-in one."""
+"""The prompt of the demo, and of reports of runs on the built-in text."""
 
 Settings = Callable[[Path], GenerateConfig]
 """Reads the configuration of a run's folder."""
@@ -54,22 +54,22 @@ def _samples(config: GenerateConfig, run: Path, text: data.Text) -> list[str]:
 _TRAINING = Training(
     name=TASK,
     unit="tokens",
-    read=lambda config, tell: data.read(config.data, tell),
+    read=lambda config, notify: data.read(config.data, notify),
     fingerprint=data.fingerprint,
     defaults=defaults,
     fill=_fill,
-    task=lambda config, run, text, tell: GenerateTask.of_run(run, config, text),
+    task=lambda config, run, text, notify: GenerateTask.of_run(run, config, text),
     samples=_samples,
 )
 train, resume = _TRAINING.train, _TRAINING.resume
 
 
 def generate(
-    run: Path, settings: Settings, prompt: str, how: Sampling, *, tokens: int, stop: Sequence[str], checkpoint: str
+    run: Path, settings: Settings, prompt: str, sampling: Sampling, *, tokens: int, stop: Sequence[str], checkpoint: str
 ) -> Iterator[str]:
-    """Go on with ``prompt``, piece by piece."""
+    """The text that continues ``prompt``, in pieces, as they are generated."""
     runs.check(run, TASK)
-    return load(run, settings(run), checkpoint).write(prompt, how, tokens=tokens, stop=stop)
+    return load(run, settings(run), checkpoint).write(prompt, sampling, tokens=tokens, stop=stop)
 
 
 def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str) -> dict[str, tuple[float, str]]:
@@ -77,23 +77,27 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     runs.check(run, TASK)
     config = settings(run)
     writer = load(run, config, checkpoint)
-    given = path is not None
-    text = Text.of([], read_documents(path, column=config.data.column, tell=say)) if path else _own(run, config)
+    text = _own_text(run, config) if path is None else _text(path, config)
     stream = Stream.of(text.valid, writer.tokenizer, text.valid_bytes)
-    found = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
-    how = f"{len(stream.tokens):,} tokens, each once, in windows of {writer.context} that begin without a past"
+    metrics = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
+    which = "" if path is not None else ", on the validation text"
+    windows = f"{len(stream.tokens):,} tokens in consecutive windows of {writer.context}"
     return {
-        "loss": (found["loss"], f"nats a token{'' if given else ', on the validation text'}; {how}"),
-        "perplexity": (math.exp(found["loss"]), "exp(loss), a token"),
+        "loss": (metrics["loss"], f"cross-entropy in nats per token{which}: {windows}"),
+        "perplexity": (math.exp(metrics["loss"]), "exp(loss), per token"),
         "bits_per_byte": (
-            found["bits_per_byte"],
-            f"over the {stream.size:,} bytes of UTF-8 of the text as it is written; tokens are of its composed form",
+            metrics["bits_per_byte"],
+            f"over the {stream.size:,} UTF-8 bytes of the text as written; tokens are of its composed form (NFC)",
         ),
     }
 
 
-def _own(run: Path, config: GenerateConfig) -> Text:
-    """The run's text, whose validation part is as it was in training."""
+def _text(path: str, config: GenerateConfig) -> Text:
+    return Text.of([], read_documents(path, column=config.data.column, tell=say))
+
+
+def _own_text(run: Path, config: GenerateConfig) -> Text:
+    """The run's own text. Raises UserError: its validation part has changed since training."""
     text = data.read(config.data, say)
     check_validation(run, data.fingerprint(text))
     return text
@@ -102,39 +106,43 @@ def _own(run: Path, config: GenerateConfig) -> Text:
 def look(
     run: Path, settings: Settings, text: str, *, checkpoint: str, layer: int = -1, head: int | None = None
 ) -> Alignment:
-    """What each token of ``text`` attends to, in one layer's head or the mean of its heads."""
+    """The attention of each token of ``text`` over the tokens up to it, in one head of a layer or the mean of all.
+
+    Raises:
+        UserError: see `Writer.attended`.
+    """
     check_unicode("text", text)
     runs.check(run, TASK)
     return load(run, settings(run), checkpoint).attended(text, layer, head)
 
 
 def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
-    """What `regard export` writes into a file."""
+    """The model that `regard export` writes to a file."""
     runs.check(run, TASK)
     return exportable(load(run, settings(run), checkpoint))
 
 
-def draw(found: Alignment, path: Path) -> None:
-    """Draw what was attended to: a page where the ending is .html, else a picture."""
+def draw(alignment: Alignment, path: Path) -> None:
+    """Draw the attention: a page if the path ends in .html, otherwise an image."""
     if path.suffix.lower() in (".html", ".htm"):
-        save_page([found], path, title="regard")
+        save_page([alignment], path, title="regard")
     else:
-        save_picture(found, path)
+        save_picture(alignment, path)
 
 
-def show(found: Alignment, console: Console) -> None:
-    """Print what was attended to."""
-    console.print(terminal.render(found, console.width))
+def show(alignment: Alignment, console: Console) -> None:
+    """Print the attention."""
+    console.print(terminal.render(alignment, console.width))
 
 
-def show_scores(found: dict[str, tuple[float, str]], console: Console) -> None:
-    """Print scores, one a line."""
-    for name, (score, how) in found.items():
+def show_scores(scored: dict[str, tuple[float, str]], console: Console) -> None:
+    """Print scores, one per line."""
+    for name, (score, how) in scored.items():
         console.print(f"  {name:14}{score:>9.4f}  [dim]{how}[/dim]", highlight=False, soft_wrap=True)
 
 
 def demo_config() -> GenerateConfig:
-    """Small enough to be trained in a few minutes on two cores."""
+    """Settings that train in a few minutes on two cores."""
     return GenerateConfig(
         tokenizer=TokenizerConfig(size=2000),
         model=ModelConfig(context=128, dim=192, layers=4, heads=4, key_heads=2, dropout=0.1),
@@ -143,26 +151,26 @@ def demo_config() -> GenerateConfig:
 
 
 def demo(run: Path, written: Callable[[GenerateConfig], str]) -> dict[str, tuple[float, str]]:
-    """Train on Python's reference, score its validation part, write, draw one head."""
+    """Train on Python's language reference, score its validation part, generate a text, and draw one head."""
     config, console = demo_config(), Console()
     train(config, run, written)
-    console.print("\n[bold]On the validation part[/bold] (no topic of it was trained on)")
-    found = evaluate(run, lambda folder: config, None, checkpoint="best")
-    show_scores(found, console)
+    console.print("\n[bold]On the validation part[/bold] (none of its topics is in the training data)")
+    scored = evaluate(run, lambda folder: config, None, checkpoint="best")
+    show_scores(scored, console)
     writer = load(run, config)
     console.print(f"\n{_continued(writer, PROMPT)}\n", highlight=False, markup=False)
     draw(writer.attended(f"{PROMPT} is the value of the", 1, 0), run / "head.png")
-    return found
+    return scored
 
 
 def use_line(run: Path, config: GenerateConfig) -> str:
-    """How to go on with a trained run."""
+    """A command that uses the trained run."""
     return f'regard generate {shlex.quote(str(run))} "how your text begins"'
 
 
 def drawn_line(run: Path) -> str:
-    """What the demo drew."""
-    return f"one head   {run / 'head.png'}"
+    """The line that names the file that the demo drew."""
+    return f"attention  {run / 'head.png'}"
 
 
 def _continued(writer: Writer, prompt: str) -> str:

@@ -1,4 +1,4 @@
-"""What can be set about training a language model; free of torch, so that the command line can show it at once."""
+"""Settings of text generation; imports no torch, so that the command line shows its help quickly."""
 
 from __future__ import annotations
 
@@ -11,74 +11,80 @@ from regard.train.ranges import at_most, positive, share
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What to learn to write."""
+    """Which text to train on."""
 
     train: str | None = None
-    """Text to train on: a text file (one document), JSONL or Parquet (one document a record), plain or .gz/.xz; a
-    folder of these; an extract of a Wikipedia dump; a Hugging Face dataset as "hf:NAME". Without it, the English text
-    of Python's own reference."""
+    """Text to train on: a text file (one document), JSONL or Parquet (one document per record), plain or .gz/.xz; a
+    folder of these; the output of WikiExtractor on a Wikipedia dump; or a Hugging Face dataset as "hf:NAME". By
+    default, the English text of Python's language reference."""
     valid: str | None = None
-    """Text to validate on; without it, the last tenth of the documents, or of the one document's text."""
+    """Text to validate on, in the same formats; by default, the last tenth of the documents, or of the text if there
+    are fewer than ten documents, is set aside."""
     column: str = "text"
-    """Where a record has its text."""
+    """Name of the column or field of a record that has the text."""
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """How text is cut into tokens."""
+    """How text is split into tokens."""
 
     kind: Literal["byte", "char"] = "byte"
-    """byte: byte-level BPE, nothing is ever unknown; char: single characters."""
+    """byte: byte-level BPE (byte-pair encoding), which has no unknown tokens; char: each character is a token."""
     size: int | None = None
-    """Vocabulary size (byte); by default 300 to 4000, by the amount of text."""
+    """byte only. Vocabulary size in tokens; by default 300 to 4000, depending on the amount of text."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The language model: a Transformer's decoder, or an LSTM that attends to its past states."""
+    """The language model: a decoder-only Transformer, or an LSTM that attends to its past states."""
 
     kind: Literal["transformer", "lstm"] = "transformer"
-    """transformer: attention in every layer; lstm: recurrent, to stand beside it."""
+    """transformer: a decoder-only Transformer; lstm: a recurrent model, for comparison."""
     attention: bool = True
-    """Of an lstm: whether it looks back at its past states."""
+    """lstm only. Whether the model attends to its past states."""
     context: int | None = None
-    """Tokens of one row of training, and how far back a token sees; by default 8 to 256, by the amount of text."""
+    """Context length: the number of tokens of a training sequence, and how far back attention reaches; by default 8 to
+    256, depending on the amount of text."""
     dim: int | None = None
-    """Width of the features; by default 128 or 256, by the amount of text."""
+    """Number of features of every layer; by default 128 or 256, depending on the amount of text."""
     layers: int | None = None
-    """Number of layers; by default 2 to 6, by the amount of text."""
+    """Number of layers; by default 2 to 6, depending on the amount of text."""
     heads: int = 4
-    """Of a transformer: heads of each attention; dim must be a multiple of them."""
+    """transformer only. Number of heads of each attention; model.dim must be a multiple of it."""
     key_heads: int | None = None
-    """Of a transformer: heads of keys and values, a divisor of heads (grouped queries); without it, as many."""
+    """transformer only. Number of heads of keys and values, a divisor of model.heads (grouped-query attention); by
+    default model.heads."""
     hidden: int | None = None
-    """Of a transformer: width within the feed-forward parts; without it, 4 · dim, or gated 8/3 · dim."""
+    """transformer only. Number of hidden features of the feed-forward sublayers; by default 8/3 · model.dim if they are
+    gated, otherwise 4 · model.dim."""
     gated: bool = True
-    """Of a transformer: gated feed-forward parts (SwiGLU) in place of plain ones (GELU)."""
+    """transformer only. Gated feed-forward sublayers (SwiGLU) instead of plain ones (GELU)."""
     positions: Literal["rotary", "learned"] = "rotary"
-    """Of a transformer: queries and keys turned by their positions, or a learned vector a position."""
+    """transformer only. rotary: rotary embeddings of queries and keys (RoPE); learned: a learned vector for each
+    position is added to the embedding."""
     dropout: float = 0.1
-    """Dropout on embeddings, on what each part adds, on weights and hidden features."""
+    """Dropout probability: on embeddings, the output of each sublayer, attention weights and hidden features
+    (transformer), or on embeddings, between the layers and on the output (lstm)."""
 
 
 @dataclass(frozen=True)
 class GenerateTrainConfig(TrainConfig):
-    """How to train."""
+    """Settings of training."""
 
     batch_measure = "tokens"
     tokens: int | None = None
-    """Tokens of one batch, over all processes; by default 256 to 4096, by the amount of text."""
+    """Size of a batch in tokens, summed over all processes; by default 256 to 4096, depending on the amount of text."""
     learning_rate: float = 1e-3
-    """Highest learning rate, reached after the warm-up."""
+    """Peak learning rate, reached after the warm-up."""
     weight_decay: float = 0.1
-    """Decoupled weight decay, in learning rates."""
+    """Decoupled weight decay, multiplied by the learning rate."""
     metric: Literal["loss", "bits_per_byte"] = "loss"
-    """Validation figure that decides which checkpoint is the best, and when to stop early."""
+    """Validation metric that selects the best checkpoint and decides when to stop early."""
 
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """Train a language model on running text."""
+    """All settings of text generation."""
 
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -86,10 +92,11 @@ class GenerateConfig:
     train: GenerateTrainConfig = field(default_factory=GenerateTrainConfig)
 
     def problem(self) -> str | None:
-        """The first setting that is out of range, as a sentence; None if all are well."""
+        """The error message for the first setting that is out of range; None if there is none."""
         model = self.model
         if self.tokenizer.size is not None and self.tokenizer.size < 300:
-            return f"tokenizer.size: must be at least 300 (bytes and signs alone are 260), got {self.tokenizer.size}"
+            size = self.tokenizer.size
+            return f"tokenizer.size: must be at least 300 (256 bytes, 4 special tokens and merges), got {size}"
         sizes = ("context", "dim", "layers", "heads", "key_heads", "hidden")
         wrong = (
             positive("model", model, *sizes)
@@ -104,10 +111,10 @@ class GenerateConfig:
             even = model.positions == "rotary"
             if model.dim is None:
                 if 128 % (2 * model.heads):
-                    return f"model.heads: {model.heads} heads need --model.dim"
+                    return f"model.heads: does not divide the default model.dim, got {model.heads}; set --model.dim too"
             elif model.dim % model.heads or (even and model.dim // model.heads % 2):
-                kind = "an even" if even else "a"
-                return f"model.dim: must be {kind} multiple of model.heads, {model.heads}, got {model.dim}"
+                multiple = "an even multiple" if even else "a multiple"
+                return f"model.dim: must be {multiple} of model.heads, {model.heads}, got {model.dim}"
             if model.key_heads is not None and model.heads % model.key_heads:
                 return f"model.key_heads: must divide model.heads, {model.heads}, got {model.key_heads}"
         if self.train.tokens is not None and model.context is not None and self.train.tokens < model.context:

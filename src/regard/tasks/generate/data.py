@@ -1,4 +1,4 @@
-"""From documents to one long stream of tokens, and windows of it."""
+"""Reads documents, joins them to one long stream of tokens, and cuts windows out of it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Text:
     """Training and validation documents.
 
     Attributes:
-        train: in Unicode's composed form (NFC), as tokenizers and models are given them.
+        train: in Unicode's composed form (NFC), which tokenizers expect.
         valid: likewise.
-        valid_bytes: the bytes of the validation documents in UTF-8 as the user wrote them, composed or not. Bits per
-            byte are over these, so that they can be compared with those of a model that composes nothing.
+        valid_bytes: the size of the validation documents in UTF-8 as the user wrote them, composed or not. Bits per
+            byte are over these bytes, so that they are comparable with those of models that do not compose text.
     """
 
     train: list[str]
@@ -42,69 +42,76 @@ class Text:
         return cls([compose(text) for text in train], [compose(text) for text in valid], bytes_of(valid))
 
 
-def read(config: DataConfig, tell: Callable[[str], None]) -> Text:
-    """The text that a configuration names. Raises UserError: it cannot be used."""
+def read(config: DataConfig, notify: Callable[[str], None]) -> Text:
+    """The text that a configuration names; messages about it go to ``notify``. Raises UserError: it cannot be used."""
     if config.train is None:
         if config.valid is not None:
-            raise UserError("data.valid: needs --data.train, since the built-in text brings its own validation part")
-        tell("no --data.train: training on the built-in text, the reference of Python")
+            raise UserError("data.valid: needs --data.train, since the built-in text has a validation part already")
+        notify("no --data.train: training on the built-in text, Python's language reference")
         return set_aside(reference(), lambda line: None)
-    train = read_documents(config.train, column=config.column, tell=tell)
+    train = read_documents(config.train, column=config.column, tell=notify)
     if config.valid is not None:
-        text = Text.of(train, read_documents(config.valid, column=config.column, tell=tell))
+        text = Text.of(train, read_documents(config.valid, column=config.column, tell=notify))
         known = set(text.train)
         shared = sum(document in known for document in text.valid)
         if shared:
-            tell(f"data.valid: {shared:,} of its {len(text.valid):,} documents are in the training text too")
+            notify(f"data.valid: {shared:,} of its {len(text.valid):,} documents are in the training text too")
         return text
-    return set_aside(train, tell)
+    return set_aside(train, notify)
 
 
 def fingerprint(text: Text) -> Fingerprint:
-    """What identifies the text of a run."""
-    return Fingerprint.of("documents", ((one,) for one in text.train), ((one,) for one in text.valid))
+    """The fingerprint of the documents."""
+    return Fingerprint.of(
+        "documents", ((document,) for document in text.train), ((document,) for document in text.valid)
+    )
 
 
 def reference() -> list[str]:
-    """The language reference of Python, a document a topic, as Python itself carries it for ``help()``."""
+    """Python's language reference, one document per topic, from the module that ``help()`` reads."""
     from pydoc_data.topics import topics
 
     return [topics[name] for name in sorted(topics)]
 
 
-def set_aside(documents: list[str], tell: Callable[[str], None]) -> Text:
-    """The last tenth for validation: of ten documents or more, else of the text of the last one.
+def set_aside(documents: list[str], notify: Callable[[str], None]) -> Text:
+    """Set aside the last tenth for validation: of the documents if there are ten or more, otherwise of the last one.
 
     Raises:
-        UserError: it is too short to be cut.
+        UserError: the last document is too short to be divided.
     """
     if len(documents) >= 10:
         count = max(1, round(_SET_ASIDE * len(documents)))
-        tell(f"set aside the last {count:,} of {len(documents):,} documents for validation (or name --data.valid)")
+        notify(
+            f"set aside the last {count:,} of {len(documents):,} documents for validation "
+            "(name your own with --data.valid)"
+        )
         return Text.of(documents[:-count], documents[-count:])
     last = documents[-1]
     cut = round((1 - _SET_ASIDE) * len(last))
     while 0 < cut < len(last) and not _is_boundary(last, cut):
         cut += 1
     if not 0 < cut < len(last):
-        raise UserError("data.train: too little text to set a part aside; name --data.valid")
-    tell(f"set aside the last {len(last) - cut:,} characters for validation (or name --data.valid)")
+        raise UserError(
+            "data.train: has too little text to set a part aside for validation; name your own with --data.valid"
+        )
+    notify(f"set aside the last {len(last) - cut:,} characters for validation (name your own with --data.valid)")
     return Text.of([*documents[:-1], last[:cut]], [last[cut:]])
 
 
 def _is_boundary(text: str, at: int) -> bool:
-    """Whether the characters on both sides of a cut are not parts of one, such as a letter and its accent."""
+    """Whether a cut at ``at`` divides no character into parts, such as a letter and its accent."""
     before, after = text[at - 1], text[at]
     return unicodedata.combining(after) == 0 and compose(before + after) == compose(before) + compose(after)
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Documents as one stream of tokens, each closed by the end sign.
+    """Documents as one stream of tokens, with EOS at the end of each.
 
     Attributes:
         tokens: int64 ``(n,)``.
-        documents: int64 ``(n,)``, the number of the document that each token is of; None: there is only one.
+        documents: int64 ``(n,)``, the number of the document of each token; None: there is only one document.
         size: the bytes of the text in UTF-8, as the user wrote it.
     """
 
@@ -114,7 +121,7 @@ class Stream:
 
     @classmethod
     def of(cls, texts: Sequence[str], tokenizer: Tokenizer, size: int | None = None) -> Stream:
-        """The stream of ``texts``; ``size`` is theirs in bytes unless given."""
+        """The stream of ``texts``; ``size`` is their size in bytes, by default counted."""
         rows = [[*row, EOS] for row in tokenizer.encode_batch(texts)]
         numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows]) if len(rows) > 1 else None
         tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
@@ -124,23 +131,23 @@ class Stream:
         """Tokens, the token after each, and documents, each ``(len(starts), length)``; ``documents`` may be None."""
         at = np.asarray(starts)[:, None] + np.arange(length)
         parts = (self.tokens[at], self.tokens[at + 1], None if self.documents is None else self.documents[at])
-        tokens, wanted, documents = (None if part is None else torch.from_numpy(part).to(device) for part in parts)
+        tokens, targets, documents = (None if part is None else torch.from_numpy(part).to(device) for part in parts)
         assert tokens is not None
-        assert wanted is not None
-        return tokens, wanted, documents
+        assert targets is not None
+        return tokens, targets, documents
 
 
 def batches(stream: Stream, *, context: int, tokens: int, seed: int, epoch: int) -> list[list[int]]:
-    """Where the windows of each batch begin: a pass over the stream, from another place each epoch, shuffled.
+    """Start positions of the windows of each batch, shuffled: one pass over the stream, with another offset each epoch.
 
-    A document's first token has no past, and is predicted from the end sign before it, which is of another document:
-    the windows overlap by one token.
+    The first token of a window is only an input, so windows overlap by one token. The first token of a document is
+    predicted from the EOS of the document before it.
     """
     random = np.random.default_rng([seed, epoch])
-    room = len(stream.tokens) - 1 - context
-    if room < 0:
+    last = len(stream.tokens) - 1 - context
+    if last < 0:
         return []
-    first = int(random.integers(0, min(context, room + 1)))
-    starts = random.permutation(np.arange(first, room + 1, context))
+    offset = int(random.integers(0, min(context, last + 1)))
+    starts = random.permutation(np.arange(offset, last + 1, context))
     rows = max(1, tokens // context)
     return [starts[at : at + rows].tolist() for at in range(0, len(starts), rows)]

@@ -1,4 +1,4 @@
-"""The language model as a file that other programs run."""
+"""Exporting the language model to a file that other programs run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from regard.tasks.generate.model import Writer
 
 
 class _Logits(nn.Module):
+    """The language model as a function of tokens to logits."""
+
     def __init__(self, model: TransformerLM):
         super().__init__()
         self.model = model
@@ -24,7 +26,7 @@ class _Logits(nn.Module):
 
 
 def exportable(writer: Writer) -> Exportable:
-    """Logits of what follows each token. Raises UserError: the model is recurrent."""
+    """The language model, from tokens to the logits of each next token. Raises UserError: the model is recurrent."""
     model = writer.model
     if not isinstance(model, TransformerLM):
         raise UserError(RECURRENT)
@@ -32,9 +34,9 @@ def exportable(writer: Writer) -> Exportable:
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
         return (torch.randint(len(writer.tokenizer), (sizes["batch"], sizes["length"])),)
 
-    most = {} if model.position is None else {"length": writer.context}
+    limits = {} if model.position is None else {"length": writer.context}
     notes = {
         "task": "generate", "end": EOS, "context": writer.context, "tokenizer": "tokenizer.json",
-        "use": "a new document begins with the end sign; logits of each next token",
+        "use": "a new document begins with the token end; logits of each next token",
     }  # fmt: skip
-    return Exportable(_Logits(model), {"tokens": ("batch", "length")}, sample, most, notes)
+    return Exportable(_Logits(model), {"tokens": ("batch", "length")}, sample, limits, notes)

@@ -1,4 +1,4 @@
-"""The writer of a run: a language model with its tokenizer, which goes on with a text token by token."""
+"""The writer of a run: a language model with its tokenizer, which continues a text token by token."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from regard.train.defaults import known
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is drawn.
+    """How the next token is sampled.
 
     Attributes:
-        temperature: of the distribution; 0: the most probable token.
-        top_k: draw from this many of the most probable tokens; None: all.
-        top_p: of these, from the fewest that have this probability; None: all.
-        penalty: logits of tokens that were there already are made so much smaller (Keskar et al. 2019,
-            arXiv:1909.05858); 1: not.
-        seed: of the draw; None: chance.
+        temperature: the logits are divided by it; 0: always the most probable token.
+        top_k: sample from this many of the most probable tokens; None: from all.
+        top_p: of these, from the fewest tokens whose probabilities sum to at least this; None: from all.
+        penalty: repetition penalty, by which the logits of tokens that have already occurred are divided if positive
+            and multiplied if negative (Keskar et al. 2019, arXiv:1909.05858); 1: no penalty.
+        seed: random seed; None: PyTorch's global generator.
     """
 
     temperature: float = 0.8
@@ -51,39 +51,45 @@ class Writer:
     tokenizer: Tokenizer
     context: int
 
-    def write(self, prompt: str, how: Sampling, *, tokens: int, stop: Sequence[str] = ()) -> Iterator[str]:
-        """Go on with ``prompt``, piece by piece, for at most ``tokens`` tokens.
+    def write(self, prompt: str, sampling: Sampling, *, tokens: int, stop: Sequence[str] = ()) -> Iterator[str]:
+        """The text that continues ``prompt``, in pieces, of at most ``tokens`` tokens.
 
-        Ends before the first of the ``stop`` texts, and where the model ends its document.
+        It ends before the first of the ``stop`` texts, or where the model ends the document.
 
         Raises:
-            ValueError: a setting of ``how`` is out of range.
+            ValueError: a setting of ``sampling`` is out of range.
         """
         stop = [compose(text) for text in stop]  # as the tokenizer composes all text
-        shown, written = "", list[int]()
-        held = max((len(text) for text in stop), default=0)
-        for token in self._tokens(prompt, how, tokens):
-            written.append(token)
-            text = self.tokenizer.decode(written)
+        yielded, generated = "", list[int]()
+        longest_stop = max((len(text) for text in stop), default=0)
+        for token in self._tokens(prompt, sampling, tokens):
+            generated.append(token)
+            text = self.tokenizer.decode(generated)
             ends = [at for at in (text.find(one) for one in stop) if at >= 0]
             if ends:
-                yield text[len(shown) : min(ends)]
+                yield text[len(yielded) : min(ends)]
                 return
-            # A piece may end within a character, and a stop text may have begun.
-            safe = text.rstrip("\ufffd")
-            safe = safe[: max(len(shown), len(safe) - held + 1)] if held else safe
-            if len(safe) > len(shown):
-                yield safe[len(shown) :]
-                shown = safe
-        rest = self.tokenizer.decode(written)[len(shown) :]
+            # A token may end within a character, and the text may end with the beginning of a stop text.
+            complete = text.rstrip("\ufffd")
+            if longest_stop:
+                complete = complete[: max(len(yielded), len(complete) - longest_stop + 1)]
+            if len(complete) > len(yielded):
+                yield complete[len(yielded) :]
+                yielded = complete
+        rest = self.tokenizer.decode(generated)[len(yielded) :]
         if rest:
             yield rest
 
     def attended(self, text: str, layer: int, head: int | None) -> Alignment:
-        """What each token of ``text`` attends to among those up to it, in one head or the mean of all.
+        """The attention of each token of ``text`` over the tokens up to it, in one head or the mean of all.
+
+        Args:
+            text: at most ``context`` tokens.
+            layer: number of the layer, from 0; negative numbers count from the end.
+            head: number of the head, from 0; None: the mean of all heads.
 
         Raises:
-            UserError: the text has no token or too many, or the model has no such layer or head, or no attention.
+            UserError: the text is empty or too long, there is no such layer or head, or the model has no attention.
         """
         tokens = self.tokenizer.encode(text)
         layers = len(self.model.layers) if isinstance(self.model, TransformerLM) else 1
@@ -94,55 +100,55 @@ class Writer:
         if not -layers <= layer < layers:
             raise UserError(f"--layer: this model has layers 0 to {layers - 1}, got {layer}")
         with torch.inference_mode():
-            given = torch.tensor([tokens], device=self.model.output_bias.device)
-            weights = self.model.look(given, layer, Look(rows=slice(None))).rows[0]
+            batch = torch.tensor([tokens], device=self.model.output_bias.device)
+            weights = self.model.look(batch, layer, Look(rows=slice(None))).rows[0]
         if head is not None and not 0 <= head < len(weights):
             raise UserError(f"--head: this model has heads 0 to {len(weights) - 1}, got {head}")
-        chosen = weights.mean(0) if head is None else weights[head]
+        shown = weights.mean(0) if head is None else weights[head]
         pieces = tuple(piece.replace("\n", "⏎") for piece in self.tokenizer.pieces(tokens))
-        return Alignment(pieces, pieces, chosen.float().cpu().numpy()).characters()
+        return Alignment(pieces, pieces, shown.float().cpu().numpy()).characters()
 
     @torch.inference_mode()
-    def _tokens(self, prompt: str, how: Sampling, count: int) -> Iterator[int]:
-        if how.penalty <= 0:
-            raise ValueError(f"penalty: must be above 0, got {how.penalty}")
+    def _tokens(self, prompt: str, sampling: Sampling, count: int) -> Iterator[int]:
+        if sampling.penalty <= 0:
+            raise ValueError(f"penalty: must be above 0, got {sampling.penalty}")
         device, model = self.model.output_bias.device, self.model
         past = self.tokenizer.encode(prompt) or [EOS]
         learned = isinstance(model, TransformerLM) and model.position is not None
-        generator = None if how.seed is None else torch.Generator().manual_seed(how.seed)
+        generator = None if sampling.seed is None else torch.Generator().manual_seed(sampling.seed)
         state: Any = None
-        given = past[-self.context :]
+        inputs = past[-self.context :]
         for _ in range(count):
             if state is None:
-                # Learned positions end with the context: then the last half of it is read anew.
                 state = model.start(1, length=self.context + 128, window=None if learned else self.context)
-            step = model.step(torch.tensor([given], device=device), state)
+            step = model.step(torch.tensor([inputs], device=device), state)
             state = step.state
-            token = _draw(step.logits.float(), past, how, generator)
+            token = _draw(step.logits.float(), past, sampling, generator)
             if token == EOS:
                 return
             past.append(token)
             yield token
-            given = [token]
+            inputs = [token]
             if learned and state[0].position >= self.context:
-                state, given = None, past[-max(1, self.context // 2) :]
+                # Learned positions end here: start again with the second half of the context.
+                state, inputs = None, past[-max(1, self.context // 2) :]
 
 
-def _draw(logits: Tensor, past: list[int], how: Sampling, generator: torch.Generator | None) -> int:
+def _draw(logits: Tensor, past: list[int], sampling: Sampling, generator: torch.Generator | None) -> int:
     logits = logits.clone()
     logits[:, [PAD, BOS, UNK]] = -math.inf
-    if how.penalty != 1:
-        seen = torch.tensor(sorted(set(past)), device=logits.device)
-        found = logits[:, seen]
-        logits[:, seen] = torch.where(found > 0, found / how.penalty, found * how.penalty)
-    if how.temperature == 0:
+    if sampling.penalty != 1:
+        repeated = torch.tensor(sorted(set(past)), device=logits.device)
+        values = logits[:, repeated]
+        logits[:, repeated] = torch.where(values > 0, values / sampling.penalty, values * sampling.penalty)
+    if sampling.temperature == 0:
         return int(logits.argmax())
-    logits = filter_logits(logits, how.temperature, how.top_k, how.top_p)
+    logits = filter_logits(logits, sampling.temperature, sampling.top_k, sampling.top_p)
     return int(torch.multinomial(logits.softmax(-1).cpu(), 1, generator=generator))
 
 
 def build(config: GenerateConfig, tokenizer: Tokenizer) -> LanguageModel:
-    """A fresh model for this tokenizer."""
+    """A new model with random weights, for this tokenizer."""
     model = config.model
     dim, layers = known(model.dim), known(model.layers)
     if model.kind == "lstm":

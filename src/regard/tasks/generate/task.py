@@ -17,11 +17,11 @@ from regard.tasks.generate.model import build
 from regard.train.defaults import known
 
 _ROWS = 32
-"""Windows of one batch of validation."""
+"""Windows per validation batch."""
 
 
 class GenerateTask:
-    """What the training loop asks of text generation: see `regard.train.loop.Trainable`."""
+    """Text generation for the training loop: see `regard.train.loop.Trainable`."""
 
     def __init__(self, config: GenerateConfig, tokenizer: Tokenizer, text: Text):
         torch.manual_seed(config.train.seed)
@@ -31,7 +31,9 @@ class GenerateTask:
         context = known(config.model.context)
         if len(self.train.tokens) <= context:
             count = len(self.train.tokens)
-            raise UserError(f"model.context: must be below the {count:,} tokens of the training text, got {context}")
+            raise UserError(
+                f"model.context: must be below the number of tokens of the training text, {count:,}, got {context}"
+            )
         if len(self.valid.tokens) < 2:
             raise UserError("data.valid: the validation text is empty")
         self.model: LanguageModel = build(config, tokenizer)
@@ -47,7 +49,7 @@ class GenerateTask:
         return f"{len(self.train.tokens):,} tokens"
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """See `regard.train.loop.Trainable`; a row is where a window of the stream begins."""
+        """See `regard.train.loop.Trainable`; an example is the start position of a window of the stream."""
         settings = self.config.train
         return batches(
             self.train,
@@ -60,8 +62,8 @@ class GenerateTask:
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
         """See `regard.train.loop.Trainable`."""
         context = known(self.config.model.context)
-        tokens, wanted, documents = self.train.windows(rows, context, self.model.output_bias.device)
-        return model(tokens, wanted, documents, self.config.train.label_smoothing), wanted.numel()
+        tokens, targets, documents = self.train.windows(rows, context, self.model.output_bias.device)
+        return model(tokens, targets, documents, self.config.train.label_smoothing), targets.numel()
 
     def evaluate(self) -> dict[str, float]:
         """See `regard.train.loop.Trainable`."""
@@ -69,9 +71,9 @@ class GenerateTask:
 
 
 def scores(model: LanguageModel, stream: Stream, context: int) -> dict[str, float]:
-    """``loss`` in nats a token, ``bits_per_byte`` of the text: each token once, in windows side by side.
+    """``loss`` in nats per token and ``bits_per_byte`` of the text, over windows that follow each other.
 
-    The first token of the stream has nothing before it, and is not scored; a window begins without a past.
+    Each token is scored once, except the first of the stream, which nothing predicts. A window has no earlier context.
     """
     total, count = 0.0, len(stream.tokens) - 1
     device = model.output_bias.device

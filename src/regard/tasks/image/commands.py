@@ -46,11 +46,11 @@ def _samples(config: ImageConfig, run: Path, sets: data.Sets) -> list[str]:
 _TRAINING = Training(
     name=TASK,
     unit="images",
-    read=lambda config, tell: data.read(config.data, config.train.seed, tell),
+    read=lambda config, notify: data.read(config.data, config.train.seed, notify),
     fingerprint=data.fingerprint,
     defaults=defaults,
     fill=lambda config, sets, folder: save_classes(folder, sets.train.names, Scale.of(sets.train.pixels)),
-    task=lambda config, run, sets, tell: ImageTask.of_run(run, config, sets),
+    task=lambda config, run, sets, notify: ImageTask.of_run(run, config, sets),
     samples=_samples,
 )
 train, resume = _TRAINING.train, _TRAINING.resume
@@ -63,17 +63,17 @@ def classify(
     runs.check(run, TASK)
     labeller = load(run, settings(run), checkpoint)
 
-    def one(path: Path) -> Classified | UserError:
+    def result(path: Path) -> Classified | UserError:
         try:
             return labeller.classify(path)
         except UserError as error:
             return error
 
-    return map(one, paths)
+    return map(result, paths)
 
 
 def look(run: Path, settings: Settings, text: str, *, checkpoint: str) -> Classified:
-    """What is in the image file ``text``, and where the model looked. Raises UserError: it cannot be read."""
+    """The classification of the image file ``text``, with the attention. Raises UserError: it cannot be read."""
     result = next(classify(run, settings, [Path(text)], checkpoint=checkpoint))
     if isinstance(result, UserError):
         raise result
@@ -87,19 +87,19 @@ def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
 
 
 def draw(result: Classified, path: Path) -> None:
-    """Draw where the model looked over the image."""
+    """Draw the attention over the image. Raises UserError: the model has none."""
     if result.places is None:
         raise UserError(
             "look: this model has no attention over places "
             "(train with --model.attention cbam, self or query, or --model.kind vit)"
         )
-    name, chance = result.classes[0]
-    save_overlay(result.image, result.places, path, title=f"{name}, {chance:.0%}")
+    name, probability = result.classes[0]
+    save_overlay(result.image, result.places, path, title=f"{name}, {probability:.0%}")
 
 
 def show(result: Classified, console: Console) -> None:
-    """Print the most likely classes of an image."""
-    classes = ", ".join(f"{name} {chance:.1%}" for name, chance in result.classes[:3])
+    """Print the most probable classes of an image."""
+    classes = ", ".join(f"{name} {probability:.1%}" for name, probability in result.classes[:3])
     console.print(f"{result.path}: {classes}", highlight=False, markup=False, soft_wrap=True)
 
 
@@ -118,21 +118,21 @@ def evaluate(
     else:
         images = data.read_one(path, replace(config.data, **reading), say, names=labeller.names)
     figures, counts = scores(labeller.model, images, labeller.scale)
-    each = {
-        name: 100 * row[at] / row.sum()
-        for at, (name, row) in enumerate(zip(labeller.names, counts, strict=True))
+    accuracies = {
+        name: 100 * row[label] / row.sum()
+        for label, (name, row) in enumerate(zip(labeller.names, counts, strict=True))
         if row.any()
     }
-    worst = min(each, key=lambda name: each[name])
+    worst = min(accuracies, key=lambda name: accuracies[name])
     return {
         "accuracy": (figures["accuracy"], f"per cent of {len(images.labels):,} images"),
-        "loss": (figures["loss"], "cross-entropy in nats an image"),
-        "worst": (float(each[worst]), f"per cent of the class {worst!r}"),
+        "loss": (figures["loss"], "cross-entropy in nats per image"),
+        "worst": (float(accuracies[worst]), f"per cent of the images of {worst!r}, the class with the lowest accuracy"),
     }
 
 
 def show_scores(scored: dict[str, tuple[float, str]], console: Console) -> None:
-    """Print scores, one a line."""
+    """Print scores, one per line."""
     for name, (score, how) in scored.items():
         text = f"{score:.4f}" if name == "loss" else f"{score:.2f}"
         console.print(f"  {name:10}{text:>9}  [dim]{how}[/dim]", highlight=False, soft_wrap=True)
@@ -149,7 +149,7 @@ def demo_config() -> ImageConfig:
 
 
 def demo(run: Path, written: Callable[[ImageConfig], str]) -> dict[str, tuple[float, str]]:
-    """Train on handwritten digits, score the validation set, and draw where the model looked in one of its images."""
+    """Train on handwritten digits, score the validation set, and draw the attention over one of its images."""
     config, console = demo_config(), Console()
     train(config, run, written)
     console.print("\n[bold]On the validation set[/bold]")
@@ -167,8 +167,8 @@ def demo(run: Path, written: Callable[[ImageConfig], str]) -> dict[str, tuple[fl
 
 def use_line(run: Path, config: ImageConfig) -> str:
     """A command that uses the trained run."""
-    shows = config.model.kind == "vit" or config.model.attention in ("cbam", "self", "query")
-    look = " --look overlay.png" if shows else ""
+    has_map = config.model.kind == "vit" or config.model.attention in ("cbam", "self", "query")
+    look = " --look overlay.png" if has_map else ""
     return f"regard classify {shlex.quote(str(run))} photo.jpg{look}"
 
 
@@ -189,5 +189,5 @@ def _confused(counts: np.ndarray, names: tuple[str, ...]) -> list[str]:
     np.fill_diagonal(wrong, 0)
     order = np.argsort(wrong, axis=None)[::-1][:_CONFUSED]
     pairs = [(int(at) // len(names), int(at) % len(names)) for at in order if wrong.flat[at]]
-    rows = [f"| {names[true]} | {names[given]} | {wrong[true, given]} |" for true, given in pairs]
+    rows = [f"| {names[true]} | {names[predicted]} | {wrong[true, predicted]} |" for true, predicted in pairs]
     return ["| class | classified as | times |", "| --- | --- | ---: |", *rows] if rows else []

@@ -11,68 +11,71 @@ from regard.train.ranges import at_most, not_negative, positive, share
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What to train on."""
+    """Which images to train on."""
 
     train: str | None = None
-    """Images to train on: a folder with a folder per class, a tar or zip of that, CIFAR-10's binary files, Parquet, or
-    a Hugging Face dataset as "hf:NAME". Without it, the handwritten digits of scikit-learn."""
+    """Images to train on: a folder with a subfolder per class, a tar or zip archive of it, CIFAR-10's binary files,
+    Parquet, or a Hugging Face dataset as "hf:NAME". By default, the handwritten digits of scikit-learn."""
     valid: str | None = None
-    """Images to validate on; without it, those of a folder val or valid beside the folder train, or a tenth of each
-    class that is set aside."""
+    """Images to validate on, in the same formats; by default, those of a folder val or valid beside the folder train,
+    or else a tenth of each class, which is set aside."""
     size: int = 32
-    """Side of the images in pixels: each is cut to its middle square and scaled."""
+    """Height and width of the images in pixels, a multiple of 4: each image is cropped to its middle square and
+    resized."""
     image_column: str | None = None
-    """Of Parquet and Hugging Face datasets, the column with the image; guessed unless given."""
+    """Parquet and Hugging Face datasets only. Name of the column with the image; by default detected."""
     label_column: str | None = None
-    """Of Parquet and Hugging Face datasets, the column with the class; guessed unless given."""
+    """Parquet and Hugging Face datasets only. Name of the column with the class; by default detected."""
     on_bad: Literal["error", "skip"] = "error"
-    """What to do with images that are damaged, empty or of a format that is not read: stop at the first, or leave them
-    out and say so. skip also leaves out the folder of a class without an image."""
+    """What to do with images that are damaged, empty or of an unknown format. error: name the first and stop; skip:
+    leave them out and print their number. skip also leaves out class folders without images."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How each training image is changed each time it is used."""
+    """Augmentation: random changes of a training image each time it is used."""
 
     crop: int = 4
-    """Shift by up to this many pixels in each direction; 0: no shift."""
+    """Shift by a random number of pixels, at most this many in each direction; 0: no shift."""
     flip: bool = True
-    """Mirror left and right with probability one half."""
+    """Mirror left and right with probability 0.5; turn it off for digits and letters."""
     cutout: int = 8
     """Blank a random square with sides of this many pixels (DeVries and Taylor 2017); 0: none."""
     mixup: float = 0.0
-    """Mix two images and their classes in a ratio drawn from Beta(mixup, mixup) (Zhang et al. 2018); 0: no mixing."""
+    """Mix two images and their classes in a ratio drawn from Beta(mixup, mixup), often with 0.2 (Zhang et al. 2018); 0:
+    no mixing."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The classifier: a residual network with or without attention, or a compact Transformer."""
+    """The classifier: a residual network with or without attention, or a compact vision Transformer."""
 
     kind: Literal["resnet", "vit"] = "resnet"
-    """resnet: convolutions; vit: a Transformer over patches."""
+    """resnet: a residual network of convolutions; vit: a vision Transformer over patches of the image."""
     attention: Literal["none", "se", "cbam", "self", "query"] = "none"
-    """Of a resnet. se: a gate on the channels of every block; cbam: gates on channels and places; self: self-attention
-    over the places of the second stage; query: a query made of the mean of the last features attends over them."""
+    """resnet only. se: a gate on the channels in every block (Hu et al. 2018); cbam: gates on channels and places (Woo
+    et al. 2018); self: self-attention over the places after the second stage; query: the mean of the last features, as
+    a query, attends over the places. All but none and se can be drawn over the image."""
     width: int = 32
-    """Of a resnet: channels of the first stage; of a vit: a quarter of the width of its features."""
+    """Number of channels of the first stage (resnet), or a quarter of the number of features (vit)."""
     blocks: int = 2
-    """Of a resnet: residual blocks in each of the three stages; of a vit: half the number of layers."""
+    """Number of residual blocks in each of the three stages (resnet), or half the number of layers (vit)."""
     heads: int = 4
-    """Of a vit: attention heads."""
+    """vit only. Number of heads of each attention."""
     dropout: float = 0.1
-    """Of a vit: dropout on the output of each sublayer and on attention weights."""
+    """vit only. Dropout probability on the output of each sublayer and on attention weights."""
     mirror: bool = False
-    """After training, average the logits of each image and of its mirror image: twice the time, and often slightly more
-    accurate."""
+    """When the trained model is used, average the logits of each image and its mirror image: twice the time, and often
+    slightly more accurate."""
 
 
 @dataclass(frozen=True)
 class ImageTrainConfig(TrainConfig):
-    """How to train."""
+    """Settings of training."""
 
     batch_measure = "batch"
     batch: int | None = None
-    """Images per batch, over all processes; by default 8 to 128, by the number of images."""
+    """Size of a batch in images, summed over all processes; by default 8 to 128, depending on the number of images."""
     learning_rate: float = 3e-3
     """Peak learning rate, reached after the warm-up."""
     weight_decay: float = 0.05
@@ -85,7 +88,7 @@ class ImageTrainConfig(TrainConfig):
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """Train a classifier of images."""
+    """All settings of image classification."""
 
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -95,9 +98,9 @@ class ImageConfig:
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
         data, augment, model = self.data, self.augment, self.model
-        smallest = 16 if model.kind == "resnet" else 8  # a resnet's last stage halves it three times
-        if data.size < smallest or data.size % 4:
-            return f"data.size: must be a multiple of 4, at least {smallest}, got {data.size}"
+        minimum = 16 if model.kind == "resnet" else 8  # a resnet's last stage halves it three times
+        if data.size < minimum or data.size % 4:
+            return f"data.size: must be a multiple of 4, at least {minimum}, got {data.size}"
         wrong = (
             not_negative("augment", augment, "crop", "cutout", "mixup")
             or positive("model", model, "width", "blocks", "heads")
@@ -116,5 +119,5 @@ class ImageConfig:
         if model.kind == "vit" and model.attention != "none":
             return "model.attention: only for --model.kind resnet; a vit has attention in every layer"
         if model.attention == "self" and model.width % 2:
-            return f"model.width: must be even for the attention 'self', got {model.width}"
+            return f"model.width: must be even for --model.attention self, got {model.width}"
         return self.train.problem()

@@ -1,4 +1,4 @@
-"""From images to batches, and how those of training are augmented."""
+"""Reads images, divides them into training and validation sets, and normalizes and augments batches of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from regard.train.fingerprint import Fingerprint, check_validation
 
 _SET_ASIDE = 0.1
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -31,30 +31,34 @@ class Sets:
     valid: Images
 
 
-def read(config: DataConfig, seed: int, tell: Tell) -> Sets:
-    """The images that a configuration names. Raises UserError: they cannot be used."""
+def read(config: DataConfig, seed: int, notify: Notify) -> Sets:
+    """The images that a configuration names; messages about them go to ``notify``.
+
+    Raises:
+        UserError: they cannot be used.
+    """
     if config.train is None:
         if config.valid is not None:
-            raise UserError("data.valid: needs --data.train, since the built-in digits bring their own validation set")
-        tell("no --data.train: training on the built-in images, the handwritten digits of scikit-learn")
+            raise UserError("data.valid: needs --data.train, since the built-in digits have a validation set already")
+        notify("no --data.train: training on the built-in images, the handwritten digits of scikit-learn")
         return set_aside(digits(config.size), seed, lambda line: None)
-    train = read_one(config.train, config, tell, part="train")
+    train = read_one(config.train, config, notify, part="train")
     if len(train.names) < 2:
         raise UserError(
             f"{config.train}: has one class, {train.names[0]!r}, and needs at least two; "
-            "each class is a folder of its own in it"
+            "the images of each class belong in a subfolder of it"
         )
     valid = config.valid
     if valid is None and "valid" in train.parts:
         valid = config.train
     if valid is None:
-        sets = set_aside(train, seed, tell)
+        sets = set_aside(train, seed, notify)
     else:
-        sets = Sets(train, read_one(valid, config, tell, part="valid", names=train.names))
+        sets = Sets(train, read_one(valid, config, notify, part="valid", names=train.names))
     trained = set(sets.train.keys)
     both = sum(key in trained for key in sets.valid.keys)
     if both:
-        tell(
+        notify(
             f"{both:,} of the {len(sets.valid.keys):,} validation images are also training images, "
             "so the validation metrics will be too optimistic"
         )
@@ -64,18 +68,18 @@ def read(config: DataConfig, seed: int, tell: Tell) -> Sets:
 def read_one(
     path: str,
     config: DataConfig,
-    tell: Tell,
+    notify: Notify,
     *,
     part: Literal["train", "valid"] | None = None,
     names: tuple[str, ...] | None = None,
 ) -> Images:
-    """The images of one path; how many of which class, and what was left out, is told. See `read_images`."""
+    """The images of one path; their number per class and what was left out go to ``notify``. See `read_images`."""
     images = read_images(
         path, config.size, names=names, on_bad=config.on_bad, part=part,
         image_column=config.image_column, label_column=config.label_column,
     )  # fmt: skip
     for line in (*images.notes, images.describe()):
-        tell(f"{path}: {line}")
+        notify(f"{path}: {line}")
     return images
 
 
@@ -84,13 +88,13 @@ def fingerprint(sets: Sets) -> Fingerprint:
     return Fingerprint.of("images", _rows(sets.train), _rows(sets.valid), sets.train.names)
 
 
-def own_validation(run: Path, config: DataConfig, names: tuple[str, ...], seed: int, tell: Tell) -> Images:
+def own_validation(run: Path, config: DataConfig, names: tuple[str, ...], seed: int, notify: Notify) -> Images:
     """The validation images of a run with these classes. Raises UserError: they have changed since it began."""
     if config.valid is None:
-        sets = read(config, seed, tell)
+        sets = read(config, seed, notify)
         check_validation(run, fingerprint(sets))
         return sets.valid
-    valid = read_one(config.valid, config, tell, part="valid", names=names)
+    valid = read_one(config.valid, config, notify, part="valid", names=names)
     check_validation(run, Fingerprint.of("images", (), _rows(valid), names))
     return valid
 
@@ -104,27 +108,27 @@ def digits(size: int) -> Images:
     datasets = require("sklearn.datasets", "image", "the built-in digits")
     loaded = datasets.load_digits()
     grey = (loaded.images * (255 / 16)).round().astype(np.uint8)
-    pixels = np.stack([squared(np.repeat(one[None], 3, 0), size) for one in grey])
-    keys = tuple(one.tobytes() for one in grey)
+    pixels = np.stack([squared(np.repeat(digit[None], 3, 0), size) for digit in grey])
+    keys = tuple(digit.tobytes() for digit in grey)
     return Images(pixels, loaded.target.astype(np.int64), tuple("0123456789"), keys)
 
 
-def set_aside(images: Images, seed: int, tell: Tell) -> Sets:
+def set_aside(images: Images, seed: int, notify: Notify) -> Sets:
     """Set a tenth of each class aside for validation. Raises UserError: a class has only one image."""
     random = np.random.default_rng(seed)
-    held = np.zeros(len(images.labels), dtype=bool)
+    held_out = np.zeros(len(images.labels), dtype=bool)
     for label, name in enumerate(images.names):
-        own = np.flatnonzero(images.labels == label)
-        if len(own) < 2:
-            raise UserError(f"data.train: the class {name!r} has one image, and needs one more to validate on")
-        held[random.permutation(own)[: max(1, round(_SET_ASIDE * len(own)))]] = True
-    tell(f"set aside {held.sum():,} of {len(held):,} images for validation (name your own with --data.valid)")
+        members = np.flatnonzero(images.labels == label)
+        if len(members) < 2:
+            raise UserError(f"data.train: the class {name!r} has one image, and needs another one for validation")
+        held_out[random.permutation(members)[: max(1, round(_SET_ASIDE * len(members)))]] = True
+    notify(f"set aside {held_out.sum():,} of {len(held_out):,} images for validation (name your own with --data.valid)")
 
-    def part(chosen: np.ndarray) -> Images:
-        keys = tuple(key for key, taken in zip(images.keys, chosen, strict=True) if taken)
-        return Images(images.pixels[chosen], images.labels[chosen], images.names, keys)
+    def part(mask: np.ndarray) -> Images:
+        keys = tuple(key for key, included in zip(images.keys, mask, strict=True) if included)
+        return Images(images.pixels[mask], images.labels[mask], images.names, keys)
 
-    return Sets(part(~held), part(held))
+    return Sets(part(~held_out), part(held_out))
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ class Scale:
 
 
 def augment(x: Tensor, how: AugmentConfig) -> Tensor:
-    """Shift, mirror and cut out of images ``(B, 3, S, S)``, each at random by PyTorch's generator."""
+    """Shift, mirror and cut out of images ``(B, 3, S, S)``, each at random with PyTorch's generator."""
     count, _, size, _ = x.shape
     if how.crop:
         shift = torch.randint(0, 2 * how.crop + 1, (2, count, 1), device=x.device)

@@ -26,8 +26,8 @@ class Classified:
     Attributes:
         path: of the image file.
         image: its middle square, uint8 ``(3, side, side)``.
-        classes: names and probabilities, the most likely first.
-        places: how much each place counted, ``(h, w)``; None: the model has no attention over places.
+        classes: names and probabilities, the most probable first.
+        places: the weight of each place of the image, ``(h, w)``; None: the model has no attention over places.
     """
 
     path: Path
@@ -48,20 +48,20 @@ class Labeller:
     def classify(self, path: Path) -> Classified:
         """Classify an image file. Raises UserError: it cannot be read, or is no image."""
         try:
-            whole = open_image(path.read_bytes())
+            image = open_image(path.read_bytes())
         except OSError as error:
             raise UserError(f"{path}: {error.strerror or error}") from error
         except BadImage as error:
             raise UserError(f"{path}: not a usable image: {error}") from error
-        given = self.scale(squared(whole, self.size)[None], self.model.output.weight.device)
+        batch = self.scale(squared(image, self.size)[None], self.model.output.weight.device)
         with torch.inference_mode():
-            seen = self.model.eval().look(given)
-        chances = seen.logits[0].float().softmax(-1)
-        order = chances.argsort(descending=True).tolist()
-        places = None if seen.places is None else seen.places[0].float().cpu().numpy()
-        side = min(whole.shape[1:])
-        classes = tuple((self.names[number], float(chances[number])) for number in order)
-        return Classified(path, squared(whole, side), classes, places)
+            output = self.model.eval().look(batch)
+        probabilities = output.logits[0].float().softmax(-1)
+        order = probabilities.argsort(descending=True).tolist()
+        places = None if output.places is None else output.places[0].float().cpu().numpy()
+        side = min(image.shape[1:])
+        classes = tuple((self.names[label], float(probabilities[label])) for label in order)
+        return Classified(path, squared(image, side), classes, places)
 
 
 def build(config: ImageConfig, classes: int) -> ResNet | ViT:
@@ -81,17 +81,19 @@ def in_use(model: ResNet | ViT, config: ImageConfig) -> Classifier:
 
 
 def save_classes(folder: Path, names: tuple[str, ...], scale: Scale) -> None:
-    """Write both into a run's folder, where `load` finds them."""
+    """Write both to a run's folder, for `load`."""
     checkpoint.write_json(folder / _CLASSES, {"names": names, **asdict(scale)})
 
 
 def load_classes(run: Path) -> tuple[tuple[str, ...], Scale]:
-    """What `save_classes` wrote. Raises UserError: it is missing or something else."""
+    """The names and the scale that `save_classes` wrote. Raises UserError: the file is missing or damaged."""
     content: dict[str, Any] = checkpoint.read_json(run / _CLASSES)
     try:
         return tuple(content["names"]), Scale(tuple(content["mean"]), tuple(content["deviation"]))
     except (KeyError, TypeError) as error:
-        raise UserError(f"{run / _CLASSES}: lacks {error}") from error
+        raise UserError(
+            f"{run / _CLASSES}: not a file of classes ({error}); restore it as training wrote it"
+        ) from error
 
 
 def load(run: Path, config: ImageConfig, which: str = "best") -> Labeller:

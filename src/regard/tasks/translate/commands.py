@@ -1,4 +1,4 @@
-"""What the command line does for translation."""
+"""The commands of translation: train, resume, translate, evaluate, look, export, demo."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TASK = "translate"
 
 EVALUATE_OPTIONS = frozenset({"beam", "on_bad_line", "output", "tokenize"})
 LOOK_OPTIONS = frozenset({"target", "beam", "html"})
-"""Which of the command line's options `evaluate` and `look` have a meaning for."""
+"""The command-line options that `evaluate` and `look` accept."""
 
 Settings = Callable[[Path], TranslateConfig]
 """Reads the configuration of a run's folder."""
@@ -50,11 +50,11 @@ def _fill(config: TranslateConfig, text: data.Text, folder: Path) -> None:
 _TRAINING = Training(
     name=TASK,
     unit="tokens",
-    read=lambda config, tell: data.read(config.data, config.train.seed, tell),
+    read=lambda config, notify: data.read(config.data, config.train.seed, notify),
     fingerprint=data.fingerprint,
     defaults=defaults,
     fill=_fill,
-    task=lambda config, run, text, tell: TranslateTask.of_run(run, config, text, tell),
+    task=lambda config, run, text, notify: TranslateTask.of_run(run, config, text, notify),
     samples=lambda config, run, text: load(run, config).samples(text.valid),
 )
 train, resume = _TRAINING.train, _TRAINING.resume
@@ -70,16 +70,16 @@ def translate(
 def look(
     run: Path, settings: Settings, text: str, *, checkpoint: str, target: str | None = None, beam: int = 5
 ) -> Translation:
-    """Translate ``text``, or be made to write ``target``, and keep what was attended to."""
+    """Translate ``text``, or score the translation ``target`` that is given, and return it with its alignment."""
     check_unicode("text", text)
     translator = _load(run, settings, checkpoint)
     if target is not None:
         return Translation(text, target, 0.0, translator.align(text, target))
-    found = next(translator.translate([text], beam=beam))
-    if found.alignment is None:
-        # The model has no attention, or the text is empty: align says which, or looks at the end sign alone.
-        return replace(found, alignment=translator.align(text, found.text))
-    return found
+    translation = next(translator.translate([text], beam=beam))
+    if translation.alignment is None:
+        # Either the model has no attention, which align reports, or the text is empty: then EOS alone is aligned.
+        return replace(translation, alignment=translator.align(text, translation.text))
+    return translation
 
 
 def evaluate(
@@ -93,7 +93,11 @@ def evaluate(
     output: Path | None = None,
     tokenize: str | None = None,
 ) -> dict[str, tuple[float, str]]:
-    """Scores on a file of parallel text, or on the built-in corpus's test split, each with how it was computed."""
+    """Scores on a file of parallel text, or on the built-in corpus's test split, each with how it was computed.
+
+    Raises:
+        UserError: the text cannot be used, or none is named for a run that was trained on the user's own.
+    """
     config = settings(run)
     translator = _load(run, settings, checkpoint)
     if path is not None:
@@ -110,20 +114,21 @@ def _scores(
     translator: Translator, pairs: data.Pairs, beam: int, output: Path | None, tokenize: str | None = None
 ) -> dict[str, tuple[float, str]]:
     began = time.perf_counter()
-    texts = [found.text for found in translator.translate([source for source, _ in pairs], beam=beam)]
+    sources = [source for source, _ in pairs]
+    texts = [translation.text for translation in translator.translate(sources, beam=beam)]
     seconds = time.perf_counter() - began
     if output is not None:
         write_translations(texts, output)
     scores = text_scores(texts, [target for _, target in pairs], tokenize)
     rows = data.encode(pairs, translator.source, translator.target)
     loss = mean_loss(translator.model, rows, translator.model.output_bias.device)
-    scores["loss"] = (loss, "cross-entropy in nats a target token, the end sign included")
-    scores["sentences"] = (float(len(pairs)), f"beam {beam}, {len(pairs) / seconds:,.0f} sentences a second")
+    scores["loss"] = (loss, "cross-entropy in nats per target token, EOS included")
+    scores["sentences"] = (float(len(pairs)), f"beam {beam}, {len(pairs) / seconds:,.0f} sentences per second")
     return scores
 
 
 def write_translations(texts: Sequence[str], path: Path) -> None:
-    """Write translations, one a line; a line break within one becomes a space.
+    """Write translations, one per line; line breaks within a translation become spaces.
 
     Raises:
         UserError: the file cannot be written.
@@ -132,30 +137,30 @@ def write_translations(texts: Sequence[str], path: Path) -> None:
 
 
 def export(run: Path, settings: Settings, *, checkpoint: str) -> Exportable:
-    """What `regard export` writes into a file."""
+    """The model that `regard export` writes to a file."""
     return exportable(_load(run, settings, checkpoint))
 
 
-def draw(found: Translation, path: Path) -> None:
-    """Draw a translation's alignment: a page where the ending is .html, else a picture."""
-    if found.alignment is None:
+def draw(translation: Translation, path: Path) -> None:
+    """Draw a translation's alignment: a page if the path ends in .html, otherwise an image."""
+    if translation.alignment is None:
         raise UserError("look: this run has no attention to look at (it was trained with --model.attention none)")
     if path.suffix.lower() in (".html", ".htm"):
-        save_page([found.alignment], path, title=found.source)
+        save_page([translation.alignment], path, title=translation.source)
     else:
-        save_picture(found.alignment.words(), path)
+        save_picture(translation.alignment.words(), path)
 
 
-def show(found: Translation, console: Console) -> None:
+def show(translation: Translation, console: Console) -> None:
     """Print a translation and its alignment."""
-    for text in (found.source, found.text):
+    for text in (translation.source, translation.text):
         console.print(terminal.isolated(text), style="bold", highlight=False, markup=False)
-    if found.alignment is not None:
-        console.print(terminal.render(found.alignment.words(), console.width))
+    if translation.alignment is not None:
+        console.print(terminal.render(translation.alignment.words(), console.width))
 
 
 def demo_config() -> TranslateConfig:
-    """Small enough to be trained in two minutes on two cores."""
+    """Settings that train in two minutes on two cores."""
     return TranslateConfig(
         data=DataConfig(builtin_pairs=30_000),
         tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
@@ -165,42 +170,43 @@ def demo_config() -> TranslateConfig:
 
 
 def demo(run: Path, written: Callable[[TranslateConfig], str]) -> dict[str, tuple[float, str]]:
-    """Train on the built-in corpus, score the test split, translate three of its sentences, draw an alignment."""
+    """Train on the built-in corpus, score the test split, translate three of its sentences, and draw an alignment."""
     config, console = demo_config(), Console()
     train(config, run, written)
     translator = load(run, config)
-    console.print("\n[bold]On the test split[/bold] (greedy; no sentence of it was trained on)")
+    console.print("\n[bold]On the test split[/bold] (greedy decoding; none of its sentences is in the training data)")
     scores = _scores(translator, cldr.corpus(1000, seed=config.train.seed, split="test"), 1, None)
     show_scores(scores, console)
     console.print()
-    found = list(translator.translate(cldr.examples(), beam=5))
-    for one in found:
-        show(one, console)
+    translations = list(translator.translate(cldr.examples(), beam=5))
+    for translation in translations:
+        show(translation, console)
         console.print()
-    draw(max(found, key=_crossings), run / "alignment.png")
-    save_page([one.alignment for one in found if one.alignment is not None], run / "alignment.html", title="regard")
+    draw(max(translations, key=_crossings), run / "alignment.png")
+    alignments = [translation.alignment for translation in translations if translation.alignment is not None]
+    save_page(alignments, run / "alignment.html", title="regard")
     return scores
 
 
 def use_line(run: Path, config: TranslateConfig) -> str:
-    """How to go on with a trained run."""
+    """A command that uses the trained run."""
     return f'regard translate {shlex.quote(str(run))} "your text"'
 
 
 def drawn_line(run: Path) -> str:
-    """What the demo drew."""
-    return f"alignment  {run / 'alignment.png'}   (page to point at: {run / 'alignment.html'})"
+    """The line that names the files that the demo drew."""
+    return f"alignment  {run / 'alignment.png'}   (interactive page: {run / 'alignment.html'})"
 
 
 def show_scores(scores: dict[str, tuple[float, str]], console: Console) -> None:
-    """Print scores, one a line."""
+    """Print scores, one per line."""
     for name, (score, how) in scores.items():
         text = f"{score:.0f}" if name == "sentences" else f"{score:.4f}" if name == "loss" else f"{score:.2f}"
         console.print(f"  {name:10}{text:>9}  [dim]{_plain(how)}[/dim]", highlight=False, soft_wrap=True)
 
 
-def _crossings(found: Translation) -> int:
-    return found.alignment.words().crossings() if found.alignment is not None else -1
+def _crossings(translation: Translation) -> int:
+    return translation.alignment.words().crossings() if translation.alignment is not None else -1
 
 
 def _load(run: Path, settings: Settings, checkpoint: str) -> Translator:
@@ -209,5 +215,5 @@ def _load(run: Path, settings: Settings, checkpoint: str) -> Translator:
 
 
 def _plain(text: str) -> str:
-    """Text that rich prints as it is."""
+    """``text`` escaped, so that rich prints its brackets."""
     return text.replace("[", r"\[")

@@ -1,4 +1,4 @@
-"""What can be set about training a translator; free of torch, so that the command line can show it at once."""
+"""Settings of translation; imports no torch, so that the command line shows its help quickly."""
 
 from __future__ import annotations
 
@@ -11,92 +11,101 @@ from regard.train.ranges import at_most, positive, share
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What to translate from and to."""
+    """Which parallel text to train on."""
 
     train: str | None = None
-    """Parallel text to train on: TSV, CSV, JSONL or Parquet, plain or .gz/.xz; two aligned files as "a.en,a.fr"; a
-    Hugging Face dataset as "hf:NAME". Without it, the built-in English-French corpus."""
+    """Parallel text to train on: TSV, CSV, JSONL or Parquet, plain or .gz/.xz; two files with one sentence per line as
+    "a.en,a.fr"; or a Hugging Face dataset as "hf:NAME". By default, the built-in English-French corpus."""
     valid: str | None = None
-    """Parallel text to validate on; without it, a part of the training text is set aside."""
+    """Parallel text to validate on, in the same formats; by default, a part of the training text is set aside."""
     source: str | int | None = None
-    """Column of the source side: its name, or its number from 1."""
+    """Column with the source sentences: its name, or its number counted from 1; by default the first column, or the one
+    that the header names."""
     target: str | int | None = None
-    """Column of the target side: its name, or its number from 1."""
+    """Column with the target sentences, likewise; by default the second column, or the one that the header names."""
     on_bad_line: Literal["error", "skip"] = "error"
-    """What to do with lines that cannot be used: say which and stop, or say which and leave them out."""
+    """What to do with lines that cannot be used, such as those with a missing column. error: name them and stop; skip:
+    name them and leave them out."""
     builtin_pairs: int = 30_000
-    """How many pairs of the built-in corpus to train on."""
+    """Number of sentence pairs of the built-in corpus to train on."""
     max_length: int = 256
-    """Longest side in tokens; longer training pairs are left out, and counted."""
+    """Maximum length of a sentence in tokens; training pairs with a longer side are left out, and their number is
+    printed."""
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """How text is cut into tokens."""
+    """How text is split into tokens."""
 
     kind: Literal["byte", "word"] = "byte"
-    """byte: byte-level BPE, nothing is ever unknown; word: BPE within words, characters not seen become unknown."""
+    """byte: byte-level BPE (byte-pair encoding), which has no unknown tokens; word: BPE within words, in which
+    characters that are not in the training text are unknown."""
     source_size: int | None = None
-    """Vocabulary size of the source language; by default 300 to 8000, by the amount of text."""
+    """Vocabulary size of the source language in tokens; by default 300 to 8000, depending on the amount of text."""
     target_size: int | None = None
-    """Vocabulary size of the target language; likewise."""
+    """Vocabulary size of the target language, likewise."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The translator: recurrent, a GRU encoder and a GRU decoder with attention; or a Transformer."""
+    """The translator: a recurrent encoder and decoder (GRU) with attention, or a Transformer."""
 
     kind: Literal["gru", "transformer"] = "gru"
-    """gru: recurrent, with one attention; transformer: attention throughout (its settings are under transformer)."""
+    """gru: a recurrent encoder and decoder with one attention between them; transformer: a Transformer (with the
+    settings --transformer.…)."""
     attention: Literal["additive", "dot", "general", "concat", "none"] = "additive"
-    """Of a gru, the score of its attention: Bahdanau's additive, or Luong's dot, general, concat; none: one fixed
-    context."""
+    """gru only. Score of the attention: additive (Bahdanau et al. 2015); dot, general or concat (Luong et al. 2015);
+    none: no attention, only the encoder's final state as a fixed context."""
     embedding: int | None = None
-    """Of a gru, the width of the embeddings; by default half of dim."""
+    """gru only. Number of features of an embedding; by default half of model.dim."""
     dim: int | None = None
-    """Width: of a gru's decoder and of its memory (half of it from each direction); of a transformer's features. By
-    default 128 to 512, by the number of pairs."""
+    """Number of features: of the decoder's state and of the encoder's output, half of it from each direction (gru), or
+    of every layer (transformer). By default 128 to 512, depending on the number of pairs."""
     dropout: float = 0.3
-    """Dropout on embeddings, memory and output; in a transformer on embeddings and on what each part adds."""
+    """Dropout probability: on the embeddings and the outputs of encoder and decoder (gru), or on the embeddings and the
+    output of each sublayer (transformer)."""
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Settings of a transformer (--model.kind transformer), beside model.dim and model.dropout."""
+    """Settings of --model.kind transformer, in addition to model.dim and model.dropout."""
 
     encoder_layers: int = 3
-    """Layers that read the source."""
+    """Number of encoder layers, which read the source."""
     decoder_layers: int = 3
-    """Layers that write the target."""
+    """Number of decoder layers, which write the target."""
     heads: int = 4
-    """Heads of each attention; model.dim must be a multiple of them."""
+    """Number of heads of each attention; model.dim must be a multiple of it."""
     hidden: int = 1024
-    """Width within the feed-forward parts."""
+    """Number of hidden features of the feed-forward sublayers; often 4 times model.dim."""
     order: Literal["pre", "post"] = "pre"
-    """Normalization before each part, which trains more easily, or after it, as in the paper."""
+    """Layer normalization before each sublayer (pre), which trains more easily, or after it (post), as in Vaswani et
+    al. 2017."""
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
-    """How positions are told: added waves, added learned vectors, or turned queries and keys."""
+    """How the model knows the positions of tokens: sinusoidal or learned vectors that are added to the embeddings, or
+    rotary embeddings of queries and keys (RoPE)."""
     attention_dropout: float = 0.0
-    """Dropout on attention weights and within the feed-forward parts."""
+    """Dropout probability on attention weights and on the hidden features of the feed-forward sublayers."""
 
 
 @dataclass(frozen=True)
 class TranslateTrainConfig(TrainConfig):
-    """How to train."""
+    """Settings of training."""
 
     batch_measure = "tokens"
     tokens: int | None = None
-    """Source and target tokens of one batch, padding included, over all processes; by default 256 to 4096, by the
-    amount of text."""
+    """Size of a batch: its source and target tokens, padding included, summed over all processes; by default 256 to
+    4096, depending on the amount of text."""
     label_smoothing: float = 0.1
-    """Share of the target's probability that is spread over all tokens."""
+    """Label smoothing: the share of the target's probability that is spread over all tokens."""
     metric: Literal["loss", "bleu", "chrf", "exact"] = "loss"
-    """Validation figure that decides which checkpoint is the best, and when to stop early."""
+    """Validation metric that selects the best checkpoint and decides when to stop early. exact: the percentage of
+    translations that equal the reference. All but loss translate up to 1000 validation pairs, which takes longer."""
 
 
 @dataclass(frozen=True)
 class TranslateConfig:
-    """Train a translator on parallel text."""
+    """All settings of translation."""
 
     data: DataConfig = field(default_factory=DataConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -105,10 +114,10 @@ class TranslateConfig:
     train: TranslateTrainConfig = field(default_factory=TranslateTrainConfig)
 
     def problem(self) -> str | None:
-        """The first setting that is out of range, as a sentence; None if all are well."""
+        """The error message for the first setting that is out of range; None if there is none."""
         for name, size in (("source_size", self.tokenizer.source_size), ("target_size", self.tokenizer.target_size)):
             if size is not None and size < 300:
-                return f"tokenizer.{name}: must be at least 300 (bytes and signs alone are 260), got {size}"
+                return f"tokenizer.{name}: must be at least 300 (256 bytes, 4 special tokens and merges), got {size}"
         if self.model.dim is not None and (self.model.dim < 2 or self.model.dim % 2):
             return (
                 f"model.dim: must be even, since each direction of the encoder gives half of it, got {self.model.dim}"
@@ -128,19 +137,23 @@ class TranslateConfig:
         )
 
     def _transformer_problem(self) -> str | None:
-        chosen, dim = self.transformer, self.model.dim
+        layers, dim = self.transformer, self.model.dim
         if self.model.kind != "transformer":
-            changed = [f.name for f in fields(chosen) if getattr(chosen, f.name) != f.default]
+            changed = [setting.name for setting in fields(layers) if getattr(layers, setting.name) != setting.default]
             return f"transformer.{changed[0]}: needs --model.kind transformer" if changed else None
         for name in ("attention", "embedding"):
             if getattr(self.model, name) != getattr(ModelConfig(), name):
-                return f"model.{name}: is a gru's; a transformer's settings are under transformer"
-        small = positive("transformer", chosen, "encoder_layers", "decoder_layers", "heads", "hidden")
-        if small is not None:
-            return small
+                return f"model.{name}: only for --model.kind gru; for a transformer, see the settings --transformer.…"
+        not_positive = positive("transformer", layers, "encoder_layers", "decoder_layers", "heads", "hidden")
+        if not_positive is not None:
+            return not_positive
         if dim is None:
-            return None if 128 % chosen.heads == 0 else f"transformer.heads: {chosen.heads} heads need --model.dim"
-        if dim % chosen.heads or (chosen.positions == "rotary" and dim // chosen.heads % 2):
-            even = "an even multiple" if chosen.positions == "rotary" else "a multiple"
-            return f"model.dim: must be {even} of transformer.heads, {chosen.heads}, got {dim}"
+            if 128 % layers.heads:
+                return (
+                    f"transformer.heads: does not divide the default model.dim, got {layers.heads}; set --model.dim too"
+                )
+            return None
+        if dim % layers.heads or (layers.positions == "rotary" and dim // layers.heads % 2):
+            multiple = "an even multiple" if layers.positions == "rotary" else "a multiple"
+            return f"model.dim: must be {multiple} of transformer.heads, {layers.heads}, got {dim}"
         return None

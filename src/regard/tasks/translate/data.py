@@ -1,4 +1,4 @@
-"""From parallel text to rows of tokens."""
+"""Reads parallel text and turns it into tokens."""
 
 from __future__ import annotations
 
@@ -29,58 +29,58 @@ class Text:
     valid: Pairs
 
 
-def read(config: DataConfig, seed: int, tell: Callable[[str], None]) -> Text:
-    """The text that a configuration names; what is skipped is told in a line. Raises UserError: it cannot be used."""
+def read(config: DataConfig, seed: int, notify: Callable[[str], None]) -> Text:
+    """The text that a configuration names; messages about it go to ``notify``. Raises UserError: it cannot be used."""
     if config.train is None:
         if config.valid is not None:
-            raise UserError("data.valid: needs --data.train, since the built-in corpus brings its own validation set")
-        tell("no --data.train: training on the built-in English-French corpus, made from the Unicode CLDR")
+            raise UserError("data.valid: needs --data.train, since the built-in corpus has a validation set already")
+        notify("no --data.train: training on the built-in English-French corpus, made from the Unicode CLDR")
         return Text(
             cldr.corpus(config.builtin_pairs, seed=seed, split="train"), cldr.corpus(1000, seed=seed, split="valid")
         )
-    train = read_pairs(config.train, config, tell)
+    train = read_pairs(config.train, config, notify)
     if config.valid is not None:
-        valid, known = read_pairs(config.valid, config, tell), set(train)
+        valid, known = read_pairs(config.valid, config, notify), set(train)
         shared = sum(pair in known for pair in valid)
         if shared:
-            tell(f"data.valid: {shared:,} of its {len(valid):,} pairs are in the training text too")
+            notify(f"data.valid: {shared:,} of its {len(valid):,} pairs are in the training text too")
         return Text(train, valid)
-    return set_aside(train, seed, tell)
+    return set_aside(train, seed, notify)
 
 
-def read_pairs(path: str, config: DataConfig, tell: Callable[[str], None]) -> Pairs:
+def read_pairs(path: str, config: DataConfig, notify: Callable[[str], None]) -> Pairs:
     """The pairs of one file. Raises UserError: it cannot be used."""
     source, target = (None if column is None else str(column) for column in (config.source, config.target))
-    found = read_parallel(path, source=source, target=target, on_bad_line=config.on_bad_line)
-    for line in (found.notice(), found.first()):
+    text = read_parallel(path, source=source, target=target, on_bad_line=config.on_bad_line)
+    for line in (text.notice(), text.first()):
         if line is not None:
-            tell(line)
-    return found.pairs
+            notify(line)
+    return text.pairs
 
 
-def set_aside(pairs: Pairs, seed: int, tell: Callable[[str], None]) -> Text:
-    """Set a part aside for validation, chosen by source side, so that no source is in both.
+def set_aside(pairs: Pairs, seed: int, notify: Callable[[str], None]) -> Text:
+    """Set a part of the pairs aside for validation; pairs with the same source stay together.
 
     Raises:
         UserError: there are fewer than two different source sides.
     """
     sources = sorted({source for source, _ in pairs})
     if len(sources) < 2:
-        raise UserError("data.train: needs at least two different source sides, one of them to validate on")
+        raise UserError("data.train: needs at least two different source sentences, one of them for validation")
     count = min(_MOST_SET_ASIDE, max(1, round(_SET_ASIDE * len(sources))))
     held = set(random.Random(seed).sample(sources, count))
     valid = [pair for pair in pairs if pair[0] in held]
-    tell(f"set aside {len(valid):,} of {len(pairs):,} pairs for validation (name your own with --data.valid)")
+    notify(f"set aside {len(valid):,} of {len(pairs):,} pairs for validation (name your own with --data.valid)")
     return Text([pair for pair in pairs if pair[0] not in held], valid)
 
 
 def fingerprint(text: Text) -> Fingerprint:
-    """What identifies the text of a run."""
+    """The fingerprint of the pairs."""
     return Fingerprint.of("pairs", text.train, text.valid)
 
 
 def train_tokenizers(pairs: Pairs, config: TokenizerConfig) -> tuple[Tokenizer, Tokenizer]:
-    """The source's and the target's tokenizer, trained on the training pairs alone."""
+    """The tokenizers of source and target, trained on ``pairs``."""
     return (
         Tokenizer.train((source for source, _ in pairs), kind=config.kind, size=known(config.source_size)),
         Tokenizer.train((target for _, target in pairs), kind=config.kind, size=known(config.target_size)),
@@ -88,14 +88,14 @@ def train_tokenizers(pairs: Pairs, config: TokenizerConfig) -> tuple[Tokenizer, 
 
 
 def save_tokenizers(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
-    """Write both into a run's folder, where `regard.tasks.translate.model.load` finds them."""
+    """Write both to a run's folder, for `regard.tasks.translate.model.load`."""
     source.save(folder / "source.tokenizer.json")
     target.save(folder / "target.tokenizer.json")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Pairs as tokens, each side closed by the end sign."""
+    """Pairs as tokens; each side ends with EOS."""
 
     source: list[list[int]]
     target: list[list[int]]
@@ -114,13 +114,13 @@ def encode(pairs: Sequence[tuple[str, str]], source: Tokenizer, target: Tokenize
     )
 
 
-def drop_long(rows: Rows, longest: int, tell: Callable[[str], None]) -> Rows:
-    """Without pairs of which a side is longer than ``longest``. Raises UserError: none is left."""
+def drop_long(rows: Rows, longest: int, notify: Callable[[str], None]) -> Rows:
+    """``rows`` without pairs that have a side longer than ``longest`` tokens. Raises UserError: none is left."""
     kept = [i for i, pair in enumerate(rows.lengths) if max(pair) <= longest]
     if not kept:
         raise UserError(f"data.max_length: all {len(rows.source):,} training pairs are longer than {longest} tokens")
     if len(kept) < len(rows.source):
-        tell(
+        notify(
             f"left out {len(rows.source) - len(kept):,} training pairs longer than {longest} tokens (--data.max-length)"
         )
     return Rows([rows.source[i] for i in kept], [rows.target[i] for i in kept])

@@ -1,4 +1,4 @@
-"""The translator as a file that other programs run."""
+"""Exporting the translator to a file that other programs run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from regard.tasks.exporting import RECURRENT, Exportable
 from regard.tasks.translate.model import Translator
 
 
-class _Following(nn.Module):
+class _NextToken(nn.Module):
+    """The translator as a function of source and target to the logits of the target's next tokens."""
+
     def __init__(self, model: TransformerTranslator):
         super().__init__()
         self.model = model
@@ -24,27 +26,31 @@ class _Following(nn.Module):
 
 
 def exportable(translator: Translator) -> Exportable:
-    """What follows each token of a target, given a source. Raises UserError: the model is recurrent."""
+    """The translator, from source and target to the logits of each next target token.
+
+    Raises:
+        UserError: the model is recurrent.
+    """
     model = translator.model
     if not isinstance(model, TransformerTranslator):
         raise UserError(RECURRENT)
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
-        batch, read, written = sizes["batch"], sizes["source_length"], sizes["target_length"]
-        lengths = torch.full((batch,), read)
-        lengths[1:] = (read + 1) // 2
-        source = torch.randint(4, len(translator.source), (batch, read))
-        return source, lengths, torch.randint(4, len(translator.target), (batch, written))
+        batch, source_length, target_length = sizes["batch"], sizes["source_length"], sizes["target_length"]
+        lengths = torch.full((batch,), source_length)
+        lengths[1:] = (source_length + 1) // 2
+        source = torch.randint(4, len(translator.source), (batch, source_length))
+        return source, lengths, torch.randint(4, len(translator.target), (batch, target_length))
 
-    most = {} if model.longest is None else {"source_length": model.longest, "target_length": model.longest}
+    limits = {} if model.longest is None else {"source_length": model.longest, "target_length": model.longest}
     notes = {
         "task": "translate", "pad": PAD, "start": BOS, "end": EOS,
         "tokenizers": ["source.tokenizer.json", "target.tokenizer.json"],
-        "use": "a source ends with the end sign, a target begins with the start sign; logits of each next token",
+        "use": "a source ends with the token end, a target begins with the token start; logits of each next token",
     }  # fmt: skip
     inputs = {
         "source": ("batch", "source_length"),
         "source_lengths": ("batch",),
         "target": ("batch", "target_length"),
     }
-    return Exportable(_Following(model), inputs, sample, most, notes)
+    return Exportable(_NextToken(model), inputs, sample, limits, notes)

@@ -1,4 +1,4 @@
-"""The translator of a run: from a configuration and tokenizers, or from the run's folder."""
+"""The translator of a run: a model with its tokenizers, which translates and aligns texts."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from regard.train import checkpoint
 from regard.train.defaults import known
 
 _BATCH_TOKENS = 8192
-"""Source tokens, times beams, of one batch of decoding."""
+"""Size of a batch of decoding: its source tokens times the beam size."""
 
-_AT_ONCE = 2000
-"""Texts that are sorted by length and decoded together."""
+_PART = 2000
+"""Number of texts that are sorted by length and decoded together."""
 
-_MORE = 10
-"""A translation has at most so many tokens more than twice its source."""
+_EXTRA = 10
+"""A translation has at most twice as many tokens as its source, and this many more."""
 
 Model = RNNTranslator | TransformerTranslator
 
@@ -40,10 +40,10 @@ class Translation:
     """A translation.
 
     Attributes:
-        source: the text that came in.
+        source: the text that was translated.
         text: the translation.
-        score: its log-probability, the end sign included.
-        alignment: what each target piece attended to; None for a model without attention.
+        score: its log-probability, EOS included.
+        alignment: the attention of each target token over the source tokens; None for a model without attention.
     """
 
     source: str
@@ -61,26 +61,25 @@ class Translator:
     target: Tokenizer
 
     def translate(self, texts: Sequence[str], *, beam: int = 5, length_penalty: float = 1.0) -> Iterator[Translation]:
-        """Translate ``texts``, in their order; ``beam=1`` is greedy. An empty text gives an empty translation.
+        """Translate ``texts`` in their order; ``beam=1`` is greedy decoding. An empty text has an empty translation.
 
-        They are decoded `_AT_ONCE` at a time, so that the first translations can be used before the last are made.
+        The texts are decoded in parts, so that the first translations are available before the last are made.
         """
-        for start in range(0, len(texts), _AT_ONCE):
-            yield from self._translate(texts[start : start + _AT_ONCE], beam, length_penalty)
+        for start in range(0, len(texts), _PART):
+            yield from self._translate(texts[start : start + _PART], beam, length_penalty)
 
     def _translate(self, texts: Sequence[str], beam: int, length_penalty: float) -> Iterator[Translation]:
         rows = [self.source.encode(text.strip()) + [EOS] for text in texts]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        found: dict[int, Translation] = {}
+        translations: dict[int, Translation] = {}
         for batch in fill(order, [(len(row) * beam, 0) for row in rows], _BATCH_TOKENS):
-            for index, hypothesis in zip(
-                batch, self._decode([rows[i] for i in batch], beam, length_penalty), strict=True
-            ):
-                found[index] = self._translation(texts[index], rows[index], hypothesis)
-        return (found[i] for i in range(len(rows)))
+            hypotheses = self._decode([rows[i] for i in batch], beam, length_penalty)
+            for index, hypothesis in zip(batch, hypotheses, strict=True):
+                translations[index] = self._translation(texts[index], rows[index], hypothesis)
+        return (translations[i] for i in range(len(rows)))
 
     def align(self, text: str, target: str) -> Alignment:
-        """What the model attends to while it is made to write ``target``. Raises UserError: it has no attention."""
+        """The alignment of ``text`` with the translation ``target``. Raises UserError: the model has no attention."""
         if isinstance(self.model, RNNTranslator) and self.model.attend is None:
             raise UserError("look: this run has no attention to look at (it was trained with --model.attention none)")
         source, written = self.source.encode(text.strip()) + [EOS], self.target.encode(target.strip()) + [EOS]
@@ -97,21 +96,22 @@ class Translator:
         return self._alignment(source, written, torch.stack(weights).numpy())
 
     def samples(self, pairs: Sequence[tuple[str, str]], count: int = 5) -> list[str]:
-        """Some pairs with their translations by beam 5, as a table in Markdown."""
-        chosen = pairs[:: max(1, len(pairs) // count)][:count]
-        found = self.translate([source for source, _ in chosen])
+        """``count`` of the pairs with their translations by beam search, as a Markdown table."""
+        pairs = pairs[:: max(1, len(pairs) // count)][:count]
+        translations = self.translate([source for source, _ in pairs])
         rows = [("source", "translation", "reference"), ("---",) * 3]
-        rows += [(one.source, one.text, target) for one, (_, target) in zip(found, chosen, strict=True)]
+        rows += [(one.source, one.text, target) for one, (_, target) in zip(translations, pairs, strict=True)]
         return [f"| {' | '.join(one_line(cell).replace('|', '¦') for cell in row)} |" for row in rows]
 
     def _decode(self, rows: list[list[int]], beam: int, length_penalty: float) -> list[Hypothesis]:
         device = self.model.output_bias.device
-        longest = 2 * max(len(row) for row in rows) + _MORE
+        longest = 2 * max(len(row) for row in rows) + _EXTRA
         if isinstance(self.model, TransformerTranslator) and self.model.longest is not None:
-            if max(len(row) for row in rows) > self.model.longest:
+            tokens = max(len(row) for row in rows)
+            if tokens > self.model.longest:
                 raise UserError(
-                    f"text: {max(len(row) for row in rows):,} tokens long, and this run learned the positions of "
-                    f"{self.model.longest:,} (--data.max-length)"
+                    f"text: has {tokens:,} tokens, and this run has learned positions for at most "
+                    f"{self.model.longest:,}; split the text, or train with a larger --data.max-length"
                 )
             longest = min(longest, self.model.longest)
         with torch.inference_mode():
@@ -120,10 +120,10 @@ class Translator:
             first = torch.full((len(rows),), BOS, device=device)
             if beam == 1:
                 return greedy(self.model.step, state, first, eos=EOS, max_length=longest)
-            found = beam_search(
+            hypotheses = beam_search(
                 self.model.step, state, first, eos=EOS, max_length=longest, beam=beam, length_penalty=length_penalty
             )
-        return [best[0] for best in found]
+        return [best[0] for best in hypotheses]
 
     def _translation(self, text: str, source: list[int], hypothesis: Hypothesis) -> Translation:
         if not text.strip():
@@ -139,7 +139,7 @@ class Translator:
 
 
 def build(config: TranslateConfig, source: Tokenizer, target: Tokenizer) -> Model:
-    """A fresh model for these tokenizers."""
+    """A new model with random weights, for these tokenizers."""
     model, layers = config.model, config.transformer
     if model.kind == "gru":
         return RNNTranslator(
@@ -149,7 +149,7 @@ def build(config: TranslateConfig, source: Tokenizer, target: Tokenizer) -> Mode
     return TransformerTranslator(
         len(source), len(target), dim=known(model.dim), heads=layers.heads, encoder_layers=layers.encoder_layers,
         decoder_layers=layers.decoder_layers, hidden=layers.hidden, order=layers.order, positions=layers.positions,
-        longest=2 * (config.data.max_length + 1) + _MORE, dropout=model.dropout,
+        longest=2 * (config.data.max_length + 1) + _EXTRA, dropout=model.dropout,
         attention_dropout=layers.attention_dropout,
     )  # fmt: skip
 

@@ -18,12 +18,12 @@ from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
 from regard.tasks.translate.model import Translator, build
 from regard.train.defaults import known
 
-_VALIDATED = 1000
-"""Most validation pairs that are decoded for a text metric; the loss is over all."""
+_TRANSLATED = 1000
+"""Maximum number of validation pairs that are translated for a text metric; the loss is over all pairs."""
 
 
 class TranslateTask:
-    """What the training loop asks of translation: see `regard.train.loop.Trainable`."""
+    """Translation for the training loop: see `regard.train.loop.Trainable`."""
 
     def __init__(self, config: TranslateConfig, source: Tokenizer, target: Tokenizer, train: Rows, valid: Pairs):
         torch.manual_seed(config.train.seed)
@@ -34,13 +34,13 @@ class TranslateTask:
         self._lengths = train.lengths
 
     @classmethod
-    def of_run(cls, run: Path, config: TranslateConfig, text: Text, tell: Callable[[str], None]) -> TranslateTask:
+    def of_run(cls, run: Path, config: TranslateConfig, text: Text, notify: Callable[[str], None]) -> TranslateTask:
         """The task of a run's folder, over ``text``. Raises UserError: its tokenizers cannot be read."""
         source, target = (Tokenizer.load(run / f"{side}.tokenizer.json") for side in ("source", "target"))
-        rows = drop_long(encode(text.train, source, target), config.data.max_length, tell)
-        chosen = bleu_tokenizer([reference for _, reference in text.valid[:_VALIDATED]])
-        if config.train.metric != "loss" and chosen != "13a":
-            tell(f"validation: BLEU by sacreBLEU's tokenizer {chosen}, since the references have no spaces")
+        rows = drop_long(encode(text.train, source, target), config.data.max_length, notify)
+        tokenizer = bleu_tokenizer([reference for _, reference in text.valid[:_TRANSLATED]])
+        if config.train.metric != "loss" and tokenizer != "13a":
+            notify(f"validation: BLEU with sacreBLEU's tokenizer {tokenizer}, since the references have no spaces")
         return cls(config, source, target, rows, text.valid)
 
     @property
@@ -58,22 +58,23 @@ class TranslateTask:
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the model."""
         return self.model.output_bias.device
 
     def evaluate(self) -> dict[str, float]:
-        """See `regard.train.loop.Trainable`; text metrics, by greedy decoding, only where one decides."""
+        """See `regard.train.loop.Trainable`; text metrics, by greedy decoding, only if train.metric is one of them."""
         figures = {"loss": mean_loss(self.model, self._valid_rows, self.device)}
         if self.config.train.metric != "loss":
-            pairs = self.valid[:_VALIDATED]
-            found = Translator(self.model, self.source, self.target).translate([s for s, _ in pairs], beam=1)
-            scores = text_scores([one.text for one in found], [target for _, target in pairs])
+            pairs = self.valid[:_TRANSLATED]
+            translator = Translator(self.model, self.source, self.target)
+            texts = [translation.text for translation in translator.translate([source for source, _ in pairs], beam=1)]
+            scores = text_scores(texts, [target for _, target in pairs])
             figures |= {name: score for name, (score, _) in scores.items()}
         return figures
 
 
 def mean_loss(model: nn.Module, rows: Rows, device: torch.device) -> float:
-    """Cross-entropy in nats a target token, the end sign included, without label smoothing."""
+    """Cross-entropy in nats per target token, EOS included, without label smoothing."""
     total, tokens = 0.0, 0
     order = sorted(range(len(rows.source)), key=lambda i: rows.lengths[i]) if len(rows.source) else []
     with torch.no_grad():
@@ -86,42 +87,47 @@ def mean_loss(model: nn.Module, rows: Rows, device: torch.device) -> float:
 def text_scores(
     texts: Sequence[str], references: Sequence[str], tokenize: str | None = None
 ) -> dict[str, tuple[float, str]]:
-    """``bleu``, ``chrf`` (0 to 100) and ``exact`` (per cent), each with the signature that says how it was computed.
+    """``bleu`` and ``chrf`` (0 to 100) and ``exact`` (per cent), each with a signature of how it was computed.
 
-    BLEU and chrF are sacreBLEU's on untokenised text (Post 2018, arXiv:1804.08771). ``tokenize`` names one of its
-    tokenizers for BLEU; None: `bleu_tokenizer` chooses. Raises UserError: there is no such tokenizer, or it cannot run.
+    BLEU and chrF are those of sacreBLEU on plain text (Post 2018, arXiv:1804.08771).
+
+    Args:
+        texts: the translations.
+        references: a reference for each.
+        tokenize: one of sacreBLEU's tokenizers for BLEU; None: `bleu_tokenizer` chooses one.
+
+    Raises:
+        UserError: there is no such tokenizer, or a package or model that it needs is missing.
     """
     metrics: Any = require("sacrebleu.metrics", "text", "scoring translations")
-    chosen = tokenize or bleu_tokenizer(references)
-    if chosen not in metrics.BLEU.TOKENIZERS:
-        raise UserError(f"--tokenize: expected {', '.join(metrics.BLEU.TOKENIZERS)}, got {chosen!r}")
-    found = {}
+    tokenizer = tokenize or bleu_tokenizer(references)
+    if tokenizer not in metrics.BLEU.TOKENIZERS:
+        raise UserError(f"--tokenize: expected one of {', '.join(metrics.BLEU.TOKENIZERS)}, got {tokenizer!r}")
+    scores = {}
     try:
-        bleu = metrics.BLEU(tokenize=chosen)
+        bleu = metrics.BLEU(tokenize=tokenizer)
         words = max((len(bleu.tokenizer(reference).split()) for reference in references), default=0)
         score = float(bleu.corpus_score(list(texts), [list(references)]).score)
-    except (Exception, SystemExit) as error:  # a tokenizer needs a package or a model that is not here
+    except (Exception, SystemExit) as error:  # the tokenizer needs a package or a model that is missing
         reason = " ".join(str(error).split()) or repr(error)
         raise UserError(
-            f"--tokenize: {chosen} cannot be used ({reason}); pip install 'sacrebleu[ja,ko]' sentencepiece, or use char"
+            f"--tokenize: {tokenizer} cannot be used ({reason}); "
+            "pip install 'sacrebleu[ja,ko]' sentencepiece, or use char"
         ) from error
-    note = "" if words >= 4 else "; no reference has four words, so BLEU says nothing: see chrf and exact"
-    found["bleu"] = (score, str(bleu.get_signature()) + note)
+    note = "" if words >= 4 else "; no reference has four words, so BLEU is meaningless: see chrf and exact"
+    scores["bleu"] = (score, str(bleu.get_signature()) + note)
     chrf = metrics.CHRF()
-    found["chrf"] = (float(chrf.corpus_score(list(texts), [list(references)]).score), str(chrf.get_signature()))
+    scores["chrf"] = (float(chrf.corpus_score(list(texts), [list(references)]).score), str(chrf.get_signature()))
     same = sum(text == reference for text, reference in zip(texts, references, strict=True))
-    found["exact"] = (
-        100.0 * same / max(1, len(texts)),
-        "share of translations equal to the reference, character by character",
-    )
-    return found
+    scores["exact"] = (100.0 * same / max(1, len(texts)), "per cent of translations that equal the reference")
+    return scores
 
 
 def bleu_tokenizer(references: Sequence[str]) -> str:
-    """sacreBLEU's tokenizer for these references.
+    """The tokenizer of sacreBLEU that suits these references.
 
-    ``zh`` for Chinese and ``char`` for Japanese, Thai, Lao, Khmer, Burmese and Tibetan, which put no spaces between
-    words, where more than half of the letters are theirs; else sacreBLEU's default, ``13a``.
+    If more than half of the letters are of a language without spaces between words: ``zh`` for Chinese, and ``char``
+    for Japanese, Thai, Lao, Khmer, Burmese and Tibetan. Otherwise sacreBLEU's default, ``13a``.
     """
     letters = [ord(letter) for text in references for letter in text if letter.isalpha()]
     han = sum(0x3400 <= code <= 0x9FFF or 0x20000 <= code <= 0x3FFFF for code in letters)
