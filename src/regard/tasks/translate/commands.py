@@ -162,10 +162,10 @@ def show(translation: Translation, console: Console) -> None:
 def demo_config() -> TranslateConfig:
     """Settings that train in two minutes on two cores."""
     return TranslateConfig(
-        data=DataConfig(builtin_pairs=30_000),
+        data=DataConfig(builtin_pairs=28_000),
         tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
-        model=ModelConfig(embedding=128, dim=256, dropout=0.3),
-        train=TranslateTrainConfig(epochs=5, tokens=2048, learning_rate=3e-3, warmup=200, label_smoothing=0.05),
+        model=ModelConfig(embedding=96, dim=192, dropout=0.05),
+        train=TranslateTrainConfig(epochs=2, tokens=2048, learning_rate=1e-2, warmup=60, label_smoothing=0.05),
     )
 
 

@@ -96,6 +96,11 @@ class TranslateTrainConfig(TrainConfig):
     tokens: int | None = None
     """Size of a batch: its source and target tokens, padding included, summed over all processes; by default 256 to
     4096, depending on the amount of text."""
+    optimizer: Literal["adamw", "muon"] = "muon"
+    """muon: Muon (Jordan et al. 2024) for the matrices of the hidden layers, AdamW for the rest; it needs fewer
+    steps. adamw: AdamW for all weights, for which 2e-3 is a good --train.learning-rate."""
+    learning_rate: float = 1e-2
+    """Peak learning rate, reached after the warm-up."""
     label_smoothing: float = 0.1
     """Label smoothing: the share of the target's probability that is spread over all tokens."""
     metric: Literal["loss", "bleu", "chrf", "exact"] = "loss"

@@ -17,8 +17,9 @@ small data would need hundreds of epochs."""
 def defaults(config: TranslateConfig, text: Text) -> dict[str, object]:
     """Vocabulary sizes, width, batch size and epochs by the number of pairs and the amount of text.
 
-    The number of steps grows with the square root of the number of pairs, from 1,000 for the smallest data;
-    benchmarks/defaults.py measures the result.
+    The number of steps grows with the square root of the number of pairs, from 1,000 for the smallest data to 2,600 for
+    30,000 pairs, as many as those of Multi30k needed (benchmarks/results/multi30k.txt); benchmarks/defaults.py measures
+    the result.
     """
     pairs, sizes, tokens = len(text.train), [], 0.0
     for side, given in enumerate((config.tokenizer.source_size, config.tokenizer.target_size)):
@@ -27,7 +28,7 @@ def defaults(config: TranslateConfig, text: Text) -> dict[str, object]:
         tokens += count_tokens(texts, kind=config.tokenizer.kind, size=sizes[side])
     dim = config.model.dim or (128 if pairs < 1000 else 256 if pairs < 20_000 else 512)
     batch = config.train.tokens or bounded(tokens / _BATCHES_PER_EPOCH, 256, 4096)
-    steps = max(1000.0, 27 * math.sqrt(pairs))
+    steps = 1000.0 + 9 * math.sqrt(pairs)
     return {
         "tokenizer.source_size": sizes[0],
         "tokenizer.target_size": sizes[1],
