@@ -1,4 +1,4 @@
-"""``regard export``: one file for other programs, for every task's models."""
+"""``regard export``: files in ONNX and torch.export's format, for the models of every task."""
 
 from __future__ import annotations
 
@@ -70,40 +70,43 @@ MODELS: dict[str, Callable[[], Exportable]] = {
 }
 
 
-FILES = [(name, "onnx") for name in MODELS]  # what makes an ONNX file makes the other on its way
+FILES = [(name, "onnx") for name in MODELS]  # an ONNX file is made from an exported program
 FILES += [(name, "torch-export") for name in ("translator", "language model", "resnet, self")]
 
 
 @pytest.mark.parametrize(("name", "form"), FILES)
-def test_the_file_gives_what_the_model_gives(name: str, form: Literal["onnx", "torch-export"], tmp_path: Path) -> None:
+def test_an_exported_file_gives_the_same_logits_as_the_model(
+    name: str, form: Literal["onnx", "torch-export"], tmp_path: Path
+) -> None:
     if form == "onnx":
         for module in ("onnx", "onnxscript", "onnxruntime"):
             pytest.importorskip(module)
     torch.manual_seed(0)
-    what = MODELS[name]()
+    exportable = MODELS[name]()
     path = tmp_path / f"model{SUFFIXES[form]}"
-    difference, size = export(what, path, form)
+    difference, size = export(exportable, path, form)
     assert size == path.stat().st_size
     assert list(tmp_path.iterdir()) == [path]
     assert difference < 1e-5
-    inputs = what.examples((2, 11, 8))
+    inputs = exportable.examples((2, 11, 8))
     with torch.no_grad():
-        wanted = what.module(*inputs)
-    torch.testing.assert_close(_run(path, what, inputs), wanted, rtol=1e-4, atol=1e-5)
-    assert _notes(path) == json.loads(json.dumps(dict(what.notes)))
+        expected = exportable.module(*inputs)
+    torch.testing.assert_close(_run(path, exportable, inputs), expected, rtol=1e-4, atol=1e-5)
+    assert _notes(path) == json.loads(json.dumps(dict(exportable.notes)))
 
 
-def _run(path: Path, what: Exportable, inputs: tuple[Tensor, ...]) -> Tensor:
+def _run(path: Path, exportable: Exportable, inputs: tuple[Tensor, ...]) -> Tensor:
+    """The logits of the model in a file."""
     if path.suffix == ".pt2":
         return torch.export.load(path).module()(*inputs)
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path)
-    named = {name: one.numpy() for name, one in zip(what.inputs, inputs, strict=True)}
-    return torch.from_numpy(session.run(["logits"], named)[0])
+    feed = {name: tensor.numpy() for name, tensor in zip(exportable.inputs, inputs, strict=True)}
+    return torch.from_numpy(session.run(["logits"], feed)[0])
 
 
-def test_axes_of_an_onnx_file_have_the_names_of_the_documentation(tmp_path: Path) -> None:
+def test_axes_of_an_onnx_file_have_the_documented_names(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     export(_translator(), tmp_path / "model.onnx", "onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
@@ -119,7 +122,7 @@ def test_axes_of_an_onnx_file_have_the_names_of_the_documentation(tmp_path: Path
     }
 
 
-def test_the_example_of_the_documentation_names_the_class_that_regard_names(
+def test_the_documented_example_predicts_the_same_class_as_regard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("onnxruntime")
@@ -145,31 +148,32 @@ def test_the_example_of_the_documentation_names_the_class_that_regard_names(
 
 
 def _notes(path: Path) -> object:
+    """The notes that regard stores in an exported file."""
     if path.suffix == ".pt2":
-        found = {"regard.json": ""}
-        torch.export.load(path, extra_files=found)
-        return json.loads(found["regard.json"])
+        files = {"regard.json": ""}
+        torch.export.load(path, extra_files=files)
+        return json.loads(files["regard.json"])
     import onnx
 
-    return json.loads({one.key: one.value for one in onnx.load(path).metadata_props}["regard"])
+    return json.loads({entry.key: entry.value for entry in onnx.load(path).metadata_props}["regard"])
 
 
-def test_a_file_that_gives_something_else_is_not_kept(tmp_path: Path) -> None:
-    class Fickle(nn.Module):
-        """Gives something else once it is recorded."""
+def test_an_exported_file_with_other_results_is_deleted(tmp_path: Path) -> None:
+    class Different(nn.Module):
+        """Computes something else while it is exported."""
 
         def forward(self, x: Tensor) -> Tensor:
             return x if torch.compiler.is_compiling() else x + 1
 
-    what = Exportable(Fickle(), {"x": ("batch", 2)}, lambda sizes: (torch.ones(sizes["batch"], 2),))
+    exportable = Exportable(Different(), {"x": ("batch", 2)}, lambda sizes: (torch.ones(sizes["batch"], 2),))
     with pytest.raises(
         UserError, match=r"differ from the model's by 1 at sizes \{'batch': 1\}; the file is not written"
     ):
-        export(what, tmp_path / "a.pt2", "torch-export")
+        export(exportable, tmp_path / "a.pt2", "torch-export")
     assert not list(tmp_path.iterdir())
 
 
-def test_recurrent_models_are_refused() -> None:
+def test_recurrent_models_cannot_be_exported() -> None:
     tokenizer = _tokenizer()
     translator = Translator(RNNTranslator(300, 300, embedding=8, dim=8), tokenizer, tokenizer)
     with pytest.raises(UserError, match="export: a recurrent model cannot be exported"):
@@ -178,24 +182,25 @@ def test_recurrent_models_are_refused() -> None:
         generate.exportable(Writer(RecurrentLM(300, dim=8, layers=1), tokenizer, 20))
 
 
-def test_the_command(tmp_path: Path, regard: Callable[..., Result]) -> None:
+def test_the_command_prints_the_inputs_and_checks_the_path(tmp_path: Path, regard: Callable[..., Result]) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (2, 6, 16, 16, 3), dtype=np.uint8)
     from PIL import Image
 
-    for label, pictures in zip(("cat", "dog"), pixels, strict=True):
+    for label, images in zip(("cat", "dog"), pixels, strict=True):
         (tmp_path / "data" / label).mkdir(parents=True)
-        for number, picture in enumerate(pictures):
-            Image.fromarray(picture).save(tmp_path / "data" / label / f"{number}.png")
+        for number, array in enumerate(images):
+            Image.fromarray(array).save(tmp_path / "data" / label / f"{number}.png")
     run = tmp_path / "run"
     small = ["--data.size", 16, "--model.width", 4, "--model.blocks", 1, "--train.epochs", 1, "--train.batch", 4]
     assert regard("train", "image", run, "--data.train", tmp_path / "data", *small).status == 0
-    told = regard("export", run, "--format", "torch-export")
-    assert (told.status, told.err) == (0, "")
-    assert "model.pt2" in told.out
-    assert "images          (batch, 3, 16, 16)" in told.out
+    result = regard("export", run, "--format", "torch-export")
+    assert (result.status, result.err) == (0, "")
+    assert "model.pt2" in result.out
+    assert "images          (batch, 3, 16, 16)" in result.out
     for arguments, text in (
         (["--format", "onnx", tmp_path / "a.pt2"], "a file of the format onnx must end in .onnx"),
         ([tmp_path / "no" / "a.onnx"], "there is no folder"),
     ):
-        told = regard("export", run, *arguments)
-        assert (told.status, text in told.err) == (2, True), told.err
+        result = regard("export", run, *arguments)
+        assert result.status == 2
+        assert text in result.err

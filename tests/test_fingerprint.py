@@ -1,4 +1,4 @@
-"""A run knows its data: from any folder, after a move, and when they have changed."""
+"""A run finds its data from any folder and after a move, and detects that they have changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import Result
+from conftest import Result, run_command
 from regard.errors import UserError
 from regard.train.fingerprint import Fingerprint, Part, check_resume, check_validation, save
 from regard.train.run import create, locate
@@ -20,8 +20,7 @@ WORDS = ("red", "blue", "green", "white", "black", "brown", "grey", "pink", "gol
 
 def _pairs(folder: Path) -> None:
     lines = [f"a {word} {thing}\tun {thing} {word}\n" for word in WORDS for thing in ("cat", "dog", "bird")]
-    (folder / "train").write_text("".join(lines))
-    (folder / "train").rename(folder / "train.tsv")
+    (folder / "train.tsv").write_text("".join(lines))
 
 
 def _documents(folder: Path) -> None:
@@ -39,7 +38,9 @@ def _images(folder: Path) -> None:
             Image.new("L", (16, 16), colour + number).save(folder / "train" / name / f"{number}.png")
 
 
-MAKE = {"translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "image": (_images, "train")}
+DATA = {"translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "image": (_images, "train")}
+"""For each task, the function that writes its data into a folder, and the name of the training data there."""
+
 SMALL = {
     "translate": ["--model.dim", 16, "--model.embedding", 8, "--tokenizer.source-size", 300,
                   "--tokenizer.target-size", 300],
@@ -49,16 +50,16 @@ SMALL = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=MAKE)
+@pytest.fixture(params=DATA)
 def trained(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, regard: Callable[..., Result]
 ) -> tuple[str, Path]:
-    """A task, and a folder with ``work/data`` and ``work/run``, trained with the data named from ``work``."""
+    """A task, and a folder with ``data`` and ``run``; the run was trained in this folder, with a relative path."""
     task, work = request.param, tmp_path / "work"
     (work / "data").mkdir(parents=True)
-    MAKE[task][0](work / "data")
+    DATA[task][0](work / "data")
     monkeypatch.chdir(work)
-    options = ["--data.train", f"data/{MAKE[task][1]}", *SMALL[task], "--train.epochs", 1, "--train.warmup", 1]
+    options = ["--data.train", f"data/{DATA[task][1]}", *SMALL[task], "--train.epochs", 1, "--train.warmup", 1]
     result = regard("train", task, "run", *options)
     assert result.status == 0, result.err
     return task, work
@@ -76,12 +77,12 @@ def test_a_run_finds_its_data_from_another_folder_and_after_a_move(
     shutil.move(tmp_path / "alone", work / "run")
     shutil.move(work, tmp_path / "moved")
     assert regard("train", task, tmp_path / "moved" / "run", "--resume").status == 0
-    if task != "translate":  # which has no validation text of its own to be scored on
+    if task != "translate":  # the run of this task has no validation text to be scored on
         assert regard("eval", tmp_path / "moved" / "run").status == 0
     shutil.rmtree(tmp_path / "moved" / "data")
     result = regard("train", task, tmp_path / "moved" / "run", "--resume")
     assert result.status == 2
-    assert result.err.startswith(f"regard: data/{MAKE[task][1]}: no such file")
+    assert result.err.startswith(f"regard: data/{DATA[task][1]}: no such file")
 
 
 LOCATED = {
@@ -95,15 +96,17 @@ LOCATED = {
     "hf:data:english#test": "hf:{home}/data:english#test",
     "hf:data#test": "hf:{home}/data#test",
     "hf:someone/somewhere:english#test": "hf:someone/somewhere:english#test",
-    "data/gone": "data/gone",
-    "data/a.tsv,data/gone": "data/a.tsv,data/gone",
+    "data/missing": "data/missing",
+    "data/a.tsv,data/missing": "data/a.tsv,data/missing",
 }
-"""The path that was named when the run began → where it is looked for later; ``home`` is where the user was."""
+"""The path in the settings of a run → the path where its data are read later; the run was started in ``home``."""
 
 
-@pytest.mark.parametrize("named", LOCATED)
-@pytest.mark.parametrize("moved", [False, True], ids=["stays", "moved"])
-def test_where_data_are_looked_for(named: str, moved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("setting", LOCATED)
+@pytest.mark.parametrize("moved", [False, True], ids=["same place", "moved"])
+def test_relative_paths_are_located_from_where_the_run_began(
+    setting: str, moved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "home"
     (home / "data").mkdir(parents=True)
     for name in ("a.tsv", "b.tsv", "comma,here"):
@@ -112,10 +115,10 @@ def test_where_data_are_looked_for(named: str, moved: bool, tmp_path: Path, monk
     create(Path("runs/one"), "translate", lambda folder: None)
     monkeypatch.chdir(tmp_path)
     now = home.rename(tmp_path / "new" if moved else home)
-    expected = LOCATED[named].format(home=now)
+    expected = LOCATED[setting].format(home=now)
     if moved:
-        expected = expected.replace("/./data/..", "")  # as seen from the run's folder
-    assert locate(now / "runs" / "one", named.format(home=home)) == expected
+        expected = expected.replace("/./data/..", "")  # it is then located relative to the run's folder
+    assert locate(now / "runs" / "one", setting.format(home=home)) == expected
     monkeypatch.chdir(now / "runs")
     assert locate(Path("one"), None) is None
 
@@ -130,29 +133,31 @@ def _delete(*paths: Path) -> None:
 
 
 CHANGES: list[tuple[str, str, Callable[[Path], object], str]] = [
-    ("translate", "half is gone", lambda d: _edit(d / "train.tsv", lambda rows: rows[:18]),
+    ("translate", "half is missing", lambda d: _edit(d / "train.tsv", lambda rows: rows[:18]),
      "training pairs: 17 instead of 35"),
-    ("translate", "one word is another",
+    ("translate", "one word differs",
      lambda d: _edit(d / "train.tsv", lambda rows: [rows[0][:-2] + "x\n", *rows[1:]]),
      "training pairs: 35 as before, but not the same ones"),
     ("translate", "the columns are exchanged",
      lambda d: _edit(d / "train.tsv", lambda rows: ["\t".join(row.strip().split("\t")[::-1]) + "\n" for row in rows]),
      "training pairs: 35 as before, but not the same ones; validation pairs: 1 as before, but not the same ones"),
-    ("generate", "one is gone", lambda d: _delete(d / "train" / "00.txt"), "training documents: 10 instead of 11"),
-    ("generate", "one has another word", lambda d: _edit(d / "train" / "03.txt", lambda rows: ["And then:\n", *rows]),
+    ("generate", "one document is missing", lambda d: _delete(d / "train" / "00.txt"),
+     "training documents: 10 instead of 11"),
+    ("generate", "one document has another line",
+     lambda d: _edit(d / "train" / "03.txt", lambda rows: ["And then:\n", *rows]),
      "training documents: 11 as before, but not the same ones"),
-    ("image", "half is gone", lambda d: _delete(*d.rglob("[0-4].png")), "training images: 8 instead of 18"),
-    ("image", "one is another", lambda d: Image.new("L", (16, 16), 3).save(d / "train" / "cat" / "1.png"),
+    ("image", "half is missing", lambda d: _delete(*d.rglob("[0-4].png")), "training images: 8 instead of 18"),
+    ("image", "one image differs", lambda d: Image.new("L", (16, 16), 3).save(d / "train" / "cat" / "1.png"),
      "training images: 18 as before, but not the same ones"),
     ("image", "a class is renamed", lambda d: (d / "train" / "cat").rename(d / "train" / "hund"),
      "classes: 'cat' removed, 'hund' added; training images: 18 as before"),
-    ("image", "a class is renamed, the order stays", lambda d: (d / "train" / "cat").rename(d / "train" / "catze"),
+    ("image", "a class is renamed in the same order", lambda d: (d / "train" / "cat").rename(d / "train" / "catze"),
      "classes: 'cat' removed, 'catze' added; training images: 18 as before"),
     ("image", "the classes are exchanged", lambda d: [(d / "train" / a).rename(d / "train" / b) for a, b in
      (("cat", "x"), ("dog", "cat"), ("x", "dog"))], "training images: 18 as before, but not the same ones"),
     ("image", "a class is new", lambda d: shutil.copytree(d / "train" / "cat", d / "train" / "bird"),
      "classes: 'bird' added; training images: 27 instead of 18"),
-    ("image", "a class is gone",
+    ("image", "a class is replaced",
      lambda d: shutil.rmtree(shutil.copytree(d / "train" / "cat", d / "train" / "emu").parent / "dog"),
      "classes: 'dog' removed, 'emu' added; training images: 18 as before"),
 ]  # fmt: skip
@@ -160,24 +165,20 @@ CHANGES: list[tuple[str, str, Callable[[Path], object], str]] = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder a task, with ``data`` and ``run``."""
-    from regard.cli.main import main
-
+    """For each task, a folder with ``data`` and ``run``."""
     folders = {}
-    for task, (make, name) in MAKE.items():
+    for task, (make, name) in DATA.items():
         folder = folders[task] = tmp_path_factory.mktemp(task)
         (folder / "data").mkdir()
         make(folder / "data")
         options = ["--data.train", folder / "data" / name, *SMALL[task], "--train.epochs", 1, "--train.warmup", 1]
-        with pytest.raises(SystemExit) as end:
-            main([str(part) for part in ("train", task, folder / "run", *options)])
-        assert not end.value.code
+        assert run_command("train", task, folder / "run", *options) == 0
     return folders
 
 
 @pytest.fixture
 def copied(runs: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """Copies a task's run and data, of which the run uses the copy: the original is out of reach."""
+    """Copies a task's run and data; the copied run uses the copied data."""
 
     def copy(task: str) -> Path:
         folder = tmp_path / "copy"
@@ -195,9 +196,9 @@ def copied(runs: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
 @pytest.mark.parametrize(
     ("task", "change", "expected"),
     [(task, change, expected) for task, _, change, expected in CHANGES],
-    ids=[f"{r[0]}: {r[1]}" for r in CHANGES],
+    ids=[f"{row[0]}: {row[1]}" for row in CHANGES],
 )
-def test_changed_data_are_refused_and_said(
+def test_resuming_with_changed_data_is_an_error_that_names_the_change(
     task: str,
     change: Callable[[Path], object],
     expected: str,
@@ -216,10 +217,10 @@ def test_changed_data_are_refused_and_said(
 
 @pytest.mark.parametrize(
     ("task", "change"),
-    [("image", row[2]) for row in CHANGES if row[0] == "image" and row[1] != "one is another"]
+    [("image", row[2]) for row in CHANGES if row[0] == "image" and row[1] != "one image differs"]
     + [("generate", lambda data: (data / "train" / "11.txt").write_text("Something else.\n" * 9))],
 )  # fmt: skip
-def test_a_run_is_not_scored_on_what_it_may_have_trained_on(
+def test_eval_refuses_changed_data_that_may_contain_training_examples(
     task: str, change: Callable[[Path], object], copied: Callable[[str], Path], regard: Callable[..., Result]
 ) -> None:
     folder = copied(task)
@@ -230,7 +231,7 @@ def test_a_run_is_not_scored_on_what_it_may_have_trained_on(
     assert "name the data to score on with --data" in result.err
 
 
-def test_validation_images_of_their_own_are_scored_without_the_training_images(
+def test_eval_on_separate_validation_images_does_not_need_the_training_images(
     tmp_path: Path, regard: Callable[..., Result]
 ) -> None:
     _images(tmp_path)
@@ -245,7 +246,9 @@ def test_validation_images_of_their_own_are_scored_without_the_training_images(
     assert "has the class 'hund', which is not in the training data" in regard("eval", tmp_path / "run").err
 
 
-def test_another_order_goes_on_and_is_said(copied: Callable[[str], Path], regard: Callable[..., Result]) -> None:
+def test_resuming_with_data_in_another_order_prints_a_message(
+    copied: Callable[[str], Path], regard: Callable[..., Result]
+) -> None:
     folder = copied("translate")
     _edit(folder / "data" / "train.tsv", lambda rows: rows[::-1])
     result = regard("train", "translate", folder / "run", "--resume")
@@ -257,7 +260,7 @@ def test_another_order_goes_on_and_is_said(copied: Callable[[str], Path], regard
     ("task", "name"),
     [("translate", "target.tokenizer.json"), ("generate", "tokenizer.json"), ("image", "classes.json")],
 )
-def test_files_that_belong_to_the_weights_are_not_exchanged(
+def test_a_changed_or_missing_tokenizer_or_list_of_classes_is_an_error(
     task: str, name: str, copied: Callable[[str], Path], regard: Callable[..., Result]
 ) -> None:
     run = copied(task) / "run"
@@ -274,7 +277,7 @@ def test_files_that_belong_to_the_weights_are_not_exchanged(
         assert f"{path}: no such file" in regard(*command).err
 
 
-def test_classes_are_compared_by_number_too(tmp_path: Path) -> None:
+def test_classes_in_another_order_are_an_error_on_resume(tmp_path: Path) -> None:
     def of(*classes: str) -> Fingerprint:
         return Fingerprint.of("images", [("a",)], [("b",)], classes)
 
@@ -288,20 +291,20 @@ def test_classes_are_compared_by_number_too(tmp_path: Path) -> None:
         check_validation(tmp_path, of("cat", "dog", *"abcdefg"))
 
 
-def test_a_fingerprint_tells_examples_and_order() -> None:
+def test_a_fingerprint_depends_on_the_examples_and_their_order() -> None:
     rows = [("ab", "c"), ("d", "e"), ("d", "e")]
-    one = Part.of(rows)
-    assert one == Part.of(iter(rows))
-    turned = Part.of(rows[::-1])
-    assert (turned.count, turned.content) == (3, one.content)
-    assert turned.order != one.order
+    part = Part.of(rows)
+    assert part == Part.of(iter(rows))
+    backwards = Part.of(rows[::-1])
+    assert (backwards.count, backwards.content) == (3, part.content)
+    assert backwards.order != part.order
     for other in ([("a", "bc"), *rows[1:]], [rows[0], rows[0], rows[1]], [("c", "ab"), *rows[1:]]):
-        assert Part.of(other).content != one.content
+        assert Part.of(other).content != part.content
     assert Part.of([("é",)]) == Part.of([("é".encode(),)])
 
 
 @pytest.mark.parametrize("content", ["{}", '{"files": {}, "train": 3}', "nothing", None])
-def test_a_broken_fingerprint_is_said(
+def test_an_unreadable_fingerprint_is_an_error(
     content: str | None, copied: Callable[[str], Path], regard: Callable[..., Result]
 ) -> None:
     path = copied("image") / "run" / "data.json"
