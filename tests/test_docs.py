@@ -1,4 +1,4 @@
-"""The documentation: every mechanism has a page, examples run, and the site builds without a warning or a dead link."""
+"""The documentation: every mechanism has a page, examples run, and the site builds without warnings and dead links."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from table import ENTRIES, Entry  # noqa: E402
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_an_example_runs_and_sets_weights(entry: Entry) -> None:
+def test_an_example_of_the_gallery_sets_weights(entry: Entry) -> None:
     example = run(entry)
     assert example.weights.shape == (12, 12)
     assert (example.weights >= 0).all()
@@ -56,7 +56,7 @@ def test_every_mechanism_has_a_figure_and_a_formula(site: Path) -> None:
     assert len(list((site / "gallery").glob("*.svg"))) == 2 * len(ENTRIES)
 
 
-def test_the_translator_of_the_tutorial_is_trained(site: Path) -> None:
+def test_the_translator_of_the_tutorial_has_learned(site: Path) -> None:
     page = (site / "tutorials" / "train_on_your_files.html").read_text()
     exact = re.search(r"exact +([0-9.]+)", re.sub(r"<[^>]+>", "", page))
     assert exact is not None
@@ -72,13 +72,14 @@ def test_links_and_images_of_the_site_exist(site: Path) -> None:
     assert missing == set()
 
 
-def test_no_markup_is_left_in_the_text_of_a_page(site: Path) -> None:
-    """Extensions of Markdown that mkdocs.yml does not name leave their markup in the page."""
-    left = set()
+def test_pages_contain_no_unprocessed_markup(site: Path) -> None:
+    """The markup of a Markdown extension that is missing in mkdocs.yml would appear in the text of the page."""
+    unprocessed = set()
     for page in site.rglob("*.html"):
         text = re.sub(r"<(pre|code|script|style)\b.*?</\1>", "", page.read_text(), flags=re.DOTALL)
-        left |= {f"{page.relative_to(site)}: {mark}" for mark in re.findall(r"!!!.*|```.*|\]\(.*|\{ *width.*", text)}
-    assert left == set()
+        markup = re.findall(r"!!!.*|```.*|\]\(.*|\{ *width.*", text)
+        unprocessed |= {f"{page.relative_to(site)}: {mark}" for mark in markup}
+    assert unprocessed == set()
 
 
 def test_the_example_of_the_first_page_runs() -> None:
