@@ -186,7 +186,7 @@ def test_only_some_settings_may_change_on_resume() -> None:
     kind = type(before.train)
     longer = changed(before, TranslateConfig(train=kind(epochs=300, patience=3)), TranslateConfig())
     assert (longer.train.epochs, longer.train.patience) == (300, 3)
-    with pytest.raises(UserError, match=r"--train.learning-rate: belongs to the run.*--train.epochs"):
+    with pytest.raises(UserError, match=r"--train.learning-rate: cannot change with --resume.*--train.epochs"):
         changed(before, TranslateConfig(train=kind(learning_rate=0.1)), TranslateConfig())
 
 
