@@ -174,7 +174,7 @@ def test_explain_choice_prints_which_backends_refuse_and_why(
     assert "→ reference  runs this call" in printed
     choice = explain_choice(q, k, v, normalizer=Sparsemax(), backend="torch")
     assert choice.chosen is None
-    assert "backend pins torch" in capsys.readouterr().out
+    assert "backend selects torch" in capsys.readouterr().out
     with pytest.raises(ValueError, match="backend: got 'quick'"):
         explain_choice(q, k, v, backend="quick")
 

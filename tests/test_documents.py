@@ -42,7 +42,7 @@ def test_hidden_files_are_left_out_and_counted(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"\xff\x00")
     (tmp_path / "a.txt").write_text("first")
     lines: list[str] = []
-    assert read_documents(str(tmp_path), tell=lines.append) == ["first"]
+    assert read_documents(str(tmp_path), notify=lines.append) == ["first"]
     assert lines == [f"{tmp_path}: 4 hidden files left out (their name or folder begins with a dot)"]
 
 

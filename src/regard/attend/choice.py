@@ -27,7 +27,7 @@ class Choice:
         >>> choice = explain_choice(query, query, query, backend="reference")
         cpu ...
         → reference  runs this call
-        backend pins reference
+        backend selects reference
         >>> choice.chosen, choice.reasons["reference"], choice.pinned
         ('reference', None, ('reference', 'backend'))
     """
@@ -44,7 +44,7 @@ class Choice:
             text = reason if reason is not None else ("runs this call" if name == self.chosen else "could run it too")
             lines.append(f"{sign} {name:<{width}}  {text}")
         if self.pinned is not None:
-            lines.append(f"{self.pinned[1]} pins {self.pinned[0]}")
+            lines.append(f"{self.pinned[1]} selects {self.pinned[0]}")
         return "\n".join(lines)
 
 
@@ -72,7 +72,7 @@ def explain_choice(query: Tensor, key: Tensor, value: Tensor, *, backend: str | 
         >>> choice = explain_choice(query, key, value, score=Additive(torch.randn(8)), backend="reference")
         cpu ...
         → reference  runs this call
-        backend pins reference
+        backend selects reference
         >>> choice.chosen
         'reference'
     """

@@ -70,8 +70,9 @@ def _train(
         progress = training(task, folder, lambda: module.train(chosen, folder, to_yaml))
     if os.environ.get("RANK", "0") != "0":
         return
-    minutes = progress.seconds / 60
-    print(f"trained {progress.step:,} steps in {minutes:.1f} minutes; best and last checkpoint in {folder}")
+    seconds = progress.seconds
+    duration = f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+    print(f"trained {progress.step:,} steps in {duration}; best and last checkpoint in {folder}")
     print(f"report:  {folder / 'report.md'}")
     print(f"use it:  {module.use_line(folder, settings_of(task)(folder))}")
 

@@ -71,7 +71,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     penalty: float = 1.0,
-    stop: tuple[str, ...] = (),
+    stop: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     seed: int | None = None,
     checkpoint: Checkpoint = "best",
 ) -> None:

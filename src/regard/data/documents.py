@@ -16,7 +16,7 @@ _TEXTS = (".txt", ".md", ".rst", ".text", "")
 _ARTICLE = re.compile(r"^<doc [^\n]*>\n(.*?)\n</doc>$", re.DOTALL | re.MULTILINE)
 
 
-def read_documents(path: str, *, column: str = "text", tell: Callable[[str], None] = lambda line: None) -> list[str]:
+def read_documents(path: str, *, column: str = "text", notify: Callable[[str], None] = lambda line: None) -> list[str]:
     """Read the documents of ``path``, without those that have only white space.
 
     Their text is as in the file, with LF between lines; `regard.tasks.generate.data.Text.of` composes it.
@@ -27,7 +27,7 @@ def read_documents(path: str, *, column: str = "text", tell: Callable[[str], Non
             such files in and below it, sorted by name, without hidden files and folders (``.git``); or
             ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset.
         column: the column of a record with its text.
-        tell: is called with a line about hidden files that were left out.
+        notify: is called with a line about hidden files that were left out.
 
     Raises:
         UserError: the file is missing, empty, not UTF-8 or of unknown format; a record has no text; there is no text.
@@ -38,7 +38,7 @@ def read_documents(path: str, *, column: str = "text", tell: Callable[[str], Non
         files = [file for file in sorted(Path(path).rglob("*")) if file.is_file()]
         visible = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
         if len(visible) < len(files):
-            tell(
+            notify(
                 f"{path}: {len(files) - len(visible):,} hidden files left out (their name or folder begins with a dot)"
             )
         known = [file for file in visible if _known(file)]

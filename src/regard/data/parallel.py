@@ -102,7 +102,8 @@ def read_parallel(
     text = ParallelText(pairs, bad, count, path, header)
     if count and on_bad_line == "error":
         notice = (text.notice() or "").replace(" left out: ", " cannot be used: ")
-        raise UserError(f"{notice}; correct them, or leave them out with --data.on-bad-line skip")
+        instead = "leave them out with --data.on-bad-line skip" if pairs else "choose the columns with --data.source"
+        raise UserError(f"{notice}; correct them, or {instead}")
     if not pairs:
         raise UserError(f"{path}: no usable pair in it" + (f"; {'; '.join(map(str, bad))}" if bad else ""))
     return text

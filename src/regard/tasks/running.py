@@ -121,7 +121,9 @@ class Training(Generic[Config, Data]):
         notify = _notifier(process)
         task = self.task(config, run, data, notify)
         size = sum(parameter.numel() for parameter in task.model.parameters())
-        notify(f"{task.described} · {len(task.batches(0)):,} batches per epoch · {size:,} parameters · {run}")
+        batches = len(task.batches(0))
+        per_epoch = f"{batches:,} batch{'' if batches == 1 else 'es'} per epoch"
+        notify(f"{task.described} · {per_epoch} · {size:,} parameters · {run}")
         log = Log(run, unit=self.unit, shown=process.first, tensorboard=config.train.tensorboard)
         with runs.alone(run) if process.first else nullcontext():
             try:

@@ -93,7 +93,7 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
 
 
 def _text(path: str, config: GenerateConfig) -> Text:
-    return Text.of([], read_documents(path, column=config.data.column, tell=say))
+    return Text.of([], read_documents(path, column=config.data.column, notify=say))
 
 
 def _own_text(run: Path, config: GenerateConfig) -> Text:

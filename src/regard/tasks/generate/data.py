@@ -49,9 +49,9 @@ def read(config: DataConfig, notify: Callable[[str], None]) -> Text:
             raise UserError("data.valid: needs --data.train, since the built-in text has a validation part already")
         notify("no --data.train: training on the built-in text, Python's language reference")
         return set_aside(reference(), lambda line: None)
-    train = read_documents(config.train, column=config.column, tell=notify)
+    train = read_documents(config.train, column=config.column, notify=notify)
     if config.valid is not None:
-        text = Text.of(train, read_documents(config.valid, column=config.column, tell=notify))
+        text = Text.of(train, read_documents(config.valid, column=config.column, notify=notify))
         known = set(text.train)
         shared = sum(document in known for document in text.valid)
         if shared:
