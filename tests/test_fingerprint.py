@@ -287,7 +287,7 @@ def test_classes_in_another_order_are_an_error_on_resume(tmp_path: Path) -> None
         UserError, match="changed since the run began: classes: in another order; restore them, or train"
     ):
         check_resume(tmp_path, of("dog", "cat"), pytest.fail)
-    with pytest.raises(UserError, match=r"classes: 'a', 'b', 'c', 'd', 'e' and 2 more new; restore them, or name"):
+    with pytest.raises(UserError, match=r"classes: 'a', 'b', 'c', 'd', 'e' and 2 more added; restore them, or name"):
         check_validation(tmp_path, of("cat", "dog", *"abcdefg"))
 
 
