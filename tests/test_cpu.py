@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from layers import rand
 from regard import (
     Additive,
     ALiBi,
@@ -47,10 +48,6 @@ pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 3e-3, torch.bfloat16: 2e-2}
 """Relative to the largest number of the result."""
-
-
-def rand(*shape: int, seed: int) -> Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def close(result: Tensor, wanted: Tensor, tolerance: float) -> None:

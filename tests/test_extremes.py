@@ -19,6 +19,7 @@ import oracle
 from mechanisms import BIASES, CASES, Case, Sizes
 from regard import Causal, Cosine, Lengths, Look, attention
 from regard.kernels.backends import BACKENDS
+from test_mechanisms import each_case
 
 SIZE = Sizes(2, 6, 3, 5, 7, 16, 16)
 """The square root of the width is an integer, so the scale is exact."""
@@ -31,7 +32,6 @@ PRECISION = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 1e-2, to
 WEIGHT = 2.0**-5
 """The size of the outputs' gradients: small, so that gradients in half precision stay in its range."""
 
-each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 each_backend = pytest.mark.parametrize("backend", NAMES)
 
