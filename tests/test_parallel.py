@@ -153,8 +153,15 @@ def test_json_with_a_translation_inside(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["p.tsv", "p.csv"])
 def test_a_column_that_no_line_has_is_not_a_fault_of_the_lines(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("a\tb\nc\td\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"2 of 2 lines cannot be used.*choose the columns with --data\.source$"):
+    advice = r"2 of 2 lines cannot be used.*choose the columns with --data\.source and --data\.target$"
+    with pytest.raises(UserError, match=advice):
         read_parallel(str(tmp_path / name), source="5")
+
+
+def test_other_columns_are_suggested_only_where_columns_are_missing(tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text("a\t\nc\t\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"2 of 2 lines cannot be used.*; correct them$"):
+        read_parallel(str(tmp_path / "p.tsv"))
 
 
 def test_json_columns_are_wrong_only_if_no_record_has_them(tmp_path: Path) -> None:

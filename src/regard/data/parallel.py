@@ -102,8 +102,7 @@ def read_parallel(
     text = ParallelText(pairs, bad, count, path, header)
     if count and on_bad_line == "error":
         notice = (text.notice() or "").replace(" left out: ", " cannot be used: ")
-        instead = "leave them out with --data.on-bad-line skip" if pairs else "choose the columns with --data.source"
-        raise UserError(f"{notice}; correct them, or {instead}")
+        raise UserError(f"{notice}; correct them{_advice(text)}")
     if not pairs:
         raise UserError(f"{path}: no usable pair in it" + (f"; {'; '.join(map(str, bad))}" if bad else ""))
     return text
@@ -137,6 +136,15 @@ def _aligned(first: Path, second: Path) -> Iterator[tuple[int, Row]]:
             yield number, Bad(f"not UTF-8 in {first if one is None else second}", "")
         else:
             yield number, (one, other)
+
+
+def _advice(text: ParallelText) -> str:
+    """What would work in place of correcting the bad lines, as the end of a sentence."""
+    if text.pairs:
+        return ", or leave them out with --data.on-bad-line skip"
+    if any(line.reason == "too few columns" for line in text.bad):
+        return ", or choose the columns with --data.source and --data.target"
+    return ""
 
 
 def _shorten(text: str) -> str:
