@@ -18,12 +18,15 @@ from regard.train.config import TrainConfig
 from regard.train.distributed import world
 from regard.train.log import Log
 from regard.train.loop import Progress, fit
+from regard.train.metric import Metric
 
 VOCABULARY = 23
 
 
 class Reverse:
     """The task of reversing a sequence of tokens; token 1 is BOS, token 2 is EOS."""
+
+    metrics = (Metric("loss"),)
 
     def __init__(self, *, dropout: float = 0.1, rows: int = 67, kind: str = "gru"):
         random = torch.Generator().manual_seed(5)

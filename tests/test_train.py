@@ -23,6 +23,7 @@ from regard.train.distributed import World
 from regard.train.interrupt import Interrupted
 from regard.train.log import Log
 from regard.train.loop import Progress, fit
+from regard.train.metric import Metric
 from regard.train.schedule import schedule_factor, warmup_factor
 from stopping import assert_same, interrupting, tensors
 from torchrun import by_processes
@@ -178,6 +179,8 @@ def test_resuming_needs_the_same_number_of_processes(tmp_path: Path) -> None:
 class Fixed:
     """A task with a model of one weight, and fixed batches and validation losses."""
 
+    metrics: tuple[Metric, ...] = (Metric("loss"),)
+
     def __init__(self, batches: list[list[int]], losses: list[float]):
         self.model: Any = nn.Linear(1, 1, bias=False)
         nn.init.constant_(self.model.weight, 2.0)
@@ -252,6 +255,8 @@ def test_the_mean_of_the_last_weights_is_kept_if_it_is_better(tmp_path: Path, be
 
 def test_of_equal_metrics_the_lower_loss_is_the_best(tmp_path: Path) -> None:
     class EqualAccuracy(Fixed):
+        metrics = (Metric("loss"), Metric("accuracy", higher_is_better=True))
+
         def evaluate(self) -> dict[str, float]:
             return {"accuracy": 90.0, **super().evaluate()}
 

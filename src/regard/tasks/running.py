@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -124,6 +125,10 @@ class Training(Generic[Config, Data]):
         batches = len(task.batches(0))
         per_epoch = f"{batches:,} batch{'' if batches == 1 else 'es'} per epoch"
         notify(f"{task.described} · {per_epoch} · {size:,} parameters · {run}")
+        write_report = partial(
+            report.write, run, self.name, parameters=size, unit=self.unit, metrics=task.metrics,
+            best_by=config.train.metric,
+        )  # fmt: skip
         log = Log(run, unit=self.unit, shown=process.first, tensorboard=config.train.tensorboard)
         with runs.alone(run) if process.first else nullcontext():
             try:
@@ -132,11 +137,10 @@ class Training(Generic[Config, Data]):
                 if process.first:
                     reached = Progress(**checkpoint.load_state(run, "last")["progress"])
                     note = "None yet: training was interrupted and can be continued with `--resume`."
-                    report.write(run, self.name, reached, parameters=size, unit=self.unit, samples=[note])
+                    write_report(reached, samples=[note])
                 raise
             if process.first:
-                samples = self.samples(config, run, data)
-                report.write(run, self.name, progress, parameters=size, unit=self.unit, samples=samples)
+                write_report(progress, samples=self.samples(config, run, data))
         return progress
 
 

@@ -26,6 +26,7 @@ from regard.train.distributed import World, unsharded
 from regard.train.interrupt import Interrupt
 from regard.train.log import Log
 from regard.train.memory import keep_freed_memory
+from regard.train.metric import Metric, metric_named
 from regard.train.optimizer import optimizers
 from regard.train.schedule import schedule_factor, warmup_factor
 from regard.train.state import (
@@ -46,6 +47,11 @@ class Trainable(Protocol):
         """The model, before it is wrapped for several processes."""
         ...
 
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that `evaluate` returns, or may return; one of them is ``loss``."""
+        ...
+
     def batches(self, epoch: int) -> list[list[int]]:
         """The batches of an epoch as indices of training examples: a pure function of the epoch."""
         ...
@@ -55,7 +61,10 @@ class Trainable(Protocol):
         ...
 
     def evaluate(self) -> dict[str, float]:
-        """Validation metrics of ``model`` by name, with ``loss``; called in evaluation mode, without gradients."""
+        """The values of `metrics` by name, with ``loss`` and ``train.metric``.
+
+        It is called in evaluation mode, without gradients.
+        """
         ...
 
 
@@ -109,7 +118,8 @@ def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: L
         The progress at the end.
 
     Raises:
-        UserError: a checkpoint cannot be read or written, or the loss is no longer finite.
+        UserError: ``config.metric`` is not a metric of the task, a checkpoint cannot be read or written, or the loss is
+            no longer finite.
         regard.train.interrupt.Interrupted: Ctrl-C or SIGTERM; the state is saved.
     """
     return _Run(task, config, run, world, log).go(resume)
@@ -120,6 +130,7 @@ class _Run:
 
     def __init__(self, task: Trainable, config: TrainConfig, run: Path, world: World, log: Log):
         keep_freed_memory()
+        self.metric = metric_named(config.metric, task.metrics)
         self.task, self.config, self.run, self.world, self.log = task, config, run, world, log
         task.model.to(world.device)
         self.model = world.wrap(task.model, config.fsdp)
@@ -235,17 +246,12 @@ class _Run:
         self.model.eval()
         with torch.no_grad(), unsharded(self.model):
             figures = self.task.evaluate()
-        metric = self.config.metric
-        if metric not in figures:
-            raise UserError(f"train.metric: this task has {', '.join(figures)}, not {metric}")
-        self._check_finite("validation loss", figures["loss"])
-        figure = figures[metric]
-        sign = -1.0 if metric == "loss" else 1.0
-        loss = figures["loss"]
-        # Of equal metrics, the one with the lower loss is better.
-        better = self.at.best is None or (sign * figure, -loss) > (sign * self.at.best, -self.at.best_loss)
+        loss, value = figures["loss"], figures[self.metric.name]
+        self._check_finite("validation loss", loss)
+        rank = self.metric.rank
+        better = self.at.best is None or rank(value, loss) > rank(self.at.best, self.at.best_loss)
         if better:
-            self.at.best, self.at.best_loss = figure, loss
+            self.at.best, self.at.best_loss = value, loss
         return figures, better
 
     def _check_finite(self, name: str, loss: float) -> None:

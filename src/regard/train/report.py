@@ -13,11 +13,22 @@ import torch
 
 from regard import __version__
 from regard.train.loop import Progress
+from regard.train.metric import Metric
 
 _SMOOTH = 0.7
 
 
-def write(run: Path, task: str, progress: Progress, *, parameters: int, unit: str, samples: Sequence[str]) -> Path:
+def write(
+    run: Path,
+    task: str,
+    progress: Progress,
+    *,
+    parameters: int,
+    unit: str,
+    metrics: Sequence[Metric],
+    best_by: str,
+    samples: Sequence[str],
+) -> Path:
     """Write ``report.md``, and ``curves.png`` if matplotlib is installed, into a run's folder.
 
     Args:
@@ -26,6 +37,8 @@ def write(run: Path, task: str, progress: Progress, *, parameters: int, unit: st
         progress: the progress at which training ended.
         parameters: the number of the model's parameters.
         unit: what the loss is a mean over.
+        metrics: the task's metrics.
+        best_by: the name of the metric that selects the best checkpoint.
         samples: lines of Markdown with sample output of the model.
     """
     figures = _figures(run / "metrics.jsonl")
@@ -34,7 +47,12 @@ def write(run: Path, task: str, progress: Progress, *, parameters: int, unit: st
     if find_spec("matplotlib") is not None and figures:
         _draw(figures, validations, run / "curves.png")
         parts.append("![Loss, validation and learning rate](curves.png)")
-    parts += ["## Validation", _table(validations), "## Samples", "\n".join(samples) or "None."]
+    parts += [
+        "## Validation",
+        _table(validations, {metric.name: metric for metric in metrics}, best_by),
+        "## Samples",
+        "\n".join(samples) or "None.",
+    ]
     parts += ["## Settings", f"```yaml\n{(run / 'config.yaml').read_text(encoding='utf-8')}```"]
     path = run / "report.md"
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -66,16 +84,30 @@ def _figures(path: Path) -> list[dict[str, Any]]:
     return figures
 
 
-def _table(validations: list[dict[str, Any]]) -> str:
+def _table(validations: list[dict[str, Any]], metrics: dict[str, Metric], best_by: str) -> str:
+    """The validations as a table of Markdown, with the best one in bold, and how each metric is computed."""
     if not validations:
         return "None."
-    names = [name for name in validations[-1] if name.startswith("valid_")]
-    rows = [["step", "epoch", *(name.removeprefix("valid_") for name in names)], ["---:"] * (2 + len(names))]
-    rows += [
-        [f"{line['step']:,}", str(line["epoch"] + 1), *(f"{line.get(name, float('nan')):.4g}" for name in names)]
-        for line in validations
-    ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    names = [name.removeprefix("valid_") for name in validations[-1] if name.startswith("valid_")]
+    known = [metrics.get(name, Metric(name)) for name in names]
+    rows = [["step", "epoch", *names], ["---:"] * (2 + len(names))]
+    best = max(validations, key=lambda line: _rank(line, metrics[best_by]))
+    for line in validations:
+        cells = [metric.number(_value(line, metric.name)) for metric in known]
+        row = [f"{line['step']:,}", str(line["epoch"] + 1), *cells]
+        rows.append([f"**{cell}**" for cell in row] if line is best else row)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    notes = [f"- {metric.described()}" for metric in known]
+    return f"{table}\n\nIn bold: the best validation by {best_by}.\n\n" + "\n".join(notes)
+
+
+def _value(line: dict[str, Any], name: str) -> float:
+    value = line.get(f"valid_{name}")
+    return float("nan") if value is None else float(value)
+
+
+def _rank(line: dict[str, Any], metric: Metric) -> tuple[float, float]:
+    return metric.rank(_value(line, metric.name), _value(line, "loss"))
 
 
 def _draw(figures: list[dict[str, Any]], validations: list[dict[str, Any]], path: Path) -> None:

@@ -15,6 +15,7 @@ from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.generate.data import Stream, Text, batches
 from regard.tasks.generate.model import build
 from regard.train.defaults import known
+from regard.train.metric import Metric
 
 _ROWS = 32
 """Windows per validation batch."""
@@ -22,6 +23,11 @@ _ROWS = 32
 
 class GenerateTask:
     """Text generation for the training loop: see `regard.train.loop.Trainable`."""
+
+    metrics = (
+        Metric("loss", unit="nats per token", how="cross-entropy in consecutive windows"),
+        Metric("bits_per_byte", how="cross-entropy in bits, over the UTF-8 bytes of the text as written"),
+    )
 
     def __init__(self, config: GenerateConfig, tokenizer: Tokenizer, text: Text):
         torch.manual_seed(config.train.seed)

@@ -15,6 +15,7 @@ from regard.tasks.image.config import ImageConfig
 from regard.tasks.image.data import Scale, Sets, augment
 from regard.tasks.image.model import build, in_use, load_classes
 from regard.train.defaults import known
+from regard.train.metric import Metric
 
 _ROWS = 256
 """Images per validation batch."""
@@ -26,6 +27,11 @@ class ImageTask:
     Batch normalization uses the statistics of the images of one process, so several processes give a loss that differs
     slightly from that of one.
     """
+
+    metrics = (
+        Metric("loss", unit="nats per image", how="cross-entropy"),
+        Metric("accuracy", higher_is_better=True, unit="%", how="images whose most probable class is their own"),
+    )
 
     def __init__(self, config: ImageConfig, names: tuple[str, ...], scale: Scale, sets: Sets):
         torch.manual_seed(config.train.seed)

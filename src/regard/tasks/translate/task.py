@@ -17,6 +17,7 @@ from regard.tasks.translate.config import TranslateConfig
 from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
 from regard.tasks.translate.model import Translator, build
 from regard.train.defaults import known
+from regard.train.metric import Metric
 
 _TRANSLATED = 1000
 """Maximum number of validation pairs that are translated for a text metric; the loss is over all pairs."""
@@ -24,6 +25,13 @@ _TRANSLATED = 1000
 
 class TranslateTask:
     """Translation for the training loop: see `regard.train.loop.Trainable`."""
+
+    metrics = (
+        Metric("loss", unit="nats per target token", how="cross-entropy, EOS included, without label smoothing"),
+        Metric("bleu", higher_is_better=True, how="sacreBLEU, 0 to 100, greedy decoding"),
+        Metric("chrf", higher_is_better=True, how="chrF of sacreBLEU, 0 to 100, greedy decoding"),
+        Metric("exact", higher_is_better=True, unit="%", how="translations that equal the reference, greedy decoding"),
+    )
 
     def __init__(self, config: TranslateConfig, source: Tokenizer, target: Tokenizer, train: Rows, valid: Pairs):
         torch.manual_seed(config.train.seed)
