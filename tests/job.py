@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ from regard.data.batching import batches
 from regard.data.padding import pad
 from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
+from regard.train import checkpoint
 from regard.train.config import TrainConfig
 from regard.train.distributed import world
 from regard.train.log import Log
 from regard.train.loop import Progress, fit
 from regard.train.metric import Metric
+from regard.train.validation import Part
 
 VOCABULARY = 23
 
@@ -45,9 +49,18 @@ class Reverse:
         target, target_lengths = pad([[1, *self.rows[i][::-1], 2] for i in rows], 0)
         return model(source, lengths, target, target_lengths), sum(len(self.rows[i]) + 1 for i in rows)
 
-    def evaluate(self) -> dict[str, float]:
-        loss, count = self.loss(self.model, list(range(len(self.rows))))
-        return {"loss": float(loss) / count}
+    @property
+    def validation_count(self) -> int:
+        return len(self.rows)
+
+    def evaluate(self, part: Part) -> dict[str, float]:
+        loss, count = 0.0, 0
+        for rows in part.batches(5):
+            _pause("validation")
+            batch_loss, batch_count = self.loss(self.model, list(rows))
+            loss, count = loss + float(batch_loss), count + batch_count
+        total, tokens = part.sum(loss, count)
+        return {"loss": total / tokens}
 
 
 def run(
@@ -61,11 +74,40 @@ def run(
         return fit(task, config, folder, processes, log=log, resume=resume), task
 
 
+def _pause(phase: str) -> None:
+    """Sleep if ``REGARD_TEST_PAUSE`` has this phase, as in ``validation:3:1.5``: from its third call on, 1.5 s each."""
+    name, call, seconds = (os.environ.get("REGARD_TEST_PAUSE") or "::").split(":")
+    if phase != name:
+        return
+    _CALLS.append(phase)
+    if len(_CALLS) >= int(call):
+        (Path(sys.argv[1]) / "pausing").touch()
+        end = time.monotonic() + float(seconds)
+        while (left := end - time.monotonic()) > 0:
+            time.sleep(left)  # a signal ends a sleep
+
+
+_CALLS: list[str] = []
+
+
+def _slow_saving() -> None:
+    """Make writing a file of a checkpoint pause."""
+    module: Any = checkpoint
+    save_file = module.save_file
+
+    def slow(tensors: dict[str, Tensor], path: Path) -> None:
+        save_file(tensors, path)
+        _pause("saving")
+
+    module.save_file = slow
+
+
 def main() -> None:
     """``python job.py FOLDER '{"epochs": 2}'``: train with these settings, or resume if the folder has a checkpoint."""
     folder = Path(sys.argv[1])
     settings = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
     torch.set_num_threads(1)
+    _slow_saving()
     run(folder, resume=(folder / "last.json").exists(), **settings)
 
 

@@ -153,7 +153,7 @@ def test_a_validation_loss_of_nan_stops_training(
     tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
-    monkeypatch.setattr(GenerateTask, "evaluate", lambda self: {"loss": math.nan, "bits_per_byte": math.nan})
+    monkeypatch.setattr(GenerateTask, "evaluate", lambda self, part: {"loss": math.nan, "bits_per_byte": math.nan})
     result = regard("train", "generate", tmp_path / "run", "--data.train", tmp_path / "tiny.txt", "--train.steps", 2)
     assert result.err.endswith(
         "regard: training: the validation loss is nan at step 1; try a smaller --train.learning-rate\n"

@@ -18,6 +18,7 @@ TASKS = {
         "--model.kind", "transformer", "--model.dim", "16", "--model.dropout", "0", "--transformer.hidden", "24",
         "--transformer.heads", "2", "--transformer.encoder-layers", "1", "--transformer.decoder-layers", "1",
         "--tokenizer.source-size", "300", "--tokenizer.target-size", "300", "--train.tokens", "400",
+        "--train.metric", "exact", "--train.validate-on", "6",
     ],
     "generate": [
         "--tokenizer.kind", "char", "--model.context", "24", "--model.dim", "16", "--model.layers", "1",

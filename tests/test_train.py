@@ -25,6 +25,7 @@ from regard.train.log import Log
 from regard.train.loop import Progress, fit
 from regard.train.metric import Metric
 from regard.train.schedule import schedule_factor, warmup_factor
+from regard.train.validation import Part
 from stopping import assert_same, interrupting, tensors
 from torchrun import by_processes
 
@@ -180,6 +181,7 @@ class Fixed:
     """A task with a model of one weight, and fixed batches and validation losses."""
 
     metrics: tuple[Metric, ...] = (Metric("loss"),)
+    validation_count = 1
 
     def __init__(self, batches: list[list[int]], losses: list[float]):
         self.model: Any = nn.Linear(1, 1, bias=False)
@@ -193,7 +195,7 @@ class Fixed:
         x = torch.tensor(rows, dtype=torch.float32)[:, None]
         return ((model(x) - 1) ** 2).sum(), len(rows)
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self, part: Part) -> dict[str, float]:
         return {"loss": self.losses.pop(0)}
 
 
@@ -215,9 +217,9 @@ def test_the_moving_average_is_validated_and_kept(tmp_path: Path) -> None:
     validated = []
 
     class Recording(Fixed):
-        def evaluate(self) -> dict[str, float]:
+        def evaluate(self, part: Part) -> dict[str, float]:
             validated.append(self.model.weight.item())
-            return super().evaluate()
+            return super().evaluate(part)
 
     task = Recording([[1], [2], [3]], [1.0])
     weights = [2.0]
@@ -257,8 +259,8 @@ def test_of_equal_metrics_the_lower_loss_is_the_best(tmp_path: Path) -> None:
     class EqualAccuracy(Fixed):
         metrics = (Metric("loss"), Metric("accuracy", higher_is_better=True))
 
-        def evaluate(self) -> dict[str, float]:
-            return {"accuracy": 90.0, **super().evaluate()}
+        def evaluate(self, part: Part) -> dict[str, float]:
+            return {"accuracy": 90.0, **super().evaluate(part)}
 
     progress = _fit(tmp_path / "run", EqualAccuracy([[1], [2]], [3.0, 1.0, 2.0]), epochs=3, metric="accuracy")
     assert (progress.best, progress.best_loss) == (90.0, 1.0)

@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 
+def command(count: int) -> list[str]:
+    """The command that runs what follows it, a script or ``-m`` and a module, by ``count`` processes."""
+    return [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+
+
 def by_processes(count: int, *what: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """``what``, a script or ``-m`` and a module, with its arguments, by ``count`` processes of this machine."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    return subprocess.run([*launch, *map(str, what)], capture_output=True, text=True, check=False, cwd=cwd)
+    return subprocess.run([*command(count), *map(str, what)], capture_output=True, text=True, check=False, cwd=cwd)

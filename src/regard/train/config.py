@@ -55,6 +55,8 @@ class TrainConfig:
     """Validation metric that selects the best checkpoint and decides when to stop early."""
     evaluate_every: int | None = None
     """Number of steps between validations; by default once per epoch."""
+    validate_on: int | None = None
+    """Number of validation examples to validate on, a random sample that is the same each time; by default all."""
     patience: int | None = None
     """Early stopping: stop after this many validations without improvement; by default never."""
     save_every: int = 200
@@ -71,7 +73,7 @@ class TrainConfig:
         return (
             positive(
                 "train", self, "epochs", "steps", "minutes", self.batch_measure, "learning_rate", "accumulate", "clip",
-                "save_every", "evaluate_every", "patience",
+                "save_every", "evaluate_every", "validate_on", "patience",
             )
             or at_most("train", self, _MAX_EPOCHS, "epochs")
             or not_negative("train", self, "warmup", "weight_decay", "seed", "average")

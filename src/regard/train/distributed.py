@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
@@ -15,6 +16,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from regard.errors import UserError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,11 @@ class World:
         distributed.all_reduce(total)
         return [float(number) for number in total.tolist()]
 
-    def gather(self, value: object) -> list[object]:
+    def gather(self, value: T) -> list[T]:
         """The ``value`` of every process, by rank."""
-        values: list[object] = [None] * self.size
         if self.size == 1:
             return [value]
+        values: list[Any] = [None] * self.size
         distributed.all_gather_object(values, value)
         return values
 
@@ -54,7 +57,7 @@ class World:
                 act()
             except UserError as error:
                 problem = str(error)
-        problem = str(self.gather(problem)[0])
+        problem = self.gather(problem)[0]
         if problem:
             raise UserError(problem)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -93,6 +95,30 @@ class Log:
         if step % 10 == 0:
             figures = {"loss": loss, "rate": rate, "norm": norm, f"{self._unit}_per_second": speed}
             self._keep({"step": step, "epoch": epoch, **figures, "samples_per_second": samples / max(seconds, 1e-9)})
+
+    @contextmanager
+    def validation(self) -> Iterator[Callable[[float], None]]:
+        """A context with a function that shows the progress of a validation, 0 to 1."""
+        began = last_line = time.monotonic()
+        task = self._bar.add_task("validation", total=1.0, figures="")
+
+        def show(share: float) -> None:
+            nonlocal last_line
+            now = time.monotonic()
+            left = _clock((now - began) / share * (1 - share) if share > 0 else None)
+            self._bar.update(task, completed=share, figures=f"{left} left")
+            if not self.console.is_terminal and now - last_line >= _LINE_SECONDS:
+                last_line = now
+                self.console.print(f"validation · {share:4.0%} · {left} left", highlight=False, soft_wrap=True)
+
+        try:
+            yield show
+        finally:
+            self._bar.remove_task(task)
+
+    def message(self, text: str) -> None:
+        """Print a line for the user."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def evaluation(
         self,

@@ -37,6 +37,7 @@ from regard.train.state import (
     restore_tensors,
     restore_weights,
 )
+from regard.train.validation import Part, Stopped, examples
 
 
 class Trainable(Protocol):
@@ -60,10 +61,16 @@ class Trainable(Protocol):
         """The summed loss of these examples, and the number of tokens it is summed over."""
         ...
 
-    def evaluate(self) -> dict[str, float]:
-        """The values of `metrics` by name, with ``loss`` and ``train.metric``.
+    @property
+    def validation_count(self) -> int:
+        """The number of validation examples, whose indices are counted from 0."""
+        ...
 
-        It is called in evaluation mode, without gradients.
+    def evaluate(self, part: Part) -> dict[str, float]:
+        """The values of `metrics` by name, with ``loss`` and ``train.metric``, over ``part.every``.
+
+        It computes its sums over ``part.rows``, the examples of this process, and adds them up by ``part.sum``. It is
+        called in evaluation mode, without gradients.
         """
         ...
 
@@ -86,6 +93,7 @@ class Progress:
         warm: the factor that the warm-up has reached, below which the factor of a lengthened run does not fall.
         figures: the metrics of the last validation.
         recent: the names of the checkpoints to average.
+        validation_due: whether a signal ended the validation after the last step, which is then done again.
     """
 
     epoch: int = 0
@@ -101,6 +109,7 @@ class Progress:
     warm: float = 0.0
     figures: dict[str, float] = field(default_factory=dict)
     recent: list[str] = field(default_factory=list)
+    validation_due: bool = False
 
 
 def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: Log, resume: bool = False) -> Progress:
@@ -138,6 +147,8 @@ class _Run:
         self.average = MovingAverage(self.model, config.ema) if config.ema else None
         self.at = Progress()
         self.epochs = known(config.epochs)
+        self.interrupt = Interrupt()
+        self.valid_rows = examples(task.validation_count, config.validate_on, config.seed)
         torch.manual_seed(config.seed + 1 + world.rank)
 
     def go(self, resume: bool) -> Progress:
@@ -145,24 +156,41 @@ class _Run:
             self._restore()
         if resume:
             self.log.resumed(self.at.step)
-        with Interrupt() as interrupt, self.log:
-            while self.at.epoch < self.epochs and not self.at.finished:
-                batches = self.task.batches(self.at.epoch)
-                while self.at.index < len(batches) and not self.at.finished:
-                    self._train_step(batches)
-                    due = self._evaluation_due(len(batches))
-                    if due:
-                        self._evaluate()
-                    stop = bool(self.world.sum(float(interrupt.signal_number))[0])
-                    if not due and (stop or self.at.step % self.config.save_every == 0):
-                        self._save(["last"])
-                    if stop:
-                        raise interrupt.interrupted(self.at.step)
-                if not self.at.finished:
-                    self.at.epoch, self.at.index = self.at.epoch + 1, 0
-            if self.config.average > 1 and len(self.at.recent) > 1:
-                self._try_mean()
+        if len(self.valid_rows) < self.task.validation_count:
+            count, total = len(self.valid_rows), self.task.validation_count
+            self.log.message(f"validation: on a fixed random sample of {count:,} of {total:,} examples")
+        with self.interrupt, self.log:
+            try:
+                self._train()
+                if self.config.average > 1 and len(self.at.recent) > 1:
+                    self._try_mean()
+            except Stopped:
+                raise self.interrupt.interrupted(self.at.step) from None
         return self.at
+
+    def _train(self) -> None:
+        """Train to the end. Raises `Stopped`: a signal came; the state is saved."""
+        while self.at.epoch < self.epochs and not self.at.finished:
+            batches = self.task.batches(self.at.epoch)
+            while self.at.validation_due or (self.at.index < len(batches) and not self.at.finished):
+                if not self.at.validation_due:
+                    self._train_step(batches)
+                due = self.at.validation_due or self._evaluation_due(len(batches))
+                save = self.at.step % self.config.save_every == 0
+                if due:
+                    self._evaluate()
+                elif save:
+                    self._save(["last"])
+                if self._stopping():
+                    if not (due or save):
+                        self._save(["last"])
+                    raise Stopped
+            if not self.at.finished:
+                self.at.epoch, self.at.index = self.at.epoch + 1, 0
+
+    def _stopping(self) -> bool:
+        """Whether any process got a signal."""
+        return bool(self.world.sum(float(self.interrupt.signal_number))[0])
 
     def _progress(self, batches: int) -> float:
         """The fraction of the training that is done, by epochs, steps or minutes, whichever is largest."""
@@ -228,9 +256,16 @@ class _Run:
         return due or self._progress(batches) >= 1
 
     def _evaluate(self) -> None:
-        began = time.perf_counter()
-        with self._used_weights():
-            figures, better = self._validated()
+        began, random = time.perf_counter(), random_states()
+        try:
+            with self._used_weights():
+                figures, better = self._validated()
+        except Stopped:
+            self.at.validation_due = True
+            restore_random_states(random)
+            self._save(["last"])
+            raise
+        self.at.validation_due = False
         self.at.spent += float(self.world.sum(time.perf_counter() - began if self.world.first else 0.0)[0])
         self.at.waited = 0 if better else self.at.waited + 1
         waited = self.config.patience is not None and self.at.waited >= self.config.patience
@@ -244,8 +279,9 @@ class _Run:
     def _validated(self) -> tuple[dict[str, float], bool]:
         """The metrics of the current weights, and whether they are the best so far."""
         self.model.eval()
-        with torch.no_grad(), unsharded(self.model):
-            figures = self.task.evaluate()
+        with torch.no_grad(), unsharded(self.model), self.log.validation() as show:
+            part = Part(self.valid_rows, self.world, stopping=self._signalled, show=show)
+            figures = part.finish(self.task.evaluate(part))
         loss, value = figures["loss"], figures[self.metric.name]
         self._check_finite("validation loss", loss)
         rank = self.metric.rank
@@ -253,6 +289,9 @@ class _Run:
         if better:
             self.at.best, self.at.best_loss = value, loss
         return figures, better
+
+    def _signalled(self) -> bool:
+        return bool(self.interrupt.signal_number)
 
     def _check_finite(self, name: str, loss: float) -> None:
         """Raises UserError: the loss is infinite or NaN."""
@@ -267,7 +306,10 @@ class _Run:
         states = [checkpoint.load_tensors(self.run, name, "model") for name in self.at.recent]
         before, mean = gather_weights(self.model), mean_of(states)
         restore_weights(self.model, mean)
-        figures, better = self._validated()
+        try:
+            figures, better = self._validated()
+        finally:
+            restore_weights(self.model, before)
         self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, weights=f"mean of {len(states)}")
         if better:
             self.at.figures = figures
@@ -275,7 +317,6 @@ class _Run:
             self.world.first_does(
                 lambda: checkpoint.save(self.run, name, {"model": mean}, state, ["best"], self.at.recent)
             )
-        restore_weights(self.model, before)
 
     def _used_weights(self) -> AbstractContextManager[None]:
         return nullcontext() if self.average is None else self.average.used()
@@ -286,7 +327,8 @@ class _Run:
         if self.average is not None:
             tensors["training"] = gather_weights(self.model)
         state = {"progress": asdict(self.at), "random": self.world.gather(random_states())}
-        name, kept = checkpoint.name_of(self.at.step), self.at.recent
+        # Under another name than after the validation: an existing checkpoint is not written again.
+        name, kept = checkpoint.name_of(self.at.step) + "-unvalidated" * self.at.validation_due, self.at.recent
         self.world.first_does(lambda: checkpoint.save(self.run, name, tensors, state, which, kept))
 
     def _restore(self) -> None:
@@ -303,7 +345,8 @@ class _Run:
         restore_random_states(state["random"][self.world.rank])
         self.at = Progress(**state["progress"])
         waited = self.config.patience is not None and self.at.waited >= self.config.patience
-        self.at.finished = waited or self._budget() >= 1  # the run may have been lengthened
+        # The run may have been lengthened.
+        self.at.finished = not self.at.validation_due and (waited or self._budget() >= 1)
 
 
 def _number(norm: Any) -> float:

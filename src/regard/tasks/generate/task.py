@@ -16,6 +16,7 @@ from regard.tasks.generate.data import Stream, Text, batches
 from regard.tasks.generate.model import build
 from regard.train.defaults import known
 from regard.train.metric import Metric
+from regard.train.validation import Part
 
 _ROWS = 32
 """Windows per validation batch."""
@@ -71,23 +72,43 @@ class GenerateTask:
         tokens, targets, documents = self.train.windows(rows, context, self.model.output_bias.device)
         return model(tokens, targets, documents, self.config.train.label_smoothing), targets.numel()
 
-    def evaluate(self) -> dict[str, float]:
+    @property
+    def validation_count(self) -> int:
+        """See `regard.train.loop.Trainable`; an example is a window."""
+        return _windows(self.valid, known(self.config.model.context))
+
+    def evaluate(self, part: Part) -> dict[str, float]:
         """See `regard.train.loop.Trainable`."""
-        return scores(self.model, self.valid, known(self.config.model.context))
+        return scores(self.model, self.valid, known(self.config.model.context), part)
 
 
-def scores(model: LanguageModel, stream: Stream, context: int) -> dict[str, float]:
+def _windows(stream: Stream, context: int) -> int:
+    """The number of windows that `scores` divides a stream into."""
+    return math.ceil((len(stream.tokens) - 1) / context)
+
+
+def scores(model: LanguageModel, stream: Stream, context: int, part: Part | None = None) -> dict[str, float]:
     """``loss`` in nats per token and ``bits_per_byte`` of the text, over windows that follow each other.
 
     Each token is scored once, except the first of the stream, which nothing predicts. A window has no earlier context.
+    The tokens of some of the windows count as many bytes as those of all windows do on average.
+
+    Args:
+        model: the model.
+        stream: the text.
+        context: the length of a window; the last one may be shorter.
+        part: the windows to score; None: all of them.
     """
+    part = part or Part.complete(_windows(stream, context))
     total, count = 0.0, len(stream.tokens) - 1
     device = model.output_bias.device
-    starts = list(range(0, count - context + 1, context))
+    full = [row for row in part.rows if (row + 1) * context <= count]
     with torch.no_grad():
-        for at in range(0, len(starts), _ROWS):
-            total += float(model(*stream.windows(starts[at : at + _ROWS], context, device)))
-        rest = len(starts) * context
-        if rest < count:
-            total += float(model(*stream.windows([rest], count - rest, device)))
-    return {"loss": total / count, "bits_per_byte": total / math.log(2) / stream.size}
+        for rows in part.over(full[at : at + _ROWS] for at in range(0, len(full), _ROWS)):
+            total += float(model(*stream.windows([row * context for row in rows], context, device)))
+        scored = len(full) * context
+        for row in part.rows[len(full) :]:
+            total += float(model(*stream.windows([row * context], count - row * context, device)))
+            scored += count - row * context
+    total, tokens = part.sum(total, scored)
+    return {"loss": total / tokens, "bits_per_byte": total / math.log(2) / (stream.size * int(tokens) / count)}

@@ -16,6 +16,7 @@ from regard.tasks.image.data import Scale, Sets, augment
 from regard.tasks.image.model import build, in_use, load_classes
 from regard.train.defaults import known
 from regard.train.metric import Metric
+from regard.train.validation import Part
 
 _ROWS = 256
 """Images per validation batch."""
@@ -68,20 +69,31 @@ class ImageTask:
         smoothing = self.config.train.label_smoothing
         return F.cross_entropy(model(x).float(), target, reduction="sum", label_smoothing=smoothing), len(rows)
 
-    def evaluate(self) -> dict[str, float]:
+    @property
+    def validation_count(self) -> int:
         """See `regard.train.loop.Trainable`."""
-        return scores(in_use(self.model, self.config), self.sets.valid, self.scale)[0]
+        return len(self.sets.valid.labels)
+
+    def evaluate(self, part: Part) -> dict[str, float]:
+        """See `regard.train.loop.Trainable`."""
+        return scores(in_use(self.model, self.config), self.sets.valid, self.scale, part)[0]
 
 
-def scores(model: Classifier, images: Images, scale: Scale) -> tuple[dict[str, float], np.ndarray]:
-    """``loss`` in nats and ``accuracy`` in per cent; counts by true and by predicted class, ``(classes, classes)``."""
+def scores(
+    model: Classifier, images: Images, scale: Scale, part: Part | None = None
+) -> tuple[dict[str, float], np.ndarray]:
+    """``loss`` in nats and ``accuracy`` in per cent; counts by true and by predicted class, ``(classes, classes)``.
+
+    ``part``: the images to score, None: all of them; the counts are those of this process.
+    """
+    part = part or Part.complete(len(images.labels))
     device, total = model.output.weight.device, 0.0
     counts = np.zeros((len(images.names),) * 2, dtype=np.int64)
     with torch.no_grad():
-        for at in range(0, len(images.labels), _ROWS):
-            labels = torch.from_numpy(images.labels[at : at + _ROWS]).to(device)
-            logits = model(scale(images.pixels[at : at + _ROWS], device)).float()
+        for rows in part.batches(_ROWS):
+            labels = torch.from_numpy(images.labels[list(rows)]).to(device)
+            logits = model(scale(images.pixels[list(rows)], device)).float()
             total += float(F.cross_entropy(logits, labels, reduction="sum"))
             np.add.at(counts, (labels.cpu().numpy(), logits.argmax(-1).cpu().numpy()), 1)
-    count = len(images.labels)
-    return {"loss": total / count, "accuracy": 100 * float(np.trace(counts)) / count}, counts
+    total, correct, count = part.sum(total, float(np.trace(counts)), len(part.rows))
+    return {"loss": total / count, "accuracy": 100 * correct / count}, counts

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from regard.data.batching import fill
 from regard.data.lines import one_line
 from regard.data.padding import pad
 from regard.data.tokenizer import BOS, EOS, PAD, Tokenizer
-from regard.decode import Hypothesis, beam_search, greedy
+from regard.decode import Hypothesis, Step, beam_search, greedy
 from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.models.rnn import RNNTranslator
@@ -60,20 +61,31 @@ class Translator:
     source: Tokenizer
     target: Tokenizer
 
-    def translate(self, texts: Sequence[str], *, beam: int = 5, length_penalty: float = 1.0) -> Iterator[Translation]:
+    def translate(
+        self,
+        texts: Sequence[str],
+        *,
+        beam: int = 5,
+        length_penalty: float = 1.0,
+        tick: Callable[[int], None] = lambda count: None,
+    ) -> Iterator[Translation]:
         """Translate ``texts`` in their order; ``beam=1`` is greedy decoding. An empty text has an empty translation.
 
         The texts are decoded in parts, so that the first translations are available before the last are made.
+        ``tick`` is called before each decoding step, with 0, and after each batch, with the number of its texts.
         """
         for start in range(0, len(texts), _PART):
-            yield from self._translate(texts[start : start + _PART], beam, length_penalty)
+            yield from self._translate(texts[start : start + _PART], beam, length_penalty, tick)
 
-    def _translate(self, texts: Sequence[str], beam: int, length_penalty: float) -> Iterator[Translation]:
+    def _translate(
+        self, texts: Sequence[str], beam: int, length_penalty: float, tick: Callable[[int], None]
+    ) -> Iterator[Translation]:
         rows = [self.source.encode(text.strip()) + [EOS] for text in texts]
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         translations: dict[int, Translation] = {}
         for batch in fill(order, [(len(row) * beam, 0) for row in rows], _BATCH_TOKENS):
-            hypotheses = self._decode([rows[i] for i in batch], beam, length_penalty)
+            hypotheses = self._decode([rows[i] for i in batch], beam, length_penalty, tick)
+            tick(len(batch))
             for index, hypothesis in zip(batch, hypotheses, strict=True):
                 translations[index] = self._translation(texts[index], rows[index], hypothesis)
         return (translations[i] for i in range(len(rows)))
@@ -103,7 +115,13 @@ class Translator:
         rows += [(one.source, one.text, target) for one, (_, target) in zip(translations, pairs, strict=True)]
         return [f"| {' | '.join(one_line(cell).replace('|', '¦') for cell in row)} |" for row in rows]
 
-    def _decode(self, rows: list[list[int]], beam: int, length_penalty: float) -> list[Hypothesis]:
+    def _decode(
+        self, rows: list[list[int]], beam: int, length_penalty: float, tick: Callable[[int], None]
+    ) -> list[Hypothesis]:
+        def step(tokens: Tensor, state: Any) -> Step:
+            tick(0)
+            return self.model.step(tokens, state)
+
         device = self.model.output_bias.device
         longest = 2 * max(len(row) for row in rows) + _EXTRA
         if isinstance(self.model, TransformerTranslator) and self.model.longest is not None:
@@ -119,9 +137,9 @@ class Translator:
             state = self.model.start(*pad(rows, PAD, device))
             first = torch.full((len(rows),), BOS, device=device)
             if beam == 1:
-                return greedy(self.model.step, state, first, eos=EOS, max_length=longest)
+                return greedy(step, state, first, eos=EOS, max_length=longest)
             hypotheses = beam_search(
-                self.model.step, state, first, eos=EOS, max_length=longest, beam=beam, length_penalty=length_penalty
+                step, state, first, eos=EOS, max_length=longest, beam=beam, length_penalty=length_penalty
             )
         return [best[0] for best in hypotheses]
 

@@ -18,6 +18,7 @@ from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
 from regard.tasks.translate.model import Translator, build
 from regard.train.defaults import known
 from regard.train.metric import Metric
+from regard.train.validation import Part
 
 _TRANSLATED = 1000
 """Maximum number of validation pairs that are translated for a text metric; the loss is over all pairs."""
@@ -69,27 +70,36 @@ class TranslateTask:
         """The device of the model."""
         return self.model.output_bias.device
 
-    def evaluate(self) -> dict[str, float]:
+    @property
+    def validation_count(self) -> int:
+        """See `regard.train.loop.Trainable`."""
+        return len(self.valid)
+
+    def evaluate(self, part: Part) -> dict[str, float]:
         """See `regard.train.loop.Trainable`; text metrics, by greedy decoding, only if train.metric is one of them."""
-        figures = {"loss": mean_loss(self.model, self._valid_rows, self.device)}
-        if self.config.train.metric != "loss":
-            pairs = self.valid[:_TRANSLATED]
+        translated = part.first(_TRANSLATED) if self.config.train.metric != "loss" else None
+        figures = {"loss": mean_loss(self.model, self._valid_rows, self.device, part)}
+        if translated is not None:
             translator = Translator(self.model, self.source, self.target)
-            texts = [translation.text for translation in translator.translate([source for source, _ in pairs], beam=1)]
-            scores = text_scores(texts, [target for _, target in pairs])
+            sources = [self.valid[row][0] for row in translated.rows]
+            translations = translator.translate(sources, beam=1, tick=translated.tick)
+            texts = translated.gather([translation.text for translation in translations])
+            scores = text_scores(texts, [self.valid[row][1] for row in translated.every])
             figures |= {name: score for name, (score, _) in scores.items()}
         return figures
 
 
-def mean_loss(model: nn.Module, rows: Rows, device: torch.device) -> float:
-    """Cross-entropy in nats per target token, EOS included, without label smoothing."""
+def mean_loss(model: nn.Module, rows: Rows, device: torch.device, part: Part | None = None) -> float:
+    """Cross-entropy in nats per target token, EOS included, without label smoothing, over ``part`` (None: all)."""
+    part = part or Part.complete(len(rows.source))
     total, tokens = 0.0, 0
-    order = sorted(range(len(rows.source)), key=lambda i: rows.lengths[i]) if len(rows.source) else []
+    order = sorted(part.rows, key=lambda i: rows.lengths[i]) if part.rows else []
     with torch.no_grad():
-        for batch in fill(order, rows.lengths, 8192):
+        for batch in part.over(fill(order, rows.lengths, 8192)):
             loss, count = _loss(model, rows, batch, device, 0.0)
             total, tokens = total + float(loss), tokens + count
-    return total / max(1, tokens)
+    total, targets = part.sum(total, tokens)
+    return total / max(1, targets)
 
 
 def text_scores(
