@@ -41,7 +41,7 @@ def _sources(path: str) -> list[str]:
 
 
 def _documents(path: str) -> list[str]:
-    return Text.of([], read_documents(path)).valid
+    return list(Text.of([], read_documents(path)).valid)
 
 
 def _standard_input(path: Path) -> list[str]:

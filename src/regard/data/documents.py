@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from regard.data import cache
+from regard.data.corpus import Block, Documents, Store, mapped
 from regard.data.formats import Bad, hub_records, json_records, parquet_rows
-from regard.data.lines import bare_suffix, check_file, is_unicode, read_lines, read_text_lines
+from regard.data.lines import bare_suffix, check_file, is_unicode, read_blocks, read_lines
 from regard.errors import UserError
 
 _RECORDS = (".jsonl", ".ndjson", ".parquet")
 _TEXTS = (".txt", ".md", ".rst", ".text", "")
-_ARTICLE = re.compile(r"^<doc [^\n]*>\n(.*?)\n</doc>$", re.DOTALL | re.MULTILINE)
+_BLOCK = 1 << 22
+
+Notify = Callable[[str], None]
 
 
-def read_documents(path: str, *, column: str = "text", notify: Callable[[str], None] = lambda line: None) -> list[str]:
+def read_documents(path: str, *, column: str = "text", notify: Notify = lambda line: None) -> list[str]:
     """Read the documents of ``path``, without those that have only white space.
 
-    Their text is as in the file, with LF between lines; `regard.tasks.generate.data.Text.of` composes it.
+    Their text is as in the file, with LF between lines. `open_documents` does not hold them as strings.
 
     Args:
         path: a text file, one document (`.txt`, `.md`, `.rst`, also with `.gz` or `.xz`); JSONL or Parquet, one
@@ -32,31 +37,64 @@ def read_documents(path: str, *, column: str = "text", notify: Callable[[str], N
     Raises:
         UserError: the file is missing, empty, not UTF-8 or of unknown format; a record has no text; there is no text.
     """
-    if path.startswith("hf:"):
-        documents = list(_texts(hub_records(path.removeprefix("hf:")), path, column))
-    elif Path(path).is_dir():
-        files = [file for file in sorted(Path(path).rglob("*")) if file.is_file()]
-        visible = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-        if len(visible) < len(files):
-            notify(
-                f"{path}: {len(files) - len(visible):,} hidden files left out (their name or folder begins with a dot)"
-            )
-        known = [file for file in visible if _known(file)]
-        if not known:
-            raise UserError(
-                f"{path}: no text file in it; expected {', '.join(filter(None, _TEXTS))}, .jsonl or .parquet"
-            )
-        documents = [document for file in known for document in _read(file, column)]
-    else:
-        check_file(Path(path))
-        if not _known(Path(path)):
-            endings = ", ".join(ending for ending in (*_TEXTS, *_RECORDS) if ending)
-            raise UserError(f"{path}: unknown ending {bare_suffix(Path(path))}; expected {endings}, or a folder")
-        documents = list(_read(Path(path), column))
+    documents, blocks = [], []
+    for block, last in _blocks(path, _files(path, notify), column):
+        blocks.append(block)
+        if last:
+            documents.append("".join(blocks))
+            blocks.clear()
     documents = [document for document in documents if document.strip()]
     if not documents:
         raise UserError(f"{path}: no text in it")
     return documents
+
+
+def open_documents(path: str, *, column: str = "text", notify: Notify = lambda line: None) -> Documents:
+    """The documents that `read_documents` reads, which need not fit into memory.
+
+    Those of large files are copied to the cache, under a digest of the files' content, where the next start finds them.
+    Other large ones, such as those of a Hugging Face dataset or a pipe, are in an unnamed file until the process ends.
+
+    Raises:
+        UserError: see `read_documents`, or the cache cannot be written.
+    """
+    files = _files(path, notify)
+    if all(file.is_file() for file in files) and sum(file.stat().st_size for file in files) > cache.SMALL:
+
+        def write(file: IO[bytes]) -> None:
+            store = Store(file)
+            store.extend(_blocks(path, files, column))
+            store.finish()
+
+        with cache.entry(cache.name("text", column, _digest(files)), write).open("rb") as file:
+            documents = mapped(file)
+    else:
+        store = Store()
+        store.extend(_blocks(path, files, column))
+        documents = store.documents()
+    if not len(documents):
+        raise UserError(f"{path}: no text in it")
+    return documents
+
+
+def _files(path: str, notify: Notify) -> list[Path]:
+    """The files of ``path``; none for a Hugging Face dataset."""
+    if path.startswith("hf:"):
+        return []
+    if not Path(path).is_dir():
+        check_file(Path(path))
+        if not _known(Path(path)):
+            endings = ", ".join(ending for ending in (*_TEXTS, *_RECORDS) if ending)
+            raise UserError(f"{path}: unknown ending {bare_suffix(Path(path))}; expected {endings}, or a folder")
+        return [Path(path)]
+    files = [file for file in sorted(Path(path).rglob("*")) if file.is_file()]
+    visible = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    if len(visible) < len(files):
+        notify(f"{path}: {len(files) - len(visible):,} hidden files left out (their name or folder begins with a dot)")
+    known = [file for file in visible if _known(file)]
+    if not known:
+        raise UserError(f"{path}: no text file in it; expected {', '.join(filter(None, _TEXTS))}, .jsonl or .parquet")
+    return known
 
 
 def _known(path: Path) -> bool:
@@ -64,7 +102,29 @@ def _known(path: Path) -> bool:
     return suffix in _RECORDS or suffix in _TEXTS
 
 
-def _read(path: Path, column: str) -> Iterator[str]:
+def _digest(files: Iterable[Path]) -> str:
+    """Of the content of ``files`` and of their endings, on which it depends how they are read."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in files:
+        digest.update(f" {bare_suffix(path)} {path.suffix} {path.stat().st_size} ".encode("utf-8", "surrogatepass"))
+        try:
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read to its end ({error.strerror or error})") from error
+    return digest.hexdigest()
+
+
+def _blocks(path: str, files: Iterable[Path], column: str) -> Iterator[Block]:
+    """The parts of all documents."""
+    if path.startswith("hf:"):
+        yield from _texts(hub_records(path.removeprefix("hf:")), path, column)
+    for file in files:
+        yield from _read(file, column)
+
+
+def _read(path: Path, column: str) -> Iterator[Block]:
     suffix = bare_suffix(path)
     if path.is_file() and not path.stat().st_size:
         return  # in a folder, an empty file is not an error
@@ -72,17 +132,45 @@ def _read(path: Path, column: str) -> Iterator[str]:
         records = parquet_rows(path) if suffix == ".parquet" else json_records(read_lines(path))
         yield from _texts(records, path, column)
         return
-    lines = read_text_lines(path)
-    text = "\n".join(lines)
-    if suffix == "" and text.startswith("{"):  # WikiExtractor with --json, in files such as wiki_00
-        yield from _texts(json_records(lines), path, column)
-    elif text.startswith("<doc "):  # WikiExtractor without it
-        yield from (article.strip() for article in _ARTICLE.findall(text))
+    blocks = read_blocks(path)
+    first = next(blocks)
+    blocks = itertools.chain((first,), blocks)
+    if suffix == "" and first.startswith("{"):  # WikiExtractor with --json, in files such as wiki_00
+        yield from _texts(json_records(_lines(blocks)), path, column)
+    elif first.startswith("<doc "):  # WikiExtractor without it
+        yield from ((article, True) for article in _articles(_lines(blocks)))
     else:
-        yield text
+        yield from ((block, False) for block in blocks)
+        yield "", True
 
 
-def _texts(records: Iterator[dict[str, Any] | Bad], origin: object, column: str) -> Iterator[str]:
+def _lines(blocks: Iterable[str]) -> Iterator[str]:
+    """The lines of a text in blocks."""
+    rest: list[str] = []
+    for block in blocks:
+        first, *others = block.split("\n")
+        rest.append(first)
+        if others:
+            yield "".join(rest)
+            yield from others[:-1]
+            rest = [others[-1]]
+    yield "".join(rest)
+
+
+def _articles(lines: Iterable[str]) -> Iterator[str]:
+    article: list[str] | None = None
+    for line in lines:
+        if article is None:
+            if line.startswith("<doc ") and line.endswith(">"):
+                article = []
+        elif line == "</doc>":
+            yield "\n".join(article).strip()
+            article = None
+        else:
+            article.append(line)
+
+
+def _texts(records: Iterator[dict[str, Any] | Bad], origin: object, column: str) -> Iterator[Block]:
     for number, record in enumerate(records, 1):
         if isinstance(record, Bad):
             raise UserError(f"{origin}: record {number:,}: {record.reason}")
@@ -95,4 +183,4 @@ def _texts(records: Iterator[dict[str, Any] | Bad], origin: object, column: str)
             raise UserError(
                 f"{origin}: record {number:,} has no text in {column!r}; it has {', '.join(record)} (--data.column)"
             )
-        yield text
+        yield text, True

@@ -17,6 +17,9 @@ from regard.errors import UserError
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
 
+_BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)
+_BLOCK = 1 << 20
+
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
@@ -54,8 +57,44 @@ def read_lines(path: Path) -> Iterator[str | None]:
     try:
         with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
             yield from _decoded(file, str(path))
-    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read to its end ({getattr(error, 'strerror', None) or error})") from error
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def read_blocks(path: Path) -> Iterator[str]:
+    """The text of a file in blocks of about a mebibyte, as its lines (see `read_lines`) joined by LF.
+
+    Raises:
+        UserError: as `read_lines`, and if a line is not UTF-8.
+    """
+    check_file(path)
+    decoder, lines = codecs.getincrementaldecoder("utf-8")(), 0
+    try:
+        with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+            for content in _normalized(file, str(path)):
+                try:
+                    text = decoder.decode(content, final=not content)
+                except UnicodeDecodeError as error:
+                    line = lines + error.object[: error.start].count(b"\n") + 1
+                    raise UserError(f"{path}: line {line:,} is not UTF-8") from error
+                lines += text.count("\n")
+                yield text
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def _normalized(file: IO[bytes], origin: str) -> Iterator[bytes]:
+    """The bytes of ``file`` without byte-order mark, CR before LF, and the end of the last line; empty at its end."""
+    content = file.read(_BLOCK)
+    _check_encoding(content[: content.find(b"\n") + 1 or None], origin)
+    rest = content.removeprefix(b"\xef\xbb\xbf")
+    while content := file.read(_BLOCK):
+        # Line breaks at the end of a block wait for the next one: they may be those of the last line.
+        block = rest.rstrip(b"\r\n")
+        yield block.replace(b"\r\n", b"\n")
+        rest = rest[len(block) :] + content
+    yield rest.removesuffix(b"\n").removesuffix(b"\r").replace(b"\r\n", b"\n")
+    yield b""
 
 
 def read_text_lines(path: Path | None) -> list[str]:
@@ -98,6 +137,10 @@ def compose(text: str) -> str:
 def one_line(text: str) -> str:
     """``text`` with a space for each line break, including Unicode's, so that it is one line for every reader."""
     return " ".join(text.splitlines())
+
+
+def _broken(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: cannot be read to its end ({getattr(error, 'strerror', None) or error})")
 
 
 def _decoded(file: IO[bytes], origin: str) -> Iterator[str | None]:

@@ -51,7 +51,10 @@ class Tokenizer:
         tokenizers: Any = require("tokenizers", "text", "cutting text into tokens")
         parts = tokenizers.pre_tokenizers
         if kind == "char":
-            names = [*SIGNS, *sorted({character for text in texts for character in compose(text)})]
+            characters: set[str] = set()
+            for text in texts:
+                characters.update(compose(text))
+            names = [*SIGNS, *sorted(characters)]
             vocabulary = {name: number for number, name in enumerate(names)}
             library = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=SIGNS[UNK]))
             library.pre_tokenizer = parts.Split(tokenizers.Regex(r"[\s\S]"), "isolated")
@@ -95,7 +98,12 @@ class Tokenizer:
 
     def save(self, path: Path) -> None:
         """Write as JSON. Raises UserError: the file cannot be written."""
-        write_text(path, self._library.to_str(pretty=True))
+        write_text(path, self.text())
+
+    def text(self) -> str:
+        """What `save` writes."""
+        text: str = self._library.to_str(pretty=True)
+        return text
 
     def __len__(self) -> int:
         return int(self._library.get_vocab_size())

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import islice
 
+from regard.data.corpus import Documents
 from regard.data.tokenizer import Kind, Tokenizer
 
 _PIECE = 5_000
@@ -14,8 +15,8 @@ _SAMPLE = 1_000_000
 
 
 def bytes_of(texts: Sequence[str]) -> int:
-    """The bytes of ``texts`` in UTF-8."""
-    return sum(len(text.encode()) for text in texts)
+    """The bytes of ``texts`` in UTF-8; those of large documents as the user wrote them, composed or not."""
+    return texts.size if isinstance(texts, Documents) and texts.large else sum(len(text.encode()) for text in texts)
 
 
 def count_tokens(texts: Sequence[str], *, kind: Kind, size: int) -> float:
@@ -27,11 +28,16 @@ def count_tokens(texts: Sequence[str], *, kind: Kind, size: int) -> float:
     >>> count_tokens(["ab ab ab"], kind="char", size=300)
     9.0
     """
-    every = math.ceil(sum(map(len, texts)) / _SAMPLE)
-    if every <= 1:
-        sample = list(texts)
-    else:
-        pieces = (text[at : at + _PIECE] for text in texts for at in range(0, len(text), _PIECE))
-        sample = list(islice(pieces, 0, None, every))
+    sample = _sample(texts)
     tokens = sum(map(len, Tokenizer.train(sample, kind=kind, size=size).encode_batch(sample)))
     return len(texts) + tokens * (bytes_of(texts) / max(1, bytes_of(sample)))
+
+
+def _sample(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, Documents) and texts.large:
+        return texts.sample(_SAMPLE, _PIECE)
+    every = math.ceil(sum(map(len, texts)) / _SAMPLE)
+    if every <= 1:
+        return list(texts)
+    pieces = (text[at : at + _PIECE] for text in texts for at in range(0, len(text), _PIECE))
+    return list(islice(pieces, 0, None, every))

@@ -107,7 +107,7 @@ class Training(Generic[Config, Data]):
         """
         runs.check(run, self.name)
         config = settings(run)
-        with world() as process:
+        with exit_on_sigterm(), world() as process:
             notify = _notifier(process)
             data = self.read(config, notify)
             process.first_does(lambda: fingerprint.check_resume(run, self.fingerprint(data), notify))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from regard.data.documents import read_documents
+from regard.data.corpus import Documents
+from regard.data.documents import open_documents
 from regard.data.lines import check_unicode
-from regard.data.tokenizer import Tokenizer
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
 from regard.explain.draw import save_picture
@@ -42,12 +42,13 @@ Settings = Callable[[Path], GenerateConfig]
 
 
 def _fill(config: GenerateConfig, text: data.Text, folder: Path) -> None:
-    tokenizer = Tokenizer.train(text.train, kind=config.tokenizer.kind, size=known(config.tokenizer.size))
+    settings = config.tokenizer
+    tokenizer = data.train_tokenizer(text.train, settings.kind, known(settings.size), say)
     tokenizer.save(folder / "tokenizer.json")
 
 
 def _samples(config: GenerateConfig, run: Path, text: data.Text) -> list[str]:
-    prompt = PROMPT if config.data.train is None else " ".join(text.valid[0].split(" ")[:5])
+    prompt = PROMPT if config.data.train is None else " ".join(next(text.valid.pieces(0)).split(" ")[:5])
     return [f"> {line}" for line in _continued(load(run, config), prompt).splitlines()]
 
 
@@ -78,7 +79,7 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
     config = settings(run)
     writer = load(run, config, checkpoint)
     text = _own_text(run, config) if path is None else _text(path, config)
-    stream = Stream.of(text.valid, writer.tokenizer, text.valid_bytes)
+    stream = Stream.of(text.valid, writer.tokenizer)
     metrics = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
     which = "" if path is not None else ", on the validation text"
     windows = f"{len(stream.tokens):,} tokens in consecutive windows of {writer.context}"
@@ -93,7 +94,7 @@ def evaluate(run: Path, settings: Settings, path: str | None, *, checkpoint: str
 
 
 def _text(path: str, config: GenerateConfig) -> Text:
-    return Text.of([], read_documents(path, column=config.data.column, notify=say))
+    return Text(Documents.of([]), open_documents(path, column=config.data.column, notify=say))
 
 
 def _own_text(run: Path, config: GenerateConfig) -> Text:

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import IO, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from regard.data.documents import read_documents
-from regard.data.lines import compose
-from regard.data.tokenizer import EOS, Tokenizer
+from regard.data import cache
+from regard.data.corpus import PIECE, Documents, is_boundary
+from regard.data.documents import open_documents
+from regard.data.encoding import tokenize
+from regard.data.tokenizer import Kind, Tokenizer
 from regard.errors import UserError
-from regard.tasks.counting import bytes_of
 from regard.tasks.generate.config import DataConfig
-from regard.train.fingerprint import Fingerprint
+from regard.train.fingerprint import Fingerprint, Long, Part, row_digest
 
 _SET_ASIDE = 0.1
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
 class Text:
-    """Training and validation documents.
+    """Training and validation documents."""
 
-    Attributes:
-        train: in Unicode's composed form (NFC), which tokenizers expect.
-        valid: likewise.
-        valid_bytes: the size of the validation documents in UTF-8 as the user wrote them, composed or not. Bits per
-            byte are over these bytes, so that they are comparable with those of models that do not compose text.
-    """
+    train: Documents
+    valid: Documents
 
-    train: list[str]
-    valid: list[str]
-    valid_bytes: int
+    @property
+    def valid_bytes(self) -> int:
+        """The size of the validation documents in UTF-8 as the user wrote them, composed or not.
+
+        Bits per byte are over these bytes, so that they are comparable with those of models that do not compose text.
+        """
+        return self.valid.size
 
     @classmethod
-    def of(cls, train: Iterable[str], valid: Sequence[str]) -> Text:
+    def of(cls, train: Iterable[str], valid: Iterable[str]) -> Text:
         """From documents as the user wrote them."""
-        return cls([compose(text) for text in train], [compose(text) for text in valid], bytes_of(valid))
+        return cls(Documents.of(train), Documents.of(valid))
 
 
 def read(config: DataConfig, notify: Callable[[str], None]) -> Text:
@@ -49,11 +51,10 @@ def read(config: DataConfig, notify: Callable[[str], None]) -> Text:
             raise UserError("data.valid: needs --data.train, since the built-in text has a validation part already")
         notify("no --data.train: training on the built-in text, Python's language reference")
         return set_aside(reference(), lambda line: None)
-    train = read_documents(config.train, column=config.column, notify=notify)
+    train = open_documents(config.train, column=config.column, notify=notify)
     if config.valid is not None:
-        text = Text.of(train, read_documents(config.valid, column=config.column, notify=notify))
-        known = set(text.train)
-        shared = sum(document in known for document in text.valid)
+        text = Text(train, open_documents(config.valid, column=config.column, notify=notify))
+        shared = _shared(text)
         if shared:
             notify(f"data.valid: {shared:,} of its {len(text.valid):,} documents are in the training text too")
         return text
@@ -62,9 +63,60 @@ def read(config: DataConfig, notify: Callable[[str], None]) -> Text:
 
 def fingerprint(text: Text) -> Fingerprint:
     """The fingerprint of the documents."""
-    return Fingerprint.of(
-        "documents", ((document,) for document in text.train), ((document,) for document in text.valid)
-    )
+    return Fingerprint("documents", _part(text.train), _part(text.valid))
+
+
+def train_tokenizer(documents: Documents, kind: Kind, size: int, notify: Callable[[str], None]) -> Tokenizer:
+    """A tokenizer for ``documents``; that of large ones is kept in the cache.
+
+    The pieces of byte-level BPE are learned from at most `cache.SMALL` bytes, spread evenly over the documents.
+    """
+    if not documents.large:
+        return Tokenizer.train(documents.all_pieces(), kind=kind, size=size)
+
+    def write(file: IO[bytes]) -> None:
+        texts = documents.all_pieces()
+        if kind == "byte" and documents.size > cache.SMALL:
+            notify(f"training the tokenizer on {cache.SMALL / 1e6:.0f} of {documents.size / 1e6:,.0f} MB of text")
+            texts = iter(documents.sample(cache.SMALL, PIECE))
+        file.write(Tokenizer.train(texts, kind=kind, size=size).text().encode())
+
+    return Tokenizer.load(cache.entry(cache.name("tokenizer", documents.key, kind, size), write))
+
+
+def _part(documents: Documents) -> Part:
+    def compute() -> dict[str, Any]:
+        return asdict(Part.of((row,) for row in _fields(documents)))
+
+    return Part(**_kept("part", compute, documents))
+
+
+def _shared(text: Text) -> int:
+    """The number of validation documents that are training documents too."""
+
+    def compute() -> dict[str, Any]:
+        valid = [row_digest((field,)) for field in _fields(text.valid)]
+        wanted = set(valid)
+        shared = {digest for field in _fields(text.train) if (digest := row_digest((field,))) in wanted}
+        return {"count": sum(digest in shared for digest in valid)}
+
+    return int(_kept("shared", compute, text.train, text.valid)["count"])
+
+
+def _kept(name: str, compute: Callable[[], dict[str, Any]], *documents: Documents) -> dict[str, Any]:
+    """What ``compute`` returns about ``documents``; kept in the cache if some of them are large."""
+    if not any(one.large for one in documents):
+        return compute()
+    return cache.facts(cache.name(name, *(one.key for one in documents)), compute)
+
+
+def _fields(documents: Documents) -> Iterator[str | Long]:
+    for index in range(len(documents)):
+        if documents.bounds[index + 1] - documents.bounds[index] <= PIECE:
+            yield documents[index]
+        else:
+            size = sum(len(piece.encode()) for piece in documents.pieces(index))
+            yield Long(size, (piece.encode() for piece in documents.pieces(index)))
 
 
 def reference() -> list[str]:
@@ -74,35 +126,57 @@ def reference() -> list[str]:
     return [topics[name] for name in sorted(topics)]
 
 
-def set_aside(documents: list[str], notify: Callable[[str], None]) -> Text:
+def set_aside(documents: Sequence[str], notify: Callable[[str], None]) -> Text:
     """Set aside the last tenth for validation: of the documents if there are ten or more, otherwise of the last one.
 
     Raises:
         UserError: the last document is too short to be divided.
     """
+    if not isinstance(documents, Documents):
+        documents = Documents.of(documents)
     if len(documents) >= 10:
         count = max(1, round(_SET_ASIDE * len(documents)))
         notify(
             f"set aside the last {count:,} of {len(documents):,} documents for validation "
             "(name your own with --data.valid)"
         )
-        return Text.of(documents[:-count], documents[-count:])
-    last = documents[-1]
-    cut = round((1 - _SET_ASIDE) * len(last))
-    while 0 < cut < len(last) and not _is_boundary(last, cut):
-        cut += 1
-    if not 0 < cut < len(last):
-        raise UserError(
-            "data.train: has too little text to set a part aside for validation; name your own with --data.valid"
-        )
-    notify(f"set aside the last {len(last) - cut:,} characters for validation (name your own with --data.valid)")
-    return Text.of([*documents[:-1], last[:cut]], [last[cut:]])
+        return Text(documents[:-count], documents[-count:])
+    cut, characters = _last_tenth(documents)
+    notify(f"set aside the last {characters:,} characters for validation (name your own with --data.valid)")
+    bounds = documents.bounds
+    parts = np.append(bounds[:-1], cut), np.array([cut, bounds[-1]])
+    train, valid = (Documents(documents.data, part, documents.digest) for part in parts)
+    return Text(train, valid)
 
 
-def _is_boundary(text: str, at: int) -> bool:
-    """Whether a cut at ``at`` divides no character into parts, such as a letter and its accent."""
-    before, after = text[at - 1], text[at]
-    return unicodedata.combining(after) == 0 and compose(before + after) == compose(before) + compose(after)
+def _last_tenth(documents: Documents) -> tuple[int, int]:
+    """Where the last tenth of the last document begins, in bytes of ``documents.data``, and how many characters it has.
+
+    Raises:
+        UserError: the document is too short to be divided.
+    """
+    start, end = documents.bounds[-2:].tolist()
+    blocks = [documents.data[at : min(end, at + _BLOCK)] for at in range(start, end, _BLOCK)]
+    counts = [int(np.count_nonzero(_begins_character(block))) for block in blocks]
+    before = round((1 - _SET_ASIDE) * sum(counts)) - 1  # the last character of the first nine tenths
+    if before >= 0:
+        ends = np.cumsum(counts)
+        number = int(np.searchsorted(ends, before, side="right"))
+        place = np.flatnonzero(_begins_character(blocks[number]))[before - (ends[number] - counts[number])]
+        at = start + number * _BLOCK + int(place)
+        text = documents.text(at, min(end, at + PIECE))
+        for length in range(1, len(text)):
+            if is_boundary(text, length):
+                return at + len(text[:length].encode()), sum(counts) - before - length
+    raise UserError(
+        "data.train: has too little text to set a part aside for validation; name your own with --data.valid"
+    )
+
+
+def _begins_character(block: np.ndarray) -> np.ndarray:
+    """Which bytes of UTF-8 are the first of a character."""
+    begins: np.ndarray = (block & 0xC0) != 0x80
+    return begins
 
 
 @dataclass(frozen=True)
@@ -110,31 +184,29 @@ class Stream:
     """Documents as one stream of tokens, with EOS at the end of each.
 
     Attributes:
-        tokens: int64 ``(n,)``.
-        documents: int64 ``(n,)``, the number of the document of each token; None: there is only one document.
+        tokens: uint16 or uint32 ``(n,)``.
+        ends: int64 ``(documents,)``, where each document ends.
         size: the bytes of the text in UTF-8, as the user wrote it.
     """
 
     tokens: np.ndarray
-    documents: np.ndarray | None
+    ends: np.ndarray
     size: int
 
     @classmethod
-    def of(cls, texts: Sequence[str], tokenizer: Tokenizer, size: int | None = None) -> Stream:
-        """The stream of ``texts``; ``size`` is their size in bytes, by default counted."""
-        rows = [[*row, EOS] for row in tokenizer.encode_batch(texts)]
-        numbers = np.repeat(np.arange(len(rows)), [len(row) for row in rows]) if len(rows) > 1 else None
-        tokens = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
-        return cls(tokens, numbers, bytes_of(texts) if size is None else size)
+    def of(cls, texts: Sequence[str], tokenizer: Tokenizer) -> Stream:
+        """The stream of ``texts``."""
+        documents = texts if isinstance(texts, Documents) else Documents.of(texts)
+        tokens = tokenize(documents, tokenizer)
+        return cls(tokens.tokens, tokens.ends, documents.size)
 
     def windows(self, starts: Sequence[int], length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
         """Tokens, the token after each, and documents, each ``(len(starts), length)``; ``documents`` may be None."""
         at = np.asarray(starts)[:, None] + np.arange(length)
-        parts = (self.tokens[at], self.tokens[at + 1], None if self.documents is None else self.documents[at])
-        tokens, targets, documents = (None if part is None else torch.from_numpy(part).to(device) for part in parts)
-        assert tokens is not None
-        assert targets is not None
-        return tokens, targets, documents
+        tokens, targets = (torch.from_numpy(self.tokens[place].astype(np.int64)).to(device) for place in (at, at + 1))
+        if len(self.ends) == 1:
+            return tokens, targets, None
+        return tokens, targets, torch.from_numpy(np.searchsorted(self.ends, at, side="right")).to(device)
 
 
 def batches(stream: Stream, *, context: int, tokens: int, seed: int, epoch: int) -> list[list[int]]:

@@ -34,7 +34,7 @@ class GenerateTask:
         torch.manual_seed(config.train.seed)
         self.config, self.tokenizer = config, tokenizer
         self.train = Stream.of(text.train, tokenizer)
-        self.valid = Stream.of(text.valid, tokenizer, text.valid_bytes)
+        self.valid = Stream.of(text.valid, tokenizer)
         context = known(config.model.context)
         if len(self.train.tokens) <= context:
             count = len(self.train.tokens)

@@ -1,0 +1,149 @@
+"""Memory and time of training on text of many sizes: ``python benchmarks/large_data.py --text 20 200 1000``.
+
+For each size in MB, random sentences of 50,000 words, whose frequencies follow Zipf's law, are written to a text file,
+and ``regard train generate`` trains on it for two steps: with an empty cache, and then again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+
+_WORDS = 50_000
+_SETTINGS = ("--model.dim", "64", "--model.layers", "1", "--train.steps", "2", "--train.warmup", "1")
+
+
+def _vocabulary(random: np.random.Generator) -> np.ndarray:
+    letters = np.array(list("eeeeaaarrriiioootttnnnsssllcudpmhgbfywkvxzjq"))
+    return np.array(["".join(random.choice(letters, size)) for size in random.integers(2, 12, _WORDS)])
+
+
+class Sentences:
+    """Random sentences, the same for the same seed."""
+
+    def __init__(self, seed: int):
+        self._random = np.random.default_rng(seed)
+        self._words = _vocabulary(np.random.default_rng(0))
+        frequency = 1 / np.arange(1, _WORDS + 1)
+        self._cumulative = np.cumsum(frequency / frequency.sum())
+
+    def __call__(self, count: int, words: int = 15) -> list[str]:
+        """``count`` sentences of ``words`` words."""
+        chosen = np.searchsorted(self._cumulative, self._random.random((count, words)))
+        return [" ".join(row) + "." for row in self._words[np.minimum(chosen, _WORDS - 1)].tolist()]
+
+
+def write_text(path: Path, size: int, seed: int) -> None:
+    """Write sentences of ``size`` bytes."""
+    sentences, written = Sentences(seed), 0
+    with path.open("w") as file:
+        while written < size:
+            written += file.write("\n".join(sentences(10_000)) + "\n")
+
+
+class Memory(threading.Thread):
+    """The peak memory of a process and its children, in bytes, read every 50 ms.
+
+    Attributes:
+        own: anonymous and shared memory.
+        mapped: pages of mapped files in addition, which the system can take back at any time.
+    """
+
+    def __init__(self, process: int):
+        super().__init__(daemon=True)
+        self._process, self.own, self.mapped = process, 0, 0
+
+    def run(self) -> None:
+        """Read until the process ends."""
+        while True:
+            own = mapped = 0
+            for process in _with_children(self._process):
+                try:
+                    text = Path(f"/proc/{process}/smaps_rollup").read_text()
+                except OSError:
+                    continue
+                sizes = {name: 1024 * int(size) for name, size in re.findall(r"^(\w+): +(\d+) kB", text, re.MULTILINE)}
+                own += sizes.get("Pss_Anon", 0) + sizes.get("Pss_Shmem", 0)
+                mapped += sizes.get("Pss_File", 0)
+            if not own:
+                return
+            self.own, self.mapped = max(self.own, own), max(self.mapped, mapped)
+            time.sleep(0.05)
+
+
+def _with_children(process: int) -> list[int]:
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return [process]
+    return [process, *(descendant for child in children for descendant in _with_children(int(child)))]
+
+
+def train(task: str, folder: Path, options: Sequence[str]) -> tuple[float, float, Memory]:
+    """Train for two steps: the seconds to the first step and those of tokenizing, and the peak memory."""
+    run = folder / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    environment = os.environ | {"REGARD_CACHE": str(folder / "cache")}
+    began = time.monotonic()
+    command = [sys.executable, "-m", "regard", "train", task, str(run), *options, *_SETTINGS]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    memory = Memory(process.pid)
+    memory.start()
+    first_step, tokenizing, lines = 0.0, 0.0, []
+    assert process.stderr is not None
+    for line in process.stderr:
+        lines.append(line)
+        if " batch" in line and " parameters" in line:  # the last line before the first step
+            first_step = time.monotonic() - began
+        if spent := re.search(r"tokenizing: .* in ([\d,]+) s", line):
+            tokenizing += float(spent[1].replace(",", ""))
+    if process.wait():
+        raise SystemExit("".join(lines))
+    memory.join()
+    return first_step, tokenizing, memory
+
+
+def measure(task: str, name: str, size: int, options: Sequence[str], folder: Path) -> None:
+    """Train twice, and print a line for each."""
+    for start in ("first", "second"):
+        seconds, tokenizing, memory = train(task, folder, options)
+        speed = f"{size / 1e6 / tokenizing:6.1f} MB/s" if tokenizing else f"{'—':>11}"
+        print(
+            f"{name:>16}  {size / 1e6:8,.0f} MB  {start:>6}  {seconds:8.1f} s  {speed}  {memory.own / 1e6:8,.0f} MB  "
+            f"{memory.mapped / 1e6:8,.0f} MB",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Measure the sizes that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--text", type=int, nargs="*", default=[], metavar="MB", help="sizes of text in MB")
+    parser.add_argument("--folder", type=Path, help="where to write the data; by default, a temporary folder")
+    arguments = parser.parse_args()
+    print(machine())
+    columns = f"{'data':>16}  {'size':>11}  {'start':>6}  {'first step':>10}  {'tokenizing':>11}"
+    print(f"{columns}  {'memory':>11}  {'files':>11}")
+    for megabytes in arguments.text:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+            folder = Path(name)
+            write_text(folder / "train.txt", megabytes * 1_000_000, seed=1)
+            write_text(folder / "valid.txt", 50_000, seed=2)
+            options = ["--data.train", str(folder / "train.txt"), "--data.valid", str(folder / "valid.txt")]
+            measure("generate", f"{megabytes} MB of text", (folder / "train.txt").stat().st_size, options, folder)
+
+
+if __name__ == "__main__":
+    main()

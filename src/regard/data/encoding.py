@@ -1,0 +1,176 @@
+"""Documents as one flat array of tokens: in memory, or in a mapped file of the cache."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from regard.data import cache
+from regard.data.corpus import Documents
+from regard.data.progress import Advance, progress
+from regard.data.tokenizer import EOS, Tokenizer
+
+_BATCH = 1 << 18
+"""Characters that are encoded in one call, during which Ctrl-C waits."""
+
+_KNOWN = 1 << 18
+_KNOWN_CHARACTERS = 1 << 24
+"""The largest number of words whose tokens are remembered, and of their characters."""
+
+_WORD = re.compile(r"\s*\S+(?:[^\S \n]\s*\S+)*(?:[^\S \n]\s*\Z)?|\s+")
+"""A word with the white space before it; no token goes across its ends, see `Documents.pieces`."""
+
+
+class Encoder:
+    """Encodes text as a tokenizer does, several times as fast: most words of a text have occurred in it before.
+
+    Args:
+        tokenizer: encodes each new word once.
+
+    >>> encoder = Encoder(Tokenizer.train(["one two two"], kind="char"))
+    >>> [row.tolist() for row in encoder.encode(["two", "no one"])]
+    [[8, 9, 7], [6, 7, 4, 7, 6, 5]]
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+        self._tokenizer = tokenizer
+        self._numbers = _Numbers()
+        self._characters = 0
+        self._ends = np.zeros(1, dtype=np.int64)
+        self._tokens = np.zeros(0, dtype=self.dtype)
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The tokens of each text, which are those of `Tokenizer.encode_batch`."""
+        if len(self._numbers) > _KNOWN or self._characters > _KNOWN_CHARACTERS:
+            self._forget()
+        words = [_WORD.findall(text) for text in texts]
+        counts = [len(row) for row in words]
+        lookup = self._numbers.__getitem__
+        numbers = np.fromiter(map(lookup, itertools.chain.from_iterable(words)), np.int64, sum(counts))
+        self._learn()
+        lengths = self._ends[numbers + 1] - self._ends[numbers]
+        ends = np.cumsum(np.append(0, lengths))  # of the words, in the tokens of all texts
+        places = np.repeat(self._ends[numbers] - ends[:-1], lengths) + np.arange(ends[-1])
+        bounds = ends[np.cumsum([0, *counts], dtype=np.int64)].tolist()
+        tokens = self._tokens[places]
+        return [tokens[start:stop] for start, stop in itertools.pairwise(bounds)]
+
+    def _learn(self) -> None:
+        """Encode the words that have occurred for the first time."""
+        new = self._numbers.new
+        if not new:
+            return
+        rows = self._tokenizer.encode_batch(new)
+        self._characters += sum(map(len, new))
+        ends = self._ends[-1] + np.cumsum([len(row) for row in rows])
+        self._ends = np.concatenate((self._ends, ends))
+        tokens = np.fromiter(itertools.chain.from_iterable(rows), self.dtype)
+        self._tokens = np.concatenate((self._tokens, tokens))
+        new.clear()
+
+    def _forget(self) -> None:
+        self._numbers.clear()
+        self._characters, self._ends, self._tokens = 0, self._ends[:1], self._tokens[:0]
+
+
+class _Numbers(dict[str, int]):
+    """Numbers words in the order in which they are looked up for the first time, and lists the new ones."""
+
+    def __init__(self) -> None:
+        self.new: list[str] = []
+
+    def __missing__(self, word: str) -> int:
+        number = self[word] = len(self)
+        self.new.append(word)
+        return number
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens of documents, with EOS at the end of each.
+
+    Attributes:
+        tokens: uint16 or uint32 ``(n,)``.
+        ends: int64 ``(documents,)``, where each document ends.
+    """
+
+    tokens: np.ndarray
+    ends: np.ndarray
+
+
+def tokenize(documents: Documents, tokenizer: Tokenizer) -> Tokens:
+    """The tokens of ``documents``; those of large ones are in the cache, and are found there by the next start.
+
+    Raises:
+        UserError: the cache cannot be written.
+
+    >>> tokens = tokenize(Documents.of(["ab", "b"]), Tokenizer.train(["ab"], kind="char"))
+    >>> tokens.tokens.tolist(), tokens.ends.tolist()
+    ([4, 5, 2, 5, 2], [3, 5])
+    """
+    encoder = Encoder(tokenizer)
+    if not documents.large:
+        parts = list(_blocks(documents, encoder, lambda size: None))
+        tokens = np.concatenate([block for block, _ in parts]) if parts else np.zeros(0, encoder.dtype)
+        return Tokens(tokens, np.array([end for _, ends in parts for end in ends], dtype=np.int64))
+
+    def write(file: IO[bytes]) -> None:
+        all_ends, count = array("q"), 0
+        with progress("tokenizing", documents.size) as advance:
+            for block, ends in _blocks(documents, encoder, advance):
+                file.write(block.data)
+                all_ends.extend(ends)
+                count += len(block)
+        cache.finish(file, {"ends": np.frombuffer(all_ends, dtype=np.int64)}, {"count": count})
+
+    with cache.entry(cache.name("tokens", documents.key, tokenizer.text()), write).open("rb") as file:
+        content, arrays, notes = cache.load(file)
+    return Tokens(content[: notes["count"] * encoder.dtype.itemsize].view(encoder.dtype), arrays["ends"])
+
+
+def _blocks(documents: Documents, encoder: Encoder, advance: Advance) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Blocks of the tokens of all documents, each with the ends of the documents that end in it."""
+    count = 0
+    eos = np.array([EOS], dtype=encoder.dtype)
+    for batch in _batches(_pieces(documents)):
+        rows, ends = [], []
+        for row, (_, last) in zip(encoder.encode([text for text, _ in batch]), batch, strict=True):
+            rows.append(row)
+            count += len(row)
+            if last:
+                rows.append(eos)
+                count += 1
+                ends.append(count)
+        yield np.concatenate(rows), ends
+        advance(sum(len(text.encode()) for text, _ in batch))
+
+
+def _pieces(documents: Documents) -> Iterator[tuple[str, bool]]:
+    """The pieces of all documents, and whether each is the last one of its document."""
+    for index in range(len(documents)):
+        before = None
+        for piece in documents.pieces(index):
+            if before is not None:
+                yield before, False
+            before = piece
+        yield before or "", True
+
+
+def _batches(pieces: Iterable[tuple[str, bool]]) -> Iterator[list[tuple[str, bool]]]:
+    batch: list[tuple[str, bool]] = []
+    size = 0
+    for piece in pieces:
+        batch.append(piece)
+        size += len(piece[0]) + 1
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

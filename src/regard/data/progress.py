@@ -1,0 +1,51 @@
+"""The progress of preparing data: a bar on a terminal, a line every 20 seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+_LINE_SECONDS = 20.0
+
+
+Advance = Callable[[int], None]
+"""Called with the bytes that are done since the last call."""
+
+
+@contextmanager
+def progress(name: str, total: int) -> Iterator[Advance]:
+    """A context that shows how many of ``total`` bytes are done; it yields the function that adds to them.
+
+    At the end, a line with the time is printed.
+
+    >>> with progress("reading", 300) as advance:
+    ...     advance(300)
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[figures]}"),
+    )  # fmt: skip
+    began = last = time.monotonic()
+    done = 0
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(name, total=float(max(1, total)), figures="")
+
+        def advance(size: int) -> None:
+            nonlocal done, last
+            done += size
+            now = time.monotonic()
+            speed = done / max(1e-9, now - began)
+            figures = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB · {speed / 1e6:,.1f} MB/s"
+            bar.update(task, completed=float(done), figures=figures)
+            if not console.is_terminal and now - last >= _LINE_SECONDS:
+                last = now
+                console.print(f"{name} · {done / max(1, total):4.0%} · {figures}", highlight=False, soft_wrap=True)
+
+        yield advance
+    seconds = time.monotonic() - began
+    console.print(f"{name}: {done / 1e6:,.0f} MB in {seconds:,.0f} s", highlight=False, soft_wrap=True)
