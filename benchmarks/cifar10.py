@@ -25,8 +25,8 @@ from pathlib import Path
 
 from machine import machine
 
-from regard.cli.app import settings_of
-from regard.tasks.image.model import load
+from regard.tasks.classify_image.predictor import Labeller
+from regard.tasks.running import load
 from regard.train import checkpoint
 
 HERE = Path(__file__).parent
@@ -74,12 +74,14 @@ def run(data: Path, folder: Path, model: str, seed: int, threads: int) -> dict[s
     settings = ["--config", str(SETTINGS), "--data.train", str(data / "train.tar.xz"), *MODELS[model]]
     settings += ["--train.seed", str(seed)]
     subprocess.run(
-        [*regard, "train", "image", str(folder), *(["--resume"] if folder.exists() else settings)],
+        [*regard, "train", "classify-image", str(folder), *(["--resume"] if folder.exists() else settings)],
         check=True, env=environment,
     )  # fmt: skip
     test = [*regard, "eval", str(folder), "--data", str(data / "test.tar.xz"), "--json"]
     scores = json.loads(subprocess.run(test, check=True, capture_output=True, text=True, env=environment).stdout)
-    trained = load(folder, settings_of("image")(folder)).model
+    labeller = load(folder)
+    assert isinstance(labeller, Labeller)
+    trained = labeller.model
     progress = checkpoint.load_state(folder, "last")["progress"]
     values = (
         digest(), model, seed, f"{scores['accuracy']['score']:.2f}", sum(p.numel() for p in trained.parameters()),

@@ -5,6 +5,6 @@
 # convolutions gain little from a second thread.
 set -euo pipefail
 data=$1 run=${2:-runs/cifar10}/hour
-OMP_NUM_THREADS=1 torchrun --nproc-per-node "$(nproc)" -m regard train image "$run" \
+OMP_NUM_THREADS=1 torchrun --nproc-per-node "$(nproc)" -m regard train classify-image "$run" \
   --config "$(dirname "$0")/cifar10_hour.yaml" --data.train "$data/train.tar.xz"
 regard eval "$run" --data "$data/test.tar.xz"

@@ -98,7 +98,7 @@ def images(folder: Path, size: int) -> tuple[Path, list[str], str]:
 TASKS: dict[str, tuple[Callable[[Path, int], tuple[Path, list[str], str]], str]] = {
     "translate": (pairs, "exact"),
     "generate": (text, "bits_per_byte"),
-    "image": (images, "accuracy"),
+    "classify-image": (images, "accuracy"),
 }
 
 
@@ -127,7 +127,7 @@ def measure(task: str, size: int, minutes: float | None) -> str:
         chosen = re.search(r"chosen by the size of the data: (.*)", log)
         assert score is not None
         assert chosen is not None
-        return f"{task:10}{size:>9,}  {metric:14}{score[1]:>7}{floor:>7}{steps[1]:>8}{seconds:>9.0f}  {chosen[1]}"
+        return f"{task:15}{size:>9,}  {metric:14}{score[1]:>7}{floor:>7}{steps[1]:>8}{seconds:>9.0f}  {chosen[1]}"
 
 
 def main() -> None:
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="end each training after so many minutes, by default never")
     chosen = parser.parse_args()
     print(machine())
-    print(f"{'task':10}{'examples':>9}  {'score':14}{'':>7}{'floor':>7}{'steps':>8}{'CPU s':>9}  settings chosen")
+    print(f"{'task':15}{'examples':>9}  {'score':14}{'':>7}{'floor':>7}{'steps':>8}{'CPU s':>9}  settings chosen")
     for task in chosen.tasks:
         for size in chosen.sizes:
             print(measure(task, size, chosen.minutes), flush=True)

@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from conftest import Result, run_command
-from regard.cli.config import read
 from regard.data.cldr import examples
-from regard.tasks.translate.commands import demo_config
-from regard.tasks.translate.config import TranslateConfig
+from regard.settings import read
+from regard.tasks.translate.settings import TRANSLATE, TranslateConfig, demo_settings
 from regard.train.run import alone
 from torchrun import by_processes
 
@@ -284,14 +283,15 @@ def test_torchrun_trains_with_several_processes(tmp_path: Path, corpus: Path) ->
 def test_the_demo_runs_twice_in_the_same_folder(
     tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = demo_config()
+    config = demo_settings()
     small = replace(
         config,
         data=replace(config.data, builtin_pairs=200),
         model=replace(config.model, embedding=8, dim=8),
         train=replace(config.train, epochs=1),
     )
-    monkeypatch.setattr("regard.tasks.translate.commands.demo_config", lambda: small)
+    demo = replace(TRANSLATE.demo, settings=lambda: small)
+    monkeypatch.setattr("regard.cli.train.TASKS", (replace(TRANSLATE, demo=demo),))
     for _ in range(2):
         result = regard("demo", "translate", tmp_path / "demo")
         assert result.status == 0

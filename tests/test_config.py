@@ -12,8 +12,9 @@ import pytest
 from cyclopts import App, CycloptsError, Parameter
 from hypothesis import given, settings, strategies
 
-from regard.cli.config import file_settings, from_dict, load_yaml, read, sections, to_yaml
+from regard.cli.flags import file_settings, sections
 from regard.errors import UserError
+from regard.settings import from_dict, load_yaml, read, to_yaml
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,6 @@ def test_from_dict_accepts_dashes_in_names() -> None:
 
 
 def test_the_module_imports_no_large_package() -> None:
-    code = "import sys, regard.cli.config; print([m for m in ('torch', 'numpy', 'yaml', 'rich') if m in sys.modules])"
+    code = "import sys, regard.settings; print([m for m in ('torch', 'numpy', 'yaml', 'rich') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert result.stdout == "[]\n"

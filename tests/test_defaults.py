@@ -17,22 +17,21 @@ from PIL import Image
 
 from conftest import Result
 from job import run as run_job
-from regard.cli.app import KINDS
-from regard.cli.config import read
 from regard.cli.main import main
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
+from regard.settings import read
 from regard.tasks import counting
 from regard.tasks.counting import count_tokens
 from regard.tasks.generate import data as text_data
-from regard.tasks.generate.config import GenerateConfig
 from regard.tasks.generate.defaults import defaults as text_defaults
-from regard.tasks.generate.task import GenerateTask
-from regard.tasks.running import Training
-from regard.tasks.translate.config import TranslateConfig
+from regard.tasks.generate.settings import GenerateConfig
+from regard.tasks.generate.trainable import GenerateTask
+from regard.tasks.table import TASKS
 from regard.tasks.translate.data import Text, save_tokenizers, train_tokenizers
 from regard.tasks.translate.defaults import defaults as pair_defaults
-from regard.tasks.translate.task import TranslateTask
+from regard.tasks.translate.settings import TranslateConfig
+from regard.tasks.translate.trainable import TranslateTask
 from regard.train.config import TrainConfig
 from regard.train.defaults import fill, known
 from regard.train.loop import Progress
@@ -141,7 +140,7 @@ def test_sigterm_before_the_first_step_leaves_no_run(
     (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
     runs = tmp_path / "runs"
     before = signal.getsignal(signal.SIGTERM)
-    for name in ("regard.tasks.generate.task.build", "regard.data.tokenizer.Tokenizer.save"):
+    for name in ("regard.tasks.generate.trainable.build", "regard.data.tokenizer.Tokenizer.save"):
         with monkeypatch.context() as patch:
             patch.setattr(name, terminate)
             assert regard("train", "generate", runs / "run", "--data.train", tmp_path / "tiny.txt").status == 143
@@ -198,12 +197,12 @@ def test_the_training_page_lists_the_settings_that_may_change_on_resume() -> Non
 
 def _numbers() -> Iterator[tuple[str, str, bool]]:
     """Task, flag, and whether the type is float, of every setting that is a number."""
-    for task, kind in KINDS.items():
-        for section, hint in get_type_hints(kind).items():
+    for spec in TASKS:
+        for section, hint in get_type_hints(spec.settings).items():
             for name, inner in get_type_hints(hint).items() if is_dataclass(hint) else ():
                 options = set(get_args(inner) or (inner,))
                 if options & {int, float} and str not in options:
-                    yield task, f"--{section}.{name}".replace("_", "-"), float in options
+                    yield spec.name, f"--{section}.{name}".replace("_", "-"), float in options
 
 
 @pytest.mark.parametrize(("task", "flag", "is_float"), list(_numbers()), ids=str)
@@ -245,13 +244,13 @@ def test_a_key_that_a_file_has_twice_is_an_error(tmp_path: Path, regard: Callabl
 @pytest.mark.parametrize(
     ("command", "hint"),
     [
-        *((f"train {task} RUN 'my data'", "to train on it, write --data.train 'my data'") for task in KINDS),
+        *((f"train {spec.name} RUN 'my data'", "to train on it, write --data.train 'my data'") for spec in TASKS),
         ("eval RUN test.tsv", "to score on it, write --data test.tsv"),
         ("translate RUN a b c", "a text of several words needs quotation marks"),
         ("look RUN a b", "a text of several words needs quotation marks"),
         ("generate RUN a b", "a prompt of several words needs quotation marks"),
         ("export RUN model.onnx more", "see regard export --help"),
-        ("demo image RUN more", "see regard demo image --help"),
+        ("demo classify-image RUN more", "see regard demo classify-image --help"),
         ("backends more", "see regard backends --help"),
     ],
 )
@@ -279,13 +278,13 @@ def test_a_file_instead_of_a_run_folder_is_an_error(tmp_path: Path, regard: Call
     [
         ("translate", "the built-in English-French corpus"),
         ("generate", "the built-in text, Python's language reference"),
-        ("image", "the built-in images, the handwritten digits of scikit-learn"),
+        ("classify-image", "the built-in images, the handwritten digits of scikit-learn"),
     ],
 )
 def test_training_says_that_it_uses_the_built_in_data(
     task: str, data: str, tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Training, "_fit", lambda *arguments, **options: Progress())  # only reads the data
+    monkeypatch.setattr("regard.tasks.running._fit", lambda *arguments, **options: Progress())  # only reads the data
     monkeypatch.chdir(tmp_path)
     result = regard("train", task, "run", *(["--data.builtin-pairs", 50] if task == "translate" else []))
     assert result.status == 0
@@ -308,7 +307,9 @@ def test_the_command_that_image_training_suggests_works(
             Image.new("RGB", (16, 16), (*colour[:1], 10 * n, *colour[2:])).save(f"colours/{name}/{n}.png")
     Image.new("RGB", (16, 16), (200, 0, 0)).save("photo.jpg")
     settings = ["--model.width", 4, "--model.blocks", 1, "--train.steps", 1, "--data.size", 16, "--augment.cutout", 0]
-    result = regard("train", "image", "a run", "--data.train", "colours", "--model.attention", attention, *settings)
+    result = regard(
+        "train", "classify-image", "a run", "--data.train", "colours", "--model.attention", attention, *settings
+    )
     assert result.status == 0, result.err
     words = shlex.split(_suggested_command(result.out))
     assert words[:3] == ["regard", "classify", "a run"]

@@ -14,7 +14,7 @@ import pytest
 
 import regard
 import regard.cli.main  # adds the commands
-from regard.cli.app import app
+from regard.cli.app import build
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_gallery"))
@@ -104,4 +104,4 @@ def test_the_commands_of_a_page_parse(page: Path) -> None:
     commands = _commands(page)
     assert commands
     for command in commands:
-        app.parse_args(shlex.split(command, comments=True), exit_on_error=False, print_error=False)
+        build().parse_args(shlex.split(command, comments=True), exit_on_error=False, print_error=False)

@@ -21,14 +21,11 @@ from regard.models.language import RecurrentLM, TransformerLM
 from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
 from regard.models.vision import Mirrored, ResNet, ViT
+from regard.tasks.classify_image.data import Scale
+from regard.tasks.classify_image.predictor import Labeller
 from regard.tasks.exporting import SUFFIXES, Exportable, export
-from regard.tasks.generate import export as generate
-from regard.tasks.generate.model import Writer
-from regard.tasks.image import export as image
-from regard.tasks.image.data import Scale
-from regard.tasks.image.model import Labeller
-from regard.tasks.translate import export as translate
-from regard.tasks.translate.model import Translator
+from regard.tasks.generate.predictor import Writer
+from regard.tasks.translate.predictor import Translator
 
 TEXT = ["the quick brown fox jumps over the lazy dog", "le vif renard brun saute par-dessus le chien paresseux"] * 5
 
@@ -40,18 +37,18 @@ def _tokenizer() -> Tokenizer:
 def _writer(**options: Any) -> Exportable:
     tokenizer = _tokenizer()
     model = TransformerLM(len(tokenizer), dim=16, layers=1, heads=4, hidden=24, context=20, **options)
-    return generate.exportable(Writer(model, tokenizer, 20))
+    return Writer(model, tokenizer, 20).exportable()
 
 
 def _translator(**options: Any) -> Exportable:
     tokenizer = _tokenizer()
     sizes: dict[str, Any] = {"dim": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "hidden": 24}
     model = TransformerTranslator(len(tokenizer), len(tokenizer), **sizes, **options)
-    return translate.exportable(Translator(model, tokenizer, tokenizer))
+    return Translator(model, tokenizer, tokenizer).exportable()
 
 
 def _labeller(model: ResNet | ViT | Mirrored) -> Exportable:
-    return image.exportable(Labeller(model, ("cat", "dog", "owl"), Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16))
+    return Labeller(model, ("cat", "dog", "owl"), Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16).exportable()
 
 
 def _resnet(kind: Any) -> Exportable:
@@ -134,7 +131,7 @@ def test_the_documented_example_predicts_the_same_class_as_regard(
     names = ("cat", "dog", "owl")
     labeller = Labeller(model.eval(), names, Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16)
     Path("runs/birds").mkdir(parents=True)
-    export(image.exportable(labeller), Path("runs/birds/model.onnx"), "onnx")
+    export(labeller.exportable(), Path("runs/birds/model.onnx"), "onnx")
     photo = np.random.default_rng(0).integers(0, 255, (30, 50, 3), dtype=np.uint8)
     Image.fromarray(photo).save("photo.jpg")
     page = (Path(__file__).parents[1] / "docs" / "exporting.md").read_text()
@@ -177,9 +174,9 @@ def test_recurrent_models_cannot_be_exported() -> None:
     tokenizer = _tokenizer()
     translator = Translator(RNNTranslator(300, 300, embedding=8, dim=8), tokenizer, tokenizer)
     with pytest.raises(UserError, match="export: a recurrent model cannot be exported"):
-        translate.exportable(translator)
+        translator.exportable()
     with pytest.raises(UserError, match="export: a recurrent model cannot be exported"):
-        generate.exportable(Writer(RecurrentLM(300, dim=8, layers=1), tokenizer, 20))
+        Writer(RecurrentLM(300, dim=8, layers=1), tokenizer, 20).exportable()
 
 
 def test_the_command_prints_the_inputs_and_checks_the_path(tmp_path: Path, regard: Callable[..., Result]) -> None:
@@ -192,7 +189,7 @@ def test_the_command_prints_the_inputs_and_checks_the_path(tmp_path: Path, regar
             Image.fromarray(array).save(tmp_path / "data" / label / f"{number}.png")
     run = tmp_path / "run"
     small = ["--data.size", 16, "--model.width", 4, "--model.blocks", 1, "--train.epochs", 1, "--train.batch", 4]
-    assert regard("train", "image", run, "--data.train", tmp_path / "data", *small).status == 0
+    assert regard("train", "classify-image", run, "--data.train", tmp_path / "data", *small).status == 0
     result = regard("export", run, "--format", "torch-export")
     assert (result.status, result.err) == (0, "")
     assert "model.pt2" in result.out

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from regard.cli.use import _write_lines
+from regard.cli.verbs import _write
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
 from regard.explain.alignment import Alignment
@@ -22,7 +22,8 @@ from regard.explain.overlay import save_overlay
 from regard.explain.page import save_page
 from regard.files import write_whole
 from regard.tasks.exporting import Exportable, export
-from regard.tasks.translate.commands import write_translations
+from regard.tasks.generate.predictor import Continuation
+from regard.tasks.translate.task import write_translations
 from regard.train import checkpoint
 from regard.train import run as runs
 from regard.train.log import Log
@@ -45,7 +46,9 @@ class Writer(NamedTuple):
 
 
 WRITERS = {
-    "translate --output": Writer(".txt", lambda path: _write_lines(["un\nchat"], path), b"un chat\n"),
+    "translate --output": Writer(
+        ".txt", lambda path: _write([Continuation("", "un\nchat")], path, json=False), b"un chat\n"
+    ),
     "eval --output": Writer(".txt", lambda path: write_translations(["un\nchat"], path), b"un chat\n"),
     "page": Writer(".html", lambda path: save_page([ALIGNMENT], path, title="x"), b"<!doctype html>"),
     "picture": Writer(".svg", lambda path: save_picture(ALIGNMENT, path), b"<?xml"),

@@ -38,7 +38,7 @@ def _images(folder: Path) -> None:
             Image.new("L", (16, 16), colour + number).save(folder / "train" / name / f"{number}.png")
 
 
-DATA = {"translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "image": (_images, "train")}
+DATA = {"translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train")}
 """For each task, the function that writes its data into a folder, and the name of the training data there."""
 
 SMALL = {
@@ -46,7 +46,7 @@ SMALL = {
                   "--tokenizer.target-size", 300],
     "generate": ["--model.dim", 16, "--model.layers", 1, "--model.heads", 2, "--model.key-heads", 2,
                  "--model.context", 16, "--tokenizer.size", 300],
-    "image": ["--data.size", 16, "--model.width", 4, "--model.blocks", 1],
+    "classify-image": ["--data.size", 16, "--model.width", 4, "--model.blocks", 1],
 }  # fmt: skip
 
 
@@ -146,18 +146,19 @@ CHANGES: list[tuple[str, str, Callable[[Path], object], str]] = [
     ("generate", "one document has another line",
      lambda d: _edit(d / "train" / "03.txt", lambda rows: ["And then:\n", *rows]),
      "training documents: 11 as before, but not the same ones"),
-    ("image", "half is missing", lambda d: _delete(*d.rglob("[0-4].png")), "training images: 8 instead of 18"),
-    ("image", "one image differs", lambda d: Image.new("L", (16, 16), 3).save(d / "train" / "cat" / "1.png"),
+    ("classify-image", "half is missing", lambda d: _delete(*d.rglob("[0-4].png")), "training images: 8 instead of 18"),
+    ("classify-image", "one image differs", lambda d: Image.new("L", (16, 16), 3).save(d / "train" / "cat" / "1.png"),
      "training images: 18 as before, but not the same ones"),
-    ("image", "a class is renamed", lambda d: (d / "train" / "cat").rename(d / "train" / "hund"),
+    ("classify-image", "a class is renamed", lambda d: (d / "train" / "cat").rename(d / "train" / "hund"),
      "classes: 'cat' removed, 'hund' added; training images: 18 as before"),
-    ("image", "a class is renamed in the same order", lambda d: (d / "train" / "cat").rename(d / "train" / "catze"),
+    ("classify-image", "a class is renamed in the same order",
+     lambda d: (d / "train" / "cat").rename(d / "train" / "catze"),
      "classes: 'cat' removed, 'catze' added; training images: 18 as before"),
-    ("image", "the classes are exchanged", lambda d: [(d / "train" / a).rename(d / "train" / b) for a, b in
+    ("classify-image", "the classes are exchanged", lambda d: [(d / "train" / a).rename(d / "train" / b) for a, b in
      (("cat", "x"), ("dog", "cat"), ("x", "dog"))], "training images: 18 as before, but not the same ones"),
-    ("image", "a class is new", lambda d: shutil.copytree(d / "train" / "cat", d / "train" / "bird"),
+    ("classify-image", "a class is new", lambda d: shutil.copytree(d / "train" / "cat", d / "train" / "bird"),
      "classes: 'bird' added; training images: 27 instead of 18"),
-    ("image", "a class is replaced",
+    ("classify-image", "a class is replaced",
      lambda d: shutil.rmtree(shutil.copytree(d / "train" / "cat", d / "train" / "emu").parent / "dog"),
      "classes: 'dog' removed, 'emu' added; training images: 18 as before"),
 ]  # fmt: skip
@@ -217,7 +218,7 @@ def test_resuming_with_changed_data_is_an_error_that_names_the_change(
 
 @pytest.mark.parametrize(
     ("task", "change"),
-    [("image", row[2]) for row in CHANGES if row[0] == "image" and row[1] != "one image differs"]
+    [("classify-image", row[2]) for row in CHANGES if row[0] == "classify-image" and row[1] != "one image differs"]
     + [("generate", lambda data: (data / "train" / "11.txt").write_text("Something else.\n" * 9))],
 )  # fmt: skip
 def test_eval_refuses_changed_data_that_may_contain_training_examples(
@@ -237,7 +238,12 @@ def test_eval_on_separate_validation_images_does_not_need_the_training_images(
     _images(tmp_path)
     shutil.copytree(tmp_path / "train", tmp_path / "valid")
     options = ["--data.train", tmp_path / "train", "--data.valid", tmp_path / "valid", "--train.epochs", 1]
-    assert regard("train", "image", tmp_path / "run", *options, "--train.warmup", 1, *SMALL["image"]).status == 0
+    assert (
+        regard(
+            "train", "classify-image", tmp_path / "run", *options, "--train.warmup", 1, *SMALL["classify-image"]
+        ).status
+        == 0
+    )
     shutil.rmtree(tmp_path / "train")
     assert regard("eval", tmp_path / "run").status == 0
     (tmp_path / "valid" / "cat" / "1.png").unlink()
@@ -258,7 +264,7 @@ def test_resuming_with_data_in_another_order_prints_a_message(
 
 @pytest.mark.parametrize(
     ("task", "name"),
-    [("translate", "target.tokenizer.json"), ("generate", "tokenizer.json"), ("image", "classes.json")],
+    [("translate", "target.tokenizer.json"), ("generate", "tokenizer.json"), ("classify-image", "classes.json")],
 )
 def test_a_changed_or_missing_tokenizer_or_list_of_classes_is_an_error(
     task: str, name: str, copied: Callable[[str], Path], regard: Callable[..., Result]
@@ -307,8 +313,8 @@ def test_a_fingerprint_depends_on_the_examples_and_their_order() -> None:
 def test_an_unreadable_fingerprint_is_an_error(
     content: str | None, copied: Callable[[str], Path], regard: Callable[..., Result]
 ) -> None:
-    path = copied("image") / "run" / "data.json"
+    path = copied("classify-image") / "run" / "data.json"
     path.unlink() if content is None else path.write_text(content)
-    result = regard("train", "image", path.parent, "--resume")
+    result = regard("train", "classify-image", path.parent, "--resume")
     assert result.status == 2
     assert result.err.splitlines()[-1].startswith(f"regard: {path}: ")

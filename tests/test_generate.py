@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from conftest import Result, run_command
-from regard.cli.config import read
-from regard.tasks.generate.commands import demo_config
-from regard.tasks.generate.config import GenerateConfig
-from regard.tasks.generate.model import Sampling, load
+from regard.settings import read
+from regard.tasks.generate.predictor import Sampling, load
+from regard.tasks.generate.settings import GenerateConfig, demo_settings
 from stopping import assert_same, interrupting
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
@@ -181,4 +180,4 @@ def test_a_penalty_gives_more_different_characters_and_top_k_1_is_greedy(run: Pa
 
 
 def test_the_demo_is_a_valid_configuration() -> None:
-    assert demo_config().problem() is None
+    assert demo_settings().problem() is None

@@ -21,7 +21,7 @@ from PIL import Image
 
 from conftest import Result, run_command
 from regard.models.vision import Mirrored, ResNet, ViT
-from regard.tasks.image.commands import demo_config
+from regard.tasks.classify_image.settings import CLASSIFY_IMAGE
 from stopping import assert_same, interrupting
 
 MODELS: dict[str, dict[str, Any]] = {
@@ -100,7 +100,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _train(run: Path, shapes: Path, *settings: object) -> Path:
     with redirect_stdout(StringIO()):
-        assert run_command("train", "image", run, "--data.train", shapes, *SMALL, *settings) == 0
+        assert run_command("train", "classify-image", run, "--data.train", shapes, *SMALL, *settings) == 0
     return run
 
 
@@ -155,8 +155,11 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., R
     complete, stopped = _train(tmp_path / "complete", shapes, "--train.epochs", 3), tmp_path / "stopped"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("regard.tasks.running.Log", interrupting(7, signal.SIGINT))
-        assert regard("train", "image", stopped, "--data.train", shapes, *SMALL, "--train.epochs", 3).status == 130
-    assert regard("train", "image", stopped, "--resume").status == 0
+        assert (
+            regard("train", "classify-image", stopped, "--data.train", shapes, *SMALL, "--train.epochs", 3).status
+            == 130
+        )
+    assert regard("train", "classify-image", stopped, "--resume").status == 0
     assert_same(complete, stopped)
 
 
@@ -165,21 +168,21 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., R
     [
         (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws a single image, got 2"),
         (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
-        (["eval", "{run}", "--on-bad-line", "skip"], "--on-bad-line: does not apply to a run of the task 'image'"),
-        (["eval", "{run}", "--beam", 2], "--beam: does not apply to a run of the task 'image'"),
-        (["look", "{run}", "a.png", "--html", "a.html"], "--html: does not apply to a run of the task 'image'"),
-        (["train", "image", "--data.size", 18], "data.size: must be a multiple of 4, at least 16, got 18"),
-        (["train", "image", "--data.size", 12], "data.size: must be a multiple of 4, at least 16, got 12"),
-        (["train", "image", "--model.kind", "vit", "--data.size", 4], "multiple of 4, at least 8, got 4"),
-        (["train", "image", "--augment.crop", 32], "augment.crop: must be below data.size, 32, got 32"),
-        (["train", "image", "--augment.cutout", -1], "augment.cutout: must not be below 0, got -1"),
-        (["train", "image", "--model.width", 0], "model.width: must be above 0, got 0"),
-        (["train", "image", "--model.kind", "vit", "--model.heads", 3], "model.heads: must divide 4 · model.width"),
-        (["train", "image", "--model.kind", "vit", "--model.attention", "se"], "model.attention: only for"),
-        (["train", "image", "--train.batch", 0], "train.batch: must be above 0, got 0"),
-        (["train", "image", "--model.dropout", 1], "model.dropout: must be at least 0 and below 1, got 1"),
-        (["train", "image", "{new}", "--data.valid", "x"], "data.valid: needs --data.train"),
-        (["train", "image", "{new}", "--data.train", "nowhere"], "nowhere: no such file or folder"),
+        (["eval", "{run}", "--on-bad-line", "skip"], 'Unknown option: "--on-bad-line"'),
+        (["eval", "{run}", "--beam", 2], 'Unknown option: "--beam"'),
+        (["look", "{run}", "{shapes}/level/0.png", "--html", "a.html"], "a.html: expected a name that ends in .png"),
+        (["train", "classify-image", "--data.size", 18], "data.size: must be a multiple of 4, at least 16, got 18"),
+        (["train", "classify-image", "--data.size", 12], "data.size: must be a multiple of 4, at least 16, got 12"),
+        (["train", "classify-image", "--model.kind", "vit", "--data.size", 4], "multiple of 4, at least 8, got 4"),
+        (["train", "classify-image", "--augment.crop", 32], "augment.crop: must be below data.size, 32, got 32"),
+        (["train", "classify-image", "--augment.cutout", -1], "augment.cutout: must not be below 0, got -1"),
+        (["train", "classify-image", "--model.width", 0], "model.width: must be above 0, got 0"),
+        (["train", "classify-image", "--model.kind", "vit", "--model.heads", 3], "model.heads: must divide 4 · "),
+        (["train", "classify-image", "--model.kind", "vit", "--model.attention", "se"], "model.attention: only for"),
+        (["train", "classify-image", "--train.batch", 0], "train.batch: must be above 0, got 0"),
+        (["train", "classify-image", "--model.dropout", 1], "model.dropout: must be at least 0 and below 1, got 1"),
+        (["train", "classify-image", "{new}", "--data.valid", "x"], "data.valid: needs --data.train"),
+        (["train", "classify-image", "{new}", "--data.train", "nowhere"], "nowhere: no such file or folder"),
     ],
 )  # fmt: skip
 def test_a_mistake_gives_a_one_line_error(
@@ -259,11 +262,11 @@ def test_two_classes_and_two_images_per_class_are_needed(
 ) -> None:
     (tmp_path / "set" / "a").mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(tmp_path / "set" / "a" / "1.png")
-    result = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
+    result = regard("train", "classify-image", tmp_path / "run", "--data.train", tmp_path / "set")
     assert "has one class, 'a', and needs at least two" in result.err
     (tmp_path / "set" / "b").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "set" / "b" / "1.png")
-    result = regard("train", "image", tmp_path / "run", "--data.train", tmp_path / "set")
+    result = regard("train", "classify-image", tmp_path / "run", "--data.train", tmp_path / "set")
     assert "the class 'a' has one image" in result.err
 
 
@@ -276,4 +279,4 @@ def test_look_needs_a_model_with_attention_over_places(
 
 
 def test_the_demo_is_a_valid_configuration() -> None:
-    assert demo_config().problem() is None
+    assert CLASSIFY_IMAGE.demo.settings().problem() is None

@@ -14,8 +14,8 @@ import pytest
 from image_sets import BLUE, TWO, WAYS, as_folder, as_tar, as_zip, encoded, members, noise, plain, tree
 from regard.data.images import read_images
 from regard.errors import UserError
-from regard.tasks.image.config import DataConfig
-from regard.tasks.image.data import read
+from regard.tasks.classify_image.data import read
+from regard.tasks.classify_image.settings import DataConfig
 
 ACCEPTED: dict[str, tuple[dict[str, bytes], list[int], tuple[str, ...]]] = {
     "a folder per class": (TWO, [2, 2], ()),

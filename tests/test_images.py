@@ -12,8 +12,8 @@ import torch
 from image_sets import as_folder, encoded, plain
 from regard.data.images import read_images
 from regard.errors import UserError
-from regard.tasks.image.config import AugmentConfig, DataConfig
-from regard.tasks.image.data import Scale, augment, digits, read, set_aside
+from regard.tasks.classify_image.data import Scale, augment, digits, read, set_aside
+from regard.tasks.classify_image.settings import AugmentConfig, DataConfig
 
 
 def test_validation_images_that_are_training_images_are_reported(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import regard
 from regard.attend import biases, masks, normalizers, scores
 
 LAYERS = (
-    "errors", "files", "kernels", "attend", "onnx", "nn", "explain", "models", "decode", "data", "train", "tasks",
-    "cli",
+    "errors", "files", "settings", "kernels", "attend", "onnx", "nn", "explain", "models", "decode", "data", "train",
+    "tasks", "cli",
 )  # fmt: skip
 """The packages of regard, from the lowest layer to the highest."""
 
@@ -78,7 +78,7 @@ def test_importing_regard_loads_no_optional_package() -> None:
     assert not _loaded("import " + ", ".join(name.removesuffix(".__init__") for name in modules)) & set(OPTIONAL)
 
 
-@pytest.mark.parametrize("module", ["regard", "regard.cli.main", "regard.tasks.translate.config"])
+@pytest.mark.parametrize("module", ["regard", "regard.cli.main", "regard.tasks.table"])
 def test_the_command_line_does_not_import_torch_to_parse(module: str) -> None:
     assert not _loaded(f"import {module}") & {"torch", "numpy"}
 

@@ -82,7 +82,7 @@ def test_commands_for_images(folder: Path, call: Call) -> None:
         for at, array in enumerate(arrays):
             Image.fromarray(array).save(folder / "data" / name / f"{at}{BYTES}.png")
     small = ["--data.size", 16, "--model.width", 4, "--model.blocks", 1, "--model.attention", "query"]
-    call("train", "image", run, "--data.train", folder / "data", *small, "--train.epochs", 1)
+    call("train", "classify-image", run, "--data.train", folder / "data", *small, "--train.epochs", 1)
     call("eval", run)
     image, drawn = folder / "data" / "cat" / f"0{BYTES}.png", folder / f"{BYTES}.png"
     output = call("look", run, image, "--out", drawn)
@@ -98,7 +98,7 @@ def test_a_character_outside_the_terminals_encoding_gives_a_one_line_error(
     def fail(*arguments: object, **options: object) -> None:
         "←".encode("ascii")
 
-    monkeypatch.setattr("regard.cli.main.app", fail)
+    monkeypatch.setattr("regard.cli.main.build", lambda arguments: fail)
     assert run_command() == 2
     assert capfdbinary.readouterr().err == (
         b"regard: writing: the encoding ascii has no '\\u2190'; set PYTHONIOENCODING=utf-8\n"

@@ -24,7 +24,7 @@ TASKS = {
         "--tokenizer.kind", "char", "--model.context", "24", "--model.dim", "16", "--model.layers", "1",
         "--model.heads", "2", "--model.dropout", "0", "--train.tokens", "240",
     ],
-    "image": [
+    "classify-image": [
         "--model.kind", "vit", "--model.width", "4", "--model.blocks", "1", "--model.dropout", "0", "--data.size", "16",
         "--augment.crop", "0", "--augment.no-flip", "--augment.cutout", "0", "--train.batch", "5",
     ],
@@ -36,7 +36,7 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
     random = np.random.default_rng(0)
     words = ["red", "green", "blue", "cat", "dog", "owl", "runs", "sleeps"]
     lines = [" ".join(random.choice(words, 4)) for _ in range(80)]
-    if task == "image":
+    if task == "classify-image":
         for number in range(images):
             path = folder / "images" / words[number % 3] / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,6 +70,6 @@ def test_two_processes_have_the_loss_of_one(task: str, tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_warn_about_strides(tmp_path: Path) -> None:
-    data = _data("image", tmp_path, images=80)  # smaller batches take another path in PyTorch
+    data = _data("classify-image", tmp_path, images=80)  # smaller batches take another path in PyTorch
     network = ["--model.attention", "self", "--model.width", "8", "--model.blocks", "1", "--data.size", "32"]
-    assert "strides" not in _train(2, "image", tmp_path / "run", data, "--train.batch", "64", *network)
+    assert "strides" not in _train(2, "classify-image", tmp_path / "run", data, "--train.batch", "64", *network)

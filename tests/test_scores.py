@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from regard.errors import UserError
-from regard.tasks.translate.task import bleu_tokenizer, text_scores
+from regard.tasks.translate.trainable import bleu_tokenizer, text_scores
 
 TEXTS = {
     "13a": ["a black cat sleeps on the mat", "un chat noir", "שלום עולם", "고양이가 잔다", ""],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
-from regard.tasks.generate import config as generate_config
 from regard.tasks.generate import data as generate_data
-from regard.tasks.translate import config as translate_config
+from regard.tasks.generate import settings as generate_settings
 from regard.tasks.translate import data as translate_data
+from regard.tasks.translate import settings as translate_settings
 
 
 def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> No
     (tmp_path / "valid.tsv").write_text("\n".join([unicodedata.normalize("NFD", pairs[0]), "a\tb", "a\tc", "x\ty"]))
     paths = [str(tmp_path / name) for name in ("train.tsv", "valid.tsv")]
     lines: list[str] = []
-    translate_data.read(translate_config.DataConfig(train=paths[0], valid=paths[1]), 0, lines.append)
+    translate_data.read(translate_settings.DataConfig(train=paths[0], valid=paths[1]), 0, lines.append)
     assert lines == [
         f"{paths[0]}: 4 pairs, the first 'café' → 'thé'",
         f"{paths[1]}: 4 pairs, the first 'café' → 'thé'",
@@ -25,7 +25,7 @@ def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> No
     ]
     lines.clear()
     (tmp_path / "valid.tsv").write_text("x\ty\n")
-    translate_data.read(translate_config.DataConfig(train=paths[0], valid=paths[1]), 0, lines.append)
+    translate_data.read(translate_settings.DataConfig(train=paths[0], valid=paths[1]), 0, lines.append)
     assert not [line for line in lines if "training text" in line]
 
 
@@ -36,6 +36,6 @@ def test_validation_documents_in_the_training_text_are_counted(tmp_path: Path) -
             (tmp_path / folder / f"{number}.txt").write_text(content)
     paths = [str(tmp_path / folder) for folder in ("train", "valid")]
     lines: list[str] = []
-    text = generate_data.read(generate_config.DataConfig(train=paths[0], valid=paths[1]), lines.append)
+    text = generate_data.read(generate_settings.DataConfig(train=paths[0], valid=paths[1]), lines.append)
     assert lines == ["data.valid: 2 of its 3 documents are in the training text too"]
     assert (text.valid[0], text.valid_bytes) == ("café", len("cafe\u0301cb".encode()))

@@ -1,83 +1,72 @@
-"""The command-line application, its groups of commands, and functions that the commands share; imports no torch."""
+"""The command-line application, and functions that its commands share; imports no torch."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable
-from dataclasses import replace
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cyclopts import App
 
 from regard import __version__
-from regard.cli.config import check_numbers, read, sections
+from regard.cli import export, runs, train, verbs
+from regard.cli.flags import check_numbers
 from regard.errors import UserError
-from regard.tasks.generate.config import GenerateConfig
-from regard.tasks.image.config import ImageConfig
-from regard.tasks.translate.config import TranslateConfig
-
-app = App(
-    name="regard",
-    help="Attention that you can look into: train a model with attention, use it, and see what it attended to.",
-    help_epilogue="Start with `regard demo translate`, or train on your own text with "
-    "`regard train translate --data.train FILE.tsv`.",
-    version=__version__,
-    help_format="markdown",
-    config=check_numbers,
-)
-train_app = App(name="train", help="Train a model on your own data, or on a built-in data set.")
-demo_app = App(
-    name="demo",
-    help="Train on a built-in data set in a few minutes, then evaluate and use the model, and draw its attention.",
-)
-app.command(train_app)
-app.command(demo_app)
-
-Checkpoint = Literal["best", "last"]
-
-KINDS: dict[str, Any] = {"translate": TranslateConfig, "generate": GenerateConfig, "image": ImageConfig}
-"""Task → the dataclass of its settings."""
-for _kind in KINDS.values():
-    sections(_kind)
+from regard.tasks.spec import TaskSpec
+from regard.tasks.table import TASKS
 
 
-def settings_of(task: str) -> Callable[[Path], Any]:
-    """A function that reads the configuration of a run of this task, with the paths of its data as they are now."""
+def build(arguments: Sequence[str] = ()) -> App:
+    """The application for a command line.
 
-    def settings(run: Path) -> Any:
-        from regard.train.run import locate
-
-        config = read(run / "config.yaml", KINDS[task])
-        data = replace(config.data, train=locate(run, config.data.train), valid=locate(run, config.data.valid))
-        return replace(config, data=data)
-
-    return settings
-
-
-def given_options(options: dict[str, Any], allowed: frozenset[str], task: str) -> dict[str, Any]:
-    """The options that are not None. Raises UserError: one of them does not apply to runs of this task."""
-    given = {name: value for name, value in options.items() if value is not None}
-    for name in given:
-        if name not in allowed:
-            raise UserError(f"--{name.replace('_', '-')}: does not apply to a run of the task {task!r}")
-    return given
-
-
-def at_least(name: str, value: float | None, minimum: float) -> None:
-    """Check an option. Raises UserError: it is below ``minimum``; None is allowed."""
-    if value is not None and not value >= minimum:
-        raise UserError(f"--{name}: must be at least {minimum}, got {value}")
+    The options of ``eval``, ``look`` and of verbs that several tasks have are those of the run that ``arguments`` name,
+    so that ``regard eval RUN --help`` shows only what has a meaning for that run.
+    """
+    app = App(
+        name="regard",
+        help="Attention that you can look into: train a model with attention, use it, and see what it attended to.",
+        help_epilogue="Start with `regard demo translate`, or train on your own text with "
+        "`regard train translate --data.train FILE.tsv`.",
+        version=__version__,
+        help_format="markdown",
+        config=check_numbers,
+    )
+    train.add_commands(app)
+    run_task = task_of(arguments)
+    verbs.add_commands(app, run_task)
+    runs.add_commands(app, run_task)
+    export.add_command(app)
+    app.command(_backends, name="backends")
+    return app
 
 
-def training(task: str, folder: Path, train: Callable[[], Any]) -> Any:
-    """Run a training; if it is interrupted, print how to continue it, and exit."""
-    from regard.train.interrupt import Interrupted
+def task_of(arguments: Sequence[str]) -> TaskSpec | None:
+    """The task of the first run whose folder is among ``arguments``; None if there is none, or it cannot be read."""
+    for argument in arguments[1:]:
+        mark = Path(argument) / "run.json"
+        try:
+            name = json.loads(mark.read_text())["task"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        return next((spec for spec in TASKS if spec.name == name), None)
+    return None
+
+
+def _backends(*, device: str = "cpu", dtype: Literal["float64", "float32", "bfloat16", "float16"] = "float32") -> None:
+    """Show the backends of this machine, and which one computes typical calls of attention and why.
+
+    In Python, `regard.explain_choice(query, key, value, …)` shows the same for a call of yours.
+
+    Args:
+        device: PyTorch device of the calls, such as cpu or cuda.
+        dtype: Data type of query, key and value.
+    """
+    from rich.console import Console
+
+    from regard.cli.backends import show
 
     try:
-        return train()
-    except Interrupted as stop:
-        print(f"\nstopped after step {stop.step:,}; a checkpoint is saved", file=sys.stderr)
-        print(f"continue with:  regard train {task} {shlex.quote(str(folder))} --resume", file=sys.stderr)
-        sys.exit(128 + stop.signal_number)
+        show(device, dtype, Console())
+    except (RuntimeError, AssertionError) as error:  # raised by torch if there is no such device
+        raise UserError(f"--device: {str(error).splitlines()[0]}") from None

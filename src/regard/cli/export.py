@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from regard.cli.app import Checkpoint, app, settings_of
-from regard.tasks import commands
+from regard.cli.options import Checkpoint
 
 
-@app.command
-def export(
+def add_command(app: App) -> None:
+    """Add ``regard export``."""
+    app.command(_export, name="export")
+
+
+def _export(
     run: Path,
     out: Path | None = None,
     /,
@@ -33,15 +36,12 @@ def export(
         checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
     from regard.tasks.exporting import SUFFIXES
-    from regard.tasks.exporting import export as write
-    from regard.train.run import check, kind
+    from regard.tasks.running import load
 
-    check(run)
-    name = kind(run)
-    exportable = commands(name).export(run, settings_of(name), checkpoint=checkpoint)
+    predictor = load(run, checkpoint)
     path = out or run / f"model{SUFFIXES[form]}"
-    difference, size = write(exportable, path, form)
+    difference, size = predictor.export(path, form)
     print(f"{path}  {size / 1e6:,.1f} MB")
-    for input_name, shape in exportable.inputs.items():
-        print(f"  {input_name:16}({', '.join(str(size) for size in shape)})")
+    for name, shape in predictor.exportable().inputs.items():
+        print(f"  {name:16}({', '.join(str(size) for size in shape)})")
     print(f"checked at other sizes: logits differ by at most {difference:.1e}")

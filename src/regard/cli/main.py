@@ -8,14 +8,12 @@ from __future__ import annotations
 import shlex
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 from cyclopts import CycloptsError, UnusedCliTokensError
 
-import regard.cli.export
-import regard.cli.train
-import regard.cli.use  # noqa: F401 - all add their commands
-from regard.cli.app import app
+from regard.cli.app import build, task_of
 from regard.errors import UserError
 
 
@@ -23,12 +21,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit; an error that the user can mend is one line on standard error, with exit status 2."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names are not always UTF-8
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        build(arguments)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
         sys.exit(_print_error(_unused(error)))
     except (UserError, CycloptsError) as error:
-        sys.exit(_print_error(" ".join(str(error).split())))
+        sys.exit(_print_error(" ".join((_without_run(arguments) or str(error)).split())))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -45,11 +44,23 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 _HINTS = {
     "train": "to train on it, write --data.train {first}",
     "eval": "to score on it, write --data {first}",
-    "translate": "a text of several words needs quotation marks",
-    "generate": "a prompt of several words needs quotation marks",
     "look": "a text of several words needs quotation marks",
 }
 """Command → a hint, for errors about one argument too many."""
+
+
+def _without_run(arguments: list[str]) -> str | None:
+    """The error message if a command whose options depend on a run does not name one; it explains other errors."""
+    named = len(arguments) > 1 and not arguments[1].startswith("-")
+    if arguments[:1] not in (["eval"], ["look"]) or not named or task_of(arguments) is not None:
+        return None
+    from regard.train.run import check
+
+    try:
+        check(Path(arguments[1]))
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _unused(error: UnusedCliTokensError) -> str:

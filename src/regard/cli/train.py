@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
-from regard.cli.app import KINDS, demo_app, settings_of, train_app, training
-from regard.cli.config import file_settings, read, to_yaml
+from regard.cli.flags import file_settings, sections
+from regard.cli.options import training
 from regard.errors import UserError
-from regard.files import write_text
-from regard.tasks import commands
+from regard.settings import to_yaml
+from regard.tasks.spec import TaskSpec
+from regard.tasks.table import TASKS
+
+for _spec in TASKS:
+    sections(_spec.settings)
 
 
-def add_training(task: str, summary: str) -> None:
-    """Add ``regard train TASK``."""
-    kind = KINDS[task]
+def add_commands(app: App) -> None:
+    """Add ``regard train`` and ``regard demo``."""
+    train_app = App(name="train", help="Train a model on your own data, or on a built-in data set.")
+    demo_app = App(
+        name="demo",
+        help="Train on a built-in data set in a few minutes, then evaluate and use the model, and draw its attention.",
+    )
+    for spec in TASKS:
+        train_app.command(name=spec.name, config=file_settings(spec.settings))(_train_command(spec))
+        demo_app.command(name=spec.name)(_demo_command(spec))
+    app.command(train_app)
+    app.command(demo_app)
 
+
+def _train_command(spec: TaskSpec) -> Callable[..., None]:
     def train(
         run: Path | None = None,
         /,
@@ -30,112 +45,76 @@ def add_training(task: str, summary: str) -> None:
         print_config: bool = False,
         settings: Any = None,
     ) -> None:
-        _train(task, run, resume=resume, config=config, print_config=print_config, settings=settings)
+        _train(spec, run, resume=resume, config=config, print_config=print_config, settings=settings)
 
-    train.__annotations__["settings"] = Annotated[kind | None, Parameter(name="*")]
-    train.__doc__ = f"""{summary}. Ctrl-C saves a checkpoint and stops; --resume continues from it.
+    train.__annotations__["settings"] = Annotated[spec.settings | None, Parameter(name="*")]
+    train.__doc__ = f"""{spec.summary}. Ctrl-C saves a checkpoint and stops; --resume continues from it.
 
     Args:
-        run: Folder for the run, new or empty; by default runs/{task}-DATE-TIME.
+        run: Folder for the run, new or empty; by default runs/{spec.name}-DATE-TIME.
         resume: Continue the run in this folder from its last checkpoint, with its own settings. Only the length of the
             training (--train.epochs, steps, minutes, patience) and how often it validates, saves and logs may be
             changed.
         config: YAML file with settings; flags take precedence over it.
         print_config: Print all settings as YAML and exit; a file for --config to start from.
     """
-    train_app.command(name=task, config=file_settings(kind))(train)
+    return train
 
 
 def _train(
-    task: str, run: Path | None, *, resume: bool, config: Path | None, print_config: bool, settings: Any
+    spec: TaskSpec, run: Path | None, *, resume: bool, config: Path | None, print_config: bool, settings: Any
 ) -> None:
-    from regard.train.run import fresh_name
-
-    chosen = settings or KINDS[task]()
+    chosen = settings or spec.settings()
     problem = chosen.problem()
     if problem is not None:
         raise UserError(problem)
     if print_config:
         print(to_yaml(chosen), end="")
         return
-    module, folder = commands(task), run or fresh_name(task)
     if run is None and (resume or int(os.environ.get("WORLD_SIZE", "1")) > 1):
         which = "of the run to resume" if resume else "that all processes share"
         raise UserError(f"run: name the folder {which}")
+    if resume and config is not None:
+        raise UserError("--config: the run has its own settings; with --resume, give flags such as --train.epochs")
+
+    from regard.tasks import running
+    from regard.train.run import fresh_name
+
+    folder = run or fresh_name(spec.name)
     if resume:
-        if config is not None:
-            raise UserError("--config: the run has its own settings; with --resume, give flags such as --train.epochs")
-        progress = training(task, folder, lambda: _resume(task, folder, chosen))
+        progress = training(spec.name, folder, lambda: running.resume(folder, chosen, spec.name))
     else:
-        progress = training(task, folder, lambda: module.train(chosen, folder, to_yaml))
+        progress = training(spec.name, folder, lambda: running.train(spec.name, chosen, folder))
     if os.environ.get("RANK", "0") != "0":
         return
     seconds = progress.seconds
     duration = f"{seconds:.0f} seconds" if seconds < 60 else f"{seconds / 60:.1f} minutes"
+    example = spec.load().example(running.settings_of(folder))
     print(f"trained {progress.step:,} steps in {duration}; best and last checkpoint in {folder}")
     print(f"report:  {folder / 'report.md'}")
-    print(f"use it:  {module.use_line(folder, settings_of(task)(folder))}")
+    print(f"use it:  regard {spec.verb.name} {shlex.quote(str(folder))} {example}")
 
 
-def _resume(task: str, run: Path, wanted: Any) -> Any:
-    """Resume a run, after writing the settings that ``wanted`` changes into its configuration."""
-    from regard.train.resume import changed
-    from regard.train.run import check
-
-    check(run, task)
-    path = run / "config.yaml"
-    before = read(path, KINDS[task])
-    after = changed(before, wanted, KINDS[task]())
-    if after != before and os.environ.get("RANK", "0") == "0":
-        write_text(path, to_yaml(after))
-    return commands(task).resume(run, lambda run: replace(settings_of(task)(run), train=after.train))
-
-
-def add_demo(task: str, folder: str, summary: str, example: str) -> None:
-    """Add ``regard demo TASK``, with ``folder`` as the default folder of its run, and an example of what to do next."""
-
-    def demo(run: Path = Path(folder), /) -> None:
+def _demo_command(spec: TaskSpec) -> Callable[..., None]:
+    def demo(run: Path = Path(spec.demo.folder), /) -> None:
         import shutil
         import time
 
-        module = commands(task)
-        written = to_yaml(module.demo_config())
+        from regard.tasks import running
+
+        written = to_yaml(spec.demo.settings())
         if (run / "config.yaml").exists() and (run / "config.yaml").read_text(encoding="utf-8") == written:
             shutil.rmtree(run)
         began = time.monotonic()
-        training(task, run, lambda: module.demo(run, to_yaml))
-        print(module.drawn_line(run))
+        drawings = training(spec.name, run, lambda: running.demo(spec, run))
+        print(drawings)
         print(f"run        {run}")
         print(f"took       {time.monotonic() - began:.0f} s")
-        print(f"try it:    {example.format(run=shlex.quote(str(run)))}")
+        print(f"try it:    {spec.demo.example.format(run=shlex.quote(str(run)))}")
 
-    demo.__doc__ = f"""{summary}
+    demo.__doc__ = f"""{spec.demo.summary}
 
     Args:
         run: Folder for the run; an earlier run of the demo in it is replaced.
     """
-    demo_app.command(name=task)(demo)
-
-
-add_training("translate", "Train a translator with attention on parallel text")
-add_training("generate", "Train a language model on plain text")
-add_training("image", "Train an image classifier, with or without attention")
-add_demo(
-    "translate",
-    "runs/demo",
-    "Train a translator from English to French on dates, numbers, units and names (Unicode CLDR), evaluate it, and "
-    "draw an alignment.",
-    'regard look {run} "Tuesday, March 3, 2026"',
-)
-add_demo(
-    "generate",
-    "runs/demo-generate",
-    "Train a language model on Python's language reference, evaluate it, generate a text and draw one attention head.",
-    'regard generate {run} "A class definition"',
-)
-add_demo(
-    "image",
-    "runs/demo-image",
-    "Train a small network with attention on handwritten digits, evaluate it and draw its attention over a digit.",
-    "regard classify {run} {run}/digit.png --look where.png",
-)
+    return demo

@@ -98,16 +98,22 @@ def _normalized(file: IO[bytes], origin: str) -> Iterator[bytes]:
 
 
 def read_text_lines(path: Path | None) -> list[str]:
-    """All lines of a file, or of standard input for None.
+    """All lines of a file, or of standard input for None. Raises UserError: see `iterate_text_lines`."""
+    return list(iterate_text_lines(path))
+
+
+def iterate_text_lines(path: Path | None) -> Iterator[str]:
+    """The lines of a file, or of standard input for None, as they are read.
 
     Raises:
         UserError: as `read_lines`, and if a line is not UTF-8.
     """
     origin = "standard input" if path is None else str(path)
-    lines = list(_decoded(sys.stdin.buffer, origin) if path is None else read_lines(path))
-    if None in lines:
-        raise UserError(f"{origin}: line {lines.index(None) + 1:,} is not UTF-8")
-    return [line for line in lines if line is not None]
+    lines = _decoded(sys.stdin.buffer, origin) if path is None else read_lines(path)
+    for number, line in enumerate(lines, 1):
+        if line is None:
+            raise UserError(f"{origin}: line {number:,} is not UTF-8")
+        yield line
 
 
 def check_unicode(name: str, *texts: str | None) -> None:

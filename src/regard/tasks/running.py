@@ -1,152 +1,219 @@
-"""Training as all tasks share it: the run's folder, the processes, the log and the report."""
+"""What all tasks do in the same way: train, resume, load, evaluate, and the demo.
+
+Each function takes the run's folder, from which the task and its settings are known.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any
 
-from regard.train import checkpoint, defaults, fingerprint, report
+from rich.console import Console
+
+from regard.errors import UserError
+from regard.files import write_text
+from regard.settings import from_dict, read, to_yaml
+from regard.tasks.results import Scores, show_scores
+from regard.tasks.spec import TaskSpec
+from regard.tasks.table import spec_of
+from regard.tasks.task import Notify, Predictor, Task
+from regard.train import checkpoint as checkpoints
+from regard.train import defaults, fingerprint, report
 from regard.train import run as runs
-from regard.train.config import TrainConfig
 from regard.train.distributed import World, world
-from regard.train.fingerprint import Fingerprint
 from regard.train.interrupt import Interrupted, exit_on_sigterm
 from regard.train.log import Log
-from regard.train.loop import Progress, Trainable, fit
+from regard.train.loop import Progress, fit
 from regard.train.memory import enough_memory
-
-Notify = Callable[[str], None]
-"""Prints a message for the user."""
+from regard.train.resume import changed
 
 
-class Configuration(Protocol):
-    """The settings of a task, those of training among them."""
-
-    @property
-    def train(self) -> TrainConfig:
-        """How to train."""
-        ...
-
-
-class Task(Trainable, Protocol):
-    """A task that the training loop can train, and that describes its data."""
-
-    @property
-    def described(self) -> str:
-        """The size of the training data, such as ``"1,000 pairs"``."""
-        ...
-
-
-Config = TypeVar("Config", bound=Configuration)
-Data = TypeVar("Data")
-
-
-@dataclass(frozen=True)
-class Training(Generic[Config, Data]):
-    """The training of a task, from its configuration to its report.
+def train(task: str, config: Any, run: str | Path) -> Progress:
+    """Train a model in a new folder, as ``regard train`` does.
 
     Args:
-        name: the task.
-        unit: what the loss is a mean over, such as ``"tokens"``.
-        read: reads the data; messages for the user are passed to its second argument.
-        fingerprint: identifies the data that ``read`` returned.
-        defaults: values by the size of the data, such as ``{"train.epochs": 20}``, for settings that are None.
-        fill: writes the files that the model needs beside its weights into the folder of a new run.
-        task: makes the task from the folder that ``fill`` wrote to.
-        samples: lines of Markdown with sample output of the trained model.
+        task: name of the task, such as ``"translate"``.
+        config: its settings: a dictionary of sections as in a file for ``--config``, or the task's dataclass.
+        run: the folder, new or empty.
+
+    Returns:
+        The progress at the end of training.
+
+    Raises:
+        UserError: a setting is out of range, the folder is not empty, or the data cannot be used.
+        regard.train.interrupt.Interrupted: Ctrl-C or SIGTERM; the state is saved, for `resume`.
+
+    Example:
+        >>> import tempfile
+        >>> run = Path(tempfile.mkdtemp()) / "run"
+        >>> tiny = {"model": {"dim": 8}, "data": {"builtin_pairs": 50}, "train": {"steps": 2}}
+        >>> train("translate", tiny, run).step
+        2
     """
-
-    name: str
-    unit: str
-    read: Callable[[Config, Notify], Data]
-    fingerprint: Callable[[Data], Fingerprint]
-    defaults: Callable[[Config, Data], Mapping[str, object]]
-    fill: Callable[[Config, Data, Path], None]
-    task: Callable[[Config, Path, Data, Notify], Task]
-    samples: Callable[[Config, Path, Data], Sequence[str]]
-
-    def train(self, config: Config, run: Path, written: Callable[[Config], str]) -> Progress:
-        """Train in a new folder; ``written`` formats the configuration as the text of ``config.yaml``.
-
-        Raises:
-            UserError: the folder is not empty, or the data cannot be used.
-        """
-        with exit_on_sigterm(), world() as process:
-            process.first_does(lambda: runs.check_free(run))
-            notify = _notifier(process)
-            data = self.read(config, notify)
-            filled, chosen = defaults.fill(config, self.defaults(config, data))
-            if chosen:
-                notify(defaults.describe(chosen))
-
-            def write(folder: Path) -> None:
-                self.fill(filled, data, folder)
-                fingerprint.save(folder, self.fingerprint(data))
-                (folder / "config.yaml").write_text(written(filled), encoding="utf-8")
-
-            process.first_does(lambda: runs.create(run, self.name, write))
-            try:
-                return self._fit(filled, run, data, process, resume=False)
-            except BaseException:  # KeyboardInterrupt and SystemExit too
-                # Without a checkpoint, the folder cannot be resumed, and it would block the corrected command.
-                if process.first and not checkpoint.exists(run):
-                    shutil.rmtree(run, ignore_errors=True)
-                raise
-
-    def resume(self, run: Path, settings: Callable[[Path], Config]) -> Progress:
-        """Resume a run from its last checkpoint.
-
-        Raises:
-            UserError: the folder is not a run of this task, or its data have changed.
-        """
-        runs.check(run, self.name)
-        config = settings(run)
-        with exit_on_sigterm(), world() as process:
-            notify = _notifier(process)
-            data = self.read(config, notify)
-            process.first_does(lambda: fingerprint.check_resume(run, self.fingerprint(data), notify))
-            return self._fit(config, run, data, process, resume=True)
-
-    def _fit(self, config: Config, run: Path, data: Data, process: World, *, resume: bool) -> Progress:
-        """Train and write the run's report, also if training is interrupted."""
-        with enough_memory(config.train.batch_measure):
-            return self._train_and_report(config, run, data, process, resume)
-
-    def _train_and_report(self, config: Config, run: Path, data: Data, process: World, resume: bool) -> Progress:
+    spec, run = spec_of(task), Path(run)
+    if isinstance(config, Mapping):
+        config = from_dict(spec.settings, config, "settings")
+    problem = config.problem()
+    if problem is not None:
+        raise UserError(problem)
+    code = spec.load()
+    with exit_on_sigterm(), world() as process:
+        process.first_does(lambda: runs.check_free(run))
         notify = _notifier(process)
-        task = self.task(config, run, data, notify)
-        size = sum(parameter.numel() for parameter in task.model.parameters())
-        batches = len(task.batches(0))
-        per_epoch = f"{batches:,} batch{'' if batches == 1 else 'es'} per epoch"
-        notify(f"{task.described} · {per_epoch} · {size:,} parameters · {run}")
-        write_report = partial(
-            report.write, run, self.name, parameters=size, unit=self.unit, metrics=task.metrics,
-            best_by=config.train.metric,
-        )  # fmt: skip
-        log = Log(run, unit=self.unit, shown=process.first, tensorboard=config.train.tensorboard)
-        with runs.alone(run) if process.first else nullcontext():
-            try:
-                progress = fit(task, config.train, run, process, log=log, resume=resume)
-            except Interrupted:
-                if process.first:
-                    reached = Progress(**checkpoint.load_state(run, "last")["progress"])
-                    note = "None yet: training was interrupted and can be continued with `--resume`."
-                    write_report(reached, samples=[note])
-                raise
-            if process.first:
-                write_report(progress, samples=self.samples(config, run, data))
-        return progress
+        data = code.read(config, notify)
+        filled, chosen = defaults.fill(config, code.defaults(config, data))
+        if chosen:
+            notify(defaults.describe(chosen))
+
+        def write(folder: Path) -> None:
+            code.prepare(filled, data, folder, notify)
+            fingerprint.save(folder, code.fingerprint(data))
+            (folder / "config.yaml").write_text(to_yaml(filled), encoding="utf-8")
+
+        process.first_does(lambda: runs.create(run, task, write))
+        try:
+            return _fit(spec, code, filled, run, data, process, resume=False)
+        except BaseException:  # KeyboardInterrupt and SystemExit too
+            # Without a checkpoint, the folder cannot be resumed, and it would block the corrected command.
+            if process.first and not checkpoints.exists(run):
+                shutil.rmtree(run, ignore_errors=True)
+            raise
+
+
+def resume(run: str | Path, wanted: Any = None, task: str | None = None) -> Progress:
+    """Resume a run from its last checkpoint.
+
+    Args:
+        run: the run's folder.
+        wanted: settings; where they differ from the defaults, they replace the run's.
+        task: the task that the run must have, if given.
+
+    Raises:
+        UserError: the folder is not a run of this task, its data have changed, or a setting may not change.
+    """
+    run = Path(run)
+    runs.check(run, task)
+    spec = spec_of(runs.kind(run))
+    if wanted is not None:
+        before: Any = read(run / "config.yaml", spec.settings)
+        after = changed(before, wanted, spec.settings())
+        if after != before and os.environ.get("RANK", "0") == "0":
+            write_text(run / "config.yaml", to_yaml(after))
+    config = replace(settings_of(run), **({} if wanted is None else {"train": after.train}))
+    code = spec.load()
+    with exit_on_sigterm(), world() as process:
+        notify = _notifier(process)
+        data = code.read(config, notify)
+        process.first_does(lambda: fingerprint.check_resume(run, code.fingerprint(data), notify))
+        return _fit(spec, code, config, run, data, process, resume=True)
+
+
+def load(run: str | Path, checkpoint: str = "best") -> Predictor:
+    """The model of a trained run.
+
+    Args:
+        run: the run's folder.
+        checkpoint: ``"best"``, the one with the best validation metric, or ``"last"``.
+
+    Returns:
+        A `Predictor`, with ``predict(inputs)``, ``look(input)`` and ``export(path)``.
+
+    Raises:
+        UserError: the folder is not a run, or a file is missing or damaged.
+
+    Example:
+        >>> load("runs/mine")
+        Traceback (most recent call last):
+        regard.errors.UserError: runs/mine: there is no such run
+    """
+    run = Path(run)
+    runs.check(run)
+    predictor: Predictor = spec_of(runs.kind(run)).load().predictor(settings_of(run), run, checkpoint)
+    return predictor
+
+
+def evaluate(run: str | Path, data: str | None = None, *, checkpoint: str = "best", **options: Any) -> Scores:
+    """Scores of a trained run.
+
+    Args:
+        run: the run's folder.
+        data: data in any format that training reads; None: held-out data of the run, if it has any.
+        checkpoint: ``"best"`` or ``"last"``.
+        options: those of ``regard eval`` for this task, such as ``beam=1``.
+
+    Returns:
+        Score by name, each with how it was computed.
+
+    Raises:
+        UserError: the run or the data cannot be used.
+    """
+    run = Path(run)
+    runs.check(run)
+    code, config = spec_of(runs.kind(run)).load(), settings_of(run)
+    return code.evaluate(code.predictor(config, run, checkpoint), config, run, data, say, **options)
+
+
+def demo(spec: TaskSpec, run: Path) -> str:
+    """Train on built-in data, score and use the model, and draw its attention; returns the line that names drawings."""
+    config, console = spec.demo.settings(), Console()
+    train(spec.name, config, run)
+    code = spec.load()
+    filled = settings_of(run)
+    predictor = code.predictor(filled, run, "best")
+    console.print(f"\nOn {spec.demo.scored}", highlight=False)
+    show_scores(code.evaluate(predictor, filled, run, None, say, **spec.demo.options), console)
+    console.print()
+    return code.finish_demo(predictor, filled, run, console)
+
+
+def settings_of(run: Path) -> Any:
+    """The settings of a run, with the paths of its data as they are now. Raises UserError: they cannot be read."""
+    config: Any = read(run / "config.yaml", spec_of(runs.kind(run)).settings)
+    data = config.data
+    located = replace(data, train=runs.locate(run, data.train), valid=runs.locate(run, data.valid))
+    return replace(config, data=located)
 
 
 def say(line: str) -> None:
     """Print a message that is not a result, on standard error."""
     print(line, file=sys.stderr)
+
+
+def _fit(
+    spec: TaskSpec, code: Task[Any, Any, Any], config: Any, run: Path, data: Any, process: World, *, resume: bool
+) -> Progress:
+    """Train and write the run's report, also if training is interrupted."""
+    notify, name, unit = _notifier(process), spec.name, code.unit
+    with enough_memory(config.train.batch_measure):
+        trained = code.trainable(config, run, data, notify)
+        size = sum(parameter.numel() for parameter in trained.model.parameters())
+        batches = len(trained.batches(0))
+        per_epoch = f"{batches:,} batch{'' if batches == 1 else 'es'} per epoch"
+        notify(f"{trained.described} · {per_epoch} · {size:,} parameters · {run}")
+        write_report = partial(
+            report.write, run, name, parameters=size, unit=unit, metrics=trained.metrics, best_by=config.train.metric
+        )
+        log = Log(run, unit=unit, shown=process.first, tensorboard=config.train.tensorboard)
+        with runs.alone(run) if process.first else nullcontext():
+            try:
+                progress = fit(trained, config.train, run, process, log=log, resume=resume)
+            except Interrupted:
+                if process.first:
+                    reached = Progress(**checkpoints.load_state(run, "last")["progress"])
+                    note = "None yet: training was interrupted and can be continued with `--resume`."
+                    write_report(reached, samples=[note])
+                raise
+            if process.first:
+                samples = code.samples(code.predictor(config, run, "best"), config, data)
+                write_report(progress, samples=samples)
+        return progress
 
 
 def _notifier(process: World) -> Notify:

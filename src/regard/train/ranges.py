@@ -36,3 +36,10 @@ def at_most(where: str, section: object, limit: int, *names: str) -> str | None:
         if value is not None and value > limit:
             return f"{where}.{name}: must be at most {limit:,}, got {value:,}"
     return None
+
+
+def at_least(name: str, value: float | None, minimum: float) -> str | None:
+    """The error message for a command's option that is below ``minimum``; None is allowed."""
+    if value is not None and not value >= minimum:
+        return f"--{name}: must be at least {minimum}, got {value}"
+    return None

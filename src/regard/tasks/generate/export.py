@@ -11,7 +11,6 @@ from regard.data.tokenizer import EOS
 from regard.errors import UserError
 from regard.models.language import TransformerLM
 from regard.tasks.exporting import RECURRENT, Exportable
-from regard.tasks.generate.model import Writer
 
 
 class _Logits(nn.Module):
@@ -25,18 +24,17 @@ class _Logits(nn.Module):
         return self.model.logits(tokens)
 
 
-def exportable(writer: Writer) -> Exportable:
+def exportable(model: nn.Module, vocabulary: int, context: int) -> Exportable:
     """The language model, from tokens to the logits of each next token. Raises UserError: the model is recurrent."""
-    model = writer.model
     if not isinstance(model, TransformerLM):
         raise UserError(RECURRENT)
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
-        return (torch.randint(len(writer.tokenizer), (sizes["batch"], sizes["length"])),)
+        return (torch.randint(vocabulary, (sizes["batch"], sizes["length"])),)
 
-    limits = {} if model.position is None else {"length": writer.context}
+    limits = {} if model.position is None else {"length": context}
     notes = {
-        "task": "generate", "end": EOS, "context": writer.context, "tokenizer": "tokenizer.json",
+        "task": "generate", "end": EOS, "context": context, "tokenizer": "tokenizer.json",
         "use": "a new document begins with the token end; logits of each next token",
     }  # fmt: skip
     return Exportable(_Logits(model), {"tokens": ("batch", "length")}, sample, limits, notes)

@@ -1,114 +1,98 @@
-"""Training and evaluating a language model."""
+"""Text generation: how `regard.tasks.running` trains, scores and shows it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from rich.console import Console
 
-from regard.data.tokenizer import Tokenizer
-from regard.errors import UserError
-from regard.models.language import LanguageModel
-from regard.tasks.generate.config import GenerateConfig
-from regard.tasks.generate.data import Stream, Text, batches
-from regard.tasks.generate.model import build
+from regard.data.corpus import Documents
+from regard.data.documents import open_documents
+from regard.tasks.generate import data
+from regard.tasks.generate.data import Stream, Text
+from regard.tasks.generate.defaults import defaults
+from regard.tasks.generate.predictor import Writer, load
+from regard.tasks.generate.settings import GenerateConfig
+from regard.tasks.generate.trainable import GenerateTask, scores
+from regard.tasks.results import Score, Scores
+from regard.tasks.task import Notify, Task
 from regard.train.defaults import known
-from regard.train.metric import Metric
-from regard.train.validation import Part
+from regard.train.fingerprint import Fingerprint, check_validation
 
-_ROWS = 32
-"""Windows per validation batch."""
-
-
-class GenerateTask:
-    """Text generation for the training loop: see `regard.train.loop.Trainable`."""
-
-    metrics = (
-        Metric("loss", unit="nats per token", how="cross-entropy in consecutive windows"),
-        Metric("bits_per_byte", how="cross-entropy in bits, over the UTF-8 bytes of the text as written"),
-    )
-
-    def __init__(self, config: GenerateConfig, tokenizer: Tokenizer, text: Text):
-        torch.manual_seed(config.train.seed)
-        self.config, self.tokenizer = config, tokenizer
-        self.train = Stream.of(text.train, tokenizer)
-        self.valid = Stream.of(text.valid, tokenizer)
-        context = known(config.model.context)
-        if len(self.train.tokens) <= context:
-            count = len(self.train.tokens)
-            raise UserError(
-                f"model.context: must be below the number of tokens of the training text, {count:,}, got {context}"
-            )
-        if len(self.valid.tokens) < 2:
-            raise UserError("data.valid: the validation text is empty")
-        self.model: LanguageModel = build(config, tokenizer)
-
-    @classmethod
-    def of_run(cls, run: Path, config: GenerateConfig, text: Text) -> GenerateTask:
-        """The task of a run's folder, over ``text``. Raises UserError: its tokenizer cannot be read."""
-        return cls(config, Tokenizer.load(run / "tokenizer.json"), text)
-
-    @property
-    def described(self) -> str:
-        """See `regard.tasks.running.Task`."""
-        return f"{len(self.train.tokens):,} tokens"
-
-    def batches(self, epoch: int) -> list[list[int]]:
-        """See `regard.train.loop.Trainable`; an example is the start position of a window of the stream."""
-        settings = self.config.train
-        return batches(
-            self.train,
-            context=known(self.config.model.context),
-            tokens=known(settings.tokens),
-            seed=settings.seed,
-            epoch=epoch,
-        )
-
-    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """See `regard.train.loop.Trainable`."""
-        context = known(self.config.model.context)
-        tokens, targets, documents = self.train.windows(rows, context, self.model.output_bias.device)
-        return model(tokens, targets, documents, self.config.train.label_smoothing), targets.numel()
-
-    @property
-    def validation_count(self) -> int:
-        """See `regard.train.loop.Trainable`; an example is a window."""
-        return _windows(self.valid, known(self.config.model.context))
-
-    def evaluate(self, part: Part) -> dict[str, float]:
-        """See `regard.train.loop.Trainable`."""
-        return scores(self.model, self.valid, known(self.config.model.context), part)
+PROMPT = "The value of the expression"
+"""The prompt of the demo, and of reports of runs on the built-in text."""
 
 
-def _windows(stream: Stream, context: int) -> int:
-    """The number of windows that `scores` divides a stream into."""
-    return math.ceil((len(stream.tokens) - 1) / context)
+class Generate(Task[GenerateConfig, Text, Writer]):
+    """See `regard.tasks.task.Task`."""
+
+    unit = "tokens"
+
+    def read(self, config: GenerateConfig, notify: Notify) -> Text:
+        """See `Task`."""
+        return data.read(config.data, notify)
+
+    def fingerprint(self, text: Text) -> Fingerprint:
+        """See `Task`."""
+        return data.fingerprint(text)
+
+    def defaults(self, config: GenerateConfig, text: Text) -> Mapping[str, object]:
+        """See `Task`."""
+        return defaults(config, text)
+
+    def prepare(self, config: GenerateConfig, text: Text, folder: Path, notify: Notify) -> None:
+        """Train the tokenizer."""
+        settings = config.tokenizer
+        tokenizer = data.train_tokenizer(text.train, settings.kind, known(settings.size), notify)
+        tokenizer.save(folder / "tokenizer.json")
+
+    def trainable(self, config: GenerateConfig, run: Path, text: Text, notify: Notify) -> GenerateTask:
+        """See `Task`."""
+        return GenerateTask.of_run(run, config, text)
+
+    def predictor(self, config: GenerateConfig, run: Path, checkpoint: str) -> Writer:
+        """See `Task`."""
+        return load(run, config, checkpoint)
+
+    def evaluate(self, writer: Writer, config: GenerateConfig, run: Path, path: str | None, notify: Notify) -> Scores:
+        """Scores on a text, or on the run's own validation text.
+
+        Raises:
+            UserError: the text cannot be used, or the run's own has changed since training.
+        """
+        if path is None:
+            text = data.read(config.data, notify)
+            check_validation(run, data.fingerprint(text))
+        else:
+            text = Text(Documents.of([]), open_documents(path, column=config.data.column, notify=notify))
+        stream = Stream.of(text.valid, writer.tokenizer)
+        metrics = scores(writer.model, stream, min(writer.context, len(stream.tokens) - 1))
+        which = "" if path is not None else ", on the validation text"
+        windows = f"{len(stream.tokens):,} tokens in consecutive windows of {writer.context}"
+        bits = f"over the {stream.size:,} UTF-8 bytes of the text as written; tokens are of its composed form (NFC)"
+        return {
+            "loss": Score(metrics["loss"], f"cross-entropy in nats per token{which}: {windows}", 4),
+            "perplexity": Score(math.exp(metrics["loss"]), "exp(loss), per token", 4),
+            "bits_per_byte": Score(metrics["bits_per_byte"], bits, 4),
+        }
+
+    def samples(self, writer: Writer, config: GenerateConfig, text: Text) -> Sequence[str]:
+        """A continuation of the beginning of the validation text."""
+        prompt = PROMPT if config.data.train is None else " ".join(next(text.valid.pieces(0)).split(" ")[:5])
+        return [f"> {line}" for line in _continued(writer, prompt).splitlines()]
+
+    def example(self, config: GenerateConfig) -> str:
+        """See `Task`."""
+        return '"how your text begins"'
+
+    def finish_demo(self, writer: Writer, config: GenerateConfig, run: Path, console: Console) -> str:
+        """Generate a text, and draw one head."""
+        console.print(f"{_continued(writer, PROMPT)}\n", highlight=False, markup=False)
+        writer.look(f"{PROMPT} is the value of the", layer=1, head=0).save(run / "head.png")
+        return f"attention  {run / 'head.png'}"
 
 
-def scores(model: LanguageModel, stream: Stream, context: int, part: Part | None = None) -> dict[str, float]:
-    """``loss`` in nats per token and ``bits_per_byte`` of the text, over windows that follow each other.
-
-    Each token is scored once, except the first of the stream, which nothing predicts. A window has no earlier context.
-    The tokens of some of the windows count as many bytes as those of all windows do on average.
-
-    Args:
-        model: the model.
-        stream: the text.
-        context: the length of a window; the last one may be shorter.
-        part: the windows to score; None: all of them.
-    """
-    part = part or Part.complete(_windows(stream, context))
-    total, count = 0.0, len(stream.tokens) - 1
-    device = model.output_bias.device
-    full = [row for row in part.rows if (row + 1) * context <= count]
-    with torch.no_grad():
-        for rows in part.over(full[at : at + _ROWS] for at in range(0, len(full), _ROWS)):
-            total += float(model(*stream.windows([row * context for row in rows], context, device)))
-        scored = len(full) * context
-        for row in part.rows[len(full) :]:
-            total += float(model(*stream.windows([row * context], count - row * context, device)))
-            scored += count - row * context
-    total, tokens = part.sum(total, scored)
-    return {"loss": total / tokens, "bits_per_byte": total / math.log(2) / (stream.size * int(tokens) / count)}
+def _continued(writer: Writer, prompt: str) -> str:
+    return next(writer.predict([prompt], temperature=0.7, top_k=50, seed=0, tokens=120)).text

@@ -11,7 +11,7 @@ from regard.data import cldr
 from regard.data.parallel import read_parallel
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
-from regard.tasks.translate.config import DataConfig, TokenizerConfig
+from regard.tasks.translate.settings import DataConfig, TokenizerConfig
 from regard.train.defaults import known
 from regard.train.fingerprint import Fingerprint
 
@@ -88,7 +88,7 @@ def train_tokenizers(pairs: Pairs, config: TokenizerConfig) -> tuple[Tokenizer, 
 
 
 def save_tokenizers(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
-    """Write both to a run's folder, for `regard.tasks.translate.model.load`."""
+    """Write both to a run's folder, for `regard.tasks.translate.predictor.load`."""
     source.save(folder / "source.tokenizer.json")
     target.save(folder / "target.tokenizer.json")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from regard.tasks.counting import bytes_of, count_tokens
-from regard.tasks.translate.config import TranslateConfig
 from regard.tasks.translate.data import Text
+from regard.tasks.translate.settings import TranslateConfig
 from regard.train.defaults import bounded, epochs
 
 _BATCHES_PER_EPOCH = 24

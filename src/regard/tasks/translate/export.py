@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from regard.data.tokenizer import BOS, EOS, PAD
+from regard.data.tokenizer import BOS, EOS, PAD, Tokenizer
 from regard.errors import UserError
 from regard.models.transformer import TransformerTranslator
 from regard.tasks.exporting import RECURRENT, Exportable
-from regard.tasks.translate.model import Translator
 
 
 class _NextToken(nn.Module):
@@ -25,13 +24,12 @@ class _NextToken(nn.Module):
         return self.model.following(source, source_lengths, target)
 
 
-def exportable(translator: Translator) -> Exportable:
+def exportable(model: nn.Module, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> Exportable:
     """The translator, from source and target to the logits of each next target token.
 
     Raises:
         UserError: the model is recurrent.
     """
-    model = translator.model
     if not isinstance(model, TransformerTranslator):
         raise UserError(RECURRENT)
 
@@ -39,8 +37,8 @@ def exportable(translator: Translator) -> Exportable:
         batch, source_length, target_length = sizes["batch"], sizes["source_length"], sizes["target_length"]
         lengths = torch.full((batch,), source_length)
         lengths[1:] = (source_length + 1) // 2
-        source = torch.randint(4, len(translator.source), (batch, source_length))
-        return source, lengths, torch.randint(4, len(translator.target), (batch, target_length))
+        source = torch.randint(4, len(source_tokenizer), (batch, source_length))
+        return source, lengths, torch.randint(4, len(target_tokenizer), (batch, target_length))
 
     limits = {} if model.longest is None else {"source_length": model.longest, "target_length": model.longest}
     notes = {

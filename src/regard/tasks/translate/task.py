@@ -1,162 +1,126 @@
-"""Training and evaluating a translator."""
+"""Translation: how `regard.tasks.running` trains, scores and shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from rich.console import Console
 
-from regard.data.batching import batches, fill
-from regard.data.padding import pad
-from regard.data.tokenizer import BOS, PAD, Tokenizer
-from regard.errors import UserError, require
-from regard.tasks.translate.config import TranslateConfig
-from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
-from regard.tasks.translate.model import Translator, build
-from regard.train.defaults import known
-from regard.train.metric import Metric
-from regard.train.validation import Part
-
-_TRANSLATED = 1000
-"""Maximum number of validation pairs that are translated for a text metric; the loss is over all pairs."""
-
-
-class TranslateTask:
-    """Translation for the training loop: see `regard.train.loop.Trainable`."""
-
-    metrics = (
-        Metric("loss", unit="nats per target token", how="cross-entropy, EOS included, without label smoothing"),
-        Metric("bleu", higher_is_better=True, how="sacreBLEU, 0 to 100, greedy decoding"),
-        Metric("chrf", higher_is_better=True, how="chrF of sacreBLEU, 0 to 100, greedy decoding"),
-        Metric("exact", higher_is_better=True, unit="%", how="translations that equal the reference, greedy decoding"),
-    )
-
-    def __init__(self, config: TranslateConfig, source: Tokenizer, target: Tokenizer, train: Rows, valid: Pairs):
-        torch.manual_seed(config.train.seed)
-        self.config, self.train, self.valid = config, train, valid
-        self.model = build(config, source, target)
-        self.source, self.target = source, target
-        self._valid_rows = encode(valid, source, target)
-        self._lengths = train.lengths
-
-    @classmethod
-    def of_run(cls, run: Path, config: TranslateConfig, text: Text, notify: Callable[[str], None]) -> TranslateTask:
-        """The task of a run's folder, over ``text``. Raises UserError: its tokenizers cannot be read."""
-        source, target = (Tokenizer.load(run / f"{side}.tokenizer.json") for side in ("source", "target"))
-        rows = drop_long(encode(text.train, source, target), config.data.max_length, notify)
-        tokenizer = bleu_tokenizer([reference for _, reference in text.valid[:_TRANSLATED]])
-        if config.train.metric != "loss" and tokenizer != "13a":
-            notify(f"validation: BLEU with sacreBLEU's tokenizer {tokenizer}, since the references have no spaces")
-        return cls(config, source, target, rows, text.valid)
-
-    @property
-    def described(self) -> str:
-        """See `regard.tasks.running.Task`."""
-        return f"{len(self.train.source):,} pairs"
-
-    def batches(self, epoch: int) -> list[list[int]]:
-        """See `regard.train.loop.Trainable`."""
-        return batches(self._lengths, tokens=known(self.config.train.tokens), seed=self.config.train.seed, epoch=epoch)
-
-    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """See `regard.train.loop.Trainable`."""
-        return _loss(model, self.train, rows, self.device, self.config.train.label_smoothing)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the model."""
-        return self.model.output_bias.device
-
-    @property
-    def validation_count(self) -> int:
-        """See `regard.train.loop.Trainable`."""
-        return len(self.valid)
-
-    def evaluate(self, part: Part) -> dict[str, float]:
-        """See `regard.train.loop.Trainable`; text metrics, by greedy decoding, only if train.metric is one of them."""
-        translated = part.first(_TRANSLATED) if self.config.train.metric != "loss" else None
-        figures = {"loss": mean_loss(self.model, self._valid_rows, self.device, part)}
-        if translated is not None:
-            translator = Translator(self.model, self.source, self.target)
-            sources = [self.valid[row][0] for row in translated.rows]
-            translations = translator.translate(sources, beam=1, tick=translated.tick)
-            texts = translated.gather([translation.text for translation in translations])
-            scores = text_scores(texts, [self.valid[row][1] for row in translated.every])
-            figures |= {name: score for name, (score, _) in scores.items()}
-        return figures
+from regard.data import cldr
+from regard.data.lines import one_line
+from regard.errors import UserError
+from regard.explain.page import save_page
+from regard.files import write_text
+from regard.tasks.results import Score, Scores
+from regard.tasks.task import Notify, Task
+from regard.tasks.translate import data
+from regard.tasks.translate.defaults import defaults
+from regard.tasks.translate.predictor import Translation, Translator, load
+from regard.tasks.translate.settings import TranslateConfig
+from regard.tasks.translate.trainable import TranslateTask, mean_loss, text_scores
+from regard.train.fingerprint import Fingerprint
 
 
-def mean_loss(model: nn.Module, rows: Rows, device: torch.device, part: Part | None = None) -> float:
-    """Cross-entropy in nats per target token, EOS included, without label smoothing, over ``part`` (None: all)."""
-    part = part or Part.complete(len(rows.source))
-    total, tokens = 0.0, 0
-    order = sorted(part.rows, key=lambda i: rows.lengths[i]) if part.rows else []
-    with torch.no_grad():
-        for batch in part.over(fill(order, rows.lengths, 8192)):
-            loss, count = _loss(model, rows, batch, device, 0.0)
-            total, tokens = total + float(loss), tokens + count
-    total, targets = part.sum(total, tokens)
-    return total / max(1, targets)
+class Translate(Task[TranslateConfig, data.Text, Translator]):
+    """See `regard.tasks.task.Task`."""
+
+    unit = "tokens"
+
+    def read(self, config: TranslateConfig, notify: Notify) -> data.Text:
+        """See `Task`."""
+        return data.read(config.data, config.train.seed, notify)
+
+    def fingerprint(self, text: data.Text) -> Fingerprint:
+        """See `Task`."""
+        return data.fingerprint(text)
+
+    def defaults(self, config: TranslateConfig, text: data.Text) -> Mapping[str, object]:
+        """See `Task`."""
+        return defaults(config, text)
+
+    def prepare(self, config: TranslateConfig, text: data.Text, folder: Path, notify: Notify) -> None:
+        """Train the tokenizers."""
+        data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
+
+    def trainable(self, config: TranslateConfig, run: Path, text: data.Text, notify: Notify) -> TranslateTask:
+        """See `Task`."""
+        return TranslateTask.of_run(run, config, text, notify)
+
+    def predictor(self, config: TranslateConfig, run: Path, checkpoint: str) -> Translator:
+        """See `Task`."""
+        return load(run, config, checkpoint)
+
+    def evaluate(
+        self,
+        translator: Translator,
+        config: TranslateConfig,
+        run: Path,
+        path: str | None,
+        notify: Notify,
+        *,
+        beam: int = 5,
+        on_bad_line: str | None = None,
+        output: Path | None = None,
+        tokenize: str | None = None,
+    ) -> Scores:
+        """Scores on parallel text; ``output`` is a file for the translations.
+
+        Raises:
+            UserError: the text cannot be used, or none is named for a run that was trained on the user's own.
+        """
+        if path is not None:
+            reading: Any = {} if on_bad_line is None else {"on_bad_line": on_bad_line}
+            pairs = data.read_pairs(path, replace(config.data, **reading), notify)
+        elif config.data.train is None:
+            pairs = cldr.corpus(1000, seed=config.train.seed, split="test")
+        else:
+            raise UserError("--data: name the parallel text to evaluate on")
+        began = time.perf_counter()
+        texts = [one.text for one in translator.translate([source for source, _ in pairs], beam=beam)]
+        seconds = time.perf_counter() - began
+        if output is not None:
+            write_translations(texts, output)
+        scored = text_scores(texts, [target for _, target in pairs], tokenize)
+        scores = {name: Score(*score) for name, score in scored.items()}
+        rows = data.encode(pairs, translator.source, translator.target)
+        loss = mean_loss(translator.model, rows, translator.model.output_bias.device)
+        scores["loss"] = Score(loss, "cross-entropy in nats per target token, EOS included", 4)
+        speed = f"beam {beam}, {len(pairs) / seconds:,.0f} sentences per second"
+        scores["sentences"] = Score(float(len(pairs)), speed, 0)
+        return scores
+
+    def samples(self, translator: Translator, config: TranslateConfig, text: data.Text) -> Sequence[str]:
+        """A table of translations."""
+        return translator.samples(text.valid)
+
+    def example(self, config: TranslateConfig) -> str:
+        """See `Task`."""
+        return '"your text"'
+
+    def finish_demo(self, translator: Translator, config: TranslateConfig, run: Path, console: Console) -> str:
+        """Translate three sentences of the test split, and draw the alignment in which most words cross."""
+        translations = list(translator.translate(cldr.examples(), beam=5))
+        for translation in translations:
+            translation.show(console)
+            console.print()
+        max(translations, key=_crossings).save(run / "alignment.png")
+        alignments = [translation.alignment for translation in translations if translation.alignment is not None]
+        save_page(alignments, run / "alignment.html", title="regard")
+        return f"alignment  {run / 'alignment.png'}   (interactive page: {run / 'alignment.html'})"
 
 
-def text_scores(
-    texts: Sequence[str], references: Sequence[str], tokenize: str | None = None
-) -> dict[str, tuple[float, str]]:
-    """``bleu`` and ``chrf`` (0 to 100) and ``exact`` (per cent), each with a signature of how it was computed.
-
-    BLEU and chrF are those of sacreBLEU on plain text (Post 2018, arXiv:1804.08771).
-
-    Args:
-        texts: the translations.
-        references: a reference for each.
-        tokenize: one of sacreBLEU's tokenizers for BLEU; None: `bleu_tokenizer` chooses one.
+def write_translations(texts: Sequence[str], path: Path) -> None:
+    """Write translations, one per line; line breaks within a translation become spaces.
 
     Raises:
-        UserError: there is no such tokenizer, or a package or model that it needs is missing.
+        UserError: the file cannot be written.
     """
-    metrics: Any = require("sacrebleu.metrics", "text", "scoring translations")
-    tokenizer = tokenize or bleu_tokenizer(references)
-    if tokenizer not in metrics.BLEU.TOKENIZERS:
-        raise UserError(f"--tokenize: expected one of {', '.join(metrics.BLEU.TOKENIZERS)}, got {tokenizer!r}")
-    scores = {}
-    try:
-        bleu = metrics.BLEU(tokenize=tokenizer)
-        words = max((len(bleu.tokenizer(reference).split()) for reference in references), default=0)
-        score = float(bleu.corpus_score(list(texts), [list(references)]).score)
-    except (Exception, SystemExit) as error:  # the tokenizer needs a package or a model that is missing
-        reason = " ".join(str(error).split()) or repr(error)
-        raise UserError(
-            f"--tokenize: {tokenizer} cannot be used ({reason}); "
-            "pip install 'sacrebleu[ja,ko]' sentencepiece, or use char"
-        ) from error
-    note = "" if words >= 4 else "; no reference has four words, so BLEU is meaningless: see chrf and exact"
-    scores["bleu"] = (score, str(bleu.get_signature()) + note)
-    chrf = metrics.CHRF()
-    scores["chrf"] = (float(chrf.corpus_score(list(texts), [list(references)]).score), str(chrf.get_signature()))
-    same = sum(text == reference for text, reference in zip(texts, references, strict=True))
-    scores["exact"] = (100.0 * same / max(1, len(texts)), "per cent of translations that equal the reference")
-    return scores
+    write_text(path, "".join(f"{one_line(text)}\n" for text in texts))
 
 
-def bleu_tokenizer(references: Sequence[str]) -> str:
-    """The tokenizer of sacreBLEU that suits these references.
-
-    If more than half of the letters are of a language without spaces between words: ``zh`` for Chinese, and ``char``
-    for Japanese, Thai, Lao, Khmer, Burmese and Tibetan. Otherwise sacreBLEU's default, ``13a``.
-    """
-    letters = [ord(letter) for text in references for letter in text if letter.isalpha()]
-    han = sum(0x3400 <= code <= 0x9FFF or 0x20000 <= code <= 0x3FFFF for code in letters)
-    kana = sum(0x3040 <= code <= 0x30FF for code in letters)
-    others = sum(0xE00 <= code <= 0x109F or 0x1780 <= code <= 0x17FF for code in letters)
-    if 2 * (han + kana + others) <= len(letters):
-        return "13a"
-    return "zh" if han > 10 * kana and han > others else "char"
-
-
-def _loss(model: nn.Module, data: Rows, rows: list[int], device: torch.device, smoothing: float) -> tuple[Tensor, int]:
-    source, lengths = pad([data.source[i] for i in rows], PAD, device)
-    target, target_lengths = pad([[BOS, *data.target[i]] for i in rows], PAD, device)
-    return model(source, lengths, target, target_lengths, smoothing), sum(len(data.target[i]) for i in rows)
+def _crossings(translation: Translation) -> int:
+    return translation.alignment.words().crossings() if translation.alignment is not None else -1

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from regard.tasks.spec import Demo, NoOptions, TaskSpec, Verb
 from regard.train.config import TrainConfig
-from regard.train.ranges import at_most, not_negative, positive, share
+from regard.train.ranges import at_least, at_most, not_negative, positive, share
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class ImageTrainConfig(TrainConfig):
+class ClassifyImageTrainConfig(TrainConfig):
     """Settings of training."""
 
     batch_measure = "batch"
@@ -87,13 +88,13 @@ class ImageTrainConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
-class ImageConfig:
+class ClassifyImageConfig:
     """All settings of image classification."""
 
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    train: ImageTrainConfig = field(default_factory=ImageTrainConfig)
+    train: ClassifyImageTrainConfig = field(default_factory=ClassifyImageTrainConfig)
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
@@ -121,3 +122,66 @@ class ImageConfig:
         if model.attention == "self" and model.width % 2:
             return f"model.width: must be even for --model.attention self, got {model.width}"
         return self.train.problem()
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """Options of ``regard classify``."""
+
+    top: int = 3
+    """Number of classes to print for each input."""
+
+    def problem(self) -> str | None:
+        """The error message for the first option that is out of range; None if there is none."""
+        return at_least("top", self.top, 1)
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of ``regard eval`` for an image classifier."""
+
+    on_bad: Literal["error", "skip"] | None = None
+    """Stop at an image that cannot be used, or skip it; by default as in training."""
+    image_column: str | None = None
+    """The column of a table that has the image; by default as in training."""
+    label_column: str | None = None
+    """The column of a table that has the class; by default as in training."""
+
+
+def demo_settings() -> ClassifyImageConfig:
+    """Settings that train in a minute or two on two cores."""
+    return ClassifyImageConfig(
+        data=DataConfig(size=32),
+        augment=AugmentConfig(crop=4, flip=False, cutout=8),
+        model=ModelConfig(attention="query", width=8, blocks=1),
+        train=ClassifyImageTrainConfig(epochs=20, batch=64),
+    )
+
+
+CLASSIFY_IMAGE = TaskSpec(
+    name="classify-image",
+    summary="Train an image classifier, with or without attention",
+    settings=ClassifyImageConfig,
+    verb=Verb(
+        name="classify",
+        summary="Print the most probable classes of each image, with their probabilities",
+        input="Image files of any size; colour, greyscale or with transparency.",
+        unit="image",
+        options=ClassifyOptions,
+        many=True,
+        draws=True,
+    ),
+    evaluation=EvaluateOptions,
+    evaluated="the run's validation images",
+    looking=NoOptions,
+    look_input="Image file.",
+    demo=Demo(
+        folder="runs/demo-classify-image",
+        summary="Train a small network with attention on handwritten digits, evaluate it and draw its attention over "
+        "a digit.",
+        example="regard classify {run} {run}/digit.png --look where.png",
+        settings=demo_settings,
+        scored="the validation set",
+    ),
+    code="regard.tasks.classify_image.task:ClassifyImage",
+)

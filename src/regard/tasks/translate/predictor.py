@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from regard.data.batching import fill
-from regard.data.lines import one_line
+from regard.data.lines import check_unicode, one_line
 from regard.data.padding import pad
 from regard.data.tokenizer import BOS, EOS, PAD, Tokenizer
 from regard.decode import Hypothesis, Step, beam_search, greedy
 from regard.errors import UserError
+from regard.explain import terminal
 from regard.explain.alignment import Alignment
+from regard.explain.draw import save_picture
+from regard.explain.page import save_page
 from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
-from regard.tasks.translate.config import TranslateConfig
+from regard.tasks.exporting import Exportable
+from regard.tasks.results import Failure
+from regard.tasks.task import Predictor
+from regard.tasks.translate.export import exportable
+from regard.tasks.translate.settings import TranslateConfig
 from regard.train import checkpoint
 from regard.train.defaults import known
 
@@ -29,6 +38,11 @@ _BATCH_TOKENS = 8192
 
 _PART = 2000
 """Number of texts that are sorted by length and decoded together."""
+
+_PARTS = (1, 8, 64, 500)
+"""The numbers of inputs of the first parts of a stream, so that the first translations do not wait for many others."""
+
+_NO_ATTENTION = "look: this run has no attention to look at (it was trained with --model.attention none)"
 
 _EXTRA = 10
 """A translation has at most twice as many tokens as its source, and this many more."""
@@ -52,14 +66,65 @@ class Translation:
     score: float
     alignment: Alignment | None
 
+    def line(self) -> str:
+        """The translation; line breaks within it become spaces."""
+        return one_line(self.text)
+
+    def show(self, console: Console) -> None:
+        """Print the text, its translation, and the alignment by words."""
+        for text in (self.source, self.text):
+            console.print(terminal.isolated(text), style="bold", highlight=False, markup=False)
+        if self.alignment is not None:
+            console.print(terminal.render(self.alignment.words(), console.width))
+
+    def save(self, path: Path) -> None:
+        """Draw the alignment: a page if the path ends in .html, otherwise an image."""
+        if self.alignment is None:
+            raise UserError(_NO_ATTENTION)
+        if path.suffix.lower() in (".html", ".htm"):
+            save_page([self.alignment], path, title=self.source)
+        else:
+            save_picture(self.alignment.words(), path)
+
+    def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
+        """Source, translation and its log-probability; with ``attention``, also its pieces and their weights."""
+        result = {"source": self.source, "translation": self.text, "score": self.score}
+        if attention and self.alignment is not None:
+            one = self.alignment.characters()
+            pieces = {"source": list(one.source), "target": list(one.target), "weights": one.weights.tolist()}
+            return {**result, "alignment": pieces}
+        return result
+
 
 @dataclass(frozen=True)
-class Translator:
+class Translator(Predictor):
     """A trained model with its tokenizers."""
 
     model: Model
     source: Tokenizer
     target: Tokenizer
+
+    def predict(self, inputs: Iterable[str], *, beam: int = 5) -> Iterator[Translation | Failure]:
+        """The translation of each text, in order; a text that is too long for the model gives a `Failure`."""
+        texts, parts = iter(inputs), iter(_PARTS)
+        while part := list(islice(texts, next(parts, _PART))):
+            yield from self._translate(part, beam, 1.0, lambda count: None)
+
+    def look(self, item: str, *, target: str | None = None, beam: int = 5) -> Translation:
+        """Translate a text, or score the translation ``target`` that is given, with its alignment."""
+        check_unicode("text", item)
+        check_unicode("--target", target)
+        if target is not None:
+            return Translation(item, target, 0.0, self.align(item, target))
+        translation = next(self.translate([item], beam=beam))
+        if translation.alignment is None:
+            # Either the model has no attention, which align reports, or the text is empty: then EOS alone is aligned.
+            return replace(translation, alignment=self.align(item, translation.text))
+        return translation
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
+        return exportable(self.model, self.source, self.target)
 
     def translate(
         self,
@@ -73,16 +138,27 @@ class Translator:
 
         The texts are decoded in parts, so that the first translations are available before the last are made.
         ``tick`` is called before each decoding step, with 0, and after each batch, with the number of its texts.
+
+        Raises:
+            UserError: a text is too long for the model.
         """
         for start in range(0, len(texts), _PART):
-            yield from self._translate(texts[start : start + _PART], beam, length_penalty, tick)
+            for result in self._translate(texts[start : start + _PART], beam, length_penalty, tick):
+                if isinstance(result, Failure):
+                    raise UserError(result.error)
+                yield result
 
     def _translate(
         self, texts: Sequence[str], beam: int, length_penalty: float, tick: Callable[[int], None]
-    ) -> Iterator[Translation]:
+    ) -> Iterator[Translation | Failure]:
         rows = [self.source.encode(text.strip()) + [EOS] for text in texts]
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        translations: dict[int, Translation] = {}
+        limit = self.model.longest if isinstance(self.model, TransformerTranslator) else None
+        translations: dict[int, Translation | Failure] = {
+            i: Failure(text, self._too_long(len(rows[i])))
+            for i, text in enumerate(texts)
+            if limit is not None and len(rows[i]) > limit
+        }
+        order = sorted((i for i in range(len(rows)) if i not in translations), key=lambda i: len(rows[i]))
         for batch in fill(order, [(len(row) * beam, 0) for row in rows], _BATCH_TOKENS):
             hypotheses = self._decode([rows[i] for i in batch], beam, length_penalty, tick)
             tick(len(batch))
@@ -93,7 +169,7 @@ class Translator:
     def align(self, text: str, target: str) -> Alignment:
         """The alignment of ``text`` with the translation ``target``. Raises UserError: the model has no attention."""
         if isinstance(self.model, RNNTranslator) and self.model.attend is None:
-            raise UserError("look: this run has no attention to look at (it was trained with --model.attention none)")
+            raise UserError(_NO_ATTENTION)
         source, written = self.source.encode(text.strip()) + [EOS], self.target.encode(target.strip()) + [EOS]
         device = self.model.output_bias.device
         with torch.inference_mode():
@@ -125,12 +201,6 @@ class Translator:
         device = self.model.output_bias.device
         longest = 2 * max(len(row) for row in rows) + _EXTRA
         if isinstance(self.model, TransformerTranslator) and self.model.longest is not None:
-            tokens = max(len(row) for row in rows)
-            if tokens > self.model.longest:
-                raise UserError(
-                    f"text: has {tokens:,} tokens, and this run has learned positions for at most "
-                    f"{self.model.longest:,}; split the text, or train with a larger --data.max-length"
-                )
             longest = min(longest, self.model.longest)
         with torch.inference_mode():
             self.model.eval()
@@ -142,6 +212,13 @@ class Translator:
                 step, state, first, eos=EOS, max_length=longest, beam=beam, length_penalty=length_penalty
             )
         return [best[0] for best in hypotheses]
+
+    def _too_long(self, tokens: int) -> str:
+        assert isinstance(self.model, TransformerTranslator)
+        return (
+            f"text: has {tokens:,} tokens, and this run has learned positions for at most {self.model.longest:,}; "
+            "split the text, or train with a larger --data.max-length"
+        )
 
     def _translation(self, text: str, source: list[int], hypothesis: Hypothesis) -> Translation:
         if not text.strip():

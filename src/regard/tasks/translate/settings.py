@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Literal
 
+from regard.tasks.spec import Demo, TaskSpec, Verb
 from regard.train.config import TrainConfig
-from regard.train.ranges import at_most, positive, share
+from regard.train.ranges import at_least, at_most, positive, share
 
 
 @dataclass(frozen=True)
@@ -162,3 +164,80 @@ class TranslateConfig:
             multiple = "an even multiple" if layers.positions == "rotary" else "a multiple"
             return f"model.dim: must be {multiple} of transformer.heads, {layers.heads}, got {dim}"
         return None
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """Options of ``regard translate``."""
+
+    beam: int = 5
+    """Beam size: how many candidate translations the beam search keeps at each step. A larger beam is slower and often
+    slightly better; 1 is greedy decoding."""
+
+    def problem(self) -> str | None:
+        """The error message for the first option that is out of range; None if there is none."""
+        return at_least("beam", self.beam, 1)
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(TranslateOptions):
+    """Options of ``regard eval`` for a translator."""
+
+    beam: int = 5
+    """Beam size; 1 is greedy decoding."""
+    on_bad_line: Literal["error", "skip"] | None = None
+    """Stop at lines that cannot be used, or skip them; by default as in training."""
+    output: Path | None = None
+    """Also write the translations to this file, one per line."""
+    tokenize: str | None = None
+    """sacreBLEU's tokenizer for BLEU, such as 13a, intl, zh, ja-mecab, ko-mecab or flores200; by default zh or char for
+    languages without spaces between words, otherwise 13a."""
+
+
+@dataclass(frozen=True)
+class LookOptions(TranslateOptions):
+    """Options of ``regard look`` for a translator."""
+
+    target: str | None = None
+    """Show the attention for this translation instead of the model's own."""
+    beam: int = 5
+    """Beam size; 1 is greedy decoding."""
+
+
+def demo_settings() -> TranslateConfig:
+    """Settings that train in two minutes on two cores."""
+    return TranslateConfig(
+        data=DataConfig(builtin_pairs=28_000),
+        tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
+        model=ModelConfig(embedding=96, dim=192, dropout=0.05),
+        train=TranslateTrainConfig(epochs=2, tokens=2048, learning_rate=1e-2, warmup=60, label_smoothing=0.05),
+    )
+
+
+TRANSLATE = TaskSpec(
+    name="translate",
+    summary="Train a translator with attention on parallel text",
+    settings=TranslateConfig,
+    verb=Verb(
+        name="translate",
+        summary="Translate a text, or each line of a file or of standard input",
+        input="Text to translate.",
+        unit="text",
+        options=TranslateOptions,
+        draws=True,
+    ),
+    evaluation=EvaluateOptions,
+    evaluated="the test split of the built-in corpus",
+    looking=LookOptions,
+    look_input="Source text.",
+    demo=Demo(
+        folder="runs/demo",
+        summary="Train a translator from English to French on dates, numbers, units and names (Unicode CLDR), "
+        "evaluate it, and draw an alignment.",
+        example='regard look {run} "Tuesday, March 3, 2026"',
+        settings=demo_settings,
+        scored="the test split (greedy decoding; none of its sentences is in the training data)",
+        options={"beam": 1},
+    ),
+    code="regard.tasks.translate.task:Translate",
+)

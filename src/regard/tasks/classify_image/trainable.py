@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from regard.data.images import Images
 from regard.models.vision import Classifier
-from regard.tasks.image.config import ImageConfig
-from regard.tasks.image.data import Scale, Sets, augment
-from regard.tasks.image.model import build, in_use, load_classes
+from regard.tasks.classify_image.data import Scale, Sets, augment
+from regard.tasks.classify_image.predictor import build, in_use, load_classes
+from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.train.defaults import known
 from regard.train.metric import Metric
 from regard.train.validation import Part
@@ -34,13 +34,13 @@ class ImageTask:
         Metric("accuracy", higher_is_better=True, unit="%", how="images whose most probable class is their own"),
     )
 
-    def __init__(self, config: ImageConfig, names: tuple[str, ...], scale: Scale, sets: Sets):
+    def __init__(self, config: ClassifyImageConfig, names: tuple[str, ...], scale: Scale, sets: Sets):
         torch.manual_seed(config.train.seed)
         self.config, self.names, self.scale, self.sets = config, names, scale, sets
         self.model = build(config, len(names))
 
     @classmethod
-    def of_run(cls, run: Path, config: ImageConfig, sets: Sets) -> ImageTask:
+    def of_run(cls, run: Path, config: ClassifyImageConfig, sets: Sets) -> ImageTask:
         """The task of a run's folder, over ``sets``. Raises UserError: its classes cannot be read."""
         return cls(config, *load_classes(run), sets)
 

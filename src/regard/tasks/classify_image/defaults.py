@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from regard.tasks.image.config import ImageConfig
-from regard.tasks.image.data import Sets
+from regard.tasks.classify_image.data import Sets
+from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.train.defaults import bounded, epochs
 
 _BATCHES_PER_EPOCH = 16
 
 
-def defaults(config: ImageConfig, sets: Sets) -> dict[str, object]:
+def defaults(config: ClassifyImageConfig, sets: Sets) -> dict[str, object]:
     """Batch size and epochs by the number of images.
 
     The number of steps grows with the square root of the number of images, from 150 for the smallest data;

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.models.vision import Classifier
+from regard.tasks.classify_image.data import Scale
 from regard.tasks.exporting import Exportable
-from regard.tasks.image.data import Scale
-from regard.tasks.image.model import Labeller
 
 
 class _Scaled(nn.Module):
@@ -30,15 +29,15 @@ class _Scaled(nn.Module):
         return logits
 
 
-def exportable(labeller: Labeller) -> Exportable:
+def exportable(model: Classifier, names: tuple[str, ...], scale: Scale, size: int) -> Exportable:
     """The classifier, from images to logits, with what its export needs."""
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
-        return (torch.rand(sizes["batch"], 3, labeller.size, labeller.size),)
+        return (torch.rand(sizes["batch"], 3, size, size),)
 
     notes = {
-        "task": "image", "classes": labeller.names,
+        "task": "classify-image", "classes": names,
         "use": "images are RGB from 0 to 1, cut to their middle square; the logits are in the order of the classes",
     }  # fmt: skip
-    inputs = {"images": ("batch", 3, labeller.size, labeller.size)}
-    return Exportable(_Scaled(labeller.model, labeller.scale), inputs, sample, notes=notes)
+    inputs = {"images": ("batch", 3, size, size)}
+    return Exportable(_Scaled(model, scale), inputs, sample, notes=notes)

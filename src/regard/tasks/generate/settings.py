@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from regard.tasks.spec import Demo, NoOptions, TaskSpec, Verb
 from regard.train.config import TrainConfig
-from regard.train.ranges import at_most, positive, share
+from regard.train.ranges import at_least, at_most, positive, share
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,86 @@ class GenerateConfig:
         if self.train.tokens is not None and model.context is not None and self.train.tokens < model.context:
             return f"train.tokens: must be at least model.context, {model.context}, got {self.train.tokens}"
         return self.train.problem()
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """Options of ``regard generate``."""
+
+    tokens: int = 200
+    """Maximum number of tokens to generate."""
+    temperature: float = 0.8
+    """Sampling temperature: below 1 makes probable tokens more probable, above 1 less; 0 always takes the most probable
+    token (greedy decoding)."""
+    top_k: int | None = None
+    """Sample only from this many of the most probable tokens, such as 50; by default from all."""
+    top_p: float | None = None
+    """Nucleus sampling: sample only from the fewest tokens whose probabilities sum to at least this, such as 0.9; by
+    default from all."""
+    penalty: float = 1.0
+    """Repetition penalty: above 1, such as 1.2, makes tokens that have already occurred less probable; 1 is no
+    penalty."""
+    stop: tuple[str, ...] = ()
+    """Stop before this text is generated; may be given several times."""
+    seed: int | None = None
+    """Random seed; the same seed gives the same text. By default, a new one each time."""
+
+    def problem(self) -> str | None:
+        """The error message for the first option that is out of range; None if there is none."""
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            return f"--top-p: must be above 0 and at most 1, got {self.top_p}"
+        if self.penalty <= 0:
+            return f"--penalty: must be above 0, got {self.penalty}"
+        if "" in self.stop:
+            return "--stop: got an empty text, which would stop immediately"
+        return (
+            at_least("tokens", self.tokens, 1)
+            or at_least("temperature", self.temperature, 0)
+            or at_least("top-k", self.top_k, 1)
+        )
+
+
+@dataclass(frozen=True)
+class LookOptions:
+    """Options of ``regard look`` for a language model."""
+
+    layer: int = -1
+    """Number of the layer, counted from 0; by default the last layer."""
+    head: int | None = None
+    """Number of the head, counted from 0; by default the mean of all heads."""
+
+
+def demo_settings() -> GenerateConfig:
+    """Settings that train in a few minutes on two cores."""
+    return GenerateConfig(
+        tokenizer=TokenizerConfig(size=2000),
+        model=ModelConfig(context=128, dim=192, layers=4, heads=4, key_heads=2, dropout=0.1),
+        train=GenerateTrainConfig(epochs=12, tokens=2048, learning_rate=2e-3, warmup=100),
+    )
+
+
+GENERATE = TaskSpec(
+    name="generate",
+    summary="Train a language model on plain text",
+    settings=GenerateConfig,
+    verb=Verb(
+        name="generate",
+        summary="Generate text that continues a prompt; for one prompt, it is printed token by token",
+        input='Text to continue; "" begins a new document.',
+        unit="prompt",
+        options=GenerateOptions,
+    ),
+    evaluation=NoOptions,
+    evaluated="the run's validation text",
+    looking=LookOptions,
+    look_input="Text.",
+    demo=Demo(
+        folder="runs/demo-generate",
+        summary="Train a language model on Python's language reference, evaluate it, generate a text and draw one "
+        "attention head.",
+        example='regard generate {run} "A class definition"',
+        settings=demo_settings,
+        scored="the validation part (none of its topics is in the training data)",
+    ),
+    code="regard.tasks.generate.task:Generate",
+)

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from regard.attend import Look
-from regard.data.lines import compose
+from regard.data.lines import check_unicode, compose, one_line
 from regard.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from regard.decode.sample import filter_logits
 from regard.errors import UserError
+from regard.explain import terminal
 from regard.explain.alignment import Alignment
+from regard.explain.draw import save_picture
+from regard.explain.page import save_page
 from regard.models.language import LanguageModel, RecurrentLM, TransformerLM
-from regard.tasks.generate.config import GenerateConfig
+from regard.tasks.exporting import Exportable
+from regard.tasks.generate.export import exportable
+from regard.tasks.generate.settings import GenerateConfig
+from regard.tasks.task import Predictor
 from regard.train import checkpoint
 from regard.train.defaults import known
 
@@ -44,12 +51,97 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Writer:
+class Continuation:
+    """A prompt with the generated text that continues it.
+
+    Attributes:
+        prompt: the prompt.
+        continuation: the generated text.
+    """
+
+    prompt: str
+    continuation: str
+
+    @property
+    def text(self) -> str:
+        """The prompt and its continuation."""
+        return self.prompt + self.continuation
+
+    def line(self) -> str:
+        """The text; line breaks within it become spaces."""
+        return one_line(self.text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The prompt and its continuation."""
+        return {"prompt": self.prompt, "continuation": self.continuation}
+
+
+@dataclass(frozen=True)
+class Attended:
+    """The attention of each token of a text over the tokens up to it.
+
+    Attributes:
+        alignment: the tokens and the weights, ``(tokens, tokens)``.
+    """
+
+    alignment: Alignment
+
+    def show(self, console: Console) -> None:
+        """Print the attention."""
+        console.print(terminal.render(self.alignment, console.width))
+
+    def save(self, path: Path) -> None:
+        """Draw the attention: a page if the path ends in .html, otherwise an image."""
+        if path.suffix.lower() in (".html", ".htm"):
+            save_page([self.alignment], path, title="regard")
+        else:
+            save_picture(self.alignment, path)
+
+    def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
+        """The tokens; with ``attention``, also the weights."""
+        weights = {"weights": self.alignment.weights.tolist()} if attention else {}
+        return {"tokens": list(self.alignment.source), **weights}
+
+
+@dataclass(frozen=True)
+class Writer(Predictor):
     """A trained language model with its tokenizer."""
 
     model: LanguageModel
     tokenizer: Tokenizer
     context: int
+
+    def predict(
+        self,
+        inputs: Iterable[str],
+        *,
+        tokens: int = 200,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        penalty: float = 1.0,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+    ) -> Iterator[Continuation]:
+        """The continuation of each prompt; see `write` and `Sampling`. Each prompt is sampled with the same seed."""
+        sampling = Sampling(temperature, top_k, top_p, penalty, seed)
+        for prompt in inputs:
+            yield Continuation(prompt, "".join(self.write(prompt, sampling, tokens=tokens, stop=stop)))
+
+    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+        """The prompt and the text that continues it, in pieces, as they are generated; options as for `predict`."""
+        yield prompt
+        tokens, stop = options.pop("tokens", 200), options.pop("stop", ())
+        yield from self.write(prompt, Sampling(**options), tokens=tokens, stop=stop)
+
+    def look(self, item: str, *, layer: int = -1, head: int | None = None) -> Attended:
+        """The attention over a text in one head of a layer, or the mean of all; see `attended`."""
+        check_unicode("text", item)
+        return Attended(self.attended(item, layer, head))
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
+        return exportable(self.model, len(self.tokenizer), self.context)
 
     def write(self, prompt: str, sampling: Sampling, *, tokens: int, stop: Sequence[str] = ()) -> Iterator[str]:
         """The text that continues ``prompt``, in pieces, of at most ``tokens`` tokens.

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from regard.data.image_files import squared
 from regard.data.images import Images, read_images
 from regard.errors import UserError, require
-from regard.tasks.image.config import AugmentConfig, DataConfig
+from regard.tasks.classify_image.settings import AugmentConfig, DataConfig
 from regard.train.fingerprint import Fingerprint, check_validation
 
 _SET_ASIDE = 0.1

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 
 from regard.data.image_files import BadImage, open_image, squared
 from regard.errors import UserError
+from regard.explain.overlay import save_overlay
 from regard.models.vision import Classifier, Mirrored, ResNet, ViT
-from regard.tasks.image.config import ImageConfig
-from regard.tasks.image.data import Scale
+from regard.tasks.classify_image.data import Scale
+from regard.tasks.classify_image.export import exportable
+from regard.tasks.classify_image.settings import ClassifyImageConfig
+from regard.tasks.exporting import Exportable
+from regard.tasks.results import Failure
+from regard.tasks.task import Predictor
 from regard.train import checkpoint
 
 _CLASSES = "classes.json"
@@ -35,15 +42,57 @@ class Classified:
     classes: tuple[tuple[str, float], ...]
     places: np.ndarray | None
 
+    def line(self) -> str:
+        """The file and its classes with their probabilities, separated by tabs."""
+        return "\t".join([str(self.path), *(f"{name} {probability:.4f}" for name, probability in self.classes)])
+
+    def show(self, console: Console) -> None:
+        """Print the most probable classes."""
+        classes = ", ".join(f"{name} {probability:.1%}" for name, probability in self.classes[:3])
+        console.print(f"{self.path}: {classes}", highlight=False, markup=False, soft_wrap=True)
+
+    def save(self, path: Path) -> None:
+        """Draw the attention over the image. Raises UserError: the model has none."""
+        if self.places is None:
+            raise UserError(
+                "look: this model has no attention over places "
+                "(train with --model.attention cbam, self or query, or --model.kind vit)"
+            )
+        name, probability = self.classes[0]
+        save_overlay(self.image, self.places, path, title=f"{name}, {probability:.0%}")
+
+    def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
+        """The file and its classes with their probabilities; with ``attention``, also the weight of each place."""
+        places = {"places": self.places.tolist()} if attention and self.places is not None else {}
+        return {"image": str(self.path), "classes": dict(self.classes), **places}
+
 
 @dataclass(frozen=True)
-class Labeller:
+class Labeller(Predictor):
     """A trained classifier with the names of its classes and the normalization of its pixels."""
 
     model: Classifier
     names: tuple[str, ...]
     scale: Scale
     size: int
+
+    def predict(self, inputs: Iterable[str], *, top: int | None = None) -> Iterator[Classified | Failure]:
+        """The classes of each image file, the ``top`` most probable ones; a file that is no image gives a `Failure`."""
+        for path in inputs:
+            try:
+                result = self.classify(Path(path))
+            except UserError as error:
+                yield Failure(path, str(error))
+            else:
+                yield replace(result, classes=result.classes[:top])
+
+    def look(self, item: str) -> Classified:
+        """The classification of an image file, with the attention. Raises UserError: it cannot be read."""
+        return self.classify(Path(item))
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`."""
+        return exportable(self.model, self.names, self.scale, self.size)
 
     def classify(self, path: Path) -> Classified:
         """Classify an image file. Raises UserError: it cannot be read, or is no image."""
@@ -64,7 +113,7 @@ class Labeller:
         return Classified(path, squared(image, side), classes, places)
 
 
-def build(config: ImageConfig, classes: int) -> ResNet | ViT:
+def build(config: ClassifyImageConfig, classes: int) -> ResNet | ViT:
     """A new model with random weights."""
     model = config.model
     if model.kind == "vit":
@@ -75,7 +124,7 @@ def build(config: ImageConfig, classes: int) -> ResNet | ViT:
     return ResNet(classes, width=model.width, blocks=model.blocks, attention=model.attention)
 
 
-def in_use(model: ResNet | ViT, config: ImageConfig) -> Classifier:
+def in_use(model: ResNet | ViT, config: ClassifyImageConfig) -> Classifier:
     """The model as it is used after training: with ``model.mirror``, on each image and its mirror image."""
     return Mirrored(model) if config.model.mirror else model
 
@@ -96,7 +145,7 @@ def load_classes(run: Path) -> tuple[tuple[str, ...], Scale]:
         ) from error
 
 
-def load(run: Path, config: ImageConfig, which: str = "best") -> Labeller:
+def load(run: Path, config: ClassifyImageConfig, which: str = "best") -> Labeller:
     """The classifier of a run's folder.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Configuration: frozen dataclasses, filled from an optional YAML file and from dotted flags; imports no torch.
+"""Settings of a run: nested frozen dataclasses, read from and written to YAML; imports no torch.
 
-A flag takes precedence over the file, and the file over the default. The help of a setting is the string below it.
+The help of a setting is the string below it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import re
 import textwrap
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -21,7 +21,7 @@ from regard.errors import UserError
 T = TypeVar("T")
 
 
-_LARGEST = 2**63 - 1
+LARGEST = 2**63 - 1
 """The largest whole number that a setting may have."""
 
 
@@ -102,73 +102,6 @@ def to_yaml(config: object) -> str:
     return "\n".join(_written(config, 0)) + "\n"
 
 
-def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of nested settings."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def sections(kind: type[T]) -> type[T]:
-    """Show each dataclass among the fields of ``kind`` as a separate panel in ``--help``; returns ``kind``."""
-    from cyclopts import Group, Parameter
-
-    for name, hint in get_type_hints(kind).items():
-        if dataclasses.is_dataclass(hint):
-            Parameter(group=Group.create_ordered(name.replace("_", " ").capitalize()))(hint)
-    return kind
-
-
-def file_settings(kind: type) -> Callable[..., None]:
-    """For ``cyclopts.App(config=…)``: settings without a flag are taken from the YAML file that ``--config`` names."""
-
-    def fill(app: Any, commands: Any, arguments: Any) -> None:
-        from cyclopts import Token
-
-        check_numbers(app, commands, arguments)
-        named = {name: argument for argument in arguments for name in argument.names}
-        option = named.get("--config")
-        if option is None or not option.tokens:
-            return
-        path = option.tokens[0].value
-        for name, value in leaves(load_yaml(Path(path), kind)):
-            argument = named["--" + name.replace("_", "-")]
-            if not argument.tokens:
-                # implicit_value keeps the value's type; null and lists could not be parsed from text.
-                argument.append(Token(keyword=name, value=str(value), source=path, implicit_value=value))
-
-    return fill
-
-
-def check_numbers(app: Any, commands: Any, arguments: Any) -> None:
-    """For ``cyclopts.App(config=…)``: refuse numbers that cyclopts would round or accept: 3.5 for an int, or nan.
-
-    Raises:
-        UserError: an option has such a number.
-    """
-    for argument in arguments:
-        types_ = get_args(argument.hint) or (argument.hint,)
-        for token in argument.tokens:
-            if str in types_ or not token.value or not {int, float} & set(types_):
-                continue
-            try:
-                _check_number(token.value, float in types_)
-            except ValueError as error:
-                raise UserError(f"{token.keyword or argument.name}: {error}, got {token.value}") from None
-
-
-def _check_number(text: str, real: bool) -> None:
-    """Raises ValueError: ``text`` is not a number that a setting can have."""
-    if not real and not re.fullmatch(r"[+-]?[0-9_]+", text):
-        raise ValueError("expected a whole number")
-    if not real and abs(int(text)) > _LARGEST:
-        raise ValueError(f"must be at most {_LARGEST}")
-    if real and not math.isfinite(float(text)):
-        raise ValueError("expected a finite number")
-
-
 def _checked(kind: type, settings: Mapping[str, Any], parent: tuple[str, ...]) -> dict[str, Any]:
     """``settings`` with values of the types of ``kind``. Raises _BadSetting: a key is unknown, or a type is wrong."""
     hints = get_type_hints(kind)
@@ -228,7 +161,7 @@ def _typed(hint: Any, value: Any) -> Any:
             return float(value)
     elif hint is Path and isinstance(value, str | Path):
         return Path(value)
-    elif type(value) is hint and not (hint is int and abs(value) > _LARGEST):
+    elif type(value) is hint and not (hint is int and abs(value) > LARGEST):
         return value
     raise ValueError(f"expected {_described(hint)}, got {value!r}")
 

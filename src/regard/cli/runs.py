@@ -1,0 +1,113 @@
+"""The commands that every run has: ``regard eval`` and ``regard look``. Their options depend on the run's task."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+
+from regard.cli.options import Checkpoint, with_options
+from regard.errors import UserError
+from regard.tasks.spec import NoOptions, TaskSpec
+
+_MORE = "This command has more options, which depend on the run: `regard {} RUN --help` shows them."
+
+
+def add_commands(app: App, spec: TaskSpec | None) -> None:
+    """Add both commands, with the options of the task ``spec`` of the run on the command line, if there is one."""
+    app.command(name="eval", help_epilogue=None if spec else _MORE.format("eval"))(_evaluate_command(spec))
+    app.command(name="look", help_epilogue=None if spec else _MORE.format("look"))(_look_command(spec))
+
+
+def _evaluate_command(spec: TaskSpec | None) -> Callable[..., None]:
+    def evaluate(
+        run: Path,
+        /,
+        *,
+        data: str | None = None,
+        checkpoint: Checkpoint = "best",
+        json: bool = False,
+        **options: Any,
+    ) -> None:
+        from json import dumps
+
+        from rich.console import Console
+
+        from regard.tasks import running
+        from regard.tasks.results import show_scores
+
+        scores = running.evaluate(run, data, checkpoint=checkpoint, **options)
+        if json:
+            print(dumps({name: score.to_dict() for name, score in scores.items()}))
+        else:
+            show_scores(scores, Console())
+
+    own = f"by default {spec.evaluated}" if spec else "by default held-out data of the run, if it has any"
+    evaluate.__doc__ = f"""Evaluate a trained model: print its scores, and how each is computed.
+
+    Args:
+        run: Folder of a trained run.
+        data: Data to evaluate on, in any format that training reads; {own}.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
+        json: Print the scores as one JSON object.
+    """
+    if spec is None:
+        return with_options(evaluate, NoOptions)
+    return with_options(evaluate, spec.evaluation, section=type(spec.settings().data))
+
+
+def _look_command(spec: TaskSpec | None) -> Callable[..., None]:
+    def look(
+        run: Path,
+        item: str,
+        /,
+        *,
+        out: Path | None = None,
+        html: Path | None = None,
+        json: bool = False,
+        checkpoint: Checkpoint = "best",
+        **options: Any,
+    ) -> None:
+        from json import dumps
+
+        from rich.console import Console
+
+        from regard.tasks import running
+
+        if html is not None and html.suffix.lower() not in (".html", ".htm"):
+            raise UserError(f"--html: expected a name that ends in .html, got {html}")
+        shown = running.load(run, checkpoint).look(item, **options)
+        if json:
+            print(dumps(shown.to_dict(attention=True), ensure_ascii=False))
+        else:
+            shown.show(Console())
+        named = [path for path in (out, html) if path is not None]
+        for path in named or ([] if json else [_unused_name("alignment.png")]):
+            shown.save(path)
+            print(f"drawn in {path}", file=sys.stderr if json else sys.stdout)
+
+    inputs = spec.look_input if spec else "Input of the model, such as a text or an image file."
+    look.__doc__ = f"""Show the attention weights of a model for one input: print them, and draw them to a file.
+
+    Args:
+        run: Folder of a trained run.
+        item: {inputs}
+        out: Image file to draw, .png or .svg; by default, and without --html, alignment.png, or alignment-2.png and so
+            on if it exists.
+        html: Interactive page to write, a single .html file; not for images.
+        json: Print the attention as one JSON object; files are drawn only if they are named.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
+    """
+    return with_options(look, spec.looking if spec else NoOptions)
+
+
+def _unused_name(name: str) -> Path:
+    """``name`` in the current folder, with the first number appended that makes it a new file if it exists."""
+    path, number = Path(name), 1
+    while path.exists():
+        number += 1
+        path = Path(f"{Path(name).stem}-{number}{Path(name).suffix}")
+    return path

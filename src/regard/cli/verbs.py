@@ -1,0 +1,149 @@
+"""The commands that use a trained model: ``regard translate``, ``regard generate``, ``regard classify`` and others."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_lines
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from regard.cli.options import Checkpoint, with_options
+from regard.data.lines import check_unicode, iterate_text_lines
+from regard.errors import UserError
+from regard.files import is_stream
+from regard.tasks.results import Failure
+from regard.tasks.spec import NoOptions, TaskSpec
+from regard.tasks.table import TASKS
+
+
+def add_commands(app: App, run_task: TaskSpec | None) -> None:
+    """Add the verb of each task; ``run_task``, if not None, is the task of the run on the command line."""
+    by_verb: dict[str, list[TaskSpec]] = {}
+    for spec in TASKS:
+        by_verb.setdefault(spec.verb.name, []).append(spec)
+    for name, specs in by_verb.items():
+        chosen = run_task if run_task in specs else specs[0]
+        assert chosen is not None
+        app.command(name=name)(_command(chosen, shared=len(specs) > 1 and run_task not in specs))
+
+
+def _command(spec: TaskSpec, *, shared: bool) -> Callable[..., None]:
+    """The command of a task's verb; with ``shared``, without the options that depend on the task."""
+    verb = spec.verb
+
+    def use(
+        run: Path,
+        inputs: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+        /,
+        *,
+        file: Path | None = None,
+        output: Path | None = None,
+        json: bool = False,
+        look: Path | None = None,
+        checkpoint: Checkpoint = "best",
+        **options: Any,
+    ) -> None:
+        _use(spec, run, inputs, file, output, json, look, checkpoint, options)
+
+    use.__doc__ = f"""{verb.summary}.
+
+    Without an argument and without --file, standard input is read. There is one {verb.unit} per line, and one line of
+    output for each, in the same order, as soon as it is known. If a line cannot be used, an error is printed for it,
+    its line of output is empty, and the exit status is 1.
+
+    Args:
+        run: Folder of a trained run.
+        inputs: {verb.input}
+        file: File with one {verb.unit} per line, in UTF-8, plain or .gz/.xz.
+        output: File to write to instead of standard output.
+        json: Print one JSON object per line.
+        look: Also draw the attention to this file, .png, .svg or .html; only for a single {verb.unit}.
+        checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
+    """
+    return with_options(use, NoOptions if shared else verb.options, without=() if verb.draws else ("look",))
+
+
+def _use(
+    spec: TaskSpec,
+    run: Path,
+    inputs: tuple[str, ...],
+    file: Path | None,
+    output: Path | None,
+    json: bool,
+    look: Path | None,
+    checkpoint: str,
+    options: dict[str, Any],
+) -> None:
+    verb = spec.verb
+    check_unicode(verb.unit, *(() if verb.many else inputs))  # several inputs are names of files, in any encoding
+    if inputs and file is not None:
+        raise UserError(f"--file: give {_article(verb.unit)} or a file, not both")
+    if len(inputs) > 1 and not verb.many:
+        extra = f"{shlex.join(inputs[1:])}: not expected after the arguments of regard {verb.name}"
+        raise UserError(f"{extra}; {_article(verb.unit)} of several words needs quotation marks")
+    if look is not None and len(inputs) != 1:
+        raise UserError(f"--look: draws a single {verb.unit}, got {len(inputs)}; name one after the run's folder")
+
+    from regard.tasks.running import load
+    from regard.train.run import check
+
+    check(run, spec.name)
+    predictor = load(run, checkpoint)
+    if look is not None:
+        common = {
+            field.name: options[field.name] for field in dataclasses.fields(spec.looking) if field.name in options
+        }
+        shown = predictor.look(inputs[0], **common)
+        _write([shown], output, json=json)
+        shown.save(look)
+        print(f"drawn in {look}", file=sys.stderr)
+        return
+    stream = getattr(predictor, "stream", None)
+    if stream is not None and len(inputs) == 1 and not json and output is None:
+        for piece in stream(inputs[0], **options):
+            print(piece, end="", flush=True)
+        print()
+        return
+    if _write(predictor.predict(inputs or _lines(file, verb.unit), **options), output, json=json):
+        sys.exit(1)
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def _lines(file: Path | None, unit: str) -> Iterator[str]:
+    """The lines of a file or of standard input. Raises UserError: the file is missing, or a line is not UTF-8."""
+    if file is None and sys.stdin.isatty():
+        print(f"type one {unit} per line, then Ctrl-D:", file=sys.stderr)
+    return iterate_text_lines(file)
+
+
+def _write(results: Iterable[Any], output: Path | None, *, json: bool) -> bool:
+    """Write one line for each result as soon as it is known; returns whether there are failures.
+
+    Raises:
+        UserError: the file cannot be opened.
+    """
+    try:
+        # Written in place rather than renamed at the end, so that each result can be read as soon as it is made.
+        # A file that is already open, such as /dev/stdout, is appended to, so that its content is kept.
+        mode = "a" if output is not None and is_stream(output) else "w"
+        file = nullcontext(sys.stdout) if output is None else output.open(mode, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror})") from error
+    failed = False
+    with file as stream:
+        for result in results:
+            if isinstance(result, Failure):
+                failed = True
+                print(f"regard: {result.error}", file=sys.stderr)
+            text = json_lines.dumps(result.to_dict(), ensure_ascii=False) if json else result.line()
+            print(text, file=stream, flush=True)
+    return failed

@@ -1,0 +1,23 @@
+"""The list of all tasks, from which the commands, the contract tests and the documentation are made."""
+
+from __future__ import annotations
+
+from regard.errors import UserError
+from regard.tasks.classify_image.settings import CLASSIFY_IMAGE
+from regard.tasks.generate.settings import GENERATE
+from regard.tasks.spec import TaskSpec
+from regard.tasks.translate.settings import TRANSLATE
+
+TASKS: tuple[TaskSpec, ...] = (TRANSLATE, GENERATE, CLASSIFY_IMAGE)
+
+
+def spec_of(name: str) -> TaskSpec:
+    """The task called ``name``. Raises UserError: there is none.
+
+    >>> spec_of("translate").verb.options.__name__
+    'TranslateOptions'
+    """
+    for spec in TASKS:
+        if spec.name == name:
+            return spec
+    raise UserError(f"task: expected one of {', '.join(spec.name for spec in TASKS)}, got {name!r}")

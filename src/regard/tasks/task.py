@@ -1,0 +1,124 @@
+"""The interface that a task implements: training, scores, and the predictor of a trained model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from rich.console import Console
+
+from regard.tasks import exporting
+from regard.tasks.exporting import Exportable, Format
+from regard.tasks.results import Failure, Result, Scores, Shown
+from regard.train.fingerprint import Fingerprint
+from regard.train.loop import Trainable
+
+Notify = Callable[[str], None]
+"""Prints a message for the user."""
+
+Config = TypeVar("Config")
+Data = TypeVar("Data")
+
+
+class Predictor(ABC):
+    """A trained model with all that it needs to get from an input to a result."""
+
+    @abstractmethod
+    def predict(self, inputs: Iterable[str], *args: Any, **options: Any) -> Iterator[Result | Failure]:
+        """The result of each input, in order, as soon as it is known; ``inputs`` may be endless.
+
+        An input that cannot be used gives a `Failure`, and the others are predicted.
+        """
+
+    @abstractmethod
+    def look(self, item: str, *args: Any, **options: Any) -> Shown:
+        """The attention for one input. Raises UserError: there is none, or the input cannot be used."""
+
+    @abstractmethod
+    def exportable(self) -> Exportable:
+        """The model for `export`. Raises UserError: it cannot be exported."""
+
+    def export(self, path: str | Path, form: Format = "onnx") -> tuple[float, int]:
+        """Write the model to one file that runs without regard, and check the file.
+
+        Args:
+            path: ends in ``.onnx`` or ``.pt2``.
+            form: ``"onnx"`` or ``"torch-export"``.
+
+        Returns:
+            The largest difference of its logits from the model's, and its size in bytes.
+
+        Raises:
+            UserError: the model cannot be exported, or the file cannot be written.
+        """
+        return exporting.export(self.exportable(), Path(path), form)
+
+
+Predicts = TypeVar("Predicts", bound=Predictor)
+
+
+class TaskTrainable(Trainable, Protocol):
+    """What the training loop trains; it also describes its data."""
+
+    @property
+    def described(self) -> str:
+        """The size of the training data, such as ``"1,000 pairs"``."""
+        ...
+
+
+class Task(ABC, Generic[Config, Data, Predicts]):
+    """The code of a task. Its settings and options are in its `regard.tasks.spec.TaskSpec`."""
+
+    unit: str
+    """What the loss is a mean over, such as ``"tokens"``."""
+
+    @abstractmethod
+    def read(self, config: Config, notify: Notify) -> Data:
+        """Read the data for training and validation. Raises UserError: they cannot be used."""
+
+    @abstractmethod
+    def fingerprint(self, data: Data) -> Fingerprint:
+        """Identifies the data that `read` returned."""
+
+    @abstractmethod
+    def defaults(self, config: Config, data: Data) -> Mapping[str, object]:
+        """Values by the size of the data, such as ``{"train.epochs": 20}``, for settings that are None."""
+
+    @abstractmethod
+    def prepare(self, config: Config, data: Data, folder: Path, notify: Notify) -> None:
+        """Write the files that the model needs beside its weights, such as tokenizers, into a new run's folder."""
+
+    @abstractmethod
+    def trainable(self, config: Config, run: Path, data: Data, notify: Notify) -> TaskTrainable:
+        """The model and the data for the training loop."""
+
+    @abstractmethod
+    def predictor(self, config: Config, run: Path, checkpoint: str) -> Predicts:
+        """The trained model. Raises UserError: the checkpoint or a file is missing or damaged."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        predictor: Predicts,
+        config: Config,
+        run: Path,
+        path: str | None,
+        notify: Notify,
+        *args: Any,
+        **options: Any,
+    ) -> Scores:
+        """Scores on the data at ``path``; None: on held-out data of the run. Raises UserError: they cannot be used."""
+
+    @abstractmethod
+    def samples(self, predictor: Predicts, config: Config, data: Data) -> Sequence[str]:
+        """Lines of Markdown with sample output, for the report."""
+
+    @abstractmethod
+    def example(self, config: Config) -> str:
+        """What follows the run's folder in a command that uses the trained model, such as ``'"your text"'``."""
+
+    @abstractmethod
+    def finish_demo(self, predictor: Predicts, config: Config, run: Path, console: Console) -> str:
+        """Show what the demo's model does and draw its attention; returns the line that names the drawings."""
