@@ -291,7 +291,7 @@ def test_the_demo_runs_twice_in_the_same_folder(
         train=replace(config.train, epochs=1),
     )
     demo = replace(TRANSLATE.demo, settings=lambda: small)
-    monkeypatch.setattr("regard.cli.train.TASKS", (replace(TRANSLATE, demo=demo),))
+    monkeypatch.setattr("regard.tasks.table.TASKS", (replace(TRANSLATE, demo=demo),))
     for _ in range(2):
         result = regard("demo", "translate", tmp_path / "demo")
         assert result.status == 0

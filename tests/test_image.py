@@ -168,8 +168,8 @@ def test_resuming_is_exact(shapes: Path, tmp_path: Path, regard: Callable[..., R
     [
         (["classify", "{run}", "a.png", "b.png", "--look", "c.png"], "--look: draws a single image, got 2"),
         (["classify", "{run}", "a.png", "--top", 0], "--top: must be at least 1, got 0"),
-        (["eval", "{run}", "--on-bad-line", "skip"], 'Unknown option: "--on-bad-line"'),
-        (["eval", "{run}", "--beam", 2], 'Unknown option: "--beam"'),
+        (["eval", "{run}", "--on-bad-line", "skip"], "Unknown option: --on-bad-line. Did you mean --on-bad?"),
+        (["eval", "{run}", "--beam", 2], "Unknown option: --beam."),
         (["look", "{run}", "{shapes}/level/0.png", "--html", "a.html"], "a.html: expected a name that ends in .png"),
         (["train", "classify-image", "--data.size", 18], "data.size: must be a multiple of 4, at least 16, got 18"),
         (["train", "classify-image", "--data.size", 12], "data.size: must be a multiple of 4, at least 16, got 12"),

@@ -13,8 +13,8 @@ from regard import __version__
 from regard.cli import export, runs, train, verbs
 from regard.cli.flags import check_numbers
 from regard.errors import UserError
+from regard.tasks import table
 from regard.tasks.spec import TaskSpec
-from regard.tasks.table import TASKS
 
 
 def build(arguments: Sequence[str] = ()) -> App:
@@ -49,7 +49,7 @@ def task_of(arguments: Sequence[str]) -> TaskSpec | None:
             name = json.loads(mark.read_text())["task"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        return next((spec for spec in TASKS if spec.name == name), None)
+        return next((spec for spec in table.TASKS if spec.name == name), None)
     return None
 
 

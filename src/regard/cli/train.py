@@ -14,11 +14,8 @@ from regard.cli.flags import file_settings, sections
 from regard.cli.options import training
 from regard.errors import UserError
 from regard.settings import to_yaml
+from regard.tasks import table
 from regard.tasks.spec import TaskSpec
-from regard.tasks.table import TASKS
-
-for _spec in TASKS:
-    sections(_spec.settings)
 
 
 def add_commands(app: App) -> None:
@@ -28,7 +25,8 @@ def add_commands(app: App) -> None:
         name="demo",
         help="Train on a built-in data set in a few minutes, then evaluate and use the model, and draw its attention.",
     )
-    for spec in TASKS:
+    for spec in table.TASKS:
+        sections(spec.settings)
         train_app.command(name=spec.name, config=file_settings(spec.settings))(_train_command(spec))
         demo_app.command(name=spec.name)(_demo_command(spec))
     app.command(train_app)

@@ -17,15 +17,15 @@ from regard.cli.options import Checkpoint, with_options
 from regard.data.lines import check_unicode, iterate_text_lines
 from regard.errors import UserError
 from regard.files import is_stream
+from regard.tasks import table
 from regard.tasks.results import Failure
 from regard.tasks.spec import NoOptions, TaskSpec
-from regard.tasks.table import TASKS
 
 
 def add_commands(app: App, run_task: TaskSpec | None) -> None:
     """Add the verb of each task; ``run_task``, if not None, is the task of the run on the command line."""
     by_verb: dict[str, list[TaskSpec]] = {}
-    for spec in TASKS:
+    for spec in table.TASKS:
         by_verb.setdefault(spec.verb.name, []).append(spec)
     for name, specs in by_verb.items():
         chosen = run_task if run_task in specs else specs[0]
@@ -54,8 +54,8 @@ def _command(spec: TaskSpec, *, shared: bool) -> Callable[..., None]:
     use.__doc__ = f"""{verb.summary}.
 
     Without an argument and without --file, standard input is read. There is one {verb.unit} per line, and one line of
-    output for each, in the same order, as soon as it is known. If a line cannot be used, an error is printed for it,
-    its line of output is empty, and the exit status is 1.
+    output for each, in the same order, as soon as it is known. If one cannot be used, an error is printed for it, its
+    line of output is empty, the others are used all the same, and the exit status is 1.
 
     Args:
         run: Folder of a trained run.
@@ -110,7 +110,8 @@ def _use(
             print(piece, end="", flush=True)
         print()
         return
-    if _write(predictor.predict(inputs or _lines(file, verb.unit), **options), output, json=json):
+    results = predictor.predict(inputs or _lines(file, verb.unit), **options)
+    if _write(results, output, json=json, aligned=not inputs):
         sys.exit(1)
 
 
@@ -125,8 +126,10 @@ def _lines(file: Path | None, unit: str) -> Iterator[str]:
     return iterate_text_lines(file)
 
 
-def _write(results: Iterable[Any], output: Path | None, *, json: bool) -> bool:
+def _write(results: Iterable[Any], output: Path | None, *, json: bool, aligned: bool = True) -> bool:
     """Write one line for each result as soon as it is known; returns whether there are failures.
+
+    With ``aligned``, a failure too has a line, so that the output has as many lines as the input.
 
     Raises:
         UserError: the file cannot be opened.
@@ -144,6 +147,8 @@ def _write(results: Iterable[Any], output: Path | None, *, json: bool) -> bool:
             if isinstance(result, Failure):
                 failed = True
                 print(f"regard: {result.error}", file=sys.stderr)
+                if not aligned and not json:
+                    continue
             text = json_lines.dumps(result.to_dict(), ensure_ascii=False) if json else result.line()
             print(text, file=stream, flush=True)
     return failed

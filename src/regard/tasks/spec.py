@@ -48,6 +48,7 @@ class Demo:
         summary: what it does, for its help.
         example: a command to try afterwards, with ``{run}`` for the folder.
         settings: makes its settings.
+        tiny: makes settings of a training that takes seconds, for tests and first tries.
         scored: on which data it is scored, and how.
         options: the options of its evaluation.
     """
@@ -56,6 +57,7 @@ class Demo:
     summary: str
     example: str
     settings: Callable[[], Any]
+    tiny: Callable[[], Any]
     scored: str
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -120,5 +120,9 @@ class Task(ABC, Generic[Config, Data, Predicts]):
         """What follows the run's folder in a command that uses the trained model, such as ``'"your text"'``."""
 
     @abstractmethod
+    def inputs(self, config: Config, folder: Path) -> list[str]:
+        """Example inputs for a model that was trained on the built-in data; files are written to ``folder``."""
+
+    @abstractmethod
     def finish_demo(self, predictor: Predicts, config: Config, run: Path, console: Console) -> str:
         """Show what the demo's model does and draw its attention; returns the line that names the drawings."""

@@ -158,6 +158,15 @@ def demo_settings() -> ClassifyImageConfig:
     )
 
 
+def tiny_settings() -> ClassifyImageConfig:
+    """Settings that train in seconds."""
+    return ClassifyImageConfig(
+        data=DataConfig(size=16),
+        model=ModelConfig(attention="query", width=4, blocks=1),
+        train=ClassifyImageTrainConfig(steps=3, batch=16),
+    )
+
+
 CLASSIFY_IMAGE = TaskSpec(
     name="classify-image",
     summary="Train an image classifier, with or without attention",
@@ -181,6 +190,7 @@ CLASSIFY_IMAGE = TaskSpec(
         "a digit.",
         example="regard classify {run} {run}/digit.png --look where.png",
         settings=demo_settings,
+        tiny=tiny_settings,
         scored="the validation set",
     ),
     code="regard.tasks.classify_image.task:ClassifyImage",

@@ -101,13 +101,19 @@ class ClassifyImage(Task[ClassifyImageConfig, Sets, Labeller]):
         has_map = config.model.kind == "vit" or config.model.attention in ("cbam", "self", "query")
         return "photo.jpg" + (" --look overlay.png" if has_map else "")
 
-    def finish_demo(self, labeller: Labeller, config: ClassifyImageConfig, run: Path, console: Console) -> str:
-        """Classify a digit of the validation set, and draw the attention over it."""
+    def inputs(self, config: ClassifyImageConfig, folder: Path) -> list[str]:
+        """Two digits of the validation set."""
         images = data.read(config.data, config.train.seed, lambda line: None).valid
-        _save(images.pixels[0], run / "digit.png")
-        result = labeller.classify(run / "digit.png")
-        result.show(console)
-        result.save(run / "overlay.png")
+        paths = [folder / "digit.png", folder / "digit-2.png"]
+        for path, pixels in zip(paths, images.pixels[:2], strict=True):
+            _save(pixels, path)
+        return [str(path) for path in paths]
+
+    def finish_demo(self, labeller: Labeller, config: ClassifyImageConfig, run: Path, console: Console) -> str:
+        """Classify two digits of the validation set, and draw the attention over the first."""
+        for path in self.inputs(config, run):
+            labeller.look(path).show(console)
+        labeller.look(str(run / "digit.png")).save(run / "overlay.png")
         return f"overlay    {run / 'overlay.png'}"
 
 

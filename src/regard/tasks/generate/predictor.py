@@ -151,6 +151,7 @@ class Writer(Predictor):
         Raises:
             ValueError: a setting of ``sampling`` is out of range.
         """
+        check_unicode("--stop", *stop)
         stop = [compose(text) for text in stop]  # as the tokenizer composes all text
         yielded, generated = "", list[int]()
         longest_stop = max((len(text) for text in stop), default=0)

@@ -179,6 +179,15 @@ def demo_settings() -> GenerateConfig:
     )
 
 
+def tiny_settings() -> GenerateConfig:
+    """Settings that train in seconds."""
+    return GenerateConfig(
+        tokenizer=TokenizerConfig(size=300),
+        model=ModelConfig(context=32, dim=16, layers=1, heads=2),
+        train=GenerateTrainConfig(steps=3, tokens=64),
+    )
+
+
 GENERATE = TaskSpec(
     name="generate",
     summary="Train a language model on plain text",
@@ -200,6 +209,7 @@ GENERATE = TaskSpec(
         "attention head.",
         example='regard generate {run} "A class definition"',
         settings=demo_settings,
+        tiny=tiny_settings,
         scored="the validation part (none of its topics is in the training data)",
     ),
     code="regard.tasks.generate.task:Generate",

@@ -87,6 +87,10 @@ class Generate(Task[GenerateConfig, Text, Writer]):
         """See `Task`."""
         return '"how your text begins"'
 
+    def inputs(self, config: GenerateConfig, folder: Path) -> list[str]:
+        """Beginnings of texts like the built-in one."""
+        return [PROMPT, "A class definition"]
+
     def finish_demo(self, writer: Writer, config: GenerateConfig, run: Path, console: Console) -> str:
         """Generate a text, and draw one head."""
         console.print(f"{_continued(writer, PROMPT)}\n", highlight=False, markup=False)

@@ -214,6 +214,17 @@ def demo_settings() -> TranslateConfig:
     )
 
 
+def tiny_settings() -> TranslateConfig:
+    """Settings that train in seconds."""
+    return TranslateConfig(
+        data=DataConfig(builtin_pairs=60),
+        tokenizer=TokenizerConfig(source_size=300, target_size=300),
+        model=ModelConfig(kind="transformer", dim=16),
+        transformer=TransformerConfig(encoder_layers=1, decoder_layers=1, heads=2, hidden=16),
+        train=TranslateTrainConfig(steps=3, tokens=512),
+    )
+
+
 TRANSLATE = TaskSpec(
     name="translate",
     summary="Train a translator with attention on parallel text",
@@ -236,6 +247,7 @@ TRANSLATE = TaskSpec(
         "evaluate it, and draw an alignment.",
         example='regard look {run} "Tuesday, March 3, 2026"',
         settings=demo_settings,
+        tiny=tiny_settings,
         scored="the test split (greedy decoding; none of its sentences is in the training data)",
         options={"beam": 1},
     ),

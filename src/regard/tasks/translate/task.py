@@ -101,9 +101,13 @@ class Translate(Task[TranslateConfig, data.Text, Translator]):
         """See `Task`."""
         return '"your text"'
 
+    def inputs(self, config: TranslateConfig, folder: Path) -> list[str]:
+        """Three sentences of the test split."""
+        return cldr.examples()
+
     def finish_demo(self, translator: Translator, config: TranslateConfig, run: Path, console: Console) -> str:
         """Translate three sentences of the test split, and draw the alignment in which most words cross."""
-        translations = list(translator.translate(cldr.examples(), beam=5))
+        translations = list(translator.translate(self.inputs(config, run), beam=5))
         for translation in translations:
             translation.show(console)
             console.print()
