@@ -11,10 +11,12 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from cyclopts import CycloptsError
 
 import regard
-import regard.cli.main  # adds the commands
 from regard.cli.app import build
+from regard.tasks.spec import TaskSpec
+from regard.tasks.table import TASKS
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs" / "_gallery"))
@@ -104,4 +106,17 @@ def test_the_commands_of_a_page_parse(page: Path) -> None:
     commands = _commands(page)
     assert commands
     for command in commands:
-        build().parse_args(shlex.split(command, comments=True), exit_on_error=False, print_error=False)
+        words = shlex.split(command, comments=True)
+        specs: list[TaskSpec | None] = [
+            spec for spec in TASKS if words[0] in ("eval", "look") or words[0] == spec.verb.name
+        ]
+        assert any(_parses(words, spec) for spec in specs or [None]), command
+
+
+def _parses(words: list[str], run_task: TaskSpec | None) -> bool:
+    """Whether a command line that names a run of this task has only arguments that there are."""
+    try:
+        build(run_task).parse_args(words, exit_on_error=False, print_error=False)
+    except CycloptsError:
+        return False
+    return True

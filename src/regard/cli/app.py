@@ -17,11 +17,11 @@ from regard.tasks import table
 from regard.tasks.spec import TaskSpec
 
 
-def build(arguments: Sequence[str] = ()) -> App:
-    """The application for a command line.
+def build(run_task: TaskSpec | None = None) -> App:
+    """The application for a command line that names a run of the task ``run_task``; None: it names none.
 
-    The options of ``eval``, ``look`` and of verbs that several tasks have are those of the run that ``arguments`` name,
-    so that ``regard eval RUN --help`` shows only what has a meaning for that run.
+    The options of ``eval``, ``look`` and of verbs that several tasks have are those of the run's task, so that
+    ``regard eval RUN --help`` shows only what has a meaning for that run.
     """
     app = App(
         name="regard",
@@ -33,7 +33,6 @@ def build(arguments: Sequence[str] = ()) -> App:
         config=check_numbers,
     )
     train.add_commands(app)
-    run_task = task_of(arguments)
     verbs.add_commands(app, run_task)
     runs.add_commands(app, run_task)
     export.add_command(app)

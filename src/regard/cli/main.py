@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="surrogateescape")  # file names are not always UTF-8
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        build(arguments)(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        build(task_of(arguments))(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except UnusedCliTokensError as error:
         sys.exit(_print_error(_unused(error)))
     except (UserError, CycloptsError) as error:
