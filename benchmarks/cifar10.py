@@ -27,7 +27,7 @@ from machine import machine
 
 from regard.tasks.classify_image.predictor import Labeller
 from regard.tasks.running import load
-from regard.train import checkpoint
+from regard.training import checkpoint
 
 HERE = Path(__file__).parent
 SETTINGS = HERE / "cifar10.yaml"

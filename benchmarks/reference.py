@@ -27,7 +27,7 @@ from mechanisms import CASES, Case, Sizes
 from regard import Causal, attention
 from regard.attend.attention import lower
 from regard.kernels.backends import choose
-from regard.train.memory import keep_freed_memory
+from regard.training.memory import keep_freed_memory
 
 SIZE = Sizes(batch=1, heads=6, key_heads=6, queries=512, keys=512, width=64, value_width=64)
 NARROW = SIZE._replace(width=16)

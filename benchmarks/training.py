@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.models.rnn import RNNTranslator
-from regard.train.memory import keep_freed_memory
+from regard.training.memory import keep_freed_memory
 
 VOCABULARY, EMBEDDING, DIM, BATCH, SOURCE, TARGET = 8000, 256, 512, 128, 15, 16
 """About a batch of Multi30k, which has 29,000 captions of 12 words; 8,000 tokens per language."""

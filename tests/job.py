@@ -16,13 +16,13 @@ from regard.data.batching import batches
 from regard.data.padding import pad
 from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
-from regard.train import checkpoint
-from regard.train.config import TrainConfig
-from regard.train.distributed import world
-from regard.train.log import Log
-from regard.train.loop import Progress, fit
-from regard.train.metric import Metric
-from regard.train.validation import Part
+from regard.training import checkpoint
+from regard.training.config import TrainConfig
+from regard.training.distributed import world
+from regard.training.log import Log
+from regard.training.loop import Progress, fit
+from regard.training.metric import Metric
+from regard.training.validation import Part
 
 VOCABULARY = 23
 

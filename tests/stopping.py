@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from regard.train.log import Log
+from regard.training.log import Log
 
 
 def interrupting(at: int, number: int) -> type[Log]:

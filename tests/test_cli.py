@@ -18,7 +18,7 @@ from conftest import Result, run_command
 from regard.data.cldr import examples
 from regard.settings import read
 from regard.tasks.translate.settings import TRANSLATE, TranslateConfig, demo_settings
-from regard.train.run import alone
+from regard.training.run import alone
 from torchrun import by_processes
 
 COLOURS = {"red": "rouge", "blue": "bleu", "green": "vert", "white": "blanc", "black": "noir"}

@@ -32,11 +32,11 @@ from regard.tasks.translate.data import Text, save_tokenizers, train_tokenizers
 from regard.tasks.translate.defaults import defaults as pair_defaults
 from regard.tasks.translate.settings import TranslateConfig
 from regard.tasks.translate.trainable import TranslateTask
-from regard.train.config import TrainConfig
-from regard.train.defaults import fill, known
-from regard.train.loop import Progress
-from regard.train.resume import MAY_CHANGE, changed
-from regard.train.schedule import warmup_factor
+from regard.training.config import TrainConfig
+from regard.training.defaults import fill, known
+from regard.training.loop import Progress
+from regard.training.resume import MAY_CHANGE, changed
+from regard.training.schedule import warmup_factor
 
 SIZES = (40, 260, 3000, 30_000)
 

@@ -24,9 +24,9 @@ from regard.files import write_whole
 from regard.tasks.exporting import Exportable, export
 from regard.tasks.generate.predictor import Continuation
 from regard.tasks.translate.task import write_translations
-from regard.train import checkpoint
-from regard.train import run as runs
-from regard.train.log import Log
+from regard.training import checkpoint
+from regard.training import run as runs
+from regard.training.log import Log
 
 ALIGNMENT = Alignment(("a",), ("b",), np.ones((1, 1)))
 IMAGE = np.zeros((3, 4, 4), dtype=np.uint8)

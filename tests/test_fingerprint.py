@@ -12,8 +12,8 @@ from PIL import Image
 
 from conftest import Result, run_command
 from regard.errors import UserError
-from regard.train.fingerprint import Fingerprint, Part, check_resume, check_validation, save
-from regard.train.run import create, locate
+from regard.training.fingerprint import Fingerprint, Part, check_resume, check_validation, save
+from regard.training.run import create, locate
 
 WORDS = ("red", "blue", "green", "white", "black", "brown", "grey", "pink", "gold", "teal", "plum", "lime")
 

@@ -14,13 +14,13 @@ from torch import nn
 
 from conftest import Result
 from regard.errors import UserError
-from regard.train import report
-from regard.train.config import TrainConfig
-from regard.train.distributed import World
-from regard.train.log import Log
-from regard.train.loop import Progress, fit
-from regard.train.metric import Metric
-from regard.train.validation import Part
+from regard.training import report
+from regard.training.config import TrainConfig
+from regard.training.distributed import World
+from regard.training.log import Log
+from regard.training.loop import Progress, fit
+from regard.training.metric import Metric
+from regard.training.validation import Part
 
 ERRORS = Metric("errors", unit="%")
 ACCURACY = Metric("accuracy", higher_is_better=True)

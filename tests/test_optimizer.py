@@ -8,8 +8,8 @@ from torch import nn
 
 from regard.models.language import TransformerLM
 from regard.models.vision import ResNet, ViT
-from regard.train.config import TrainConfig
-from regard.train.optimizer import Muon, hidden_weights, optimizers, orthogonal
+from regard.training.config import TrainConfig
+from regard.training.optimizer import Muon, hidden_weights, optimizers, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(30, 30), (12, 70), (70, 12), (1, 9)])

@@ -59,7 +59,7 @@ def test_a_run_has_its_settings_and_a_report(trained: Trained) -> None:
 
 
 def test_an_interrupted_and_resumed_run_ends_with_the_same_weights(trained: Trained, tmp_path: Path) -> None:
-    from regard.train.interrupt import Interrupted
+    from regard.training.interrupt import Interrupted
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("regard.tasks.running.Log", interrupting(1, signal.SIGINT))

@@ -17,15 +17,15 @@ from torch import nn
 
 from job import run
 from regard.errors import UserError
-from regard.train import checkpoint
-from regard.train.config import TrainConfig
-from regard.train.distributed import World
-from regard.train.interrupt import Interrupted
-from regard.train.log import Log
-from regard.train.loop import Progress, fit
-from regard.train.metric import Metric
-from regard.train.schedule import schedule_factor, warmup_factor
-from regard.train.validation import Part
+from regard.training import checkpoint
+from regard.training.config import TrainConfig
+from regard.training.distributed import World
+from regard.training.interrupt import Interrupted
+from regard.training.log import Log
+from regard.training.loop import Progress, fit
+from regard.training.metric import Metric
+from regard.training.schedule import schedule_factor, warmup_factor
+from regard.training.validation import Part
 from stopping import assert_same, interrupting, tensors
 from torchrun import by_processes
 
@@ -111,7 +111,7 @@ def test_two_processes_have_the_loss_of_one(tmp_path: Path, shard: bool, options
 def test_the_process_group_is_never_freed(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import gc, weakref\nfrom torch import distributed\nfrom regard.train.distributed import world\n"
+        "import gc, weakref\nfrom torch import distributed\nfrom regard.training.distributed import world\n"
         "with world():\n    group = weakref.ref(distributed.group.WORLD)\ngc.collect()\nassert group() is not None\n"
     )
     result = by_processes(2, script)

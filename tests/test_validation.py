@@ -10,12 +10,12 @@ import torch
 from rich.console import Console
 
 from job import Reverse, run
-from regard.train import log as logs
-from regard.train.config import TrainConfig
-from regard.train.distributed import World
-from regard.train.log import Log
-from regard.train.loop import fit
-from regard.train.validation import Part, Stopped, examples
+from regard.training import log as logs
+from regard.training.config import TrainConfig
+from regard.training.distributed import World
+from regard.training.log import Log
+from regard.training.loop import fit
+from regard.training.validation import Part, Stopped, examples
 
 ONE = World(0, 1, torch.device("cpu"))
 

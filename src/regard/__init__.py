@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from regard import attend, nn
     from regard.attend import *  # noqa: F403 - the names in __all__ below
+    from regard.tasks.running import load, train
 
 __version__ = "0.1.0"
 
@@ -48,7 +49,9 @@ __all__ = [
     "attend",
     "attention",
     "explain_choice",
+    "load",
     "nn",
+    "train",
     "use_backend",
 ]
 
@@ -58,7 +61,8 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"regard.{name}")
     if name in __all__:
         # Stored, so that later look-ups do not call this function.
-        public = globals()[name] = getattr(importlib.import_module("regard.attend"), name)
+        module = "regard.tasks.running" if name in ("load", "train") else "regard.attend"
+        public = globals()[name] = getattr(importlib.import_module(module), name)
         return public
     raise AttributeError(f"module 'regard' has no attribute {name!r}")
 

@@ -54,7 +54,7 @@ def _without_run(arguments: list[str]) -> str | None:
     named = len(arguments) > 1 and not arguments[1].startswith("-")
     if arguments[:1] not in (["eval"], ["look"]) or not named or task_of(arguments) is not None:
         return None
-    from regard.train.run import check
+    from regard.training.run import check
 
     try:
         check(Path(arguments[1]))

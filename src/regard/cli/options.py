@@ -74,7 +74,7 @@ def with_options(
 
 def training(task: str, folder: Path, train: Callable[[], Any]) -> Any:
     """Run a training; if it is interrupted, print how to continue it, and exit."""
-    from regard.train.interrupt import Interrupted
+    from regard.training.interrupt import Interrupted
 
     try:
         return train()

@@ -76,7 +76,7 @@ def _train(
         raise UserError("--config: the run has its own settings; with --resume, give flags such as --train.epochs")
 
     from regard.tasks import running
-    from regard.train.run import fresh_name
+    from regard.training.run import fresh_name
 
     folder = run or fresh_name(spec.name)
     if resume:

@@ -91,7 +91,7 @@ def _use(
         raise UserError(f"--look: draws a single {verb.unit}, got {len(inputs)}; name one after the run's folder")
 
     from regard.tasks.running import load
-    from regard.train.run import check
+    from regard.training.run import check
 
     check(run, spec.name)
     predictor = load(run, checkpoint)

@@ -28,7 +28,7 @@ class Shown(Protocol):
         """Print it."""
         ...
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Draw it: as an image (``.png``, ``.svg``), or as an interactive page (``.html``) where there is one.
 
         Raises:

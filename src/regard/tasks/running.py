@@ -24,15 +24,15 @@ from regard.tasks.results import Scores, show_scores
 from regard.tasks.spec import TaskSpec
 from regard.tasks.table import spec_of
 from regard.tasks.task import Notify, Predictor, Task
-from regard.train import checkpoint as checkpoints
-from regard.train import defaults, fingerprint, report
-from regard.train import run as runs
-from regard.train.distributed import World, world
-from regard.train.interrupt import Interrupted, exit_on_sigterm
-from regard.train.log import Log
-from regard.train.loop import Progress, fit
-from regard.train.memory import enough_memory
-from regard.train.resume import changed
+from regard.training import checkpoint as checkpoints
+from regard.training import defaults, fingerprint, report
+from regard.training import run as runs
+from regard.training.distributed import World, world
+from regard.training.interrupt import Interrupted, exit_on_sigterm
+from regard.training.log import Log
+from regard.training.loop import Progress, fit
+from regard.training.memory import enough_memory
+from regard.training.resume import changed
 
 
 def train(task: str, config: Any, run: str | Path) -> Progress:
@@ -48,7 +48,7 @@ def train(task: str, config: Any, run: str | Path) -> Progress:
 
     Raises:
         UserError: a setting is out of range, the folder is not empty, or the data cannot be used.
-        regard.train.interrupt.Interrupted: Ctrl-C or SIGTERM; the state is saved, for `resume`.
+        regard.training.interrupt.Interrupted: Ctrl-C or SIGTERM; the state is saved, for `resume`.
 
     Example:
         >>> import tempfile

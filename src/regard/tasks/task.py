@@ -12,8 +12,8 @@ from rich.console import Console
 from regard.tasks import exporting
 from regard.tasks.exporting import Exportable, Format
 from regard.tasks.results import Failure, Result, Scores, Shown
-from regard.train.fingerprint import Fingerprint
-from regard.train.loop import Trainable
+from regard.training.fingerprint import Fingerprint
+from regard.training.loop import Trainable
 
 Notify = Callable[[str], None]
 """Prints a message for the user."""

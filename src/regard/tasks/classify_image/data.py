@@ -16,7 +16,7 @@ from regard.data.image_files import squared
 from regard.data.images import Images, read_images
 from regard.errors import UserError, require
 from regard.tasks.classify_image.settings import AugmentConfig, DataConfig
-from regard.train.fingerprint import Fingerprint, check_validation
+from regard.training.fingerprint import Fingerprint, check_validation
 
 _SET_ASIDE = 0.1
 

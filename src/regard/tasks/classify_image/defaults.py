@@ -6,7 +6,7 @@ import math
 
 from regard.tasks.classify_image.data import Sets
 from regard.tasks.classify_image.settings import ClassifyImageConfig
-from regard.train.defaults import bounded, epochs
+from regard.training.defaults import bounded, epochs
 
 _BATCHES_PER_EPOCH = 16
 

@@ -21,7 +21,7 @@ from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
-from regard.train import checkpoint
+from regard.training import checkpoint
 
 _CLASSES = "classes.json"
 
@@ -51,7 +51,7 @@ class Classified:
         classes = ", ".join(f"{name} {probability:.1%}" for name, probability in self.classes[:3])
         console.print(f"{self.path}: {classes}", highlight=False, markup=False, soft_wrap=True)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Draw the attention over the image. Raises UserError: the model has none."""
         if self.places is None:
             raise UserError(
@@ -59,7 +59,7 @@ class Classified:
                 "(train with --model.attention cbam, self or query, or --model.kind vit)"
             )
         name, probability = self.classes[0]
-        save_overlay(self.image, self.places, path, title=f"{name}, {probability:.0%}")
+        save_overlay(self.image, self.places, Path(path), title=f"{name}, {probability:.0%}")
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The file and its classes with their probabilities; with ``attention``, also the weight of each place."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regard.tasks.spec import Demo, NoOptions, TaskSpec, Verb
-from regard.train.config import TrainConfig
-from regard.train.ranges import at_least, at_most, not_negative, positive, share
+from regard.training.config import TrainConfig
+from regard.training.ranges import at_least, at_most, not_negative, positive, share
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.tasks.classify_image.trainable import ImageTask, scores
 from regard.tasks.results import Score, Scores
 from regard.tasks.task import Notify, Task
-from regard.train.fingerprint import Fingerprint
+from regard.training.fingerprint import Fingerprint
 
 _CONFUSED = 5
 """How many pairs of classes that are often confused the report lists."""

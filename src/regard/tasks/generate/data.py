@@ -17,7 +17,7 @@ from regard.data.encoding import tokenize
 from regard.data.tokenizer import Kind, Tokenizer
 from regard.errors import UserError
 from regard.tasks.generate.settings import DataConfig
-from regard.train.fingerprint import Fingerprint, Long, Part, row_digest
+from regard.training.fingerprint import Fingerprint, Long, Part, row_digest
 
 _SET_ASIDE = 0.1
 _BLOCK = 1 << 22

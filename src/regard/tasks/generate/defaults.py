@@ -7,7 +7,7 @@ import math
 from regard.tasks.counting import bytes_of, count_tokens
 from regard.tasks.generate.data import Text
 from regard.tasks.generate.settings import GenerateConfig
-from regard.train.defaults import bounded, epochs
+from regard.training.defaults import bounded, epochs
 
 _BATCHES_PER_EPOCH = 16
 

@@ -26,8 +26,8 @@ from regard.tasks.exporting import Exportable
 from regard.tasks.generate.export import exportable
 from regard.tasks.generate.settings import GenerateConfig
 from regard.tasks.task import Predictor
-from regard.train import checkpoint
-from regard.train.defaults import known
+from regard.training import checkpoint
+from regard.training.defaults import known
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,9 @@ class Attended:
         """Print the attention."""
         console.print(terminal.render(self.alignment, console.width))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Draw the attention: a page if the path ends in .html, otherwise an image."""
+        path = Path(path)
         if path.suffix.lower() in (".html", ".htm"):
             save_page([self.alignment], path, title="regard")
         else:

@@ -18,8 +18,8 @@ from regard.tasks.generate.settings import GenerateConfig
 from regard.tasks.generate.trainable import GenerateTask, scores
 from regard.tasks.results import Score, Scores
 from regard.tasks.task import Notify, Task
-from regard.train.defaults import known
-from regard.train.fingerprint import Fingerprint, check_validation
+from regard.training.defaults import known
+from regard.training.fingerprint import Fingerprint, check_validation
 
 PROMPT = "The value of the expression"
 """The prompt of the demo, and of reports of runs on the built-in text."""

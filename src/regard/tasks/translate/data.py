@@ -12,8 +12,8 @@ from regard.data.parallel import read_parallel
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
 from regard.tasks.translate.settings import DataConfig, TokenizerConfig
-from regard.train.defaults import known
-from regard.train.fingerprint import Fingerprint
+from regard.training.defaults import known
+from regard.training.fingerprint import Fingerprint
 
 Pairs = list[tuple[str, str]]
 

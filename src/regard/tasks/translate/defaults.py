@@ -7,7 +7,7 @@ import math
 from regard.tasks.counting import bytes_of, count_tokens
 from regard.tasks.translate.data import Text
 from regard.tasks.translate.settings import TranslateConfig
-from regard.train.defaults import bounded, epochs
+from regard.training.defaults import bounded, epochs
 
 _BATCHES_PER_EPOCH = 24
 """Batches of an epoch, unless a bound on the size of a batch allows fewer or needs more: with few steps per epoch,

@@ -30,8 +30,8 @@ from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
 from regard.tasks.translate.export import exportable
 from regard.tasks.translate.settings import TranslateConfig
-from regard.train import checkpoint
-from regard.train.defaults import known
+from regard.training import checkpoint
+from regard.training.defaults import known
 
 _BATCH_TOKENS = 8192
 """Size of a batch of decoding: its source tokens times the beam size."""
@@ -77,10 +77,11 @@ class Translation:
         if self.alignment is not None:
             console.print(terminal.render(self.alignment.words(), console.width))
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Draw the alignment: a page if the path ends in .html, otherwise an image."""
         if self.alignment is None:
             raise UserError(_NO_ATTENTION)
+        path = Path(path)
         if path.suffix.lower() in (".html", ".htm"):
             save_page([self.alignment], path, title=self.source)
         else:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from regard.tasks.spec import Demo, TaskSpec, Verb
-from regard.train.config import TrainConfig
-from regard.train.ranges import at_least, at_most, positive, share
+from regard.training.config import TrainConfig
+from regard.training.ranges import at_least, at_most, positive, share
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from regard.tasks.translate.defaults import defaults
 from regard.tasks.translate.predictor import Translation, Translator, load
 from regard.tasks.translate.settings import TranslateConfig
 from regard.tasks.translate.trainable import TranslateTask, mean_loss, text_scores
-from regard.train.fingerprint import Fingerprint
+from regard.training.fingerprint import Fingerprint
 
 
 class Translate(Task[TranslateConfig, data.Text, Translator]):

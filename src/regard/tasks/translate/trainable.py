@@ -16,16 +16,16 @@ from regard.errors import UserError, require
 from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
 from regard.tasks.translate.predictor import Translator, build
 from regard.tasks.translate.settings import TranslateConfig
-from regard.train.defaults import known
-from regard.train.metric import Metric
-from regard.train.validation import Part
+from regard.training.defaults import known
+from regard.training.metric import Metric
+from regard.training.validation import Part
 
 _TRANSLATED = 1000
 """Maximum number of validation pairs that are translated for a text metric; the loss is over all pairs."""
 
 
 class TranslateTask:
-    """Translation for the training loop: see `regard.train.loop.Trainable`."""
+    """Translation for the training loop: see `regard.training.loop.Trainable`."""
 
     metrics = (
         Metric("loss", unit="nats per target token", how="cross-entropy, EOS included, without label smoothing"),
@@ -58,11 +58,11 @@ class TranslateTask:
         return f"{len(self.train.source):,} pairs"
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """See `regard.train.loop.Trainable`."""
+        """See `regard.training.loop.Trainable`."""
         return batches(self._lengths, tokens=known(self.config.train.tokens), seed=self.config.train.seed, epoch=epoch)
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """See `regard.train.loop.Trainable`."""
+        """See `regard.training.loop.Trainable`."""
         return _loss(model, self.train, rows, self.device, self.config.train.label_smoothing)
 
     @property
@@ -72,11 +72,11 @@ class TranslateTask:
 
     @property
     def validation_count(self) -> int:
-        """See `regard.train.loop.Trainable`."""
+        """See `regard.training.loop.Trainable`."""
         return len(self.valid)
 
     def evaluate(self, part: Part) -> dict[str, float]:
-        """See `regard.train.loop.Trainable`; text metrics, by greedy decoding, only if train.metric is one of them."""
+        """See `regard.training.loop.Trainable`; text metrics, by greedy decoding, if train.metric is one of them."""
         translated = part.first(_TRANSLATED) if self.config.train.metric != "loss" else None
         figures = {"loss": mean_loss(self.model, self._valid_rows, self.device, part)}
         if translated is not None:

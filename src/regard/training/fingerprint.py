@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from regard.errors import UserError
-from regard.train import checkpoint
+from regard.training import checkpoint
 
 _FILE = "data.json"
 _SHOWN = 5

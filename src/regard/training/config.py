@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from regard.train.ranges import at_most, not_negative, positive, share
+from regard.training.ranges import at_most, not_negative, positive, share
 
 _MAX_EPOCHS = 1_000_000
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regard.train.config import TrainConfig
+from regard.training.config import TrainConfig
 
 _BETAS = (0.9, 0.98)
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)

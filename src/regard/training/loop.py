@@ -18,18 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from regard.errors import UserError
-from regard.train import checkpoint
-from regard.train.average import MovingAverage, mean_of
-from regard.train.config import TrainConfig
-from regard.train.defaults import known
-from regard.train.distributed import World, unsharded
-from regard.train.interrupt import Interrupt
-from regard.train.log import Log
-from regard.train.memory import keep_freed_memory
-from regard.train.metric import Metric, metric_named
-from regard.train.optimizer import optimizers
-from regard.train.schedule import schedule_factor, warmup_factor
-from regard.train.state import (
+from regard.training import checkpoint
+from regard.training.average import MovingAverage, mean_of
+from regard.training.config import TrainConfig
+from regard.training.defaults import known
+from regard.training.distributed import World, unsharded
+from regard.training.interrupt import Interrupt
+from regard.training.log import Log
+from regard.training.memory import keep_freed_memory
+from regard.training.metric import Metric, metric_named
+from regard.training.optimizer import optimizers
+from regard.training.schedule import schedule_factor, warmup_factor
+from regard.training.state import (
     gather_tensors,
     gather_weights,
     random_states,
@@ -37,7 +37,7 @@ from regard.train.state import (
     restore_tensors,
     restore_weights,
 )
-from regard.train.validation import Part, Stopped, examples
+from regard.training.validation import Part, Stopped, examples
 
 
 class Trainable(Protocol):
@@ -129,7 +129,7 @@ def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: L
     Raises:
         UserError: ``config.metric`` is not a metric of the task, a checkpoint cannot be read or written, or the loss is
             no longer finite.
-        regard.train.interrupt.Interrupted: Ctrl-C or SIGTERM; the state is saved.
+        regard.training.interrupt.Interrupted: Ctrl-C or SIGTERM; the state is saved.
     """
     return _Run(task, config, run, world, log).go(resume)
 

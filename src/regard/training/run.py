@@ -14,7 +14,7 @@ from pathlib import Path
 
 from regard import __version__
 from regard.errors import UserError
-from regard.train import checkpoint, fingerprint
+from regard.training import checkpoint, fingerprint
 
 _MARK = "run.json"
 """The file that marks a folder as a run."""

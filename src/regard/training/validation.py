@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from regard.train.distributed import World
+from regard.training.distributed import World
 
 T = TypeVar("T")
 Batch = TypeVar("Batch", bound=Sequence[object])
