@@ -9,6 +9,8 @@ import json
 import math
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ from regard.tasks.running import evaluate, load, resume, settings_of, train
 from regard.tasks.spec import TaskSpec
 from regard.tasks.task import Predictor
 from stopping import assert_same, interrupting
+from toy import TOY
 
 each_task = pytest.mark.parametrize("spec", table.TASKS, ids=lambda spec: spec.name)
 
@@ -203,3 +206,47 @@ def test_settings_out_of_range_are_refused_in_python_too(spec: TaskSpec, tmp_pat
     with pytest.raises(UserError, match=r"settings: unknown setting train\.epoch; did you mean"):
         train(spec.name, {"train": {"epoch": 3}}, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> TaskSpec:
+    """A task that is added to the table, and nowhere else."""
+    monkeypatch.setattr(table, "TASKS", (*table.TASKS, TOY))
+    return TOY
+
+
+def test_a_new_task_needs_its_files_and_a_line_in_the_table(
+    toy: TaskSpec, tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    assert "parity" in regard("train", "--help").out
+    assert "--data.count" in regard("train", "parity", "--help").out
+    trained = regard("train", "parity", run, "--train.learning-rate", 0.3)
+    assert trained.status == 0, trained.err
+    assert f"use it:  regard parity {run} 3" in trained.out
+    # The metric of the best checkpoint, an error, is better if it is lower.
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    errors = [row["valid_error"] for row in rows if "valid_error" in row]
+    assert errors[0] > errors[-1] == min(errors)
+    assert regard("parity", run, 3, 4, 12).out == "3\todd\n4\teven\n12\teven\n"
+    result = regard("parity", run, 3, "x", 4, "--json")
+    assert [json.loads(line).get("even") for line in result.out.splitlines()] == [False, None, True]
+    assert (result.status, result.err) == (1, "regard: number: expected a whole number, got 'x'\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"3\n\n4\n")))
+    assert regard("parity", run).out == "3\todd\n\n4\teven\n"
+    assert "accuracy" in regard("eval", run).out
+    assert regard("look", run, 3, "--out", tmp_path / "a.png", "--json").status == 0
+    assert regard("demo", "parity", tmp_path / "demo").status == 0
+    assert regard("export", run, "--format", "torch-export").status == 0
+
+
+def test_a_closed_pipe_is_no_error(trained: Trained) -> None:
+    spec, run = trained.spec, trained.run
+    lines = "".join(f"{trained.inputs[at % len(trained.inputs)]}\n" for at in range(300))
+    command = f"{sys.executable} -m regard {spec.verb.name} {run} 2>&1 >&3 | cat >&2"
+    call = subprocess.run(
+        ["bash", "-c", f"{{ {command}; }} 3>&1 | head -n 1"], input=lines, capture_output=True, text=True, check=True,
+        timeout=300,
+    )  # fmt: skip
+    assert call.stdout.count("\n") == 1
+    assert call.stderr == ""

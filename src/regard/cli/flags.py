@@ -34,6 +34,11 @@ def sections(kind: type[T]) -> type[T]:
     for name, hint in get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint):
             Parameter(group=Group.create_ordered(name.replace("_", " ").capitalize()))(hint)
+            # Python looks up the names in inherited annotations, such as Literal, in the module of the subclass.
+            names = get_type_hints(hint, include_extras=True)
+            vars(hint)["__init__"].__annotations__ |= {
+                field.name: names[field.name] for field in dataclasses.fields(hint)
+            }
     return kind
 
 
