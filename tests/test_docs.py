@@ -39,9 +39,13 @@ def test_an_example_of_the_gallery_sets_weights(entry: Entry) -> None:
 def test_every_mechanism_has_an_example() -> None:
     code = "\n".join(entry.code for entry in ENTRIES)
     bases = {"Bias", "Mask", "Normalizer", "Score"}
-    not_mechanisms = bases | {"View", "attend", "attention", "explain_choice", "nn", "use_backend"}
+    not_mechanisms = bases | {"View", "attend", "attention", "explain_choice", "load", "nn", "train", "use_backend"}
     assert {name for name in regard.__all__ if f"{name}(" not in code} <= not_mechanisms
     assert len({entry.slug for entry in ENTRIES}) == len(ENTRIES)
+
+
+ON_THE_SITE = pytest.mark.xdist_group("site")
+"""Tests of the site run in one process, so that it is built only once."""
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +58,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@ON_THE_SITE
 def test_every_mechanism_has_a_figure_and_a_formula(site: Path) -> None:
     assert len(list((site / "gallery").glob("*.svg"))) == 2 * len(ENTRIES)
 
 
+@ON_THE_SITE
 def test_the_translator_of_the_tutorial_has_learned(site: Path) -> None:
     page = (site / "tutorials" / "train_on_your_files.html").read_text()
     exact = re.search(r"exact +([0-9.]+)", re.sub(r"<[^>]+>", "", page))
@@ -65,6 +71,7 @@ def test_the_translator_of_the_tutorial_has_learned(site: Path) -> None:
     assert float(exact[1]) > 90
 
 
+@ON_THE_SITE
 def test_links_and_images_of_the_site_exist(site: Path) -> None:
     missing = set()
     for page in site.rglob("*.html"):
@@ -74,6 +81,7 @@ def test_links_and_images_of_the_site_exist(site: Path) -> None:
     assert missing == set()
 
 
+@ON_THE_SITE
 def test_pages_contain_no_unprocessed_markup(site: Path) -> None:
     """The markup of a Markdown extension that is missing in mkdocs.yml would appear in the text of the page."""
     unprocessed = set()

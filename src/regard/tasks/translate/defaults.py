@@ -26,7 +26,7 @@ def defaults(config: TranslateConfig, text: Text) -> dict[str, object]:
         texts = [pair[side] for pair in text.train]
         sizes.append(given or bounded(bytes_of(texts) / 100, 300, 8000))
         tokens += count_tokens(texts, kind=config.tokenizer.kind, size=sizes[side])
-    dim = config.model.dim or (128 if pairs < 1000 else 256 if pairs < 20_000 else 512)
+    dim = config.model.dim or (128 if pairs < 1000 else 256 if pairs < 100_000 else 512)
     batch = config.train.tokens or bounded(tokens / _BATCHES_PER_EPOCH, 256, 4096)
     steps = 1000.0 + 9 * math.sqrt(pairs)
     return {
