@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -25,6 +26,7 @@ from regard.training.log import Log
 from regard.training.loop import Progress, fit
 from regard.training.metric import Metric
 from regard.training.schedule import schedule_factor, warmup_factor
+from regard.training.state import seed_random_states
 from regard.training.validation import Part
 from stopping import assert_same, interrupting, tensors
 from torchrun import by_processes
@@ -93,7 +95,11 @@ def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, opt
 
 
 @pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
-@pytest.mark.parametrize("options", [{}, {"optimizer": "muon", "kind": "transformer"}], ids=["adamw", "muon"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"optimizer": "muon", "kind": "transformer"}, {"accumulate": 3, "epochs": 6}],
+    ids=["adamw", "muon", "accumulated"],
+)
 def test_two_processes_have_the_loss_of_one(tmp_path: Path, shard: bool, options: dict[str, Any]) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
     settings = json.dumps({"dropout": 0.0, "epochs": 2, "fsdp": shard, **options})
@@ -106,6 +112,42 @@ def test_two_processes_have_the_loss_of_one(tmp_path: Path, shard: bool, options
     for first, second in zip(one, two, strict=True):
         for name in {"loss", "valid_loss", "norm"} & first.keys():
             assert second[name] == pytest.approx(first[name], rel=2e-3)
+
+
+def test_gradients_are_reduced_once_for_all_accumulated_batches(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook\n"
+        "from regard.training.distributed import world\n"
+        "from regard.training.gradient import add_gradients\n"
+        "def loss(model, rows, world=None):\n"
+        "    rows = rows if world is None else rows[world.rank :: world.size]\n"
+        "    x = torch.tensor(rows, dtype=torch.float64)[:, None]\n"
+        "    return ((model(x) - 1) ** 2).sum(), len(rows)\n"
+        "batches = [[1, 2, 3], [4, 4], [5, 6]]\n"
+        "torch.manual_seed(0)\n"
+        "with world() as process:\n"
+        "    for shard in (False, True):\n"
+        "        one = nn.Linear(1, 1, dtype=torch.float64)\n"
+        "        nn.init.ones_(one.weight)\n"
+        "        loss(one, [1, 2, 3, 4, 4, 5, 6])[0].backward()\n"
+        "        model = nn.Linear(1, 1, dtype=torch.float64)\n"
+        "        model.load_state_dict(one.state_dict())\n"
+        "        model, calls = process.wrap(model, shard), []\n"
+        "        if not shard:\n"
+        "            hook = lambda group, bucket: calls.append(1) or allreduce_hook(group, bucket)\n"
+        "            model.register_comm_hook(None, hook)\n"
+        "        for _ in range(2):\n"
+        "            add_gradients(loss, model, batches, process, bfloat16=False)\n"
+        "        assert len(calls) == (0 if shard else 2), calls\n"
+        "        for ours, theirs in zip(model.parameters(), one.parameters()):\n"
+        "            full = ours.grad.full_tensor() if shard else ours.grad\n"
+        "            torch.testing.assert_close(full, theirs.grad / 7)\n"
+    )
+    result = by_processes(2, script)
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 def test_the_process_group_is_never_freed(tmp_path: Path) -> None:
@@ -167,14 +209,34 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
         run(tmp_path, epochs=30, learning_rate=1e30, warmup=0)
 
 
-def test_resuming_needs_the_same_number_of_processes(tmp_path: Path) -> None:
-    run(tmp_path, epochs=1)
-    state = next(tmp_path.rglob("state.json"))
-    content = json.loads(state.read_text())
-    content["random"] *= 2
-    state.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="trained by 2 processes, got 1"):
-        run(tmp_path, epochs=2, resume=True)
+@pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
+@pytest.mark.parametrize("counts", [(2, 1), (1, 2)], ids=["2 to 1", "1 to 2"])
+def test_a_run_resumes_with_another_number_of_processes(tmp_path: Path, counts: tuple[int, int], shard: bool) -> None:
+    complete, changed = tmp_path / "complete", tmp_path / "changed"
+    settings: dict[str, Any] = {"dropout": 0.0, "fsdp": shard, "schedule": "constant", "ema": 0.5}
+    complete.mkdir()
+    run(complete, epochs=3, **settings)
+    changed.mkdir()
+    errors = []
+    for count, epochs in zip(counts, (1, 3), strict=True):
+        result = by_processes(count, JOB, changed, json.dumps({**settings, "epochs": epochs}))
+        assert result.returncode == 0, result.stderr[-2000:]
+        errors.append(result.stderr)
+    assert "not bit for bit" not in errors[0]
+    numbers = {(2, 1): "1 process, the checkpoint is of 2", (1, 2): "2 processes, the checkpoint is of 1"}
+    assert f"resuming with {numbers[counts]}: from here on, the run is not bit for bit" in errors[1]
+    for name in ("model", "training"):
+        for key, tensor in tensors(complete, name).items():
+            torch.testing.assert_close(tensors(changed, name)[key], tensor, rtol=2e-2, atol=2e-3)
+
+
+def test_additional_processes_draw_random_states_from_seed_and_step() -> None:
+    drawn = []
+    for numbers in ((0, 7, 1), (0, 7, 1), (0, 8, 1), (0, 7, 2)):
+        seed_random_states(*numbers)
+        drawn.append((random.random(), np.random.rand(), torch.rand(()).item()))
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 3
 
 
 class Fixed:

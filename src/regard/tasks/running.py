@@ -28,6 +28,7 @@ from regard.training import checkpoint as checkpoints
 from regard.training import defaults, fingerprint, report
 from regard.training import run as runs
 from regard.training.distributed import World, world
+from regard.training.initial import check_initial
 from regard.training.interrupt import Interrupted, exit_on_sigterm
 from regard.training.log import Log
 from regard.training.loop import Progress, fit
@@ -66,6 +67,7 @@ def train(task: str, config: Any, run: str | Path) -> Progress:
     code = spec.load()
     with exit_on_sigterm(), world() as process:
         process.first_does(lambda: runs.check_free(run))
+        process.first_does(lambda: check_initial(config.train.init))
         notify = _notifier(process)
         data = code.read(config, notify)
         filled, chosen = defaults.fill(config, code.defaults(config, data))

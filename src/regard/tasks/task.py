@@ -13,7 +13,7 @@ from regard.tasks import exporting
 from regard.tasks.exporting import Exportable, Format
 from regard.tasks.results import Failure, Result, Scores, Shown
 from regard.training.fingerprint import Fingerprint
-from regard.training.loop import Trainable
+from regard.training.trainable import Trainable
 
 Notify = Callable[[str], None]
 """Prints a message for the user."""

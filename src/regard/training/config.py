@@ -24,6 +24,9 @@ class TrainConfig:
     minutes: float | None = None
     """Maximum duration of training in minutes, validations included. The learning rate then follows the clock, so two
     runs are no longer bitwise equal."""
+    init: str | None = None
+    """Folder of another run: its best weights are the initial ones where name and shape are equal; by default, initial
+    weights are random."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """adamw: AdamW for all weights; muon: Muon (Jordan et al. 2024) for the matrices of the hidden layers, which takes
     longer per step and needs fewer epochs, and AdamW for the other weights."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
@@ -49,6 +49,17 @@ class World:
         distributed.all_gather_object(values, value)
         return values
 
+    def gather_with_gradient(self, tensor: Tensor) -> Tensor:
+        """The rows of ``tensor`` of every process, by rank: ``(n, …)`` → ``(sum of all n, …)``; n may differ.
+
+        In the backward pass, each process gets the gradient of the sum of the losses of all processes.
+        """
+        if self.size == 1:
+            return tensor
+        counts = self.gather(len(tensor))
+        gathered: Tensor = _Gather.apply(tensor, counts, self.rank)  # type: ignore[no-untyped-call]
+        return gathered
+
     def first_does(self, act: Callable[[], None]) -> None:
         """Call ``act`` in the first process while the others wait. Raises UserError: in every process, if it does."""
         problem = ""
@@ -73,6 +84,26 @@ class World:
         return DistributedDataParallel(model)
 
 
+class _Gather(torch.autograd.Function):
+    """`World.gather_with_gradient`."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, counts: list[int], rank: int) -> Tensor:  # type: ignore[override]
+        ctx.range = sum(counts[:rank]), sum(counts[: rank + 1])
+        padded = tensor.new_zeros(max(counts), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in counts]
+        distributed.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        total = gradient.contiguous().clone()
+        distributed.all_reduce(total)
+        start, end = ctx.range
+        return total[start:end], None, None
+
+
 @contextmanager
 def unsharded(model: nn.Module) -> Iterator[None]:
     """A context in which every process has all weights of a sharded model, for calls other than ``forward``."""
@@ -84,6 +115,26 @@ def unsharded(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.reshard()
+
+
+@contextmanager
+def without_reduction(model: nn.Module, active: bool = True) -> Iterator[None]:
+    """A context in which backward passes only add to the gradients of this process, if ``active``.
+
+    The next backward pass outside of it reduces their sum over the processes.
+    """
+    if active and isinstance(model, DistributedDataParallel):
+        with model.no_sync():
+            yield
+        return
+    sharded = model if active and isinstance(model, FSDPModule) else None
+    if sharded is not None:
+        sharded.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        if sharded is not None:
+            sharded.set_requires_gradient_sync(True)
 
 
 @contextmanager

@@ -12,21 +12,24 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from regard.errors import UserError
 from regard.training import checkpoint
+from regard.training import run as runs
 from regard.training.average import MovingAverage, mean_of
 from regard.training.config import TrainConfig
 from regard.training.defaults import known
 from regard.training.distributed import World, unsharded
+from regard.training.gradient import add_gradients, share_of_loss
+from regard.training.initial import load_initial
 from regard.training.interrupt import Interrupt
 from regard.training.log import Log
 from regard.training.memory import keep_freed_memory
-from regard.training.metric import Metric, metric_named
+from regard.training.metric import metric_named
 from regard.training.optimizer import optimizers
 from regard.training.schedule import schedule_factor, warmup_factor
 from regard.training.state import (
@@ -36,43 +39,10 @@ from regard.training.state import (
     restore_random_states,
     restore_tensors,
     restore_weights,
+    seed_random_states,
 )
+from regard.training.trainable import BatchTrainable, Trainable
 from regard.training.validation import Part, Stopped, examples
-
-
-class Trainable(Protocol):
-    """What a task provides to the loop."""
-
-    @property
-    def model(self) -> nn.Module:
-        """The model, before it is wrapped for several processes."""
-        ...
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """The metrics that `evaluate` returns, or may return; one of them is ``loss``."""
-        ...
-
-    def batches(self, epoch: int) -> list[list[int]]:
-        """The batches of an epoch as indices of training examples: a pure function of the epoch."""
-        ...
-
-    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """The summed loss of these examples, and the number of tokens it is summed over."""
-        ...
-
-    @property
-    def validation_count(self) -> int:
-        """The number of validation examples, whose indices are counted from 0."""
-        ...
-
-    def evaluate(self, part: Part) -> dict[str, float]:
-        """The values of `metrics` by name, with ``loss`` and ``train.metric``, over ``part.every``.
-
-        It computes its sums over ``part.rows``, the examples of this process, and adds them up by ``part.sum``. It is
-        called in evaluation mode, without gradients.
-        """
-        ...
 
 
 @dataclass
@@ -112,7 +82,15 @@ class Progress:
     validation_due: bool = False
 
 
-def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: Log, resume: bool = False) -> Progress:
+def fit(
+    task: Trainable | BatchTrainable,
+    config: TrainConfig,
+    run: Path,
+    world: World,
+    *,
+    log: Log,
+    resume: bool = False,
+) -> Progress:
     """Train, validate and save until the last epoch, step or minute, or until early stopping.
 
     Args:
@@ -127,17 +105,20 @@ def fit(task: Trainable, config: TrainConfig, run: Path, world: World, *, log: L
         The progress at the end.
 
     Raises:
-        UserError: ``config.metric`` is not a metric of the task, a checkpoint cannot be read or written, or the loss is
-            no longer finite.
+        UserError: ``config.metric`` is not a metric of the task, no weight of ``config.init`` fits, a checkpoint
+            cannot be read or written, or the loss is no longer finite.
         regard.training.interrupt.Interrupted: Ctrl-C or SIGTERM; the state is saved.
     """
+    if config.init is not None and not (resume and checkpoint.exists(run)):
+        source = runs.locate(run, config.init) if resume else config.init
+        load_initial(task.model, Path(str(source)), run, log.message)
     return _Run(task, config, run, world, log).go(resume)
 
 
 class _Run:
     """The state of one training run."""
 
-    def __init__(self, task: Trainable, config: TrainConfig, run: Path, world: World, log: Log):
+    def __init__(self, task: Trainable | BatchTrainable, config: TrainConfig, run: Path, world: World, log: Log):
         keep_freed_memory()
         self.metric = metric_named(config.metric, task.metrics)
         self.task, self.config, self.run, self.world, self.log = task, config, run, world, log
@@ -188,6 +169,18 @@ class _Run:
             if not self.at.finished:
                 self.at.epoch, self.at.index = self.at.epoch + 1, 0
 
+    def _restore_random(self, states: list[dict[str, Any]]) -> None:
+        """Restore this process's random states, one for each process; additional processes draw new ones."""
+        if len(states) != self.world.size:
+            self.log.message(
+                f"resuming with {self.world.size} process{'es' * (self.world.size > 1)}, the checkpoint is of "
+                f"{len(states)}: from here on, the run is not bit for bit that of an uninterrupted one"
+            )
+        if self.world.rank < len(states):
+            restore_random_states(states[self.world.rank])
+        else:
+            seed_random_states(self.config.seed, self.at.step, self.world.rank)
+
     def _stopping(self) -> bool:
         """Whether any process got a signal."""
         return bool(self.world.sum(float(self.interrupt.signal_number))[0])
@@ -209,15 +202,10 @@ class _Run:
         learning_rate = config.learning_rate * self.at.warm
         learning_rate *= schedule_factor(self.at.step, progress, config.warmup, config.schedule)
         self.model.train()
-        self.model.zero_grad(set_to_none=True)
-        total, tokens = 0.0, 0.0
-        for rows in accumulated:
-            loss, count = self._add_gradient(rows)
-            total, tokens = total + loss, tokens + count
-        # DDP averages gradients over the processes; the loss is a mean over all tokens.
-        for parameter in self.model.parameters():
-            if parameter.grad is not None:
-                parameter.grad.mul_(world.size / tokens)
+        total, tokens = add_gradients(
+            share_of_loss(self.task), self.model, accumulated, world, bfloat16=config.precision == "bfloat16"
+        )
+        self._check_finite("loss", total)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -236,19 +224,6 @@ class _Run:
             self.at.step, self.at.epoch, progress, loss=total / tokens, tokens=int(tokens),
             samples=sum(len(rows) for rows in accumulated), seconds=seconds, rate=learning_rate, norm=_number(norm),
         )  # fmt: skip
-
-    def _add_gradient(self, rows: list[int]) -> tuple[float, float]:
-        """Add the gradient of the summed loss of ``rows``; returns the loss and the tokens of all processes."""
-        world, share = self.world, rows[self.world.rank :: self.world.size]
-        with torch.autocast(world.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            # A process without a row of its own takes another's with weight zero: backward needs all processes.
-            loss, count = self.task.loss(self.model, share or rows[:1])
-        if not share:
-            loss, count = loss * 0.0, 0
-        total, tokens = world.sum(loss.item(), count)
-        self._check_finite("loss", total)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return total, tokens
 
     def _evaluation_due(self, batches: int) -> bool:
         every = self.config.evaluate_every
@@ -333,17 +308,13 @@ class _Run:
 
     def _restore(self) -> None:
         state = checkpoint.load_state(self.run, "last")
-        if len(state["random"]) != self.world.size:
-            raise UserError(
-                f"resume: {self.run} was trained by {len(state['random'])} processes, got {self.world.size}"
-            )
         tensors = {name: checkpoint.load_tensors(self.run, "last", name) for name in ("model", "optimizer")}
         restore_tensors(self.model, self.optimizers, tensors)
         if self.average is not None:
             self.average.swap()  # the loaded weights are the average
             restore_weights(self.model, checkpoint.load_tensors(self.run, "last", "training"))
-        restore_random_states(state["random"][self.world.rank])
         self.at = Progress(**state["progress"])
+        self._restore_random(state["random"])
         waited = self.config.patience is not None and self.at.waited >= self.config.patience
         # The run may have been lengthened.
         self.at.finished = not self.at.validation_due and (waited or self._budget() >= 1)

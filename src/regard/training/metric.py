@@ -14,7 +14,7 @@ class Metric:
     """A validation metric of a task.
 
     Args:
-        name: the key in the result of `regard.training.loop.Trainable.evaluate`, and the value of ``train.metric``.
+        name: the key in the result of a task's ``evaluate``, and the value of ``train.metric``.
         higher_is_better: whether a higher value is better, as for an accuracy; False for a loss or an error rate.
         unit: the unit of the value, such as ``"%"``; empty: it has none.
         digits: significant digits to print.

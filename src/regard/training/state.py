@@ -76,6 +76,14 @@ def restore_random_states(states: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all([_tensor(state) for state in states["cuda"]])
 
 
+def seed_random_states(*numbers: int) -> None:
+    """Set the random states of this process by these numbers, such as the seed, the step and the rank."""
+    seeds = np.random.SeedSequence(numbers).generate_state(3)
+    random.seed(int(seeds[0]))
+    np.random.seed(int(seeds[1]))
+    torch.manual_seed(int(seeds[2]))
+
+
 def _text(state: Tensor) -> str:
     return base64.b64encode(state.numpy().tobytes()).decode()
 

@@ -23,7 +23,7 @@ _ROWS = 256
 
 
 class ImageTask:
-    """Image classification for the training loop: see `regard.training.loop.Trainable`.
+    """Image classification for the training loop: see `regard.training.trainable.Trainable`.
 
     Batch normalization uses the statistics of the images of one process, so several processes give a loss that differs
     slightly from that of one.
@@ -50,7 +50,7 @@ class ImageTask:
         return f"{len(self.sets.train.labels):,} images of {len(self.names)} classes"
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """See `regard.training.loop.Trainable`."""
+        """See `regard.training.trainable.Trainable`."""
         order = np.random.default_rng([self.config.train.seed, epoch]).permutation(len(self.sets.train.labels))
         size = known(self.config.train.batch)
         batches = [order[at : at + size].tolist() for at in range(0, len(order), size)]
@@ -58,7 +58,7 @@ class ImageTask:
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) < size // 2 else batches
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """See `regard.training.loop.Trainable`; an image counts as a token."""
+        """See `regard.training.trainable.Trainable`; an image counts as a token."""
         device, how = self.model.output.weight.device, self.config.augment
         x = augment(self.scale(self.sets.train.pixels[rows], device), how)
         labels = torch.from_numpy(self.sets.train.labels[rows]).to(device)
@@ -71,11 +71,11 @@ class ImageTask:
 
     @property
     def validation_count(self) -> int:
-        """See `regard.training.loop.Trainable`."""
+        """See `regard.training.trainable.Trainable`."""
         return len(self.sets.valid.labels)
 
     def evaluate(self, part: Part) -> dict[str, float]:
-        """See `regard.training.loop.Trainable`."""
+        """See `regard.training.trainable.Trainable`."""
         return scores(in_use(self.model, self.config), self.sets.valid, self.scale, part)[0]
 
 

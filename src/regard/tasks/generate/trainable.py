@@ -23,7 +23,7 @@ _ROWS = 32
 
 
 class GenerateTask:
-    """Text generation for the training loop: see `regard.training.loop.Trainable`."""
+    """Text generation for the training loop: see `regard.training.trainable.Trainable`."""
 
     metrics = (
         Metric("loss", unit="nats per token", how="cross-entropy in consecutive windows"),
@@ -56,7 +56,7 @@ class GenerateTask:
         return f"{len(self.train.tokens):,} tokens"
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """See `regard.training.loop.Trainable`; an example is the start position of a window of the stream."""
+        """See `regard.training.trainable.Trainable`; an example is the start position of a window of the stream."""
         settings = self.config.train
         return batches(
             self.train,
@@ -67,18 +67,18 @@ class GenerateTask:
         )
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """See `regard.training.loop.Trainable`."""
+        """See `regard.training.trainable.Trainable`."""
         context = known(self.config.model.context)
         tokens, targets, documents = self.train.windows(rows, context, self.model.output_bias.device)
         return model(tokens, targets, documents, self.config.train.label_smoothing), targets.numel()
 
     @property
     def validation_count(self) -> int:
-        """See `regard.training.loop.Trainable`; an example is a window."""
+        """See `regard.training.trainable.Trainable`; an example is a window."""
         return _windows(self.valid, known(self.config.model.context))
 
     def evaluate(self, part: Part) -> dict[str, float]:
-        """See `regard.training.loop.Trainable`."""
+        """See `regard.training.trainable.Trainable`."""
         return scores(self.model, self.valid, known(self.config.model.context), part)
 
 

@@ -25,7 +25,7 @@ _TRANSLATED = 1000
 
 
 class TranslateTask:
-    """Translation for the training loop: see `regard.training.loop.Trainable`."""
+    """Translation for the training loop: see `regard.training.trainable.Trainable`."""
 
     metrics = (
         Metric("loss", unit="nats per target token", how="cross-entropy, EOS included, without label smoothing"),
@@ -58,11 +58,11 @@ class TranslateTask:
         return f"{len(self.train.source):,} pairs"
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """See `regard.training.loop.Trainable`."""
+        """See `regard.training.trainable.Trainable`."""
         return batches(self._lengths, tokens=known(self.config.train.tokens), seed=self.config.train.seed, epoch=epoch)
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
-        """See `regard.training.loop.Trainable`."""
+        """See `regard.training.trainable.Trainable`."""
         return _loss(model, self.train, rows, self.device, self.config.train.label_smoothing)
 
     @property
@@ -72,11 +72,11 @@ class TranslateTask:
 
     @property
     def validation_count(self) -> int:
-        """See `regard.training.loop.Trainable`."""
+        """See `regard.training.trainable.Trainable`."""
         return len(self.valid)
 
     def evaluate(self, part: Part) -> dict[str, float]:
-        """See `regard.training.loop.Trainable`; text metrics, by greedy decoding, if train.metric is one of them."""
+        """See `regard.training.trainable.Trainable`; text metrics (greedy decoding) if train.metric is one of them."""
         translated = part.first(_TRANSLATED) if self.config.train.metric != "loss" else None
         figures = {"loss": mean_loss(self.model, self._valid_rows, self.device, part)}
         if translated is not None:

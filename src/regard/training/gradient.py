@@ -1,0 +1,73 @@
+"""The gradient of one step: of several batches in turn, and over all processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from regard.training.distributed import World, without_reduction
+from regard.training.trainable import BatchTrainable, Trainable
+
+LossFunction = Callable[[nn.Module, list[int], World], tuple[Tensor, int]]
+"""A process's share of the loss of a batch, and of its number of tokens: the shares of all processes add up to both."""
+
+
+def share_of_loss(task: Trainable | BatchTrainable) -> LossFunction:
+    """The function that computes the loss of ``task``."""
+    return partial(_share_of_batch, task) if isinstance(task, BatchTrainable) else partial(_share_of_sum, task)
+
+
+def add_gradients(
+    loss: LossFunction, model: nn.Module, batches: list[list[int]], world: World, *, bfloat16: bool
+) -> tuple[float, float]:
+    """Set the gradient of the mean loss over all tokens of ``batches``, of all processes.
+
+    Gradients are reduced over the processes once, in the backward pass of the last batch.
+
+    Args:
+        loss: see `share_of_loss`.
+        model: the wrapped model.
+        batches: batches of indices of training examples.
+        world: this process and their number.
+        bfloat16: whether to compute the loss with autocast.
+
+    Returns:
+        The summed loss and the number of tokens, of all processes.
+    """
+    model.zero_grad(set_to_none=True)
+    total, tokens = torch.zeros((), dtype=torch.float64, device=world.device), 0
+    for number, rows in enumerate(batches, 1):
+        with without_reduction(model, number < len(batches)):
+            with torch.autocast(world.device.type, torch.bfloat16, enabled=bfloat16):
+                batch_loss, count = loss(model, rows, world)
+            batch_loss.backward()  # type: ignore[no-untyped-call]
+        total, tokens = total + batch_loss.detach(), tokens + count
+    loss_sum, token_sum = world.sum(total.item(), tokens)
+    # DDP and FSDP2 average gradients over the processes; the loss is a mean over all tokens.
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.mul_(world.size / token_sum)
+    return loss_sum, token_sum
+
+
+def _share_of_sum(task: Trainable, model: nn.Module, rows: list[int], world: World) -> tuple[Tensor, int]:
+    """The loss of this process's share of ``rows``."""
+    share = rows[world.rank :: world.size]
+    if share:
+        return task.loss(model, share)
+    # A process without a row of its own takes another's with weight zero: backward needs all processes.
+    return task.loss(model, rows[:1])[0] * 0.0, 0
+
+
+def _share_of_batch(task: BatchTrainable, model: nn.Module, rows: list[int], world: World) -> tuple[Tensor, int]:
+    """The loss of all ``rows`` divided by the number of processes, which all compute it."""
+    share = rows[world.rank :: world.size]
+    features = task.features(model, share or rows[:1])[: len(share)]
+    gathered = world.gather_with_gradient(features)
+    starts = [sum(len(rows[rank :: world.size]) for rank in range(before)) for before in range(world.size)]
+    order = [starts[place % world.size] + place // world.size for place in range(len(rows))]
+    loss, count = task.batch_loss(gathered if world.size == 1 else gathered[order], rows)
+    return loss / world.size, count if world.first else 0
