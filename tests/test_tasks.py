@@ -180,6 +180,7 @@ def test_a_bad_file_gives_a_one_line_error(
 
 
 def test_help_offers_only_the_options_of_the_run(trained: Trained, regard: Callable[..., Result]) -> None:
+    assert ("--html" in regard("look", trained.run, "--help").out) is trained.spec.pages
     for command, own in (("eval", trained.spec.evaluation), ("look", trained.spec.looking)):
         shown = regard(command, trained.run, "--help").out
         for other in table.TASKS:

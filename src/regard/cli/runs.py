@@ -95,13 +95,13 @@ def _look_command(spec: TaskSpec | None) -> Callable[..., None]:
     Args:
         run: Folder of a trained run.
         item: {inputs}
-        out: Image file to draw, .png or .svg; by default, and without --html, alignment.png, or alignment-2.png and so
-            on if it exists.
-        html: Interactive page to write, a single .html file; not for images.
+        out: Image file to draw, .png or .svg; by default alignment.png, or alignment-2.png and so on if it exists.
+        html: Interactive page to write, a single .html file.
         json: Print the attention as one JSON object; files are drawn only if they are named.
         checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
-    return with_options(look, spec.looking if spec else NoOptions)
+    without = () if spec is None or spec.pages else ("html",)
+    return with_options(look, spec.looking if spec else NoOptions, without=without)
 
 
 def _unused_name(name: str) -> Path:

@@ -76,6 +76,7 @@ class TaskSpec:
         looking: a dataclass of the options of ``regard look``.
         look_input: what ``regard look`` takes, for its help.
         demo: a training on built-in data.
+        pages: whether the attention can be written as an interactive page, ``.html``, and not only as an image.
         code: the class that implements the task, as ``"module:Class"``; imported when it is needed.
     """
 
@@ -88,6 +89,7 @@ class TaskSpec:
     looking: type
     look_input: str
     demo: Demo
+    pages: bool
     code: str
 
     def load(self) -> Task[Any, Any, Any]:

@@ -212,5 +212,6 @@ GENERATE = TaskSpec(
         tiny=tiny_settings,
         scored="the validation part (none of its topics is in the training data)",
     ),
+    pages=True,
     code="regard.tasks.generate.task:Generate",
 )
