@@ -1,12 +1,14 @@
-"""Memory and time of training on text of many sizes: ``python benchmarks/large_data.py --text 20 200 1000``.
+"""Memory and time of training on large text: ``python benchmarks/large_data.py --text 20 200 1000 --pairs 5000``.
 
 For each size in MB, random sentences of 50,000 words, whose frequencies follow Zipf's law, are written to a text file,
-and ``regard train generate`` trains on it for two steps: with an empty cache, and then again.
+and ``regard train generate`` trains on it for two steps: with an empty cache, and then again. Likewise ``regard train
+translate`` on thousands of pairs.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import re
 import shutil
@@ -23,7 +25,7 @@ import numpy as np
 from machine import machine
 
 _WORDS = 50_000
-_SETTINGS = ("--model.dim", "64", "--model.layers", "1", "--train.steps", "2", "--train.warmup", "1")
+_SETTINGS = ("--model.dim", "64", "--train.steps", "2", "--train.warmup", "1")
 
 
 def _vocabulary(random: np.random.Generator) -> np.ndarray:
@@ -52,6 +54,15 @@ def write_text(path: Path, size: int) -> None:
     with path.open("w") as file:
         while written < size:
             written += file.write("\n".join(sentences(10_000)) + "\n")
+
+
+def write_pairs(path: Path, thousands: int) -> None:
+    """Write so many thousands of pairs of sentences."""
+    source, target = Sentences(1), Sentences(2)
+    with path.open("w") as file:
+        for _ in range(thousands):
+            pairs = zip(source(1000, 12), target(1000, 12), strict=True)
+            file.write("".join(f"{one}\t{other}\n" for one, other in pairs))
 
 
 class Memory(threading.Thread):
@@ -151,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--text", type=int, nargs="*", default=[], metavar="MB", help="sizes of text in MB")
     parser.add_argument("--folder", type=Path, help="where to write the data; by default, a temporary folder")
+    parser.add_argument("--pairs", type=int, nargs="*", default=[], metavar="N", help="numbers of pairs in thousands")
     arguments = parser.parse_args()
     print(machine())
     columns = f"{'data':>16}  {'size':>11}  {'start':>6}  {'first step':>10}  {'processor':>10}  {'tokenizing':>11}"
@@ -162,6 +174,15 @@ def main() -> None:
             (folder / "valid.txt").write_text("\n".join(Sentences(2)(100)))
             options = ["--data.train", str(folder / "train.txt"), "--data.valid", str(folder / "valid.txt")]
             measure("generate", f"{megabytes} MB of text", (folder / "train.txt").stat().st_size, options, folder)
+    for thousands in arguments.pairs:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+            folder = Path(name)
+            write_pairs(folder / "train.tsv", thousands)
+            with (folder / "train.tsv").open() as file:
+                (folder / "valid.tsv").write_text("".join(itertools.islice(file, 20)))
+            options = ["--data.train", str(folder / "train.tsv"), "--data.valid", str(folder / "valid.tsv")]
+            label = f"{thousands / 1000:.1f} M pairs"
+            measure("translate", label, (folder / "train.tsv").stat().st_size, options, folder)
 
 
 if __name__ == "__main__":

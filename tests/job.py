@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Reverse:
         if kind == "transformer":
             self.model = TransformerTranslator(VOCABULARY, VOCABULARY, dim=32, heads=2, hidden=64, dropout=dropout)
 
-    def batches(self, epoch: int) -> list[list[int]]:
+    def batches(self, epoch: int) -> Sequence[list[int]]:
         return batches([(len(row), len(row) + 1) for row in self.rows], tokens=64, seed=3, epoch=epoch)
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:

@@ -52,12 +52,12 @@ def test_defaults_replace_only_settings_that_are_not_set() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_default_epochs_of_parallel_text_give_enough_steps(size: int, tmp_path: Path) -> None:
     pairs = [(f"the number {n} of the list", f"le numéro {n} de la liste") for n in range(size)]
-    text = Text(pairs, pairs[:1])
+    text = Text.of(pairs, pairs[:1])
     chosen: dict[str, Any] = pair_defaults(TranslateConfig(), text)
     config = TranslateConfig(**_sections(TranslateConfig, chosen))
     assert config.problem() is None
     assert 256 <= chosen["train.tokens"] <= 4096
-    save_tokenizers(tmp_path, *train_tokenizers(pairs, config.tokenizer))
+    save_tokenizers(tmp_path, *train_tokenizers(text.train, config.tokenizer))
     batches = TranslateTask.of_run(tmp_path, config, text, lambda line: None).batches(0)
     steps = 1000 + 9 * math.sqrt(size)
     assert 0.8 * steps <= chosen["train.epochs"] * len(batches) <= 1.5 * steps  # padding adds batches

@@ -23,10 +23,10 @@ from conftest import Result
 from regard.data import cache, corpus
 from regard.data.corpus import Documents, Store, first_cut, last_cut
 from regard.data.documents import open_documents, read_documents
-from regard.data.encoding import Encoder, tokenize
+from regard.data.encoding import Encoder, tokenize, train_tokenizer
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
-from regard.tasks.generate.data import Text, fingerprint, set_aside, train_tokenizer
+from regard.tasks.generate.data import Text, fingerprint, set_aside
 
 ALPHABET = "ab é.1'\n\r\t\u00a0\x1c\u3000\u0301\u1100\u1161\u11a8漢—s"
 WORDS = (
@@ -63,13 +63,17 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return Tokenizer.train([_words(500), "a b é"], kind=request.param, size=320)
 
 
-BYTE = Tokenizer.train([_words(500), "abc é."], kind="byte", size=320)
+BYTE, CHAR, WORD = (
+    Tokenizer.train([_words(500), "abc é."], kind=kind, size=320)  # type: ignore[arg-type]
+    for kind in ("byte", "char", "word")
+)
 
 
 @given(st.lists(st.text(st.sampled_from(ALPHABET), max_size=60), max_size=4))
 @settings(max_examples=300)
 def test_the_encoder_gives_the_tokens_of_the_tokenizer(texts: list[str]) -> None:
-    assert [row.tolist() for row in Encoder(BYTE).encode(texts)] == BYTE.encode_batch(texts)
+    for tokenizer in (BYTE, CHAR, WORD):
+        assert [row.tolist() for row in Encoder(tokenizer).encode(texts)] == tokenizer.encode_batch(texts)
 
 
 def test_the_encoder_forgets_words(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 
@@ -13,11 +15,46 @@ _ROUND = 16
 """Batches with at least this many examples have a multiple of it."""
 
 
-def batches(lengths: Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch: int) -> list[list[int]]:
+class Batches(Sequence[list[int]]):
+    """Batches of examples as arrays: millions of them take little memory.
+
+    Args:
+        order: int64, the numbers of the examples.
+        starts: int64, where each batch begins in ``order``.
+        ends: int64, where it ends.
+
+    >>> batches = Batches(np.array([5, 3, 4]), np.array([1, 0]), np.array([3, 1]))
+    >>> list(batches), batches[1:]
+    ([[3, 4], [5]], [[5]])
+    """
+
+    def __init__(self, order: np.ndarray, starts: np.ndarray, ends: np.ndarray):
+        self._order, self._starts, self._ends = order, starts, ends
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(len(self))[index]]
+        rows: list[int] = self._order[self._starts[index] : self._ends[index]].tolist()
+        return rows
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def batches(lengths: np.ndarray | Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch: int) -> Batches:
     """Group examples of similar length into batches, and shuffle.
 
     Args:
-        lengths: source and target length of each example, in tokens.
+        lengths: ``(n, 2)``, source and target length of each example, in tokens.
         tokens: the largest number of tokens of a batch, both sides, including padding; a longer example is a separate
             batch.
         seed: the run's seed.
@@ -25,44 +62,50 @@ def batches(lengths: Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch
 
     Returns:
         Every example's index exactly once, batch by batch.
+
+    >>> sorted(batches([(1, 1), (9, 9), (1, 2)], tokens=8, seed=0, epoch=0))
+    [[0, 2], [1]]
     """
     random = np.random.default_rng([seed, epoch])
+    lengths = np.asarray(lengths).reshape(-1, 2)
     order = random.permutation(len(lengths))
-    if not len(order):
-        return []
-    mean = max(1.0, float(np.mean([sum(pair) for pair in lengths])))
+    mean = max(1.0, float(np.mean(lengths.sum(1)))) if len(order) else 1.0
     pool = max(1, int(_POOL * tokens / mean))
-    grouped = [
-        batch
-        for start in range(0, len(order), pool)
-        for batch in fill(sorted(order[start : start + pool].tolist(), key=lambda i: lengths[i]), lengths, tokens)
-    ]
-    return [grouped[i] for i in random.permutation(len(grouped))]
+    ends = []
+    for start in range(0, len(order), pool):
+        chosen = order[start : start + pool]
+        chosen = chosen[np.lexsort(lengths[chosen].T[::-1])]  # by source length, then by target length
+        order[start : start + pool] = chosen
+        ends += [start + end for end in _ends(lengths[chosen].tolist(), tokens)]
+    bounds = np.array([0, *ends], dtype=np.int64)
+    shuffled = random.permutation(len(ends)) if len(ends) else bounds[:-1]
+    return Batches(order, bounds[shuffled], bounds[shuffled + 1])
 
 
-def fill(order: Sequence[int], lengths: Sequence[tuple[int, int]], tokens: int) -> list[list[int]]:
+def fill(order: Sequence[int], lengths: np.ndarray | Sequence[tuple[int, int]], tokens: int) -> list[list[int]]:
     """Split ``order`` into batches of at most ``tokens`` tokens, including padding.
 
     A batch of more than `_ROUND` examples is cut to a multiple of it, and the rest goes to the next one: oneDNN
     compiles a matrix product for every new shape, and batches of every size would make it compile all the time.
+
+    >>> fill([2, 0, 1], [(1, 1), (9, 9), (1, 2)], 8)
+    [[2, 0], [1]]
     """
-    grouped: list[list[int]] = []
-    batch: list[int] = []
-    widest = (0, 0)
-    for index in order:
-        wider = _widest(widest, lengths[index])
-        if batch and (len(batch) + 1) * sum(wider) > tokens:
-            count = len(batch) // _ROUND * _ROUND or len(batch)
-            grouped.append(batch[:count])
-            batch = batch[count:]
-            wider = _widest(*(lengths[i] for i in (*batch, index)))
-            if batch and (len(batch) + 1) * sum(wider) > tokens:
-                grouped.append(batch)
-                batch, wider = [], lengths[index]
-        batch.append(index)
-        widest = wider
-    return [*grouped, batch] if batch else grouped
+    bounds = [0, *_ends([tuple(lengths[index]) for index in order], tokens)]
+    return [list(order[start:end]) for start, end in itertools.pairwise(bounds)]
 
 
-def _widest(*lengths: tuple[int, int]) -> tuple[int, int]:
-    return max(source for source, _ in lengths), max(target for _, target in lengths)
+def _ends(lengths: Sequence[Sequence[int]], tokens: int) -> list[int]:
+    """Where each batch ends; see `fill`."""
+    ends: list[int] = []
+    start = source = target = 0  # of the present batch: its first example, and its largest lengths
+    for at, (one, other) in enumerate(lengths):
+        source, target = max(source, one), max(target, other)
+        if at > start and (at - start + 1) * (source + target) > tokens:
+            start += (at - start) // _ROUND * _ROUND or at - start
+            ends.append(start)
+            source, target = map(max, zip(*lengths[start : at + 1], strict=True))
+            if at > start and (at - start + 1) * (source + target) > tokens:
+                start, source, target = at, one, other
+                ends.append(start)
+    return [*ends, len(lengths)] if len(lengths) else ends

@@ -29,12 +29,13 @@ Block = tuple[str, bool]
 class Documents(Sequence[str]):
     """Documents, kept as the user wrote them and read in composed form (NFC), which tokenizers expect.
 
-    They are contiguous in one buffer of UTF-8 bytes, so that a document of a gigabyte takes no more memory than a
-    million small ones. A slice shares the buffer.
+    They are in one buffer of UTF-8 bytes, so that a document of a gigabyte takes no more memory than a million small
+    ones. Slices and selections share the buffer.
 
     Args:
         data: uint8, the bytes of all documents.
-        bounds: int64 ``(count + 1,)``, where each document begins, and where the last one ends.
+        starts: int64 ``(count,)``, where each document begins in ``data``.
+        ends: int64 ``(count,)``, where it ends.
         digest: identifies the content of a mapped file; empty for documents in memory.
 
     >>> documents = Documents.of(["one", "e\u0301"])
@@ -42,20 +43,20 @@ class Documents(Sequence[str]):
     (2, 6, True)
     """
 
-    def __init__(self, data: np.ndarray, bounds: np.ndarray, digest: str = ""):
-        self.data, self.bounds, self.digest = data, bounds, digest
+    def __init__(self, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, digest: str = ""):
+        self.data, self.starts, self.ends, self.digest = data, starts, ends, digest
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Documents:
         """Documents in memory."""
         contents = [text.encode() for text in texts]
         bounds = np.cumsum([0, *map(len, contents)], dtype=np.int64)
-        return cls(np.frombuffer(b"".join(contents), dtype=np.uint8), bounds)
+        return cls(np.frombuffer(b"".join(contents), dtype=np.uint8), bounds[:-1], bounds[1:])
 
     @property
     def size(self) -> int:
         """The bytes of all documents, as the user wrote them."""
-        return int(self.bounds[-1] - self.bounds[0])
+        return int((self.ends - self.starts).sum())
 
     @property
     def large(self) -> bool:
@@ -66,10 +67,15 @@ class Documents(Sequence[str]):
     def key(self) -> str:
         """Identifies these documents among those of all files."""
         digest = hashlib.blake2b(self.digest.encode(), digest_size=16)
-        digest.update(np.ascontiguousarray(self.bounds).data)
+        for places in (self.starts, self.ends):
+            digest.update(np.ascontiguousarray(places).data)
         if not self.digest:
             digest.update(self.data.data)
         return digest.hexdigest()
+
+    def select(self, rows: np.ndarray) -> Documents:
+        """The documents with these numbers, or for which this mask is True."""
+        return Documents(self.data, self.starts[rows], self.ends[rows], self.digest)
 
     def pieces(self, index: int) -> Iterator[str]:
         """A document in pieces of about `PIECE` bytes, which give the same tokens as the document at once.
@@ -78,7 +84,7 @@ class Documents(Sequence[str]):
         tokenizer of regard has a token across such a place, and no character is composed across it. Only in a mebibyte
         without such a place, the cut is between any two characters that are not composed.
         """
-        at, end = int(self.bounds[index]), int(self.bounds[index + 1])
+        at, end = int(self.starts[index]), int(self.ends[index])
         while at < end:
             size = PIECE
             while True:
@@ -102,22 +108,22 @@ class Documents(Sequence[str]):
 
     def sample(self, size: int, piece: int) -> list[str]:
         """Pieces of at most ``piece`` bytes and about ``size`` bytes together, spread evenly over all documents."""
-        counts = np.maximum(1, -(-np.diff(self.bounds) // piece))
+        counts = np.maximum(1, -((self.starts - self.ends) // piece))
         ends = np.cumsum(counts)
         every = max(1, -(-self.size // size))
         pieces = []
         for number in range(0, int(ends[-1]), every):
             index = int(np.searchsorted(ends, number, side="right"))
-            start = int(self.bounds[index]) + piece * int(number - (ends[index] - counts[index]))
-            stop = min(start + piece, int(self.bounds[index + 1]))
+            start = int(self.starts[index]) + piece * int(number - (ends[index] - counts[index]))
+            stop = min(start + piece, int(self.ends[index]))
             text = self.text(start, stop)
-            first = 0 if start == self.bounds[index] else max(0, first_cut(text))
-            last = len(text) if stop == self.bounds[index + 1] else last_cut(text) or len(text)
+            first = 0 if start == self.starts[index] else max(0, first_cut(text))
+            last = len(text) if stop == self.ends[index] else last_cut(text) or len(text)
             pieces.append(compose(text[first:last]))
         return pieces
 
     def __len__(self) -> int:
-        return len(self.bounds) - 1
+        return len(self.starts)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -125,10 +131,8 @@ class Documents(Sequence[str]):
     def __getitem__(self, index: slice) -> Documents: ...
     def __getitem__(self, index: int | slice) -> str | Documents:
         if isinstance(index, slice):
-            start, stop, _ = index.indices(len(self))
-            return Documents(self.data, self.bounds[start : max(start, stop) + 1], self.digest)
-        at = range(len(self))[index]
-        return compose(self.text(int(self.bounds[at]), int(self.bounds[at + 1])))
+            return Documents(self.data, self.starts[index], self.ends[index], self.digest)
+        return compose(self.text(int(self.starts[index]), int(self.ends[index])))
 
 
 class Store:
@@ -184,7 +188,8 @@ class Store:
                 self.finish()
                 return mapped(self._file)
         data = np.frombuffer(self._file.getvalue(), dtype=np.uint8)
-        return Documents(data, np.frombuffer(self._bounds, dtype=np.int64))
+        bounds = np.frombuffer(self._bounds, dtype=np.int64)
+        return Documents(data, bounds[:-1], bounds[1:])
 
     def _move_to_disk(self) -> None:
         content = self._file
@@ -196,7 +201,7 @@ class Store:
 def mapped(file: IO[bytes]) -> Documents:
     """The documents in a file that a `Store` has written."""
     content, arrays, notes = cache.load(file)
-    return Documents(content, arrays["bounds"], notes["digest"])
+    return Documents(content, arrays["bounds"][:-1], arrays["bounds"][1:], notes["digest"])
 
 
 def last_cut(text: str) -> int:

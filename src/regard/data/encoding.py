@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, overload
 
 import numpy as np
 
 from regard.data import cache
-from regard.data.corpus import Documents
+from regard.data.corpus import PIECE, Documents
 from regard.data.progress import Advance, progress
-from regard.data.tokenizer import EOS, Tokenizer
+from regard.data.tokenizer import EOS, Kind, Tokenizer
 
 _BATCH = 1 << 18
 """Characters that are encoded in one call, during which Ctrl-C waits."""
@@ -93,16 +93,64 @@ class _Numbers(dict[str, int]):
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Tokens(Sequence[list[int]]):
     """The tokens of documents, with EOS at the end of each.
 
     Attributes:
         tokens: uint16 or uint32 ``(n,)``.
-        ends: int64 ``(documents,)``, where each document ends.
+        starts: int64 ``(documents,)``, where each document begins.
+        ends: int64 ``(documents,)``, where it ends.
     """
 
     tokens: np.ndarray
+    starts: np.ndarray
     ends: np.ndarray
+
+    @classmethod
+    def of(cls, tokens: np.ndarray, ends: np.ndarray) -> Tokens:
+        """The tokens of documents that follow each other."""
+        return cls(tokens, np.append(0, ends[:-1]) if len(ends) else ends, ends)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 ``(documents,)``."""
+        lengths: np.ndarray = self.ends - self.starts
+        return lengths
+
+    def select(self, rows: np.ndarray) -> Tokens:
+        """The documents with these numbers."""
+        return Tokens(self.tokens, self.starts[rows], self.ends[rows])
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, index: int) -> list[int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[list[int]]: ...
+    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(len(self))[index]]
+        row: list[int] = self.tokens[self.starts[index] : self.ends[index]].tolist()
+        return row
+
+
+def train_tokenizer(documents: Documents, kind: Kind, size: int, notify: Callable[[str], None]) -> Tokenizer:
+    """A tokenizer for ``documents``; that of large ones is kept in the cache.
+
+    The pieces of byte-pair encoding are learned from at most `cache.SMALL` bytes, spread evenly over the documents.
+    """
+    if not documents.large:
+        return Tokenizer.train(documents.all_pieces(), kind=kind, size=size)
+
+    def write(file: IO[bytes]) -> None:
+        texts = documents.all_pieces()
+        if kind != "char" and documents.size > cache.SMALL:
+            notify(f"training the tokenizer on {cache.SMALL / 1e6:.0f} of {documents.size / 1e6:,.0f} MB of text")
+            texts = iter(documents.sample(cache.SMALL, PIECE))
+        file.write(Tokenizer.train(texts, kind=kind, size=size).text().encode())
+
+    return Tokenizer.load(cache.entry(cache.name("tokenizer", documents.key, kind, size), write))
 
 
 def tokenize(documents: Documents, tokenizer: Tokenizer) -> Tokens:
@@ -119,7 +167,7 @@ def tokenize(documents: Documents, tokenizer: Tokenizer) -> Tokens:
     if not documents.large:
         parts = list(_blocks(documents, encoder, lambda size: None))
         tokens = np.concatenate([block for block, _ in parts]) if parts else np.zeros(0, encoder.dtype)
-        return Tokens(tokens, np.array([end for _, ends in parts for end in ends], dtype=np.int64))
+        return Tokens.of(tokens, np.array([end for _, ends in parts for end in ends], dtype=np.int64))
 
     def write(file: IO[bytes]) -> None:
         all_ends, count = array("q"), 0
@@ -132,7 +180,7 @@ def tokenize(documents: Documents, tokenizer: Tokenizer) -> Tokens:
 
     with cache.entry(cache.name("tokens", documents.key, tokenizer.text()), write).open("rb") as file:
         content, arrays, notes = cache.load(file)
-    return Tokens(content[: notes["count"] * encoder.dtype.itemsize].view(encoder.dtype), arrays["ends"])
+    return Tokens.of(content[: notes["count"] * encoder.dtype.itemsize].view(encoder.dtype), arrays["ends"])
 
 
 def _blocks(documents: Documents, encoder: Encoder, advance: Advance) -> Iterator[tuple[np.ndarray, list[int]]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from regard.data import formats
 from regard.data.formats import Bad, Header, Row
 from regard.data.lines import bare_suffix, check_file, compose, read_lines
+from regard.data.pairs import Pairs, PairStore
 from regard.errors import UserError
 
 _SHOWN = 3
 """The number of bad lines that are reported."""
+
+_END: Any = object()
+"""In place of the lines of a file that has ended."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class ParallelText:
         header: the names of the two columns if the first line is a header; None if not, or if the columns were given.
     """
 
-    pairs: list[tuple[str, str]]
+    pairs: Sequence[tuple[str, str]]
     bad: list[BadLine]
     bad_count: int
     origin: str
@@ -81,10 +86,31 @@ def read_parallel(
         UserError: the file is missing, empty or of unknown format, a column is missing or is used for both sides, two
             aligned files differ in length, there is no usable pair, or, with ``on_bad_line="error"``, a line is bad.
     """
+    pairs: list[tuple[str, str]] = []
+    return _read(path, source, target, on_bad_line, lambda *sides: pairs.append(sides), lambda: pairs)
+
+
+def open_parallel(
+    path: str, *, source: str | None = None, target: str | None = None, on_bad_line: Literal["error", "skip"] = "error"
+) -> tuple[Pairs, ParallelText]:
+    """The text that `read_parallel` reads, with pairs that need not fit into memory: see `PairStore`."""
+    store = PairStore()
+    text = _read(path, source, target, on_bad_line, store.add, store.pairs)
+    assert isinstance(text.pairs, Pairs)
+    return text.pairs, text
+
+
+def _read(
+    path: str,
+    source: str | None,
+    target: str | None,
+    on_bad_line: Literal["error", "skip"],
+    add: Callable[[str, str], None],
+    added: Callable[[], Sequence[tuple[str, str]]],
+) -> ParallelText:
     for first, second in (("1", "2"), ("source", "target")):
         if (source or first) == (target or second):
             raise UserError(f"data.source, data.target: both would be column {source or first}; name two columns")
-    pairs: list[tuple[str, str]] = []
     bad: list[BadLine] = []
     count, header = 0, None
     for number, row in _rows(path, source, target):
@@ -93,17 +119,17 @@ def read_parallel(
             continue
         sides = tuple(compose(side.strip()) for side in row) if not isinstance(row, Bad) else ()
         if sides and all(sides):
-            pairs.append((sides[0], sides[1]))
+            add(sides[0], sides[1])
             continue
         count += 1
         if len(bad) < _SHOWN:
             problem = row if isinstance(row, Bad) else Bad(f"empty {'target' if sides[0] else 'source'}", " ".join(row))
             bad.append(BadLine(number, problem.reason, _shorten(problem.text)))
-    text = ParallelText(pairs, bad, count, path, header)
+    text = ParallelText(added(), bad, count, path, header)
     if count and on_bad_line == "error":
         notice = (text.notice() or "").replace(" left out: ", " cannot be used: ")
         raise UserError(f"{notice}; correct them{_advice(text)}")
-    if not pairs:
+    if not text.pairs:
         raise UserError(f"{path}: no usable pair in it" + (f"; {'; '.join(map(str, bad))}" if bad else ""))
     return text
 
@@ -126,16 +152,20 @@ def _rows(path: str, source: str | None, target: str | None) -> Iterator[tuple[i
 
 
 def _aligned(first: Path, second: Path) -> Iterator[tuple[int, Row]]:
-    sides = [list(read_lines(name)) for name in (first, second)]
-    if len(sides[0]) != len(sides[1]):
-        raise UserError(
-            f"{first} has {len(sides[0]):,} lines, {second} {len(sides[1]):,}: aligned files must have the same number"
-        )
-    for number, (one, other) in enumerate(zip(*sides, strict=True), 1):
+    counts = [0, 0]
+    for number, sides in enumerate(itertools.zip_longest(*map(read_lines, (first, second)), fillvalue=_END), 1):
+        counts = [count + (side is not _END) for count, side in zip(counts, sides, strict=True)]
+        if counts[0] != counts[1]:
+            continue  # the lines that are left are only counted
+        one, other = sides
         if one is None or other is None:
             yield number, Bad(f"not UTF-8 in {first if one is None else second}", "")
         else:
             yield number, (one, other)
+    if counts[0] != counts[1]:
+        raise UserError(
+            f"{first} has {counts[0]:,} lines, {second} {counts[1]:,}: aligned files must have the same number"
+        )
 
 
 def _advice(text: ParallelText) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -21,7 +21,7 @@ def share_of_loss(task: Trainable | BatchTrainable) -> LossFunction:
 
 
 def add_gradients(
-    loss: LossFunction, model: nn.Module, batches: list[list[int]], world: World, *, bfloat16: bool
+    loss: LossFunction, model: nn.Module, batches: Sequence[list[int]], world: World, *, bfloat16: bool
 ) -> tuple[float, float]:
     """Set the gradient of the mean loss over all tokens of ``batches``, of all processes.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -194,7 +195,7 @@ class _Run:
         steps, minutes = self.config.steps, self.config.minutes
         return max(self.at.step / steps if steps else 0.0, self.at.spent / (60 * minutes) if minutes else 0.0)
 
-    def _train_step(self, batches: list[list[int]]) -> None:
+    def _train_step(self, batches: Sequence[list[int]]) -> None:
         began, config, world = time.perf_counter(), self.config, self.world
         accumulated = batches[self.at.index : self.at.index + config.accumulate]
         progress = self._progress(len(batches))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class Learnable(Protocol):
         """The metrics that `evaluate` returns, or may return; one of them is ``loss``."""
         ...
 
-    def batches(self, epoch: int) -> list[list[int]]:
+    def batches(self, epoch: int) -> Sequence[list[int]]:
         """The batches of an epoch as indices of training examples: a pure function of the epoch."""
         ...
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from regard.data import cache
+from regard.data.batching import Batches
 from regard.data.corpus import PIECE, Documents, is_boundary
 from regard.data.documents import open_documents
 from regard.data.encoding import tokenize
-from regard.data.tokenizer import Kind, Tokenizer
+from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
 from regard.tasks.generate.settings import DataConfig
 from regard.training.fingerprint import Fingerprint, Long, Part, row_digest
@@ -66,24 +67,6 @@ def fingerprint(text: Text) -> Fingerprint:
     return Fingerprint("documents", _part(text.train), _part(text.valid))
 
 
-def train_tokenizer(documents: Documents, kind: Kind, size: int, notify: Callable[[str], None]) -> Tokenizer:
-    """A tokenizer for ``documents``; that of large ones is kept in the cache.
-
-    The pieces of byte-level BPE are learned from at most `cache.SMALL` bytes, spread evenly over the documents.
-    """
-    if not documents.large:
-        return Tokenizer.train(documents.all_pieces(), kind=kind, size=size)
-
-    def write(file: IO[bytes]) -> None:
-        texts = documents.all_pieces()
-        if kind == "byte" and documents.size > cache.SMALL:
-            notify(f"training the tokenizer on {cache.SMALL / 1e6:.0f} of {documents.size / 1e6:,.0f} MB of text")
-            texts = iter(documents.sample(cache.SMALL, PIECE))
-        file.write(Tokenizer.train(texts, kind=kind, size=size).text().encode())
-
-    return Tokenizer.load(cache.entry(cache.name("tokenizer", documents.key, kind, size), write))
-
-
 def _part(documents: Documents) -> Part:
     def compute() -> dict[str, Any]:
         return asdict(Part.of((row,) for row in _fields(documents)))
@@ -112,7 +95,7 @@ def _kept(name: str, compute: Callable[[], dict[str, Any]], *documents: Document
 
 def _fields(documents: Documents) -> Iterator[str | Long]:
     for index in range(len(documents)):
-        if documents.bounds[index + 1] - documents.bounds[index] <= PIECE:
+        if documents.ends[index] - documents.starts[index] <= PIECE:
             yield documents[index]
         else:
             size = sum(len(piece.encode()) for piece in documents.pieces(index))
@@ -143,10 +126,11 @@ def set_aside(documents: Sequence[str], notify: Callable[[str], None]) -> Text:
         return Text(documents[:-count], documents[-count:])
     cut, characters = _last_tenth(documents)
     notify(f"set aside the last {characters:,} characters for validation (name your own with --data.valid)")
-    bounds = documents.bounds
-    parts = np.append(bounds[:-1], cut), np.array([cut, bounds[-1]])
-    train, valid = (Documents(documents.data, part, documents.digest) for part in parts)
-    return Text(train, valid)
+    ends = np.append(documents.ends[:-1], cut)
+    return Text(
+        Documents(documents.data, documents.starts, ends, documents.digest),
+        Documents(documents.data, np.array([cut]), documents.ends[-1:], documents.digest),
+    )
 
 
 def _last_tenth(documents: Documents) -> tuple[int, int]:
@@ -155,7 +139,7 @@ def _last_tenth(documents: Documents) -> tuple[int, int]:
     Raises:
         UserError: the document is too short to be divided.
     """
-    start, end = documents.bounds[-2:].tolist()
+    start, end = int(documents.starts[-1]), int(documents.ends[-1])
     blocks = [documents.data[at : min(end, at + _BLOCK)] for at in range(start, end, _BLOCK)]
     counts = [int(np.count_nonzero(_begins_character(block))) for block in blocks]
     before = round((1 - _SET_ASIDE) * sum(counts)) - 1  # the last character of the first nine tenths
@@ -209,7 +193,7 @@ class Stream:
         return tokens, targets, torch.from_numpy(np.searchsorted(self.ends, at, side="right")).to(device)
 
 
-def batches(stream: Stream, *, context: int, tokens: int, seed: int, epoch: int) -> list[list[int]]:
+def batches(stream: Stream, *, context: int, tokens: int, seed: int, epoch: int) -> Batches:
     """Start positions of the windows of each batch, shuffled: one pass over the stream, with another offset each epoch.
 
     The first token of a window is only an input, so windows overlap by one token. The first token of a document is
@@ -218,8 +202,9 @@ def batches(stream: Stream, *, context: int, tokens: int, seed: int, epoch: int)
     random = np.random.default_rng([seed, epoch])
     last = len(stream.tokens) - 1 - context
     if last < 0:
-        return []
+        return Batches(*np.zeros((3, 0), dtype=np.int64))
     offset = int(random.integers(0, min(context, last + 1)))
     starts = random.permutation(np.arange(offset, last + 1, context))
     rows = max(1, tokens // context)
-    return [starts[at : at + rows].tolist() for at in range(0, len(starts), rows)]
+    places = np.arange(0, len(starts), rows)
+    return Batches(starts, places, places + rows)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from regard.data.corpus import Documents
 from regard.data.documents import open_documents
+from regard.data.encoding import train_tokenizer
 from regard.tasks.generate import data
 from regard.tasks.generate.data import Stream, Text
 from regard.tasks.generate.defaults import defaults
@@ -45,7 +46,7 @@ class Generate(Task[GenerateConfig, Text, Writer]):
     def prepare(self, config: GenerateConfig, text: Text, folder: Path, notify: Notify) -> None:
         """Train the tokenizer."""
         settings = config.tokenizer
-        tokenizer = data.train_tokenizer(text.train, settings.kind, known(settings.size), notify)
+        tokenizer = train_tokenizer(text.train, settings.kind, known(settings.size), notify)
         tokenizer.save(folder / "tokenizer.json")
 
     def trainable(self, config: GenerateConfig, run: Path, text: Text, notify: Notify) -> GenerateTask:

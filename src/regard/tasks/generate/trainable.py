@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -55,7 +56,7 @@ class GenerateTask:
         """See `regard.tasks.running.Task`."""
         return f"{len(self.train.tokens):,} tokens"
 
-    def batches(self, epoch: int) -> list[list[int]]:
+    def batches(self, epoch: int) -> Sequence[list[int]]:
         """See `regard.training.trainable.Trainable`; an example is the start position of a window of the stream."""
         settings = self.config.train
         return batches(

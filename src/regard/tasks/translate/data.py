@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from regard.data import cldr
-from regard.data.parallel import read_parallel
-from regard.data.tokenizer import EOS, Tokenizer
+import numpy as np
+
+from regard.data import cache, cldr
+from regard.data.corpus import Documents
+from regard.data.encoding import Tokens, tokenize, train_tokenizer
+from regard.data.pairs import Pairs
+from regard.data.parallel import open_parallel
+from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
 from regard.tasks.translate.settings import DataConfig, TokenizerConfig
 from regard.training.defaults import known
-from regard.training.fingerprint import Fingerprint
-
-Pairs = list[tuple[str, str]]
+from regard.training.fingerprint import Fingerprint, Part
 
 _SET_ASIDE = 0.02
 _MOST_SET_ASIDE = 2000
+
+
+PairList = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,12 @@ class Text:
     """Training and validation pairs."""
 
     train: Pairs
-    valid: Pairs
+    valid: PairList
+
+    @classmethod
+    def of(cls, train: Iterable[tuple[str, str]], valid: PairList) -> Text:
+        """From pairs in memory."""
+        return cls(Pairs.of(train), valid)
 
 
 def read(config: DataConfig, seed: int, notify: Callable[[str], None]) -> Text:
@@ -35,13 +47,13 @@ def read(config: DataConfig, seed: int, notify: Callable[[str], None]) -> Text:
         if config.valid is not None:
             raise UserError("data.valid: needs --data.train, since the built-in corpus has a validation set already")
         notify("no --data.train: training on the built-in English-French corpus, made from the Unicode CLDR")
-        return Text(
+        return Text.of(
             cldr.corpus(config.builtin_pairs, seed=seed, split="train"), cldr.corpus(1000, seed=seed, split="valid")
         )
     train = read_pairs(config.train, config, notify)
     if config.valid is not None:
-        valid, known = read_pairs(config.valid, config, notify), set(train)
-        shared = sum(pair in known for pair in valid)
+        valid = read_pairs(config.valid, config, notify)
+        shared = _shared(train, valid)
         if shared:
             notify(f"data.valid: {shared:,} of its {len(valid):,} pairs are in the training text too")
         return Text(train, valid)
@@ -51,11 +63,24 @@ def read(config: DataConfig, seed: int, notify: Callable[[str], None]) -> Text:
 def read_pairs(path: str, config: DataConfig, notify: Callable[[str], None]) -> Pairs:
     """The pairs of one file. Raises UserError: it cannot be used."""
     source, target = (None if column is None else str(column) for column in (config.source, config.target))
-    text = read_parallel(path, source=source, target=target, on_bad_line=config.on_bad_line)
+    pairs, text = open_parallel(path, source=source, target=target, on_bad_line=config.on_bad_line)
     for line in (text.notice(), text.first()):
         if line is not None:
             notify(line)
-    return text.pairs
+    return pairs
+
+
+def _shared(train: Pairs, valid: Pairs) -> int:
+    """The number of validation pairs that are training pairs too."""
+
+    def compute() -> dict[str, int]:
+        wanted = set(valid)
+        shared = {pair for pair in train if pair in wanted}
+        return {"count": sum(pair in shared for pair in valid)}
+
+    if not train.large:
+        return compute()["count"]
+    return int(cache.facts(train.key("shared", valid.source.key, valid.target.key), compute)["count"])
 
 
 def set_aside(pairs: Pairs, seed: int, notify: Callable[[str], None]) -> Text:
@@ -64,26 +89,51 @@ def set_aside(pairs: Pairs, seed: int, notify: Callable[[str], None]) -> Text:
     Raises:
         UserError: there are fewer than two different source sides.
     """
-    sources = sorted({source for source, _ in pairs})
-    if len(sources) < 2:
-        raise UserError("data.train: needs at least two different source sentences, one of them for validation")
-    count = min(_MOST_SET_ASIDE, max(1, round(_SET_ASIDE * len(sources))))
-    held = set(random.Random(seed).sample(sources, count))
-    valid = [pair for pair in pairs if pair[0] in held]
-    notify(f"set aside {len(valid):,} of {len(pairs):,} pairs for validation (name your own with --data.valid)")
-    return Text([pair for pair in pairs if pair[0] not in held], valid)
+
+    def compute() -> dict[str, list[int]]:
+        sources, count = _numbered(pairs.source)
+        if count < 2:
+            raise UserError("data.train: needs at least two different source sentences, one of them for validation")
+        held = random.Random(seed).sample(range(count), min(_MOST_SET_ASIDE, max(1, round(_SET_ASIDE * count))))
+        return {"rows": np.flatnonzero(np.isin(sources, held)).tolist()}
+
+    rows = cache.facts(pairs.key("set-aside", seed), compute)["rows"] if pairs.large else compute()["rows"]
+    notify(f"set aside {len(rows):,} of {len(pairs):,} pairs for validation (name your own with --data.valid)")
+    kept = np.ones(len(pairs), dtype=bool)
+    kept[rows] = False
+    return Text(pairs.select(kept), [pairs[row] for row in rows])
+
+
+def _numbered(texts: Documents) -> tuple[np.ndarray, int]:
+    """A number for each text, from 0, the same for equal texts; and how many different texts there are.
+
+    The numbers are in the order of the texts, or of their digests where the texts are large.
+    """
+    if texts.large:
+        places = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
+        contents = (texts.data[start:end].data for start, end in places)
+        digests = b"".join(hashlib.blake2b(content, digest_size=8).digest() for content in contents)
+        different, numbers = np.unique(np.frombuffer(digests, dtype=np.uint64), return_inverse=True)
+        return numbers, len(different)
+    number = {text: at for at, text in enumerate(sorted(set(texts)))}
+    return np.array([number[text] for text in texts]), len(number)
 
 
 def fingerprint(text: Text) -> Fingerprint:
     """The fingerprint of the pairs."""
-    return Fingerprint.of("pairs", text.train, text.valid)
+    if not text.train.large:
+        return Fingerprint.of("pairs", text.train, text.valid)
+    train = cache.facts(text.train.key("part"), lambda: asdict(Part.of(text.train)))
+    return Fingerprint("pairs", Part(**train), Part.of(text.valid))
 
 
-def train_tokenizers(pairs: Pairs, config: TokenizerConfig) -> tuple[Tokenizer, Tokenizer]:
+def train_tokenizers(
+    pairs: Pairs, config: TokenizerConfig, notify: Callable[[str], None] = lambda line: None
+) -> tuple[Tokenizer, Tokenizer]:
     """The tokenizers of source and target, trained on ``pairs``."""
     return (
-        Tokenizer.train((source for source, _ in pairs), kind=config.kind, size=known(config.source_size)),
-        Tokenizer.train((target for _, target in pairs), kind=config.kind, size=known(config.target_size)),
+        train_tokenizer(pairs.source, config.kind, known(config.source_size), notify),
+        train_tokenizer(pairs.target, config.kind, known(config.target_size), notify),
     )
 
 
@@ -97,30 +147,28 @@ def save_tokenizers(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
 class Rows:
     """Pairs as tokens; each side ends with EOS."""
 
-    source: list[list[int]]
-    target: list[list[int]]
+    source: Tokens
+    target: Tokens
 
     @property
-    def lengths(self) -> list[tuple[int, int]]:
-        """Source and target length of each pair."""
-        return [(len(source), len(target)) for source, target in zip(self.source, self.target, strict=True)]
+    def lengths(self) -> np.ndarray:
+        """Source and target length of each pair: ``(pairs, 2)``."""
+        return np.stack((self.source.lengths, self.target.lengths), 1)
 
 
-def encode(pairs: Sequence[tuple[str, str]], source: Tokenizer, target: Tokenizer) -> Rows:
+def encode(pairs: PairList, source: Tokenizer, target: Tokenizer) -> Rows:
     """Pairs as tokens."""
-    return Rows(
-        [row + [EOS] for row in source.encode_batch([s for s, _ in pairs])],
-        [row + [EOS] for row in target.encode_batch([t for _, t in pairs])],
-    )
+    pairs = pairs if isinstance(pairs, Pairs) else Pairs.of(pairs)
+    return Rows(tokenize(pairs.source, source), tokenize(pairs.target, target))
 
 
 def drop_long(rows: Rows, longest: int, notify: Callable[[str], None]) -> Rows:
     """``rows`` without pairs that have a side longer than ``longest`` tokens. Raises UserError: none is left."""
-    kept = [i for i, pair in enumerate(rows.lengths) if max(pair) <= longest]
-    if not kept:
+    kept = np.flatnonzero(rows.lengths.max(1) <= longest)
+    if not len(kept):
         raise UserError(f"data.max_length: all {len(rows.source):,} training pairs are longer than {longest} tokens")
     if len(kept) < len(rows.source):
         notify(
             f"left out {len(rows.source) - len(kept):,} training pairs longer than {longest} tokens (--data.max-length)"
         )
-    return Rows([rows.source[i] for i in kept], [rows.target[i] for i in kept])
+    return Rows(rows.source.select(kept), rows.target.select(kept))

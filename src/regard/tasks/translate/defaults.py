@@ -23,7 +23,7 @@ def defaults(config: TranslateConfig, text: Text) -> dict[str, object]:
     """
     pairs, sizes, tokens = len(text.train), [], 0.0
     for side, given in enumerate((config.tokenizer.source_size, config.tokenizer.target_size)):
-        texts = [pair[side] for pair in text.train]
+        texts = (text.train.source, text.train.target)[side]
         sizes.append(given or bounded(bytes_of(texts) / 100, 300, 8000))
         tokens += count_tokens(texts, kind=config.tokenizer.kind, size=sizes[side])
     dim = config.model.dim or (128 if pairs < 1000 else 256 if pairs < 100_000 else 512)

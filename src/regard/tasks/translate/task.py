@@ -44,7 +44,7 @@ class Translate(Task[TranslateConfig, data.Text, Translator]):
 
     def prepare(self, config: TranslateConfig, text: data.Text, folder: Path, notify: Notify) -> None:
         """Train the tokenizers."""
-        data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer))
+        data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer, notify))
 
     def trainable(self, config: TranslateConfig, run: Path, text: data.Text, notify: Notify) -> TranslateTask:
         """See `Task`."""
@@ -72,6 +72,7 @@ class Translate(Task[TranslateConfig, data.Text, Translator]):
         Raises:
             UserError: the text cannot be used, or none is named for a run that was trained on the user's own.
         """
+        pairs: data.PairList
         if path is not None:
             reading: Any = {} if on_bad_line is None else {"on_bad_line": on_bad_line}
             pairs = data.read_pairs(path, replace(config.data, **reading), notify)

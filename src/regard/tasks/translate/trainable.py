@@ -13,7 +13,7 @@ from regard.data.batching import batches, fill
 from regard.data.padding import pad
 from regard.data.tokenizer import BOS, PAD, Tokenizer
 from regard.errors import UserError, require
-from regard.tasks.translate.data import Pairs, Rows, Text, drop_long, encode
+from regard.tasks.translate.data import PairList, Rows, Text, drop_long, encode
 from regard.tasks.translate.predictor import Translator, build
 from regard.tasks.translate.settings import TranslateConfig
 from regard.training.defaults import known
@@ -34,7 +34,7 @@ class TranslateTask:
         Metric("exact", higher_is_better=True, unit="%", how="translations that equal the reference, greedy decoding"),
     )
 
-    def __init__(self, config: TranslateConfig, source: Tokenizer, target: Tokenizer, train: Rows, valid: Pairs):
+    def __init__(self, config: TranslateConfig, source: Tokenizer, target: Tokenizer, train: Rows, valid: PairList):
         torch.manual_seed(config.train.seed)
         self.config, self.train, self.valid = config, train, valid
         self.model = build(config, source, target)
@@ -57,7 +57,7 @@ class TranslateTask:
         """See `regard.tasks.running.Task`."""
         return f"{len(self.train.source):,} pairs"
 
-    def batches(self, epoch: int) -> list[list[int]]:
+    def batches(self, epoch: int) -> Sequence[list[int]]:
         """See `regard.training.trainable.Trainable`."""
         return batches(self._lengths, tokens=known(self.config.train.tokens), seed=self.config.train.seed, epoch=epoch)
 
@@ -93,9 +93,10 @@ def mean_loss(model: nn.Module, rows: Rows, device: torch.device, part: Part | N
     """Cross-entropy in nats per target token, EOS included, without label smoothing, over ``part`` (None: all)."""
     part = part or Part.complete(len(rows.source))
     total, tokens = 0.0, 0
-    order = sorted(part.rows, key=lambda i: rows.lengths[i]) if part.rows else []
+    lengths = rows.lengths.tolist()
+    order = sorted(part.rows, key=lambda i: lengths[i])
     with torch.no_grad():
-        for batch in part.over(fill(order, rows.lengths, 8192)):
+        for batch in part.over(fill(order, lengths, 8192)):
             loss, count = _loss(model, rows, batch, device, 0.0)
             total, tokens = total + float(loss), tokens + count
     total, targets = part.sum(total, tokens)

@@ -1,0 +1,72 @@
+"""Pairs of texts, kept as flat bytes as `Documents` are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+
+from regard.data import cache
+from regard.data.corpus import Documents, Store
+
+
+@dataclass(frozen=True)
+class Pairs(Sequence[tuple[str, str]]):
+    """Source and target texts.
+
+    >>> pairs = Pairs.of([("a", "b"), ("c", "d")])
+    >>> pairs[1], len(pairs), list(pairs.select(np.array([1])))
+    (('c', 'd'), 2, [('c', 'd')])
+    """
+
+    source: Documents
+    target: Documents
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Pairs:
+        """Pairs in memory."""
+        pairs = list(pairs)
+        return cls(Documents.of(source for source, _ in pairs), Documents.of(target for _, target in pairs))
+
+    @property
+    def large(self) -> bool:
+        """Whether a side is in a file, so that what is made from the pairs belongs into the cache."""
+        return self.source.large or self.target.large
+
+    def key(self, kind: str, *parts: object) -> str:
+        """The name in the cache of what is made from the pairs, see `cache.name`."""
+        return cache.name(kind, self.source.key, self.target.key, *parts)
+
+    def select(self, rows: np.ndarray) -> Pairs:
+        """The pairs with these numbers, or for which this mask is True."""
+        return Pairs(self.source.select(rows), self.target.select(rows))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, str]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Pairs: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, str] | Pairs:
+        if isinstance(index, slice):
+            return Pairs(self.source[index], self.target[index])
+        return self.source[index], self.target[index]
+
+
+class PairStore:
+    """Collects pairs: in memory, and a side of more than `cache.SMALL` bytes in an unnamed file."""
+
+    def __init__(self) -> None:
+        self._sides = Store(), Store()
+
+    def add(self, source: str, target: str) -> None:
+        """Add a pair, of which no side may be blank."""
+        self._sides[0].add(source, True)
+        self._sides[1].add(target, True)
+
+    def pairs(self) -> Pairs:
+        """The pairs that were added."""
+        return Pairs(self._sides[0].documents(), self._sides[1].documents())
