@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from image_sets import as_folder, encoded, plain
 from regard.data.images import read_images
+from regard.data.pixels import Rows, in_threads
 from regard.errors import UserError
 from regard.tasks.classify_image.data import Scale, augment, digits, read, set_aside
 from regard.tasks.classify_image.settings import AugmentConfig, DataConfig
@@ -113,3 +116,40 @@ def test_augmentation_flips_shifts_and_blanks_as_configured() -> None:
     assert count.max() <= 16
     assert count.min() >= 4
     assert torch.equal(blanked[blanked != 0], (x + 1)[blanked != 0])
+
+
+def test_a_large_set_is_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images and the set-aside part of a mapped file are those in memory, and nothing is left in the cache."""
+    monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    for number in range(40):
+        path = tmp_path / "data" / f"{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (9, 8, 3), dtype=np.uint8)).save(path)
+    memory = read_images(str(tmp_path / "data"), 8)
+    assert isinstance(memory.pixels, np.ndarray)
+    monkeypatch.setattr("regard.data.pixels.LARGE", 3000)
+    mapped = read_images(str(tmp_path / "data"), 8)
+    assert isinstance(mapped.pixels, Rows)
+    assert np.array_equal(mapped.pixels, memory.pixels)
+    assert (mapped.keys, mapped.labels.tolist()) == (memory.keys, memory.labels.tolist())
+    assert list((tmp_path / "cache").iterdir()) == []
+    sets = [set_aside(images, 0, lambda line: None) for images in (memory, mapped)]
+    assert isinstance(sets[1].train.pixels, Rows)
+    for one, other in ((sets[0].train, sets[1].train), (sets[0].valid, sets[1].valid)):
+        assert np.array_equal(one.pixels, other.pixels)
+        assert Scale.of(one.pixels) == Scale.of(other.pixels)
+
+
+def test_threads_keep_the_order_and_pass_errors_on() -> None:
+    assert list(in_threads(lambda number: number * number, range(100))) == [number * number for number in range(100)]
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    with pytest.raises(ZeroDivisionError):
+        list(in_threads(lambda number: 1 // (number - 3), items()))
+    assert len(taken) < 1000

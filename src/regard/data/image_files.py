@@ -107,30 +107,35 @@ def open_image(content: bytes) -> np.ndarray:
         BadImage: it is damaged, too large (Pillow's limit against decompression bombs), of a format that is not read,
             or the range of its values is not known.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about images above half of the limit, and about broken EXIF data
+        return decode_image(content)
+
+
+def decode_image(content: bytes) -> np.ndarray:
+    """As `open_image`, but Pillow's warnings are shown; for threads, in which filters of warnings are not safe."""
     images: Any = require("PIL.Image", "image", "reading images")
     ops: Any = require("PIL.ImageOps", "image", "reading images")
     name = image_format(content[:HEAD])
     if name is None:
         raise BadImage(why_not(".png", content[:HEAD]) or "its content is not an image")
     images.init()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about images above half of the limit, and about broken EXIF data
-        try:
-            image = images.open(io.BytesIO(content), formats=[known for known in _FORMATS if known in images.OPEN])
-            image.load()
-            with suppress(Exception):  # broken EXIF data do not change the pixels
-                image = ops.exif_transpose(image)
-            return _colours(image, images)
-        except BadImage:
-            raise
-        except images.DecompressionBombError as error:
-            limit = 2 * images.MAX_IMAGE_PIXELS
-            raise BadImage(f"has more than {limit:,} pixels, Pillow's limit against decompression bombs") from error
-        except images.UnidentifiedImageError as error:
-            raise BadImage(f"cannot be read as {name}: damaged, or of a kind that Pillow does not know") from error
-        except Exception as error:  # Pillow's readers raise many kinds of exceptions
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BadImage(f"cannot be read as {name}: {reason}") from error
+    try:
+        image = images.open(io.BytesIO(content), formats=[known for known in _FORMATS if known in images.OPEN])
+        image.load()
+        with suppress(Exception):  # broken EXIF data do not change the pixels
+            image = ops.exif_transpose(image)
+        return _colours(image, images)
+    except BadImage:
+        raise
+    except images.DecompressionBombError as error:
+        limit = 2 * images.MAX_IMAGE_PIXELS
+        raise BadImage(f"has more than {limit:,} pixels, Pillow's limit against decompression bombs") from error
+    except images.UnidentifiedImageError as error:
+        raise BadImage(f"cannot be read as {name}: damaged, or of a kind that Pillow does not know") from error
+    except Exception as error:  # Pillow's readers raise many kinds of exceptions
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadImage(f"cannot be read as {name}: {reason}") from error
 
 
 def squared(pixels: np.ndarray, size: int) -> np.ndarray:

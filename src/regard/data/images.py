@@ -11,9 +11,11 @@ from typing import Literal
 import numpy as np
 
 from regard.data.file_trees import TARS, open_tree
-from regard.data.image_files import BadImage, open_image, squared
+from regard.data.image_files import BadImage, decode_image, squared
 from regard.data.image_tables import read_hub, read_parquet
 from regard.data.image_trees import Item, Source, read_tree
+from regard.data.pixels import Pixels, Store, in_threads
+from regard.data.progress import counted
 from regard.errors import UserError
 
 _CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -27,7 +29,7 @@ class Images:
     """Images of one size.
 
     Attributes:
-        pixels: uint8 ``(n, 3, size, size)``.
+        pixels: uint8 ``(n, 3, size, size)``; of large sets, in a mapped file.
         labels: int64 ``(n,)``, indices of ``names``.
         names: the names of the classes.
         keys: a digest of each image before scaling.
@@ -35,7 +37,7 @@ class Images:
         parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
     """
 
-    pixels: np.ndarray
+    pixels: Pixels
     labels: np.ndarray
     names: tuple[str, ...]
     keys: tuple[bytes, ...]
@@ -84,28 +86,38 @@ def read_images(
             unknown or has no image; with ``on_bad="error"``, a file is bad.
     """
     source = _source(path, part, image_column, label_column, keep_empty=on_bad == "skip" or names is not None)
-    pixels, labels, keys, bad = [], [], [], []
-    for origin, label, content in source.items:
+    store, labels, keys, bad = Store(size), [], [], []
+
+    def decode(item: Item) -> tuple[Item, np.ndarray | BadImage, bytes]:
+        content = item.content
         try:
             if isinstance(content, BadImage):
                 raise content
-            pixels.append(squared(content if isinstance(content, np.ndarray) else open_image(content), size))
+            pixels = squared(content if isinstance(content, np.ndarray) else decode_image(content), size)
+            return item._replace(content=b""), pixels, _key(content)
         except BadImage as error:
-            bad.append(f"{origin} ({error})")
-            if on_bad == "error":
-                raise UserError(
-                    f"{path}: not a usable image: {bad[0]}; replace it, or leave such images out with "
-                    "--data.on-bad skip"
-                ) from error
-            continue
-        labels.append(label)
-        keys.append(_key(content))
+            return item._replace(content=b""), error, b""
+
+    with counted("reading images") as advance:
+        for item, pixels, key in in_threads(decode, source.items):
+            advance()
+            if isinstance(pixels, BadImage):
+                bad.append(f"{item.origin} ({pixels})")
+                if on_bad == "error":
+                    raise UserError(
+                        f"{path}: not a usable image: {bad[0]}; replace it, or leave such images out with "
+                        "--data.on-bad skip"
+                    ) from pixels
+                continue
+            store.append(pixels)
+            labels.append(item.label)
+            keys.append(key)
     notes = source.notes
     if bad:
         more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
         count = "one image that is" if len(bad) == 1 else f"{len(bad):,} images that are"
         notes = (*notes, f"left out {count} not usable: {'; '.join(bad[:_SHOWN])}{more}")
-    if not pixels:
+    if not len(store):
         raise UserError("; ".join((f"{path}: no images in it", *notes, *_instead(Path(path)))))
     known = tuple(sorted(set(labels), key=_natural)) if names is None else names
     strange = sorted(set(labels).difference(known), key=_natural)
@@ -116,7 +128,7 @@ def read_images(
         )
     numbers = {name: number for number, name in enumerate(known)}
     label_array = np.array([numbers[label] for label in labels], dtype=np.int64)
-    return Images(np.stack(pixels), label_array, known, tuple(keys), notes, source.parts)
+    return Images(store.pixels(), label_array, known, tuple(keys), notes, source.parts)
 
 
 def _source(path: str, part: str | None, image: str | None, label: str | None, *, keep_empty: bool) -> Source:

@@ -10,10 +10,40 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 _LINE_SECONDS = 20.0
+_SHOWN_AFTER = 2.0
 
 
 Advance = Callable[[int], None]
 """Called with the bytes that are done since the last call."""
+
+
+@contextmanager
+def counted(name: str) -> Iterator[Callable[[], None]]:
+    """A context that shows how many items are done, if it takes longer than 2 seconds; it yields the function to count.
+
+    >>> with counted("reading images") as count:
+    ...     count()
+    """
+    console = Console(stderr=True)
+    began = last = time.monotonic()
+    done = 0
+    with Progress(
+        TextColumn("{task.description}"), console=console, disable=not console.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task("")
+
+        def count() -> None:
+            nonlocal done, last
+            done += 1
+            now = time.monotonic()
+            text = f"{name}: {done:,} · {done / max(1e-9, now - began):,.0f}/s"
+            if now - began > _SHOWN_AFTER:
+                bar.update(task, description=text)
+            if not console.is_terminal and now - last >= _LINE_SECONDS:
+                last = now
+                console.print(text, highlight=False, soft_wrap=True)
+
+        yield count
 
 
 @contextmanager

@@ -14,11 +14,13 @@ from torch.nn import functional as F
 
 from regard.data.image_files import squared
 from regard.data.images import Images, read_images
+from regard.data.pixels import Pixels, select
 from regard.errors import UserError, require
 from regard.tasks.classify_image.settings import AugmentConfig, DataConfig
 from regard.training.fingerprint import Fingerprint, check_validation
 
 _SET_ASIDE = 0.1
+_BLOCK = 1000
 
 Notify = Callable[[str], None]
 
@@ -126,7 +128,7 @@ def set_aside(images: Images, seed: int, notify: Notify) -> Sets:
 
     def part(mask: np.ndarray) -> Images:
         keys = tuple(key for key, included in zip(images.keys, mask, strict=True) if included)
-        return Images(images.pixels[mask], images.labels[mask], images.names, keys)
+        return Images(select(images.pixels, mask), images.labels[mask], images.names, keys)
 
     return Sets(part(~held_out), part(held_out))
 
@@ -139,9 +141,12 @@ class Scale:
     deviation: tuple[float, ...]
 
     @classmethod
-    def of(cls, pixels: np.ndarray) -> Scale:
+    def of(cls, pixels: Pixels) -> Scale:
         """The normalization for images, uint8 ``(n, 3, H, W)``."""
-        counts = [np.bincount(pixels[:, colour].ravel(), minlength=256) for colour in range(3)]
+        counts = np.zeros((3, 256), dtype=np.int64)
+        for start in range(0, len(pixels), _BLOCK):
+            block = pixels[start : start + _BLOCK]
+            counts += [np.bincount(block[:, colour].ravel(), minlength=256) for colour in range(3)]
         at = np.arange(256) / 255
         means = [float((count * at).sum() / count.sum()) for count in counts]
         squares = [float((count * at**2).sum() / count.sum()) for count in counts]
