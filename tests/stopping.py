@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
+from regard.training import checkpoint
 from regard.training.log import Log
 
 
@@ -26,8 +25,7 @@ def interrupting(at: int, number: int) -> type[Log]:
 
 def tensors(folder: Path, name: str = "model", which: str = "last") -> dict[str, torch.Tensor]:
     """The tensors of one file of the last or the best checkpoint."""
-    checkpoint = json.loads((folder / f"{which}.json").read_text())["checkpoint"]
-    return load_file(folder / "checkpoints" / checkpoint / f"{name}.safetensors")
+    return checkpoint.load_tensors(folder, which, name)
 
 
 def assert_same(one: Path, other: Path) -> None:

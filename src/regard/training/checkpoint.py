@@ -1,24 +1,28 @@
 """Checkpoints that survive a kill at any moment: written under a temporary name, flushed to disk, then renamed.
 
 A checkpoint is a folder ``checkpoints/step-000123`` with ``model.safetensors``, ``optimizer.safetensors`` and
-``state.json``. ``last.json`` and ``best.json`` in the run's folder name the last and the best one. A folder gets its
-final name only when all its files are on the disk, and these two files change only after that.
+``state.json``. With FSDP2, each process writes files with its own rows (`shards`). ``last.json`` and ``best.json`` in
+the run's folder name the last and the best one. A folder gets its final name only when all its files are on the disk,
+and these two files change only after that.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from regard.errors import UserError
 from regard.files import flush, write_text
+from regard.training import shards
+from regard.training.distributed import World
 
 Which = str
 """``"last"``, ``"best"``, or the name of a checkpoint."""
@@ -50,31 +54,81 @@ def save(
     Raises:
         UserError: the disk is full or not writable; the checkpoints before it are unchanged.
     """
-    folder = run / "checkpoints" / name
-    temporary = folder.with_name(folder.name + ".tmp")
-    try:
-        if not (folder / "state.json").exists():
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
+    writing = _Writing(run, name)
+    if not writing.exists():
+        writing.begin()
+        with writing.reported():
             for file, content in tensors.items():
                 save_file(
                     {key: t.detach().cpu().contiguous() for key, t in content.items()},
-                    temporary / f"{file}.safetensors",
+                    writing.temporary / f"{file}.safetensors",
                 )
-            (temporary / "state.json").write_text(json.dumps(state))
-            for path in [*temporary.iterdir(), temporary]:
-                flush(path)
-            temporary.rename(folder)
-            flush(folder.parent)
-        for pointer in which:
-            write_json(run / f"{pointer}.json", {"checkpoint": name, "step": state["progress"]["step"]})
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
-        raise UserError(
-            f"{folder}: cannot write the checkpoint: {reason}; the checkpoints before it are kept"
-        ) from error
-    _prune(run, kept)
+    writing.finish(state, which, kept)
+
+
+def save_sharded(
+    run: Path,
+    name: str,
+    tensors: dict[str, dict[str, Tensor]],
+    state: dict[str, Any],
+    which: list[Which],
+    kept: Sequence[str],
+    world: World,
+) -> None:
+    """As `save`, with sharded tensors, of which each process writes its own rows; called by all processes."""
+    writing = _Writing(run, name)
+    if not world.gather(writing.exists())[0]:
+        world.first_does(writing.begin)
+
+        def write() -> None:
+            with writing.reported():
+                for file, content in tensors.items():
+                    shards.write(writing.temporary, file, content, world.rank, world.size)
+
+        world.all_do(write)
+    world.first_does(lambda: writing.finish(state, which, kept))
+
+
+class _Writing:
+    """The steps of writing a checkpoint: `begin`, its files into ``temporary``, and `finish`."""
+
+    def __init__(self, run: Path, name: str):
+        self.run, self.name = run, name
+        self.folder = run / "checkpoints" / name
+        self.temporary = self.folder.with_name(name + ".tmp")
+
+    def exists(self) -> bool:
+        return (self.folder / "state.json").exists()
+
+    def begin(self) -> None:
+        with self.reported():
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            self.temporary.mkdir(parents=True)
+
+    def finish(self, state: dict[str, Any], which: list[Which], kept: Sequence[str]) -> None:
+        with self.reported():
+            if not self.exists():
+                (self.temporary / "state.json").write_text(json.dumps(state))
+                for path in [*self.temporary.iterdir(), self.temporary]:
+                    flush(path)
+                self.temporary.rename(self.folder)
+                flush(self.folder.parent)
+            for pointer in which:
+                content = {"checkpoint": self.name, "step": state["progress"]["step"]}
+                write_json(self.run / f"{pointer}.json", content)
+        _prune(self.run, kept)
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """A context in which an error of the disk is a UserError, and removes the temporary folder."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(self.temporary, ignore_errors=True)
+            reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[-1]
+            raise UserError(
+                f"{self.folder}: cannot write the checkpoint: {reason}; the checkpoints before it are kept"
+            ) from error
 
 
 def load_state(run: Path, which: Which) -> dict[str, Any]:
@@ -83,15 +137,29 @@ def load_state(run: Path, which: Which) -> dict[str, Any]:
 
 
 def load_tensors(run: Path, which: Which, name: str) -> dict[str, Tensor]:
-    """The tensors of one file of a checkpoint. Raises UserError: it does not exist or cannot be read."""
-    path = _folder(run, which) / f"{name}.safetensors"
-    try:
-        with path.open("rb") as file:
-            return load_file(f"/dev/fd/{file.fileno()}")  # safetensors reads no path that is not UTF-8
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; the checkpoint is not complete") from error
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a readable safetensors file ({error}); {_hint(run, which)}") from error
+    """The tensors of ``name`` in a checkpoint, complete. Raises UserError: it does not exist or cannot be read."""
+    with opened(run, which, name) as tensors:
+        return tensors.everything()
+
+
+@contextmanager
+def opened(run: Path, which: Which, name: str) -> Iterator[shards.Shards]:
+    """A context with the tensors of ``name`` in a checkpoint, of one file or of a file for each process.
+
+    Raises:
+        UserError: it does not exist or cannot be read.
+    """
+    folder = _folder(run, which)
+    files = shards.paths(folder, name)
+    path = files[0] if len(files) == 1 else folder / f"{name}.safetensors"
+    if not files:
+        raise UserError(f"{path}: no such file; the checkpoint is not complete")
+    with ExitStack() as stack:
+        try:
+            tensors = stack.enter_context(shards.opened(files))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise UserError(f"{path}: not a readable safetensors file ({error}); {_hint(run, which)}") from error
+        yield tensors
 
 
 def fill(model: nn.Module, run: Path, which: Which) -> None:

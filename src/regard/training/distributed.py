@@ -62,15 +62,18 @@ class World:
 
     def first_does(self, act: Callable[[], None]) -> None:
         """Call ``act`` in the first process while the others wait. Raises UserError: in every process, if it does."""
+        self.all_do(act if self.first else lambda: None)
+
+    def all_do(self, act: Callable[[], None]) -> None:
+        """Call ``act``, and wait for all processes to do so. Raises UserError: in every process, if one does."""
         problem = ""
-        if self.first:
-            try:
-                act()
-            except UserError as error:
-                problem = str(error)
-        problem = self.gather(problem)[0]
-        if problem:
-            raise UserError(problem)
+        try:
+            act()
+        except UserError as error:
+            problem = str(error)
+        for one in self.gather(problem):
+            if one:
+                raise UserError(one)
 
     def wrap(self, model: nn.Module, shard: bool) -> nn.Module:
         """The model to train: the same one, wrapped in `DistributedDataParallel`, or sharded in place."""

@@ -34,11 +34,13 @@ from regard.training.metric import metric_named
 from regard.training.optimizer import optimizers
 from regard.training.schedule import schedule_factor, warmup_factor
 from regard.training.state import (
+    fill_moments,
+    fill_weights,
     gather_tensors,
     gather_weights,
     random_states,
+    restore_moments,
     restore_random_states,
-    restore_tensors,
     restore_weights,
     seed_random_states,
 )
@@ -125,7 +127,8 @@ class _Run:
         self.task, self.config, self.run, self.world, self.log = task, config, run, world, log
         task.model.to(world.device)
         self.model = world.wrap(task.model, config.fsdp)
-        self.optimizers = optimizers(self.model, config, fused=not (config.fsdp and world.size > 1))
+        self.sharded = config.fsdp and world.size > 1
+        self.optimizers = optimizers(self.model, config, fused=not self.sharded)
         self.average = MovingAverage(self.model, config.ema) if config.ema else None
         self.at = Progress()
         self.epochs = known(config.epochs)
@@ -169,6 +172,13 @@ class _Run:
                     raise Stopped
             if not self.at.finished:
                 self.at.epoch, self.at.index = self.at.epoch + 1, 0
+
+    def _restore_weights(self, name: str) -> None:
+        with checkpoint.opened(self.run, "last", name) as weights:
+            if self.sharded:
+                fill_weights(self.model, weights)
+            else:
+                restore_weights(self.model, weights.everything())
 
     def _restore_random(self, states: list[dict[str, Any]]) -> None:
         """Restore this process's random states, one for each process; additional processes draw new ones."""
@@ -299,21 +309,28 @@ class _Run:
 
     def _save(self, which: list[str]) -> None:
         with self._used_weights():
-            tensors = gather_tensors(self.model, self.optimizers)
+            tensors = gather_tensors(self.model, self.optimizers, sharded=self.sharded)
         if self.average is not None:
-            tensors["training"] = gather_weights(self.model)
+            tensors["training"] = gather_weights(self.model, sharded=self.sharded)
         state = {"progress": asdict(self.at), "random": self.world.gather(random_states())}
         # Under another name than after the validation: an existing checkpoint is not written again.
         name, kept = checkpoint.name_of(self.at.step) + "-unvalidated" * self.at.validation_due, self.at.recent
-        self.world.first_does(lambda: checkpoint.save(self.run, name, tensors, state, which, kept))
+        if self.sharded:
+            checkpoint.save_sharded(self.run, name, tensors, state, which, kept, self.world)
+        else:
+            self.world.first_does(lambda: checkpoint.save(self.run, name, tensors, state, which, kept))
 
     def _restore(self) -> None:
         state = checkpoint.load_state(self.run, "last")
-        tensors = {name: checkpoint.load_tensors(self.run, "last", name) for name in ("model", "optimizer")}
-        restore_tensors(self.model, self.optimizers, tensors)
+        self._restore_weights("model")
+        with checkpoint.opened(self.run, "last", "optimizer") as moments:
+            if self.sharded:
+                fill_moments(self.model, self.optimizers, moments)
+            else:
+                restore_moments(self.model, self.optimizers, moments.everything())
         if self.average is not None:
             self.average.swap()  # the loaded weights are the average
-            restore_weights(self.model, checkpoint.load_tensors(self.run, "last", "training"))
+            self._restore_weights("training")
         self.at = Progress(**state["progress"])
         self._restore_random(state["random"])
         waited = self.config.patience is not None and self.at.waited >= self.config.patience

@@ -17,35 +17,55 @@ from torch.distributed.checkpoint.state_dict import (
     set_optimizer_state_dict,
 )
 
+from regard.training.shards import Shards
+
 _FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-def gather_tensors(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> dict[str, dict[str, Tensor]]:
+def gather_tensors(
+    model: nn.Module, optimizers: list[torch.optim.Optimizer], *, sharded: bool = False
+) -> dict[str, dict[str, Tensor]]:
     """The full weights, and the state of the optimizers as ``"name of the weight:moment"``.
 
-    Every process must call it; of several, only the first gets the tensors.
+    Every process must call it; of several, only the first gets the tensors. ``sharded``: each process gets sharded
+    tensors, with its own rows.
     """
-    state: Any = get_optimizer_state_dict(model, optimizers, options=_FULL).get("state", {})
-    moments = {
-        f"{name}:{moment}": torch.as_tensor(value) for name, all_ in state.items() for moment, value in all_.items()
-    }
-    return {"model": gather_weights(model), "optimizer": moments}
+    return {"model": gather_weights(model, sharded=sharded), "optimizer": _moments(model, optimizers, sharded)}
 
 
-def gather_weights(model: nn.Module) -> dict[str, Tensor]:
+def gather_weights(model: nn.Module, *, sharded: bool = False) -> dict[str, Tensor]:
     """The full weights alone; called like `gather_tensors`."""
-    weights: Any = get_model_state_dict(model, options=_FULL)
+    weights: Any = get_model_state_dict(model, options=None if sharded else _FULL)
     # Copied: on a CPU these are the parameters themselves, which the next step changes.
     return {name: tensor.clone() for name, tensor in weights.items()}
 
 
-def restore_tensors(
-    model: nn.Module, optimizers: list[torch.optim.Optimizer], tensors: dict[str, dict[str, Tensor]]
-) -> None:
-    """Restore what `gather_tensors` returned."""
-    restore_weights(model, tensors["model"])
+def _moments(model: nn.Module, optimizers: list[torch.optim.Optimizer], sharded: bool) -> dict[str, Tensor]:
+    state: Any = get_optimizer_state_dict(model, optimizers, options=None if sharded else _FULL).get("state", {})
+    return {
+        f"{name}:{moment}": value if isinstance(value, Tensor) else torch.as_tensor(value)
+        for name, moments in state.items()
+        for moment, value in moments.items()
+    }
+
+
+def fill_weights(model: nn.Module, weights: Shards) -> None:
+    """Copy this process's rows of the weights into a sharded model."""
+    own: Any = get_model_state_dict(model)
+    for name, tensor in own.items():
+        weights.fill(name, tensor)
+
+
+def fill_moments(model: nn.Module, optimizers: list[torch.optim.Optimizer], moments: Shards) -> None:
+    """Copy this process's rows of the state of the optimizers of a sharded model."""
+    for name, tensor in _moments(model, optimizers, sharded=True).items():
+        moments.fill(name, tensor)
+
+
+def restore_moments(model: nn.Module, optimizers: list[torch.optim.Optimizer], moments: dict[str, Tensor]) -> None:
+    """Restore the state of the optimizers that `gather_tensors` returned; the weights first, see `restore_weights`."""
     state: dict[str, Any] = {}
-    for key, value in tensors["optimizer"].items():
+    for key, value in moments.items():
         name, moment = key.rsplit(":", 1)
         state.setdefault(name, {})[moment] = value
     groups = get_optimizer_state_dict(model, optimizers, options=StateDictOptions(full_state_dict=True))["param_groups"]
