@@ -21,8 +21,9 @@ from regard.training import checkpoint
 from regard.training.config import TrainConfig
 from regard.training.distributed import world
 from regard.training.log import Log
-from regard.training.loop import Progress, fit
+from regard.training.loop import fit
 from regard.training.metric import Metric
+from regard.training.progress import Progress
 from regard.training.validation import Part
 
 VOCABULARY = 23

@@ -34,7 +34,7 @@ from regard.tasks.translate.settings import TranslateConfig
 from regard.tasks.translate.trainable import TranslateTask
 from regard.training.config import TrainConfig
 from regard.training.defaults import fill, known
-from regard.training.loop import Progress
+from regard.training.progress import Progress
 from regard.training.resume import MAY_CHANGE, changed
 from regard.training.schedule import warmup_factor
 

@@ -18,8 +18,9 @@ from regard.training import report
 from regard.training.config import TrainConfig
 from regard.training.distributed import World
 from regard.training.log import Log
-from regard.training.loop import Progress, fit
+from regard.training.loop import fit
 from regard.training.metric import Metric
+from regard.training.progress import Progress
 from regard.training.validation import Part
 
 ERRORS = Metric("errors", unit="%")

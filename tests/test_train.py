@@ -23,8 +23,9 @@ from regard.training.config import TrainConfig
 from regard.training.distributed import World
 from regard.training.interrupt import Interrupted
 from regard.training.log import Log
-from regard.training.loop import Progress, fit
+from regard.training.loop import fit
 from regard.training.metric import Metric
+from regard.training.progress import Progress
 from regard.training.schedule import schedule_factor, warmup_factor
 from regard.training.state import seed_random_states
 from regard.training.validation import Part

@@ -31,8 +31,9 @@ from regard.training.distributed import World, world
 from regard.training.initial import check_initial
 from regard.training.interrupt import Interrupted, exit_on_sigterm
 from regard.training.log import Log
-from regard.training.loop import Progress, fit
+from regard.training.loop import fit
 from regard.training.memory import enough_memory
+from regard.training.progress import Progress
 from regard.training.resume import changed
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from regard import __version__
-from regard.training.loop import Progress
 from regard.training.metric import Metric
+from regard.training.progress import Progress
 
 _SMOOTH = 0.7
 
