@@ -1,8 +1,10 @@
-"""Memory and time of training on large text: ``python benchmarks/large_data.py --text 20 200 1000 --pairs 5000``.
+"""Memory and time of training on large data: ``python benchmarks/large_data.py --text 20 200 1000 --pairs 5000``.
 
 For each size in MB, random sentences of 50,000 words, whose frequencies follow Zipf's law, are written to a text file,
 and ``regard train generate`` trains on it for two steps: with an empty cache, and then again. Likewise ``regard train
-translate`` on thousands of pairs.
+translate`` on thousands of pairs, and ``regard train classify-image`` on thousands of JPEG images (``--images 50``) of
+320 × 256 pixels, used at 224 × 224; their reading is timed beside PyTorch's DataLoader with two worker processes, which
+calls the same function for each image.
 """
 
 from __future__ import annotations
@@ -20,12 +22,23 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from machine import machine
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from regard.data.image_files import open_image, squared
+from regard.data.images import read_images
 
 _WORDS = 50_000
 _SETTINGS = ("--model.dim", "64", "--train.steps", "2", "--train.warmup", "1")
+_IMAGE_SETTINGS = (
+    *("--data.size", "224", "--model.width", "8", "--model.blocks", "1", "--train.batch", "16"),
+    *("--train.steps", "2", "--train.warmup", "1", "--train.validate-on", "64"),
+)
 
 
 def _vocabulary(random: np.random.Generator) -> np.ndarray:
@@ -63,6 +76,33 @@ def write_pairs(path: Path, thousands: int) -> None:
         for _ in range(thousands):
             pairs = zip(source(1000, 12), target(1000, 12), strict=True)
             file.write("".join(f"{one}\t{other}\n" for one, other in pairs))
+
+
+def write_images(folder: Path, thousands: int) -> None:
+    """Write so many thousands of images in ten classes: smooth random colours."""
+    random = np.random.default_rng(1)
+    for number in range(1000 * thousands):
+        path = folder / f"class {number % 10}" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = Image.fromarray(random.integers(0, 256, (8, 10, 3), dtype=np.uint8))
+        small.resize((320, 256), Image.Resampling.BICUBIC).save(path, quality=90)
+
+
+def reading(folder: Path) -> None:
+    """Print the images per second of regard's reader and of PyTorch's DataLoader."""
+    paths = sorted(folder.rglob("*.jpg"))
+    began = time.monotonic()
+    assert len(read_images(str(folder), 224).pixels) == len(paths)
+    ours = len(paths) / (time.monotonic() - began)
+    began = time.monotonic()
+    loader: Any = DataLoader(paths, batch_size=64, num_workers=2, collate_fn=_decoded)  # type: ignore[arg-type]
+    assert sum(len(batch) for batch in loader) == len(paths)
+    theirs = len(paths) / (time.monotonic() - began)
+    print(f"{'reading':>16}  regard {ours:,.0f} images/s, DataLoader {theirs:,.0f}, ratio {ours / theirs:.2f}")
+
+
+def _decoded(paths: Sequence[Path]) -> torch.Tensor:
+    return torch.from_numpy(np.stack([squared(open_image(path.read_bytes()), 224) for path in paths]))
 
 
 class Memory(threading.Thread):
@@ -126,7 +166,7 @@ def train(task: str, folder: Path, options: Sequence[str]) -> Start:
     shutil.rmtree(run, ignore_errors=True)
     environment = os.environ | {"REGARD_CACHE": str(folder / "cache")}
     began = time.monotonic()
-    command = [sys.executable, "-m", "regard", "train", task, str(run), *options, *_SETTINGS]
+    command = [sys.executable, "-m", "regard", "train", task, str(run), *options]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     memory = Memory(process.pid)
     memory.start()
@@ -163,6 +203,7 @@ def main() -> None:
     parser.add_argument("--text", type=int, nargs="*", default=[], metavar="MB", help="sizes of text in MB")
     parser.add_argument("--folder", type=Path, help="where to write the data; by default, a temporary folder")
     parser.add_argument("--pairs", type=int, nargs="*", default=[], metavar="N", help="numbers of pairs in thousands")
+    parser.add_argument("--images", type=int, nargs="*", default=[], metavar="N", help="numbers of images in thousands")
     arguments = parser.parse_args()
     print(machine())
     columns = f"{'data':>16}  {'size':>11}  {'start':>6}  {'first step':>10}  {'processor':>10}  {'tokenizing':>11}"
@@ -172,7 +213,7 @@ def main() -> None:
             folder = Path(name)
             write_text(folder / "train.txt", megabytes * 1_000_000)
             (folder / "valid.txt").write_text("\n".join(Sentences(2)(100)))
-            options = ["--data.train", str(folder / "train.txt"), "--data.valid", str(folder / "valid.txt")]
+            options = ["--data.train", str(folder / "train.txt"), "--data.valid", str(folder / "valid.txt"), *_SETTINGS]
             measure("generate", f"{megabytes} MB of text", (folder / "train.txt").stat().st_size, options, folder)
     for thousands in arguments.pairs:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
@@ -180,9 +221,16 @@ def main() -> None:
             write_pairs(folder / "train.tsv", thousands)
             with (folder / "train.tsv").open() as file:
                 (folder / "valid.tsv").write_text("".join(itertools.islice(file, 20)))
-            options = ["--data.train", str(folder / "train.tsv"), "--data.valid", str(folder / "valid.tsv")]
+            options = ["--data.train", str(folder / "train.tsv"), "--data.valid", str(folder / "valid.tsv"), *_SETTINGS]
             label = f"{thousands / 1000:.1f} M pairs"
             measure("translate", label, (folder / "train.tsv").stat().st_size, options, folder)
+    for thousands in arguments.images:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+            folder = Path(name)
+            write_images(folder / "images", thousands)
+            options = ["--data.train", str(folder / "images"), *_IMAGE_SETTINGS]
+            measure("classify-image", f"{thousands},000 images", thousands * 1000 * 3 * 224**2, options, folder)
+            reading(folder / "images")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from regard.training.defaults import known
 from regard.training.metric import Metric
 from regard.training.validation import Part
 
-_ROWS = 256
-"""Images per validation batch."""
+_PIXELS = 256 * 32 * 32
+"""Pixels of a validation batch, whose activations are much larger than the images."""
 
 
 class ImageTask:
@@ -90,7 +90,7 @@ def scores(
     device, total = model.output.weight.device, 0.0
     counts = np.zeros((len(images.names),) * 2, dtype=np.int64)
     with torch.no_grad():
-        for rows in part.batches(_ROWS):
+        for rows in part.batches(max(1, _PIXELS // images.pixels[:1][0, 0].size)):
             labels = torch.from_numpy(images.labels[list(rows)]).to(device)
             logits = model(scale(images.pixels[list(rows)], device)).float()
             total += float(F.cross_entropy(logits, labels, reduction="sum"))
