@@ -12,7 +12,7 @@ demo: $(READY)
 # The tests run in as many processes as there are cores, but no more than 8, for each takes about a gigabyte.
 PROCESSES ?= auto
 test: $(READY) lint
-	$(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --maxprocesses 8 --dist loadgroup
+	$(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --maxprocesses 8 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

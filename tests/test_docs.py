@@ -44,35 +44,29 @@ def test_every_mechanism_has_an_example() -> None:
     assert len({entry.slug for entry in ENTRIES}) == len(ENTRIES)
 
 
-ON_THE_SITE = pytest.mark.xdist_group("site")
-"""Tests of the site run in one process, so that it is built only once."""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site as ``make docs`` builds it; a warning fails."""
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(folder)]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def test_the_site_is_complete(tmp_path: Path) -> None:
+    """The site builds as by ``make docs``; one test, so that several processes build it only once."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)  # a warning fails
     assert result.returncode == 0, result.stderr
-    return folder
+    check_that_every_mechanism_has_a_figure_and_a_formula(tmp_path)
+    check_that_the_translator_of_the_tutorial_has_learned(tmp_path)
+    check_that_links_and_images_exist(tmp_path)
+    check_that_pages_contain_no_unprocessed_markup(tmp_path)
 
 
-@ON_THE_SITE
-def test_every_mechanism_has_a_figure_and_a_formula(site: Path) -> None:
+def check_that_every_mechanism_has_a_figure_and_a_formula(site: Path) -> None:
     assert len(list((site / "gallery").glob("*.svg"))) == 2 * len(ENTRIES)
 
 
-@ON_THE_SITE
-def test_the_translator_of_the_tutorial_has_learned(site: Path) -> None:
+def check_that_the_translator_of_the_tutorial_has_learned(site: Path) -> None:
     page = (site / "tutorials" / "train_on_your_files.html").read_text()
     exact = re.search(r"exact +([0-9.]+)", re.sub(r"<[^>]+>", "", page))
     assert exact is not None
     assert float(exact[1]) > 90
 
 
-@ON_THE_SITE
-def test_links_and_images_of_the_site_exist(site: Path) -> None:
+def check_that_links_and_images_exist(site: Path) -> None:
     missing = set()
     for page in site.rglob("*.html"):
         for link in re.findall(r'(?:href|src)="(?!https?:|mailto:|data:|#)([^"#?]+)', page.read_text()):
@@ -81,8 +75,7 @@ def test_links_and_images_of_the_site_exist(site: Path) -> None:
     assert missing == set()
 
 
-@ON_THE_SITE
-def test_pages_contain_no_unprocessed_markup(site: Path) -> None:
+def check_that_pages_contain_no_unprocessed_markup(site: Path) -> None:
     """The markup of a Markdown extension that is missing in mkdocs.yml would appear in the text of the page."""
     unprocessed = set()
     for page in site.rglob("*.html"):

@@ -259,12 +259,17 @@ def test_a_signal_while_tokenizing_leaves_no_partial_file(number: int, tmp_path:
     options = ["--data.train", "a.txt", "--data.valid", "valid.txt", "--tokenizer.kind", "char", "--model.context", "9"]
     command = [sys.executable, "-c", COMMAND, "train", "generate", "run", *options]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-    while not list((tmp_path / "cache").glob(".tokens-*")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(number)
-    began = time.monotonic()
-    assert process.wait(60) != 0
-    assert time.monotonic() - began < 20  # 2 seconds on a machine that has nothing else to do
+    try:
+        while not list((tmp_path / "cache").glob(".tokens-*")):
+            assert process.poll() is None
+            assert not (tmp_path / "run" / "metrics.jsonl").exists(), "the tokens were complete before the signal"
+            time.sleep(0.01)
+        process.send_signal(number)
+        began = time.monotonic()
+        assert process.wait(60) != 0
+        assert time.monotonic() - began < 20  # 2 seconds on a machine that has nothing else to do
+    finally:
+        process.kill()
+        process.wait()
     assert not [path.name for path in (tmp_path / "cache").iterdir() if "tokens" in path.name or "tmp" in path.name]
     assert not (tmp_path / "run").exists()
