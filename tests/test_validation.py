@@ -79,7 +79,7 @@ def test_training_validates_on_a_sample(tmp_path: Path, capsys: pytest.CaptureFi
 def test_progress_is_a_line_now_and_then_without_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(logs, "_LINE_SECONDS", 0.0)
+    monkeypatch.setattr("regard.data.progress._LINE_SECONDS", 0.0)
     with Log(None) as log, log.validation() as show:
         show(0.25)
     assert capsys.readouterr().err.startswith("validation ·  25% · ")

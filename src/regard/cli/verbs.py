@@ -92,10 +92,8 @@ def _use(
         raise UserError(f"--look: draws a single {verb.unit}, got {len(inputs)}; name one after the run's folder")
 
     from regard.tasks.running import load
-    from regard.training.run import check
 
-    check(run, spec.name)
-    predictor = load(run, checkpoint)
+    predictor = load(run, checkpoint, spec.name)
     if look is not None:
         common = {
             field.name: options[field.name] for field in dataclasses.fields(spec.looking) if field.name in options

@@ -17,6 +17,20 @@ Advance = Callable[[int], None]
 """Called with the bytes that are done since the last call."""
 
 
+class Lines:
+    """Lines of progress on a console that is no terminal: one every 20 seconds, of those that are offered."""
+
+    def __init__(self, console: Console):
+        self._console, self._last = console, time.monotonic()
+
+    def offer(self, text: str) -> None:
+        """Print ``text`` if a line is due."""
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last >= _LINE_SECONDS:
+            self._last = now
+            self._console.print(text, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def counted(name: str) -> Iterator[Callable[[], None]]:
     """A context that shows how many items are done, if it takes longer than 2 seconds; it yields the function to count.
@@ -25,23 +39,20 @@ def counted(name: str) -> Iterator[Callable[[], None]]:
     ...     count()
     """
     console = Console(stderr=True)
-    began = last = time.monotonic()
-    done = 0
+    lines, began, done = Lines(console), time.monotonic(), 0
     with Progress(
         TextColumn("{task.description}"), console=console, disable=not console.is_terminal, transient=True
     ) as bar:
         task = bar.add_task("")
 
         def count() -> None:
-            nonlocal done, last
+            nonlocal done
             done += 1
-            now = time.monotonic()
-            text = f"{name}: {done:,} · {done / max(1e-9, now - began):,.0f}/s"
-            if now - began > _SHOWN_AFTER:
+            seconds = time.monotonic() - began
+            text = f"{name}: {done:,} · {done / max(1e-9, seconds):,.0f}/s"
+            if seconds > _SHOWN_AFTER:
                 bar.update(task, description=text)
-            if not console.is_terminal and now - last >= _LINE_SECONDS:
-                last = now
-                console.print(text, highlight=False, soft_wrap=True)
+            lines.offer(text)
 
         yield count
 
@@ -60,21 +71,17 @@ def progress(name: str, total: int) -> Iterator[Advance]:
         TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[figures]}"),
     )  # fmt: skip
-    began = last = time.monotonic()
-    done = 0
+    lines, began, done = Lines(console), time.monotonic(), 0
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(name, total=float(max(1, total)), figures="")
 
         def advance(size: int) -> None:
-            nonlocal done, last
+            nonlocal done
             done += size
-            now = time.monotonic()
-            speed = done / max(1e-9, now - began)
+            speed = done / max(1e-9, time.monotonic() - began)
             figures = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB · {speed / 1e6:,.1f} MB/s"
             bar.update(task, completed=float(done), figures=figures)
-            if not console.is_terminal and now - last >= _LINE_SECONDS:
-                last = now
-                console.print(f"{name} · {done / max(1, total):4.0%} · {figures}", highlight=False, soft_wrap=True)
+            lines.offer(f"{name} · {done / max(1, total):4.0%} · {figures}")
 
         yield advance
     seconds = time.monotonic() - began

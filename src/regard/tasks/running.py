@@ -118,18 +118,19 @@ def resume(run: str | Path, wanted: Any = None, task: str | None = None) -> Prog
         return _fit(spec, code, config, run, data, process, resume=True)
 
 
-def load(run: str | Path, checkpoint: str = "best") -> Predictor:
+def load(run: str | Path, checkpoint: str = "best", task: str | None = None) -> Predictor:
     """The model of a trained run.
 
     Args:
         run: the run's folder.
         checkpoint: ``"best"``, the one with the best validation metric, or ``"last"``.
+        task: the task that the run must have, if given.
 
     Returns:
         A `Predictor`, with ``predict(inputs)``, ``look(input)`` and ``export(path)``.
 
     Raises:
-        UserError: the folder is not a run, or a file is missing or damaged.
+        UserError: the folder is not a run of this task, or a file is missing or damaged.
 
     Example:
         >>> load("runs/mine")
@@ -137,7 +138,7 @@ def load(run: str | Path, checkpoint: str = "best") -> Predictor:
         regard.errors.UserError: runs/mine: there is no such run
     """
     run = Path(run)
-    runs.check(run)
+    runs.check(run, task)
     predictor: Predictor = spec_of(runs.kind(run)).load().predictor(settings_of(run), run, checkpoint)
     return predictor
 

@@ -13,12 +13,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from regard.data.progress import Lines
 from regard.errors import require
 from regard.files import write_text
 
 _SMOOTH = 0.97
-_LINE_SECONDS = 20.0
-"""Without a terminal, the interval between lines of progress."""
 
 
 class Log:
@@ -48,7 +47,7 @@ class Log:
         self._loss: float | None = None
         self._speed: float | None = None
         self._began, self._began_progress = time.monotonic(), 0.0
-        self._last_line: float | None = None
+        self._lines: Lines | None = None
 
     def __enter__(self) -> Log:
         self._began = time.monotonic()
@@ -78,8 +77,8 @@ class Log:
         norm: float,
     ) -> None:
         """Log a training step over ``tokens`` tokens in ``samples`` samples."""
-        if self._last_line is None:
-            self._began_progress, self._last_line = progress, time.monotonic()
+        if self._lines is None:
+            self._began_progress, self._lines = progress, Lines(self.console)
         speed = tokens / max(seconds, 1e-9)
         self._loss = loss if self._loss is None else _SMOOTH * self._loss + (1 - _SMOOTH) * loss
         self._speed = speed if self._speed is None else _SMOOTH * self._speed + (1 - _SMOOTH) * speed
@@ -87,11 +86,7 @@ class Log:
         left = (time.monotonic() - self._began) / done * (1 - progress) if done > 0 else None
         shown = f"loss {self._loss:.3f} · {self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
         self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=shown)
-        if not self.console.is_terminal and time.monotonic() - self._last_line >= _LINE_SECONDS:
-            self._last_line = time.monotonic()
-            self.console.print(
-                f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {shown}", highlight=False, soft_wrap=True
-            )
+        self._lines.offer(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {shown}")
         if step % 10 == 0:
             figures = {"loss": loss, "rate": rate, "norm": norm, f"{self._unit}_per_second": speed}
             self._keep({"step": step, "epoch": epoch, **figures, "samples_per_second": samples / max(seconds, 1e-9)})
@@ -99,17 +94,13 @@ class Log:
     @contextmanager
     def validation(self) -> Iterator[Callable[[float], None]]:
         """A context with a function that shows the progress of a validation, 0 to 1."""
-        began = last_line = time.monotonic()
+        lines, began = Lines(self.console), time.monotonic()
         task = self._bar.add_task("validation", total=1.0, figures="")
 
         def show(share: float) -> None:
-            nonlocal last_line
-            now = time.monotonic()
-            left = _clock((now - began) / share * (1 - share) if share > 0 else None)
+            left = _clock((time.monotonic() - began) / share * (1 - share) if share > 0 else None)
             self._bar.update(task, completed=share, figures=f"{left} left")
-            if not self.console.is_terminal and now - last_line >= _LINE_SECONDS:
-                last_line = now
-                self.console.print(f"validation · {share:4.0%} · {left} left", highlight=False, soft_wrap=True)
+            lines.offer(f"validation · {share:4.0%} · {left} left")
 
         try:
             yield show
