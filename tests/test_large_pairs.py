@@ -44,7 +44,7 @@ def test_large_pairs_are_those_of_small_ones(place: Path, tmp_path: Path) -> Non
     path = str(_write(tmp_path / "a.tsv"))
     expected = read_parallel(path)
     pairs, text = open_parallel(path)
-    assert pairs.large
+    assert pairs.source.large
     assert list(pairs) == expected.pairs
     assert text.first() == expected.first()
     assert list(pairs[3:5]) == expected.pairs[3:5]
@@ -64,7 +64,7 @@ def test_pairs_of_large_text_are_set_aside_by_source(place: Path, tmp_path: Path
     text = read(DataConfig(train=str(_write(tmp_path / "a.tsv"))), 3, lines.append)
     again = read(DataConfig(train=str(tmp_path / "a.tsv")), 3, lines.append)
     assert fingerprint(text) == fingerprint(again)
-    assert text.train.large
+    assert text.train.source.large
     assert len(text.train) + len(text.valid) == 300
     assert not {source for source, _ in text.train} & {source for source, _ in text.valid}
     with pytest.raises(UserError, match="at least two different source sentences"):

@@ -6,8 +6,8 @@ import hashlib
 import io
 import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO, Any, overload
 
 import numpy as np
 
@@ -202,6 +202,22 @@ def mapped(file: IO[bytes]) -> Documents:
     """The documents in a file that a `Store` has written."""
     content, arrays, notes = cache.load(file)
     return Documents(content, arrays["bounds"][:-1], arrays["bounds"][1:], notes["digest"])
+
+
+def facts(
+    name: str, compute: Callable[[], dict[str, Any]], documents: Sequence[Documents], *parts: object
+) -> dict[str, Any]:
+    """What ``compute`` returns about ``documents``; it is kept in the cache if some of them are large.
+
+    Args:
+        name: of the facts.
+        compute: makes a JSON object.
+        documents: what the facts are about.
+        parts: what they depend on besides the documents, such as a seed.
+    """
+    if not any(one.large for one in documents):
+        return compute()
+    return cache.facts(cache.name(name, *(one.key for one in documents), *parts), compute)
 
 
 def last_cut(text: str) -> int:

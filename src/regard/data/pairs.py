@@ -8,7 +8,6 @@ from typing import overload
 
 import numpy as np
 
-from regard.data import cache
 from regard.data.corpus import Documents, Store
 
 
@@ -29,15 +28,6 @@ class Pairs(Sequence[tuple[str, str]]):
         """Pairs in memory."""
         pairs = list(pairs)
         return cls(Documents.of(source for source, _ in pairs), Documents.of(target for _, target in pairs))
-
-    @property
-    def large(self) -> bool:
-        """Whether a side is in a file, so that what is made from the pairs belongs into the cache."""
-        return self.source.large or self.target.large
-
-    def key(self, kind: str, *parts: object) -> str:
-        """The name in the cache of what is made from the pairs, see `cache.name`."""
-        return cache.name(kind, self.source.key, self.target.key, *parts)
 
     def select(self, rows: np.ndarray) -> Pairs:
         """The pairs with these numbers, or for which this mask is True."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from regard.data import split
 from regard.data.image_files import squared
 from regard.data.images import Images, read_images
 from regard.data.pixels import Pixels, select
@@ -57,8 +58,7 @@ def read(config: DataConfig, seed: int, notify: Notify) -> Sets:
         sets = set_aside(train, seed, notify)
     else:
         sets = Sets(train, read_one(valid, config, notify, part="valid", names=train.names))
-    trained = set(sets.train.keys)
-    both = sum(key in trained for key in sets.valid.keys)
+    both = split.repeated(sets.train.keys, sets.valid.keys)
     if both:
         notify(
             f"{both:,} of the {len(sets.valid.keys):,} validation images are also training images, "
@@ -117,14 +117,11 @@ def digits(size: int) -> Images:
 
 def set_aside(images: Images, seed: int, notify: Notify) -> Sets:
     """Set a tenth of each class aside for validation. Raises UserError: a class has only one image."""
-    random = np.random.default_rng(seed)
-    held_out = np.zeros(len(images.labels), dtype=bool)
-    for label, name in enumerate(images.names):
-        members = np.flatnonzero(images.labels == label)
-        if len(members) < 2:
+    for name, count in zip(images.names, np.bincount(images.labels, minlength=len(images.names)), strict=True):
+        if count < 2:
             raise UserError(f"data.train: the class {name!r} has one image, and needs another one for validation")
-        held_out[random.permutation(members)[: max(1, round(_SET_ASIDE * len(members)))]] = True
-    notify(f"set aside {held_out.sum():,} of {len(held_out):,} images for validation (name your own with --data.valid)")
+    held_out = split.by_class(images.labels, share=_SET_ASIDE, seed=seed)
+    notify(split.notice(f"{held_out.sum():,} of {len(held_out):,} images"))
 
     def part(mask: np.ndarray) -> Images:
         keys = tuple(key for key, included in zip(images.keys, mask, strict=True) if included)

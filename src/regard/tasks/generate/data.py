@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.data import cache
+from regard.data import split
 from regard.data.batching import Batches
-from regard.data.corpus import PIECE, Documents, is_boundary
+from regard.data.corpus import PIECE, Documents, facts
 from regard.data.documents import open_documents
 from regard.data.encoding import tokenize
 from regard.data.tokenizer import Tokenizer
@@ -21,7 +21,6 @@ from regard.tasks.generate.settings import DataConfig
 from regard.training.fingerprint import Fingerprint, Long, Part, row_digest
 
 _SET_ASIDE = 0.1
-_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -71,26 +70,17 @@ def _part(documents: Documents) -> Part:
     def compute() -> dict[str, Any]:
         return asdict(Part.of((row,) for row in _fields(documents)))
 
-    return Part(**_kept("part", compute, documents))
+    return Part(**facts("part", compute, (documents,)))
 
 
 def _shared(text: Text) -> int:
     """The number of validation documents that are training documents too."""
 
     def compute() -> dict[str, Any]:
-        valid = [row_digest((field,)) for field in _fields(text.valid)]
-        wanted = set(valid)
-        shared = {digest for field in _fields(text.train) if (digest := row_digest((field,))) in wanted}
-        return {"count": sum(digest in shared for digest in valid)}
+        train, valid = ((row_digest((field,)) for field in _fields(part)) for part in (text.train, text.valid))
+        return {"count": split.repeated(train, list(valid))}
 
-    return int(_kept("shared", compute, text.train, text.valid)["count"])
-
-
-def _kept(name: str, compute: Callable[[], dict[str, Any]], *documents: Documents) -> dict[str, Any]:
-    """What ``compute`` returns about ``documents``; kept in the cache if some of them are large."""
-    if not any(one.large for one in documents):
-        return compute()
-    return cache.facts(cache.name(name, *(one.key for one in documents)), compute)
+    return int(facts("shared", compute, (text.train, text.valid))["count"])
 
 
 def _fields(documents: Documents) -> Iterator[str | Long]:
@@ -110,57 +100,11 @@ def reference() -> list[str]:
 
 
 def set_aside(documents: Sequence[str], notify: Callable[[str], None]) -> Text:
-    """Set aside the last tenth for validation: of the documents if there are ten or more, otherwise of the last one.
-
-    Raises:
-        UserError: the last document is too short to be divided.
-    """
-    if not isinstance(documents, Documents):
-        documents = Documents.of(documents)
-    if len(documents) >= 10:
-        count = max(1, round(_SET_ASIDE * len(documents)))
-        notify(
-            f"set aside the last {count:,} of {len(documents):,} documents for validation "
-            "(name your own with --data.valid)"
-        )
-        return Text(documents[:-count], documents[-count:])
-    cut, characters = _last_tenth(documents)
-    notify(f"set aside the last {characters:,} characters for validation (name your own with --data.valid)")
-    ends = np.append(documents.ends[:-1], cut)
-    return Text(
-        Documents(documents.data, documents.starts, ends, documents.digest),
-        Documents(documents.data, np.array([cut]), documents.ends[-1:], documents.digest),
-    )
-
-
-def _last_tenth(documents: Documents) -> tuple[int, int]:
-    """Where the last tenth of the last document begins, in bytes of ``documents.data``, and how many characters it has.
-
-    Raises:
-        UserError: the document is too short to be divided.
-    """
-    start, end = int(documents.starts[-1]), int(documents.ends[-1])
-    blocks = [documents.data[at : min(end, at + _BLOCK)] for at in range(start, end, _BLOCK)]
-    counts = [int(np.count_nonzero(_begins_character(block))) for block in blocks]
-    before = round((1 - _SET_ASIDE) * sum(counts)) - 1  # the last character of the first nine tenths
-    if before >= 0:
-        ends = np.cumsum(counts)
-        number = int(np.searchsorted(ends, before, side="right"))
-        place = np.flatnonzero(_begins_character(blocks[number]))[before - (ends[number] - counts[number])]
-        at = start + number * _BLOCK + int(place)
-        text = documents.text(at, min(end, at + PIECE))
-        for length in range(1, len(text)):
-            if is_boundary(text, length):
-                return at + len(text[:length].encode()), sum(counts) - before - length
-    raise UserError(
-        "data.train: has too little text to set a part aside for validation; name your own with --data.valid"
-    )
-
-
-def _begins_character(block: np.ndarray) -> np.ndarray:
-    """Which bytes of UTF-8 are the first of a character."""
-    begins: np.ndarray = (block & 0xC0) != 0x80
-    return begins
+    """Set the last tenth aside for validation: see `split.last_part`. Raises UserError: there is too little text."""
+    documents = documents if isinstance(documents, Documents) else Documents.of(documents)
+    train, valid, part = split.last_part(documents, share=_SET_ASIDE)
+    notify(split.notice(part))
+    return Text(train, valid)
 
 
 @dataclass(frozen=True)

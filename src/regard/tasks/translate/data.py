@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from regard.data import cache, cldr
-from regard.data.corpus import Documents
+from regard.data import cldr, split
+from regard.data.corpus import facts
 from regard.data.encoding import Tokens, tokenize, train_tokenizer
 from regard.data.pairs import Pairs
 from regard.data.parallel import open_parallel
@@ -72,15 +70,8 @@ def read_pairs(path: str, config: DataConfig, notify: Callable[[str], None]) -> 
 
 def _shared(train: Pairs, valid: Pairs) -> int:
     """The number of validation pairs that are training pairs too."""
-
-    def compute() -> dict[str, int]:
-        wanted = set(valid)
-        shared = {pair for pair in train if pair in wanted}
-        return {"count": sum(pair in shared for pair in valid)}
-
-    if not train.large:
-        return compute()["count"]
-    return int(cache.facts(train.key("shared", valid.source.key, valid.target.key), compute)["count"])
+    documents = (train.source, train.target, valid.source, valid.target)
+    return int(facts("shared", lambda: {"count": split.repeated(train, list(valid))}, documents)["count"])
 
 
 def set_aside(pairs: Pairs, seed: int, notify: Callable[[str], None]) -> Text:
@@ -91,39 +82,23 @@ def set_aside(pairs: Pairs, seed: int, notify: Callable[[str], None]) -> Text:
     """
 
     def compute() -> dict[str, list[int]]:
-        sources, count = _numbered(pairs.source)
-        if count < 2:
+        groups = split.equal_texts(pairs.source)
+        if not groups.any():
             raise UserError("data.train: needs at least two different source sentences, one of them for validation")
-        held = random.Random(seed).sample(range(count), min(_MOST_SET_ASIDE, max(1, round(_SET_ASIDE * count))))
-        return {"rows": np.flatnonzero(np.isin(sources, held)).tolist()}
+        held_out = split.by_group(groups, share=_SET_ASIDE, most=_MOST_SET_ASIDE, seed=seed)
+        return {"rows": np.flatnonzero(held_out).tolist()}
 
-    rows = cache.facts(pairs.key("set-aside", seed), compute)["rows"] if pairs.large else compute()["rows"]
-    notify(f"set aside {len(rows):,} of {len(pairs):,} pairs for validation (name your own with --data.valid)")
+    rows = facts("set-aside", compute, (pairs.source, pairs.target), seed)["rows"]
+    notify(split.notice(f"{len(rows):,} of {len(pairs):,} pairs"))
     kept = np.ones(len(pairs), dtype=bool)
     kept[rows] = False
     return Text(pairs.select(kept), [pairs[row] for row in rows])
 
 
-def _numbered(texts: Documents) -> tuple[np.ndarray, int]:
-    """A number for each text, from 0, the same for equal texts; and how many different texts there are.
-
-    The numbers are in the order of the texts, or of their digests where the texts are large.
-    """
-    if texts.large:
-        places = zip(texts.starts.tolist(), texts.ends.tolist(), strict=True)
-        contents = (texts.data[start:end].data for start, end in places)
-        digests = b"".join(hashlib.blake2b(content, digest_size=8).digest() for content in contents)
-        different, numbers = np.unique(np.frombuffer(digests, dtype=np.uint64), return_inverse=True)
-        return numbers, len(different)
-    number = {text: at for at, text in enumerate(sorted(set(texts)))}
-    return np.array([number[text] for text in texts]), len(number)
-
-
 def fingerprint(text: Text) -> Fingerprint:
     """The fingerprint of the pairs."""
-    if not text.train.large:
-        return Fingerprint.of("pairs", text.train, text.valid)
-    train = cache.facts(text.train.key("part"), lambda: asdict(Part.of(text.train)))
+    documents = (text.train.source, text.train.target)
+    train = facts("part", lambda: asdict(Part.of(text.train)), documents)
     return Fingerprint("pairs", Part(**train), Part.of(text.valid))
 
 
