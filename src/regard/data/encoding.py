@@ -7,14 +7,16 @@ import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, overload
+from functools import partial
+from typing import IO, Any, NamedTuple, overload
 
 import numpy as np
 
 from regard.data import cache
 from regard.data.corpus import PIECE, Documents
-from regard.data.progress import Advance, progress
+from regard.data.progress import progress
 from regard.data.tokenizer import EOS, Kind, Tokenizer
+from regard.data.workers import in_processes
 
 _BATCH = 1 << 18
 """Characters that are encoded in one call, during which Ctrl-C waits."""
@@ -22,6 +24,9 @@ _BATCH = 1 << 18
 _KNOWN = 1 << 18
 _KNOWN_CHARACTERS = 1 << 24
 """The largest number of words whose tokens are remembered, and of their characters."""
+
+Piece = tuple[str, bool]
+"""A piece of a document, and whether it is the last one of it."""
 
 _WORD = re.compile(r"\s*\S+(?:[^\S \n]\s*\S+)*(?:[^\S \n]\s*\Z)?|\s+")
 """A word with the white space before it; no token goes across its ends, see `Documents.pieces`."""
@@ -39,7 +44,7 @@ class Encoder:
     """
 
     def __init__(self, tokenizer: Tokenizer):
-        self.dtype = np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
+        self.dtype = _dtype(tokenizer)
         self._tokenizer = tokenizer
         self._numbers = _Numbers()
         self._characters = 0
@@ -78,6 +83,11 @@ class Encoder:
     def _forget(self) -> None:
         self._numbers.clear()
         self._characters, self._ends, self._tokens = 0, self._ends[:1], self._tokens[:0]
+
+
+def _dtype(tokenizer: Tokenizer) -> np.dtype[Any]:
+    """The type of its token numbers."""
+    return np.dtype(np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32)
 
 
 class _Numbers(dict[str, int]):
@@ -163,32 +173,48 @@ def tokenize(documents: Documents, tokenizer: Tokenizer) -> Tokens:
     >>> tokens.tokens.tolist(), tokens.ends.tolist()
     ([4, 5, 2, 5, 2], [3, 5])
     """
-    encoder = Encoder(tokenizer)
+    dtype, batches = _dtype(tokenizer), _batches(_pieces(documents))
     if not documents.large:
-        parts = list(_blocks(documents, encoder, lambda size: None))
-        tokens = np.concatenate([block for block, _ in parts]) if parts else np.zeros(0, encoder.dtype)
-        return Tokens.of(tokens, np.array([end for _, ends in parts for end in ends], dtype=np.int64))
+        parts = list(_placed(map(_batch_encoder(tokenizer), batches)))
+        tokens = np.concatenate([part.tokens for part in parts]) if parts else np.zeros(0, dtype)
+        return Tokens.of(tokens, np.array([end for part in parts for end in part.ends], dtype=np.int64))
 
     def write(file: IO[bytes]) -> None:
-        all_ends, count = array("q"), 0
+        ends, count = array("q"), 0
         with progress("tokenizing", documents.size) as advance:
-            for block, ends in _blocks(documents, encoder, advance):
-                file.write(block.data)
-                all_ends.extend(ends)
-                count += len(block)
-        cache.finish(file, {"ends": np.frombuffer(all_ends, dtype=np.int64)}, {"count": count})
+            for part in _placed(in_processes(partial(_batch_encoder, tokenizer), batches)):
+                file.write(part.tokens.data)
+                ends.extend(part.ends)
+                count += len(part.tokens)
+                advance(part.size)
+        cache.finish(file, {"ends": np.frombuffer(ends, dtype=np.int64)}, {"count": count})
 
     with cache.entry(cache.name("tokens", documents.key, tokenizer.text()), write).open("rb") as file:
         content, arrays, notes = cache.load(file)
-    return Tokens.of(content[: notes["count"] * encoder.dtype.itemsize].view(encoder.dtype), arrays["ends"])
+    return Tokens.of(content[: notes["count"] * dtype.itemsize].view(dtype), arrays["ends"])
 
 
-def _blocks(documents: Documents, encoder: Encoder, advance: Advance) -> Iterator[tuple[np.ndarray, list[int]]]:
-    """Blocks of the tokens of all documents, each with the ends of the documents that end in it."""
-    count = 0
+class _Part(NamedTuple):
+    """The tokens of some pieces of documents.
+
+    Attributes:
+        tokens: with EOS at the end of each document.
+        ends: where documents end in ``tokens``.
+        size: of the pieces, in bytes.
+    """
+
+    tokens: np.ndarray
+    ends: list[int]
+    size: int
+
+
+def _batch_encoder(tokenizer: Tokenizer) -> Callable[[list[Piece]], _Part]:
+    """The function that encodes a batch of pieces."""
+    encoder = Encoder(tokenizer)
     eos = np.array([EOS], dtype=encoder.dtype)
-    for batch in _batches(_pieces(documents)):
-        rows, ends = [], []
+
+    def encode(batch: list[Piece]) -> _Part:
+        rows, ends, count = [], [], 0
         for row, (_, last) in zip(encoder.encode([text for text, _ in batch]), batch, strict=True):
             rows.append(row)
             count += len(row)
@@ -196,11 +222,20 @@ def _blocks(documents: Documents, encoder: Encoder, advance: Advance) -> Iterato
                 rows.append(eos)
                 count += 1
                 ends.append(count)
-        yield np.concatenate(rows), ends
-        advance(sum(len(text.encode()) for text, _ in batch))
+        return _Part(np.concatenate(rows), ends, sum(len(text.encode()) for text, _ in batch))
+
+    return encode
 
 
-def _pieces(documents: Documents) -> Iterator[tuple[str, bool]]:
+def _placed(parts: Iterable[_Part]) -> Iterator[_Part]:
+    """Parts that follow each other, with the ends counted from the beginning of the first one."""
+    count = 0
+    for part in parts:
+        yield part._replace(ends=[count + end for end in part.ends])
+        count += len(part.tokens)
+
+
+def _pieces(documents: Documents) -> Iterator[Piece]:
     """The pieces of all documents, and whether each is the last one of its document."""
     for index in range(len(documents)):
         before = None
@@ -211,8 +246,8 @@ def _pieces(documents: Documents) -> Iterator[tuple[str, bool]]:
         yield before or "", True
 
 
-def _batches(pieces: Iterable[tuple[str, bool]]) -> Iterator[list[tuple[str, bool]]]:
-    batch: list[tuple[str, bool]] = []
+def _batches(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    batch: list[Piece] = []
     size = 0
     for piece in pieces:
         batch.append(piece)
