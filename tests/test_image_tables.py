@@ -77,7 +77,8 @@ def test_ambiguous_columns_have_to_be_named(tmp_path: Path) -> None:
     )
     assert read_images(path, 4, label_column="fine_label").names == ("blue", "red")
     assert read_images(path, 4, label_column="coarse_label").names == ("cold", "warm")
-    with pytest.raises(UserError, match=r"has no column 'lable'; its columns are .*name one with --data\.label-column"):
+    message = r"has no column 'lable'; its columns are .*name one of them with --data\.label-column"
+    with pytest.raises(UserError, match=message):
         read_images(path, 4, label_column="lable")
     path = _table({"a": FILES, "b": ["x", "y", "x"]}, tmp_path)
     with pytest.raises(

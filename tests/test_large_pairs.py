@@ -43,10 +43,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_large_pairs_are_those_of_small_ones(place: Path, tmp_path: Path) -> None:
     path = str(_write(tmp_path / "a.tsv"))
     expected = read_parallel(path)
-    pairs, text = open_parallel(path)
+    pairs, reading = open_parallel(path)
     assert pairs.source.large
     assert list(pairs) == expected.pairs
-    assert text.first() == expected.first()
+    assert reading.first() == expected.reading.first()
     assert list(pairs[3:5]) == expected.pairs[3:5]
     tokenizers = train_tokenizers(pairs, CONFIG)
     rows, small = encode(pairs, *tokenizers), encode(expected.pairs, *tokenizers)

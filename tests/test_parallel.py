@@ -101,7 +101,7 @@ def nulls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 def test_nulls_are_bad_lines(nulls: str) -> None:
     text = read_parallel(nulls, on_bad_line="skip")
     assert text.pairs == [("c", "d")]
-    assert [(bad.line, bad.reason) for bad in text.bad] == [(1, "target is null"), (2, "source is null")]
+    assert [(bad.line, bad.reason) for bad in text.reading.bad] == [(1, "target is null"), (2, "source is null")]
     with pytest.raises(UserError, match=r"2 of 3 lines cannot be used: line 1: target is null"):
         read_parallel(nulls)
 
@@ -169,7 +169,11 @@ def test_json_columns_are_wrong_only_if_no_record_has_them(tmp_path: Path) -> No
     path.write_text('{}\n{"note": "x"}\n{"source": "a", "target": "b"}\n{"translation": {}}\n')
     text = read_parallel(str(path), on_bad_line="skip")
     assert text.pairs == [("a", "b")]
-    assert [(bad.line, bad.reason) for bad in text.bad] == [(1, "no source"), (2, "no source"), (4, "no source")]
+    assert [(bad.line, bad.reason) for bad in text.reading.bad] == [
+        (1, "no source"),
+        (2, "no source"),
+        (4, "no source"),
+    ]
     path.write_text('{"english": "a", "fr": "b"}\n' * 3)
     with pytest.raises(UserError, match="has no column 'englisch'; its columns are english, fr; did you mean english"):
         read_parallel(str(path), source="englisch", target="fr", on_bad_line="skip")
@@ -195,8 +199,8 @@ def test_bad_lines_are_reported_with_their_numbers(tmp_path: Path) -> None:
     )
     text = read_parallel(str(path), on_bad_line="skip")
     assert text.pairs == [("a cat", "un chat"), ("the dog", "le chien")]
-    assert text.bad_count == 4
-    assert "4 of 6 lines left out" in str(text.notice())
+    assert text.reading.bad_count == 4
+    assert "4 of 6 lines left out" in str(text.reading.notice())
 
 
 @pytest.mark.parametrize(
@@ -212,7 +216,7 @@ def test_bad_json_lines(tmp_path: Path, line: str, reason: str) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text('{"source": "a", "target": "b"}\n' + line)
     text = read_parallel(str(path), on_bad_line="skip")
-    assert [(bad.line, bad.reason) for bad in text.bad] == [(2, reason)]
+    assert [(bad.line, bad.reason) for bad in text.reading.bad] == [(2, reason)]
 
 
 def _make(path: Path, name: str, content: bytes) -> str:

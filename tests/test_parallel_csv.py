@@ -15,7 +15,7 @@ def test_csv_header_and_fields_of_several_lines(tmp_path: Path) -> None:
     path.write_text('target,source\n"un\nchat",a cat\nle chien,the dog\nx\n')
     text = read_parallel(str(path), on_bad_line="skip")
     assert text.pairs == [("a cat", "un\nchat"), ("the dog", "le chien")]
-    assert (text.bad[0].line, text.bad[0].reason) == (5, "too few columns")
+    assert (text.reading.bad[0].line, text.reading.bad[0].reason) == (5, "too few columns")
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_bad_csv_is_a_bad_line(tmp_path: Path, content: str, bad: tuple[int, str
     path = tmp_path / "t.csv"
     path.write_text(content, newline="")
     text = read_parallel(str(path), on_bad_line="skip")
-    assert [(line.line, line.reason) for line in text.bad] == [bad]
+    assert [(line.line, line.reason) for line in text.reading.bad] == [bad]
     assert text.pairs[-1] == last
     with pytest.raises(UserError, match=f"line {bad[0]}: "):
         read_parallel(str(path))
@@ -44,8 +44,8 @@ def test_an_unclosed_quote_affects_its_own_line_only(tmp_path: Path, quote: int)
     (tmp_path / "t.csv").write_text("\n".join(rows))
     text = read_parallel(str(tmp_path / "t.csv"), on_bad_line="skip")
     assert text.pairs == [(f"s{at}", f"t{at}") for at in range(38) if at != quote]
-    assert (text.bad[0].line, text.bad_count) == (quote + 1, 1)
-    assert "1 of 38 lines left out" in str(text.notice())
+    assert (text.reading.bad[0].line, text.reading.bad_count) == (quote + 1, 1)
+    assert "1 of 38 lines left out" in str(text.reading.notice())
 
 
 @pytest.mark.parametrize(("name", "separator"), [("t.csv", ";"), ("t.csv", "\t"), ("t.csv", ","), ("t.tsv", "\t")])
@@ -72,12 +72,12 @@ def test_usual_header_names_are_recognized(
     (tmp_path / name).write_text("".join(f"{separator.join(row)}\n" for row in rows))
     text = read_parallel(str(tmp_path / name))
     assert text.pairs == [(f"a{columns[0]}", f"a{columns[1]}")]
-    assert text.first().endswith(
+    assert text.reading.first().endswith(
         f": 1 pair, the first 'a{columns[0]}' → 'a{columns[1]}'; "
         f"columns {names[columns[0]]!r}, {names[columns[1]]!r}, as line 1 names them"
     )
     by_number = read_parallel(str(tmp_path / name), source="1", target="2", on_bad_line="skip")
-    assert (by_number.header, by_number.pairs[-1]) == (None, ("a0", "a1"))
+    assert (by_number.reading.header, by_number.pairs[-1]) == (None, ("a0", "a1"))
 
 
 PAIRS_LIKE_HEADERS = [("source", "source"), ("no", "no"), ("line", "number"), ("source", "Quelle"), ("a", "b")]
@@ -88,7 +88,7 @@ def test_a_pair_that_looks_like_a_header_is_kept_and_reported(tmp_path: Path, pa
     (tmp_path / "t.tsv").write_text("\t".join(pair))
     text = read_parallel(str(tmp_path / "t.tsv"))
     assert text.pairs == [pair]
-    assert text.first() == f"{tmp_path}/t.tsv: 1 pair, the first {pair[0]!r} → {pair[1]!r}"
+    assert text.reading.first() == f"{tmp_path}/t.tsv: 1 pair, the first {pair[0]!r} → {pair[1]!r}"
 
 
 @pytest.mark.parametrize("names", [("en", "de", "fr"), ("source", "target", "target")])
@@ -103,7 +103,7 @@ def test_csv_lines_and_headers_that_are_not_utf8(tmp_path: Path) -> None:
     path.write_bytes(b'\xff,x\n"a\ncat",b\n"c\n\xff\n",d\n')
     text = read_parallel(str(path), on_bad_line="skip")
     assert text.pairs == [("a\ncat", "b")]
-    assert [(line.line, line.reason) for line in text.bad] == [(1, "not UTF-8"), (4, "not UTF-8")]
+    assert [(line.line, line.reason) for line in text.reading.bad] == [(1, "not UTF-8"), (4, "not UTF-8")]
     with pytest.raises(UserError, match="line 1, the header: not UTF-8"):
         read_parallel(str(path), source="en", target="fr", on_bad_line="skip")
 

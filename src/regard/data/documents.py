@@ -6,12 +6,13 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from regard.data import cache
+from regard.data.columns import Bad
 from regard.data.corpus import Block, Documents, Store, mapped
-from regard.data.formats import Bad, hub_records, json_records, parquet_rows
-from regard.data.lines import bare_suffix, check_file, is_unicode, read_blocks, read_lines
+from regard.data.lines import bare_suffix, check_file, is_unicode, read_blocks
+from regard.data.records import Records, json_records, open_records
 from regard.errors import UserError
 
 _RECORDS = (".jsonl", ".ndjson", ".parquet")
@@ -119,7 +120,7 @@ def _digest(files: Iterable[Path]) -> str:
 def _blocks(path: str, files: Iterable[Path], column: str) -> Iterator[Block]:
     """The parts of all documents."""
     if path.startswith("hf:"):
-        yield from _texts(hub_records(path.removeprefix("hf:")), path, column)
+        yield from _texts(open_records(path), column)
     for file in files:
         yield from _read(file, column)
 
@@ -129,14 +130,13 @@ def _read(path: Path, column: str) -> Iterator[Block]:
     if path.is_file() and not path.stat().st_size:
         return  # in a folder, an empty file is not an error
     if suffix in _RECORDS:
-        records = parquet_rows(path) if suffix == ".parquet" else json_records(read_lines(path))
-        yield from _texts(records, path, column)
+        yield from _texts(open_records(str(path)), column)
         return
     blocks = read_blocks(path)
     first = next(blocks)
     blocks = itertools.chain((first,), blocks)
     if suffix == "" and first.startswith("{"):  # WikiExtractor with --json, in files such as wiki_00
-        yield from _texts(json_records(_lines(blocks)), path, column)
+        yield from _texts(Records(str(path), lambda names: json_records(_lines(blocks))), column)
     elif first.startswith("<doc "):  # WikiExtractor without it
         yield from ((article, True) for article in _articles(_lines(blocks)))
     else:
@@ -170,8 +170,9 @@ def _articles(lines: Iterable[str]) -> Iterator[str]:
             article.append(line)
 
 
-def _texts(records: Iterator[dict[str, Any] | Bad], origin: object, column: str) -> Iterator[Block]:
-    for number, record in enumerate(records, 1):
+def _texts(records: Records, column: str) -> Iterator[Block]:
+    origin = records.origin
+    for number, record in enumerate(records.read([column] if column in (records.columns or ()) else None), 1):
         if isinstance(record, Bad):
             raise UserError(f"{origin}: record {number:,}: {record.reason}")
         text = record.get(column)
@@ -180,7 +181,6 @@ def _texts(records: Iterator[dict[str, Any] | Bad], origin: object, column: str)
         if isinstance(text, str) and not is_unicode(text):
             raise UserError(f"{origin}: record {number:,}: not Unicode: half a surrogate pair")
         if not isinstance(text, str):
-            raise UserError(
-                f"{origin}: record {number:,} has no text in {column!r}; it has {', '.join(record)} (--data.column)"
-            )
+            columns = ", ".join(records.columns or record)
+            raise UserError(f"{origin}: record {number:,} has no text in {column!r}; it has {columns} (--data.column)")
         yield text, True

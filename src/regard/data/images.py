@@ -12,7 +12,7 @@ import numpy as np
 
 from regard.data.file_trees import TARS, open_tree
 from regard.data.image_files import BadImage, decode_image, squared
-from regard.data.image_tables import read_hub, read_parquet
+from regard.data.image_tables import read_image_table
 from regard.data.image_trees import Item, Source, read_tree
 from regard.data.pixels import Pixels, Store, in_threads
 from regard.data.progress import counted
@@ -132,11 +132,9 @@ def read_images(
 
 
 def _source(path: str, part: str | None, image: str | None, label: str | None, *, keep_empty: bool) -> Source:
-    if path.startswith("hf:"):
-        return read_hub(path.removeprefix("hf:"), image, label)
     file = Path(path)
-    if file.suffix.lower() == ".parquet" and file.is_file():
-        return read_parquet(file, image, label)
+    if path.startswith("hf:") or (file.suffix.lower() == ".parquet" and file.is_file()):
+        return read_image_table(path, image, label)
     if not file.exists():
         raise UserError(f"{path}: no such file or folder")
     if file.is_dir():

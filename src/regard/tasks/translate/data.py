@@ -60,9 +60,8 @@ def read(config: DataConfig, seed: int, notify: Callable[[str], None]) -> Text:
 
 def read_pairs(path: str, config: DataConfig, notify: Callable[[str], None]) -> Pairs:
     """The pairs of one file. Raises UserError: it cannot be used."""
-    source, target = (None if column is None else str(column) for column in (config.source, config.target))
-    pairs, text = open_parallel(path, source=source, target=target, on_bad_line=config.on_bad_line)
-    for line in (text.notice(), text.first()):
+    pairs, reading = open_parallel(path, source=config.source, target=config.target, on_bad_line=config.on_bad_line)
+    for line in (reading.notice(), reading.first()):
         if line is not None:
             notify(line)
     return pairs
