@@ -148,6 +148,8 @@ def test_json_with_a_translation_inside(tmp_path: Path) -> None:
     assert read_parallel(str(path), target="en").pairs == [("un chat", "a cat")]
     with pytest.raises(UserError, match="has no column 'de'; its columns are en, fr"):
         read_parallel(str(path), source="de", target="fr")
+    path.write_text('{"translation": {"1": "a cat", "2": "un chat"}}\n')
+    assert read_parallel(str(path), source=1).pairs == [("a cat", "un chat")]
 
 
 @pytest.mark.parametrize("name", ["p.tsv", "p.csv"])

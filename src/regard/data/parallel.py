@@ -75,7 +75,7 @@ def _layout(source: str | int | None, target: str | int | None) -> Layout:
         translation = record.get("translation")
         if not isinstance(translation, dict):
             return None
-        others = (name for name in translation if name not in (source, target))
+        others = (name for name in translation if name not in (str(source), str(target)))
         return translation, tuple(
             str(column.given) if column.given is not None else next(others, column.name) for column in columns
         )
