@@ -25,7 +25,7 @@ from pathlib import Path
 
 from machine import machine
 
-from regard.tasks.classify_image.predictor import Labeller
+from regard.tasks.classify_image.task import ImageLabeller
 from regard.tasks.running import load
 from regard.training import checkpoint
 
@@ -80,7 +80,7 @@ def run(data: Path, folder: Path, model: str, seed: int, threads: int) -> dict[s
     test = [*regard, "eval", str(folder), "--data", str(data / "test.tar.xz"), "--json"]
     scores = json.loads(subprocess.run(test, check=True, capture_output=True, text=True, env=environment).stdout)
     labeller = load(folder)
-    assert isinstance(labeller, Labeller)
+    assert isinstance(labeller, ImageLabeller)
     trained = labeller.model
     progress = checkpoint.load_state(folder, "last")["progress"]
     values = (

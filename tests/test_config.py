@@ -91,6 +91,19 @@ def test_a_written_configuration_is_equal_when_read(tmp_path: Path) -> None:
     assert "  # How fast it turns." in to_yaml(machine).splitlines()
 
 
+def test_the_help_of_inherited_settings_is_written() -> None:
+    @dataclass(frozen=True)
+    class Steam(Engine):
+        """A steam engine."""
+
+        rate: float = 0.1
+        """How many strokes it makes."""
+
+    lines = to_yaml(Steam()).splitlines()
+    assert "# How many strokes it makes." in lines
+    assert "# Whether it is loud." in lines
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from conftest import Result
+from regard.data.image_batches import Scale
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
 from regard.models.language import RecurrentLM, TransformerLM
 from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
 from regard.models.vision import Mirrored, ResNet, ViT
-from regard.tasks.classify_image.data import Scale
-from regard.tasks.classify_image.predictor import Labeller
+from regard.tasks.classify_image.task import ImageLabeller
 from regard.tasks.exporting import SUFFIXES, Exportable, export
 from regard.tasks.generate.predictor import Writer
 from regard.tasks.translate.predictor import Translator
@@ -48,7 +48,7 @@ def _translator(**options: Any) -> Exportable:
 
 
 def _labeller(model: ResNet | ViT | Mirrored) -> Exportable:
-    return Labeller(model, ("cat", "dog", "owl"), Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16).exportable()
+    return ImageLabeller(model, ("cat", "dog", "owl"), Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16).exportable()
 
 
 def _resnet(kind: Any) -> Exportable:
@@ -129,7 +129,7 @@ def test_the_documented_example_predicts_the_same_class_as_regard(
     torch.manual_seed(0)
     model = ResNet(3, width=8, blocks=1)
     names = ("cat", "dog", "owl")
-    labeller = Labeller(model.eval(), names, Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16)
+    labeller = ImageLabeller(model.eval(), names, Scale((0.5, 0.4, 0.3), (0.2, 0.2, 0.1)), 16)
     Path("runs/birds").mkdir(parents=True)
     export(labeller.exportable(), Path("runs/birds/model.onnx"), "onnx")
     photo = np.random.default_rng(0).integers(0, 255, (30, 50, 3), dtype=np.uint8)
@@ -138,7 +138,7 @@ def test_the_documented_example_predicts_the_same_class_as_regard(
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     example: dict[str, Any] = {}
     exec(compile(block, "exporting.md", "exec"), example)
-    classes = labeller.classify(Path("photo.jpg")).classes
+    classes = labeller.look("photo.jpg").classes
     exported = torch.from_numpy(example["logits"])[0].softmax(-1)
     torch.testing.assert_close(exported, torch.tensor([dict(classes)[name] for name in names]), rtol=1e-4, atol=1e-5)
     assert capsys.readouterr().out == f"{classes[0][0]}\n"

@@ -14,8 +14,9 @@ import pytest
 from image_sets import BLUE, TWO, WAYS, as_folder, as_tar, as_zip, encoded, members, noise, plain, tree
 from regard.data.images import read_images
 from regard.errors import UserError
-from regard.tasks.classify_image.data import read
-from regard.tasks.classify_image.settings import DataConfig
+from regard.tasks.classify_image.settings import ClassifyImageConfig
+from regard.tasks.classify_image.task import ClassifyImage
+from regard.tasks.inputs.image_settings import LabelledImagesConfig
 
 ACCEPTED: dict[str, tuple[dict[str, bytes], list[int], tuple[str, ...]]] = {
     "a folder per class": (TWO, [2, 2], ()),
@@ -188,7 +189,7 @@ def test_training_and_validation_parts_are_recognized(names: tuple[str, ...], so
     members |= {f"{names[1]}/red/.hidden.png": b"", f"{names[1]}/notes.txt": b"text"}
     path = WAYS[source](members, tmp_path)
     lines: list[str] = []
-    sets = read(DataConfig(train=path, size=16), 0, lines.append)
+    sets = ClassifyImage().read(ClassifyImageConfig(data=LabelledImagesConfig(train=path, size=16)), lines.append)
     divided = len(names) > 2 or names[1] != "test"
     assert (len(sets.train.labels), len(sets.valid.labels)) == ((8, 6) if divided else (6, 2))
     assert lines[0] == f"{path}: using the folder {names[0]} (of {', '.join(sorted(names))})"

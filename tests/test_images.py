@@ -12,20 +12,24 @@ import torch
 from PIL import Image
 
 from image_sets import as_folder, encoded, plain
+from regard.data.digits import digits
+from regard.data.image_batches import Scale, augment
 from regard.data.images import read_images
 from regard.data.pixels import Rows, in_threads
 from regard.errors import UserError
-from regard.tasks.classify_image.data import Scale, augment, digits, read, set_aside
-from regard.tasks.classify_image.settings import AugmentConfig, DataConfig
+from regard.tasks.classify_image.settings import ClassifyImageConfig
+from regard.tasks.classify_image.task import ClassifyImage
+from regard.tasks.families.classify.task import set_aside
+from regard.tasks.inputs.image_settings import LabelledImagesConfig
 
 
 def test_validation_images_that_are_training_images_are_reported(tmp_path: Path) -> None:
     lines: list[str] = []
     images = {f"{label}/{n}.png": encoded(plain("L", at + n)) for label, at in (("a", 9), ("b", 99)) for n in range(9)}
     path = as_folder(images, tmp_path)
-    read(DataConfig(train=path, size=16), 0, lines.append)
+    ClassifyImage().read(ClassifyImageConfig(data=LabelledImagesConfig(train=path, size=16)), lines.append)
     assert lines[-1].startswith("set aside 2 of 18 images")
-    read(DataConfig(train=path, valid=path, size=16), 0, lines.append)
+    ClassifyImage().read(ClassifyImageConfig(data=LabelledImagesConfig(train=path, valid=path, size=16)), lines.append)
     assert lines[-1].startswith("18 of the 18 validation images are also training images")
 
 
@@ -100,18 +104,18 @@ def test_scaled_pixels_have_mean_0_and_variance_1() -> None:
 def test_augmentation_flips_shifts_and_blanks_as_configured() -> None:
     torch.manual_seed(0)
     x = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8).repeat(20, 1, 1, 1)
-    assert torch.equal(augment(x, AugmentConfig(crop=0, flip=False, cutout=0)), x)
-    flipped = augment(x, AugmentConfig(crop=0, flip=True, cutout=0))
+    assert torch.equal(augment(x, crop=0, flip=False, cutout=0), x)
+    flipped = augment(x, crop=0, flip=True, cutout=0)
     unchanged, mirrored = (flipped == x).flatten(1).all(1), (flipped == x.flip(3)).flatten(1).all(1)
     assert (unchanged ^ mirrored).all()
     assert 5 < unchanged.sum() < 35
-    shifted = augment(x, AugmentConfig(crop=2, flip=False, cutout=0))
+    shifted = augment(x, crop=2, flip=False, cutout=0)
     padded = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
     windows = padded.unfold(2, 8, 1).unfold(3, 8, 1)  # (B, 3, 5, 5, 8, 8)
     shifts = (windows == shifted[:, :, None, None]).flatten(4).all(-1).all(1)
     assert (shifts.flatten(1).sum(1) == 1).all()
     assert shifts.flatten(1).any(0).sum() > 15
-    blanked = augment(x + 1, AugmentConfig(crop=0, flip=False, cutout=4))
+    blanked = augment(x + 1, crop=0, flip=False, cutout=4)
     count = (blanked == 0).all(1).sum((1, 2))
     assert count.max() <= 16
     assert count.min() >= 4

@@ -191,7 +191,11 @@ def _written(config: Any, indent: int) -> Iterator[str]:
     import yaml
     from docstring_parser import parse_from_object
 
-    helps = {setting.arg_name: setting.description for setting in parse_from_object(type(config)).params}
+    helps = {
+        setting.arg_name: setting.description
+        for kind in reversed(type(config).__mro__[:-1])  # without `object`
+        for setting in parse_from_object(kind).params
+    }
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):

@@ -7,11 +7,12 @@ import logging
 import re
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from regard.errors import require
+from regard.errors import UserError, require
 
 # Pillow logs some errors besides raising them; without a handler, Python would print these lines on standard error.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -110,6 +111,16 @@ def open_image(content: bytes) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about images above half of the limit, and about broken EXIF data
         return decode_image(content)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """The pixels of a file, as `open_image`. Raises UserError: it cannot be read, or is no image."""
+    try:
+        return open_image(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except BadImage as error:
+        raise UserError(f"{path}: not a usable image: {error}") from error
 
 
 def decode_image(content: bytes) -> np.ndarray:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,48 +14,31 @@ from regard.data.file_trees import TARS, open_tree
 from regard.data.image_files import BadImage, decode_image, squared
 from regard.data.image_tables import read_image_table
 from regard.data.image_trees import Item, Source, read_tree
-from regard.data.pixels import Pixels, Store, in_threads
+from regard.data.labelled import Labelled, number_classes
+from regard.data.pixels import Pixels, Store, in_threads, select
 from regard.data.progress import counted
 from regard.errors import UserError
 
 _CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PICKLES = ("data_batch", "test_batch")
 _SHOWN = 3
-_SHOWN_CLASSES = 10
 
 
-@dataclass(frozen=True)
-class Images:
+@dataclass(frozen=True, kw_only=True)
+class Images(Labelled):
     """Images of one size.
 
     Attributes:
         pixels: uint8 ``(n, 3, size, size)``; of large sets, in a mapped file.
-        labels: int64 ``(n,)``, indices of ``names``.
-        names: the names of the classes.
-        keys: a digest of each image before scaling.
-        notes: how the data were interpreted, and what was left out and why.
-        parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
     """
 
-    pixels: Pixels
-    labels: np.ndarray
-    names: tuple[str, ...]
-    keys: tuple[bytes, ...]
-    notes: tuple[str, ...] = ()
-    parts: frozenset[str] = frozenset()
+    unit = "image"
 
-    def describe(self) -> str:
-        """The number of images, in all and of each class, in one line."""
-        counts = np.bincount(self.labels, minlength=len(self.names))
-        each = [f"{name} ({count:,})" for name, count in zip(self.names, counts, strict=True)]
-        if len(each) > _SHOWN_CLASSES:
-            low, high = int(counts.argmin()), int(counts.argmax())
-            each = [*each[:_SHOWN], f"…; the smallest {each[low]}, the largest {each[high]}"]
-        total, classes = len(self.labels), len(self.names)
-        return (
-            f"{total:,} image{'s' if total > 1 else ''} in {classes:,} class{'es' if classes > 1 else ''}: "
-            f"{', '.join(each)}"
-        )
+    pixels: Pixels
+
+    def content(self, mask: np.ndarray) -> Mapping[str, Any]:
+        """See `Labelled`."""
+        return {"pixels": select(self.pixels, mask)}
 
 
 def read_images(
@@ -119,16 +102,8 @@ def read_images(
         notes = (*notes, f"left out {count} not usable: {'; '.join(bad[:_SHOWN])}{more}")
     if not len(store):
         raise UserError("; ".join((f"{path}: no images in it", *notes, *_instead(Path(path)))))
-    known = tuple(sorted(set(labels), key=_natural)) if names is None else names
-    strange = sorted(set(labels).difference(known), key=_natural)
-    if strange:
-        raise UserError(
-            f"{path}: has the class{'es' if len(strange) > 1 else ''} {', '.join(map(repr, strange[:_SHOWN]))}, "
-            f"which is not in the training data; its classes are {_listed(known)}"
-        )
-    numbers = {name: number for number, name in enumerate(known)}
-    label_array = np.array([numbers[label] for label in labels], dtype=np.int64)
-    return Images(store.pixels(), label_array, known, tuple(keys), notes, source.parts)
+    numbers, known = number_classes(labels, names, path)
+    return Images(pixels=store.pixels(), labels=numbers, names=known, keys=tuple(keys), notes=notes, parts=source.parts)
 
 
 def _source(path: str, part: str | None, image: str | None, label: str | None, *, keep_empty: bool) -> Source:
@@ -187,13 +162,3 @@ def _cifar(paths: Sequence[Path]) -> Iterator[Item]:
 def _key(content: bytes | np.ndarray) -> bytes:
     data = content if isinstance(content, bytes) else content.tobytes()
     return hashlib.blake2b(data, digest_size=16).digest()
-
-
-def _natural(name: str) -> tuple[bool, int, str]:
-    """A sort key for names, in which numbers are sorted by value."""
-    return (False, int(name), name) if name.isascii() and name.isdigit() else (True, 0, name)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN_CLASSES:,} more" if len(names) > _SHOWN_CLASSES else ""
-    return ", ".join(names[:_SHOWN_CLASSES]) + more

@@ -1,61 +1,156 @@
-"""Image classification: how `regard.tasks.running` trains, scores and shows it."""
+"""Image classification: its models, the images, and where a model looked."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
+from torch import Tensor, nn
 
-from regard.tasks.classify_image import data
-from regard.tasks.classify_image.data import Scale, Sets
-from regard.tasks.classify_image.defaults import defaults
-from regard.tasks.classify_image.predictor import Labeller, load, save_classes
+from regard.data.digits import digits
+from regard.data.image_batches import Scale, augment
+from regard.data.image_files import read_image, squared
+from regard.data.images import Images, read_images
+from regard.errors import UserError
+from regard.explain.overlay import save_overlay
+from regard.models.vision import Classifier, Mirrored, ResNet, ViT
 from regard.tasks.classify_image.settings import ClassifyImageConfig
-from regard.tasks.classify_image.trainable import ImageTask, scores
-from regard.tasks.results import Score, Scores
-from regard.tasks.task import Notify, Task
-from regard.training.fingerprint import Fingerprint
+from regard.tasks.exporting import Exportable
+from regard.tasks.families.classify.labeller import Classified, Labeller, load_classes, save_classes
+from regard.tasks.families.classify.task import ClassifyTask, PartName
+from regard.tasks.families.classify.trainable import Sets, mixed
+from regard.tasks.inputs.images import exportable, save_example
+from regard.tasks.results import Scores
+from regard.tasks.task import Notify
 
-_CONFUSED = 5
-"""How many pairs of classes that are often confused the report lists."""
+_PIXELS = 256 * 32 * 32
+"""Pixels of a validation batch, whose activations are much larger than the images."""
 
 
-class ClassifyImage(Task[ClassifyImageConfig, Sets, Labeller]):
+@dataclass(frozen=True)
+class ClassifiedImage(Classified):
+    """The classes of an image file.
+
+    Attributes:
+        image: its middle square, uint8 ``(3, side, side)``.
+        places: the weight of each place of the image, ``(h, w)``; None: the model has no attention over places.
+    """
+
+    unit = "image"
+
+    image: np.ndarray
+    places: np.ndarray | None
+
+    def save(self, path: str | Path) -> None:
+        """Draw the attention over the image. Raises UserError: the model has none."""
+        if self.places is None:
+            raise UserError(
+                "look: this model has no attention over places "
+                "(train with --model.attention cbam, self or query, or --model.kind vit)"
+            )
+        name, probability = self.classes[0]
+        save_overlay(self.image, self.places, Path(path), title=f"{name}, {probability:.0%}")
+
+    def weights(self) -> Mapping[str, Any]:
+        """The weight of each place."""
+        return {} if self.places is None else {"places": self.places.tolist()}
+
+
+@dataclass(frozen=True)
+class ImageLabeller(Labeller[Images, tuple[str, np.ndarray]]):
+    """A trained image classifier with the normalization of its pixels and the size of its images."""
+
+    model: Classifier
+    scale: Scale
+    size: int
+
+    def open(self, item: str) -> tuple[str, np.ndarray]:
+        """The name of an image file, and its pixels. Raises UserError: it cannot be read, or is no image."""
+        return str(Path(item)), read_image(Path(item))
+
+    def label(self, inputs: Sequence[tuple[str, np.ndarray]]) -> Iterable[ClassifiedImage]:
+        """See `Labeller`."""
+        output = self.model.look(self.scale(np.stack([squared(image, self.size) for _, image in inputs]), self.device))
+        for at, (name, image) in enumerate(inputs):
+            places = None if output.places is None else output.places[at].float().cpu().numpy()
+            yield ClassifiedImage(name, self.ranked(output.logits[at]), squared(image, min(image.shape[1:])), places)
+
+    def inputs(self, examples: Images, rows: Sequence[int]) -> tuple[Tensor]:
+        """See `Labeller`."""
+        return (self.scale(examples.pixels[list(rows)], self.device),)
+
+    def batch_size(self, examples: Images) -> int:
+        """See `Labeller`."""
+        return max(1, _PIXELS // self.size**2)
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`."""
+        notes = {
+            "task": "classify-image", "classes": self.names,
+            "use": "images are RGB from 0 to 1, cut to their middle square; the logits are in the order of the classes",
+        }  # fmt: skip
+        return exportable(self.model, self.scale, self.size, notes)
+
+
+class ClassifyImage(ClassifyTask[ClassifyImageConfig, Images, ImageLabeller]):
     """See `regard.tasks.task.Task`."""
 
     unit = "images"
+    built_in = "digits"
+    built_in_source = "the handwritten digits of scikit-learn"
+    place = "the images of each class belong in a subfolder of it"
+    drawing = "overlay.png"
 
-    def read(self, config: ClassifyImageConfig, notify: Notify) -> Sets:
-        """See `Task`."""
-        return data.read(config.data, config.train.seed, notify)
+    def examples(
+        self,
+        config: ClassifyImageConfig,
+        path: str | None,
+        *,
+        part: PartName | None = None,
+        names: tuple[str, ...] | None = None,
+    ) -> Images:
+        """See `ClassifyTask`."""
+        data = config.data
+        if path is None:
+            return digits(data.size)
+        return read_images(
+            path, data.size, names=names, on_bad=data.on_bad, part=part,
+            image_column=data.image_column, label_column=data.label_column,
+        )  # fmt: skip
 
-    def fingerprint(self, sets: Sets) -> Fingerprint:
-        """See `Task`."""
-        return data.fingerprint(sets)
-
-    def defaults(self, config: ClassifyImageConfig, sets: Sets) -> Mapping[str, object]:
-        """See `Task`."""
-        return defaults(config, sets)
-
-    def prepare(self, config: ClassifyImageConfig, sets: Sets, folder: Path, notify: Notify) -> None:
+    def prepare(self, config: ClassifyImageConfig, sets: Sets[Images], folder: Path, notify: Notify) -> None:
         """Write the classes and the normalization of pixels."""
-        save_classes(folder, sets.train.names, Scale.of(sets.train.pixels))
+        save_classes(folder, sets.train.names, **asdict(Scale.of(sets.train.pixels)))
 
-    def trainable(self, config: ClassifyImageConfig, run: Path, sets: Sets, notify: Notify) -> ImageTask:
-        """See `Task`."""
-        return ImageTask.of_run(run, config, sets)
+    def build(self, config: ClassifyImageConfig, run: Path) -> tuple[nn.Module, ImageLabeller]:
+        """See `ClassifyTask`."""
+        names, scale = load_classes(run, "mean", "deviation")
+        settings, size = config.model, config.data.size
+        model: ResNet | ViT
+        if settings.kind == "vit":
+            sizes = {"width": 4 * settings.width, "layers": 2 * settings.blocks, "heads": settings.heads}
+            model = ViT(len(names), size=size, **sizes, dropout=settings.dropout)
+        else:
+            model = ResNet(len(names), width=settings.width, blocks=settings.blocks, attention=settings.attention)
+        in_use = Mirrored(model) if settings.mirror else model
+        return model, ImageLabeller(in_use, names, Scale(*map(tuple, scale.values())), size)
 
-    def predictor(self, config: ClassifyImageConfig, run: Path, checkpoint: str) -> Labeller:
-        """See `Task`."""
-        return load(run, config, checkpoint)
+    def augment(
+        self, config: ClassifyImageConfig, inputs: tuple[Tensor, ...], target: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """See `ClassifyTask`."""
+        how = config.augment
+        x = augment(inputs[0], crop=how.crop, flip=how.flip, cutout=how.cutout)
+        if how.mixup:
+            x, target = mixed(x, target, how.mixup)
+        return (x,), target
 
     def evaluate(
         self,
-        labeller: Labeller,
+        labeller: ImageLabeller,
         config: ClassifyImageConfig,
         run: Path,
         path: str | None,
@@ -65,36 +160,10 @@ class ClassifyImage(Task[ClassifyImageConfig, Sets, Labeller]):
         image_column: str | None = None,
         label_column: str | None = None,
     ) -> Scores:
-        """Scores on images, or on the run's own validation set.
-
-        Raises:
-            UserError: the images cannot be used, or the run's own have changed since training.
-        """
-        if path is None:
-            images = data.own_validation(run, config.data, labeller.names, config.train.seed, notify)
-        else:
-            reading: dict[str, Any] = {"on_bad": on_bad, "image_column": image_column, "label_column": label_column}
-            given = {name: value for name, value in reading.items() if value is not None}
-            images = data.read_one(path, replace(config.data, **given), notify, names=labeller.names)
-        figures, counts = scores(labeller.model, images, labeller.scale)
-        accuracies = {
-            name: 100 * row[label] / row.sum()
-            for label, (name, row) in enumerate(zip(labeller.names, counts, strict=True))
-            if row.any()
-        }
-        worst = min(accuracies, key=lambda name: accuracies[name])
-        lowest = f"per cent of the images of {worst!r}, the class with the lowest accuracy"
-        return {
-            "accuracy": Score(figures["accuracy"], f"per cent of {len(images.labels):,} images"),
-            "loss": Score(figures["loss"], "cross-entropy in nats per image", 4),
-            "worst": Score(float(accuracies[worst]), lowest),
-        }
-
-    def samples(self, labeller: Labeller, config: ClassifyImageConfig, sets: Sets) -> Sequence[str]:
-        """The accuracy, and the classes that are confused most often."""
-        figures, counts = scores(labeller.model, sets.valid, labeller.scale)
-        accuracy = f"Accuracy {figures['accuracy']:.2f} % of {len(sets.valid.labels):,}."
-        return [accuracy, "", *_confused(counts, labeller.names)]
+        """See `Task`. The options apply to ``path``."""
+        given: dict[str, Any] = {"on_bad": on_bad, "image_column": image_column, "label_column": label_column}
+        options = {name: value for name, value in given.items() if value is not None and path is not None}
+        return self.score(labeller, replace(config, data=replace(config.data, **options)), run, path, notify)
 
     def example(self, config: ClassifyImageConfig) -> str:
         """See `Task`."""
@@ -103,31 +172,7 @@ class ClassifyImage(Task[ClassifyImageConfig, Sets, Labeller]):
 
     def inputs(self, config: ClassifyImageConfig, folder: Path) -> list[str]:
         """Two digits of the validation set."""
-        images = data.read(config.data, config.train.seed, lambda line: None).valid
-        paths = [folder / "digit.png", folder / "digit-2.png"]
-        for path, pixels in zip(paths, images.pixels[:2], strict=True):
-            _save(pixels, path)
-        return [str(path) for path in paths]
-
-    def finish_demo(self, labeller: Labeller, config: ClassifyImageConfig, run: Path, console: Console) -> str:
-        """Classify two digits of the validation set, and draw the attention over the first."""
-        for path in self.inputs(config, run):
-            labeller.look(path).show(console)
-        labeller.look(str(run / "digit.png")).save(run / "overlay.png")
-        return f"overlay    {run / 'overlay.png'}"
-
-
-def _save(pixels: np.ndarray, path: Path) -> None:
-    from PIL import Image
-
-    Image.fromarray(pixels.transpose(1, 2, 0)).resize((128, 128), Image.Resampling.NEAREST).save(path)
-
-
-def _confused(counts: np.ndarray, names: tuple[str, ...]) -> list[str]:
-    """The pairs of classes that are confused most often, as a Markdown table."""
-    wrong = counts.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(wrong, axis=None)[::-1][:_CONFUSED]
-    pairs = [(int(at) // len(names), int(at) % len(names)) for at in order if wrong.flat[at]]
-    rows = [f"| {names[true]} | {names[predicted]} | {wrong[true, predicted]} |" for true, predicted in pairs]
-    return ["| class | classified as | times |", "| --- | --- | ---: |", *rows] if rows else []
+        pixels = self.read(config, lambda line: None).valid.pixels[:2]
+        return [
+            save_example(one, folder / name) for one, name in zip(pixels, ("digit.png", "digit-2.png"), strict=True)
+        ]

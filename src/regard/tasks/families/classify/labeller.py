@@ -1,0 +1,175 @@
+"""A trained classifier with the names of its classes, and what it returns for an input."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.data.labelled import Examples
+from regard.errors import UserError
+from regard.tasks.families.classify.scores import Outcome
+from regard.tasks.results import Failure
+from regard.tasks.task import Predictor
+from regard.training import checkpoint
+from regard.training.validation import Part
+
+_CLASSES = "classes.json"
+_PRINTED = 3
+
+Input = TypeVar("Input")
+
+
+@dataclass(frozen=True)
+class Classified(ABC):
+    """The classes of one input; a subclass adds what the model attended to.
+
+    Attributes:
+        input: as it was given: the name of a file, or a text.
+        classes: names and probabilities, the most probable first.
+    """
+
+    unit: ClassVar[str]
+    """The key of the input in `to_dict`, such as ``"image"``."""
+
+    input: str
+    classes: tuple[tuple[str, float], ...]
+
+    def line(self) -> str:
+        """The input and its classes with their probabilities, separated by tabs."""
+        return "\t".join([self.input, *(f"{name} {probability:.4f}" for name, probability in self.classes)])
+
+    def show(self, console: Console) -> None:
+        """Print the most probable classes."""
+        classes = ", ".join(f"{name} {probability:.1%}" for name, probability in self.classes[:_PRINTED])
+        console.print(f"{self.input}: {classes}", highlight=False, markup=False, soft_wrap=True)
+
+    @abstractmethod
+    def save(self, path: str | Path) -> None:
+        """Draw the attention. Raises UserError: the model has none, or the file cannot be written."""
+
+    def weights(self) -> Mapping[str, Any]:
+        """The attention as JSON can represent it, by name; empty: the model has none."""
+        return {}
+
+    def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
+        """The input and its classes with their probabilities; with ``attention``, also the weights."""
+        return {self.unit: self.input, "classes": dict(self.classes), **(self.weights() if attention else {})}
+
+
+@dataclass(frozen=True)
+class Labeller(Predictor, Generic[Examples, Input]):
+    """A trained classifier with the names of its classes; a subclass knows the inputs.
+
+    Attributes:
+        model: takes the tensors of `inputs`, and returns logits ``(B, classes)``.
+        names: the names of the classes.
+    """
+
+    together: ClassVar[int] = 1
+    """The largest number of inputs that `predict` passes to `label` at a time."""
+
+    model: nn.Module
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def open(self, item: str) -> Input:
+        """What `label` needs of an input, such as the content of a file. Raises UserError: it cannot be used."""
+
+    @abstractmethod
+    def label(self, inputs: Sequence[Input]) -> Iterable[Classified]:
+        """All classes of each input, in evaluation mode, without gradients."""
+
+    @abstractmethod
+    def inputs(self, examples: Examples, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """The tensors that the model takes for these rows of the examples, on the model's device."""
+
+    def batch_size(self, examples: Examples) -> int:
+        """The number of examples that `score` passes to the model at a time."""
+        return 256
+
+    def predict(self, inputs: Iterable[str], *, top: int | None = None) -> Iterator[Classified | Failure]:
+        """The ``top`` most probable classes of each input; None: all. An unusable input gives a `Failure`."""
+        items, size = iter(inputs), 1
+        while group := list(islice(items, size)):
+            opened = [self._opened(item) for item in group]
+            results = iter(self._label([one for one in opened if not isinstance(one, Failure)]))
+            for one in opened:
+                if isinstance(one, Failure):
+                    yield one
+                else:
+                    result = next(results)
+                    yield replace(result, classes=result.classes[:top])
+            size = min(2 * size, self.together)  # the first results do not wait for many others
+
+    def look(self, item: str) -> Classified:
+        """The classes of an input, with the attention. Raises UserError: it cannot be used."""
+        (result,) = self._label([self.open(item)])
+        return result
+
+    def score(self, examples: Examples, part: Part | None = None) -> Outcome:
+        """The predictions for examples: those of this process of ``part``, or by default all."""
+        part = part or Part.complete(len(examples.labels))
+        predicted, confidence, loss = np.zeros(0, dtype=np.int64), np.zeros(0), 0.0
+        with torch.no_grad():
+            for rows in part.batches(self.batch_size(examples)):
+                labels = torch.from_numpy(examples.labels[list(rows)]).to(self.device)
+                logits = self.model(*self.inputs(examples, rows)).float()
+                loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+                best = logits.argmax(-1, keepdim=True)
+                predicted = np.append(predicted, best.cpu().numpy())
+                confidence = np.append(confidence, logits.softmax(-1).gather(-1, best).cpu().numpy())
+        return Outcome(examples.names, examples.labels[list(part.rows)], predicted, confidence, loss)
+
+    def ranked(self, logits: Tensor) -> tuple[tuple[str, float], ...]:
+        """The names of the classes with their probabilities, the most probable first. ``logits``: ``(classes,)``."""
+        probabilities = logits.float().softmax(-1)
+        order = probabilities.argsort(descending=True).tolist()
+        return tuple((self.names[label], float(probabilities[label])) for label in order)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def _opened(self, item: str) -> Input | Failure:
+        try:
+            return self.open(item)
+        except UserError as error:
+            return Failure(item, str(error))
+
+    def _label(self, inputs: Sequence[Input]) -> Iterable[Classified]:
+        if not inputs:
+            return ()
+        self.model.eval()
+        with torch.inference_mode():
+            return list(self.label(inputs))
+
+
+def save_classes(folder: Path, names: Sequence[str], **facts: object) -> None:
+    """Write the names of the classes into a new run's folder, with other facts that the model needs."""
+    checkpoint.write_json(folder / _CLASSES, {"names": names, **facts})
+
+
+def load_classes(run: Path, *facts: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of a run's classes, and the other facts, by name, that `save_classes` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    content: dict[str, Any] = checkpoint.read_json(run / _CLASSES)
+    try:
+        return tuple(content["names"]), {name: content[name] for name in facts}
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{run / _CLASSES}: not a file of classes ({error}); restore it as training wrote it"
+        ) from error

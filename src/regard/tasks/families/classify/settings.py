@@ -1,0 +1,47 @@
+"""Settings and options of classification; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from regard.tasks.spec import Verb
+from regard.training.config import TrainConfig
+from regard.training.ranges import at_least
+
+
+@dataclass(frozen=True)
+class ClassifyTrainConfig(TrainConfig):
+    """Settings of training."""
+
+    batch_measure = "batch"
+    label_smoothing: float = 0.1
+    """Label smoothing: the share of the target's probability that is spread over all classes."""
+    metric: Literal["loss", "accuracy"] = "accuracy"
+    """Validation metric that selects the best checkpoint and decides when to stop early."""
+    batch: int | None = None
+    """Size of a batch in examples, summed over all processes; by default 8 to 128, depending on their number."""
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """Options of ``regard classify``."""
+
+    top: int = 3
+    """Number of classes to print for each input."""
+
+    def problem(self) -> str | None:
+        """The error message for the first option that is out of range; None if there is none."""
+        return at_least("top", self.top, 1)
+
+
+def classify_verb(unit: str, described: str, *, options: type[ClassifyOptions] = ClassifyOptions) -> Verb:
+    """The command ``regard classify`` for one kind of input.
+
+    Args:
+        unit: one input in a word, such as ``"image"``.
+        described: what an input is, for the help.
+        options: its options.
+    """
+    summary = f"Print the most probable classes of each {unit}, with their probabilities"
+    return Verb("classify", summary, described, unit, options, many=True, draws=True)

@@ -1,0 +1,220 @@
+"""A task of classification: reads labelled examples, trains on them, scores and reports."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from regard.data import split
+from regard.data.labelled import Examples, Labelled, select
+from regard.errors import UserError
+from regard.tasks.families.classify.labeller import Labeller
+from regard.tasks.families.classify.settings import ClassifyTrainConfig
+from regard.tasks.families.classify.trainable import ClassifyTrainable, Sets
+from regard.tasks.results import Scores
+from regard.tasks.task import Notify, Task
+from regard.training import checkpoint as checkpoints
+from regard.training.defaults import bounded, epochs
+from regard.training.fingerprint import Fingerprint, check_validation
+
+_SET_ASIDE = 0.1
+_BATCHES_PER_EPOCH = 16
+
+PartName = Literal["train", "valid"]
+
+
+class ClassifyDataConfig(Protocol):
+    """The settings of data that the family needs: where the examples are."""
+
+    @property
+    def train(self) -> str | None:
+        """Examples to train on; None: the built-in ones."""
+
+    @property
+    def valid(self) -> str | None:
+        """Examples to validate on; None: a part of the training data."""
+
+
+class ClassifyConfig(Protocol):
+    """The settings that the family needs."""
+
+    @property
+    def data(self) -> ClassifyDataConfig:
+        """See `ClassifyDataConfig`."""
+
+    @property
+    def train(self) -> ClassifyTrainConfig:
+        """See `ClassifyTrainConfig`."""
+
+
+Config = TypeVar("Config", bound=ClassifyConfig)
+Labels = TypeVar("Labels", bound=Labeller[Any, Any])
+
+
+class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Examples, Labels]):
+    """A `Task` for one kind of input, such as images."""
+
+    built_in: str
+    """The built-in examples in a word, such as ``"digits"``."""
+    built_in_source: str
+    """What they are, such as ``"the handwritten digits of scikit-learn"``."""
+    place: str
+    """Where the classes are expected in the user's data, for the error that there is only one."""
+    drawing: str
+    """The name of the file that the demo draws."""
+
+    @abstractmethod
+    def examples(
+        self, config: Config, path: str | None, *, part: PartName | None = None, names: tuple[str, ...] | None = None
+    ) -> Examples:
+        """Read examples.
+
+        Args:
+            config: how to read them.
+            path: where they are; None: the built-in ones.
+            part: the part to read of data that are divided into parts.
+            names: the known classes, of which each example must have one; None: the classes of the data.
+
+        Raises:
+            UserError: they cannot be used.
+        """
+
+    @abstractmethod
+    def build(self, config: Config, run: Path) -> tuple[nn.Module, Labels]:
+        """A new model with random weights, and the labeller that has it as it is used after training.
+
+        Args:
+            config: the settings.
+            run: the run's folder, with the files of `prepare`.
+        """
+
+    def augment(self, config: Config, inputs: tuple[Tensor, ...], target: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Change the inputs of a training batch and their targets ``(B, classes)`` at random; by default, they stay."""
+        return inputs, target
+
+    def read(self, config: Config, notify: Notify) -> Sets[Examples]:
+        """See `Task`."""
+        data, seed = config.data, config.train.seed
+        if data.train is None:
+            if data.valid is not None:
+                raise UserError(
+                    f"data.valid: needs --data.train, since the built-in {self.built_in} have a validation set already"
+                )
+            notify(f"no --data.train: training on the built-in {self.unit}, {self.built_in_source}")
+            return set_aside(self.examples(config, None), seed, lambda line: None)
+        train = self._read(config, data.train, notify, part="train")
+        if len(train.names) < 2:
+            raise UserError(f"{data.train}: has one class, {train.names[0]!r}, and needs at least two; {self.place}")
+        valid = data.train if data.valid is None and "valid" in train.parts else data.valid
+        if valid is None:
+            sets = set_aside(train, seed, notify)
+        else:
+            sets = Sets(train, self._read(config, valid, notify, part="valid", names=train.names))
+        both = split.repeated(sets.train.keys, sets.valid.keys)
+        if both:
+            notify(
+                f"{both:,} of the {len(sets.valid.keys):,} validation {self.unit} are also training {self.unit}, "
+                "so the validation metrics will be too optimistic"
+            )
+        return sets
+
+    def fingerprint(self, sets: Sets[Examples]) -> Fingerprint:
+        """See `Task`."""
+        return Fingerprint.of(self.unit, _rows(sets.train), _rows(sets.valid), sets.train.names)
+
+    def defaults(self, config: Config, sets: Sets[Examples]) -> Mapping[str, object]:
+        """Batch size and epochs by the number of examples.
+
+        The number of steps grows with the square root of the number of examples, from 150 for the smallest data;
+        benchmarks/defaults.py measures what comes of it.
+        """
+        count = len(sets.train.labels)
+        batch = config.train.batch or bounded(count / _BATCHES_PER_EPOCH, 8, 128)
+        return {"train.batch": batch, "train.epochs": epochs(max(150.0, 12 * math.sqrt(count)), count / batch)}
+
+    def trainable(self, config: Config, run: Path, sets: Sets[Examples], notify: Notify) -> ClassifyTrainable[Examples]:
+        """See `Task`."""
+        torch.manual_seed(config.train.seed)
+        model, labeller = self.build(config, run)
+        return ClassifyTrainable(config.train, model, labeller, sets, partial(self.augment, config))
+
+    def predictor(self, config: Config, run: Path, checkpoint: str) -> Labels:
+        """See `Task`."""
+        model, labeller = self.build(config, run)
+        checkpoints.fill(model, run, checkpoint)
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        labeller.model.eval()
+        return labeller
+
+    def score(self, labeller: Labels, config: Config, run: Path, path: str | None, notify: Notify) -> Scores:
+        """What `evaluate` returns; ``config`` with the options of the command.
+
+        Raises:
+            UserError: the examples cannot be used, or the run's own have changed since training.
+        """
+        if path is None:
+            examples = self._own_validation(config, run, labeller.names, notify)
+        else:
+            examples = self._read(config, path, notify, names=labeller.names)
+        return labeller.score(examples).scores(self.unit)
+
+    def samples(self, labeller: Labels, config: Config, sets: Sets[Examples]) -> Sequence[str]:
+        """The accuracy, the classes with the lowest F1, and the classes that are confused most often."""
+        return labeller.score(sets.valid).report(self.unit)
+
+    def finish_demo(self, labeller: Labels, config: Config, run: Path, console: Console) -> str:
+        """Classify the example inputs, and draw the attention over the first."""
+        items = self.inputs(config, run)
+        for item in items:
+            labeller.look(item).show(console)
+        labeller.look(items[0]).save(run / self.drawing)
+        return f"{Path(self.drawing).stem:11}{run / self.drawing}"
+
+    def _read(
+        self,
+        config: Config,
+        path: str,
+        notify: Notify,
+        *,
+        part: PartName | None = None,
+        names: tuple[str, ...] | None = None,
+    ) -> Examples:
+        """`examples`; their number per class, and what was left out, go to ``notify``."""
+        examples = self.examples(config, path, part=part, names=names)
+        for line in (*examples.notes, examples.describe()):
+            notify(f"{path}: {line}")
+        return examples
+
+    def _own_validation(self, config: Config, run: Path, names: tuple[str, ...], notify: Notify) -> Examples:
+        """The validation examples of a run. Raises UserError: they have changed since it began."""
+        if config.data.valid is None:
+            sets = self.read(config, notify)
+            check_validation(run, self.fingerprint(sets))
+            return sets.valid
+        valid = self._read(config, config.data.valid, notify, part="valid", names=names)
+        check_validation(run, Fingerprint.of(self.unit, (), _rows(valid), names))
+        return valid
+
+
+def set_aside(examples: Examples, seed: int, notify: Notify) -> Sets[Examples]:
+    """Set a tenth of each class aside for validation. Raises UserError: a class has only one example."""
+    unit, counts = examples.unit, np.bincount(examples.labels, minlength=len(examples.names))
+    for name, count in zip(examples.names, counts, strict=True):
+        if count < 2:
+            raise UserError(f"data.train: the class {name!r} has one {unit}, and needs another one for validation")
+    held_out = split.by_class(examples.labels, share=_SET_ASIDE, seed=seed)
+    notify(split.notice(f"{held_out.sum():,} of {len(held_out):,} {unit}s"))
+    return Sets(select(examples, ~held_out), select(examples, held_out))
+
+
+def _rows(examples: Labelled) -> Iterator[tuple[str, bytes]]:
+    return ((examples.names[label], key) for key, label in zip(examples.keys, examples.labels, strict=True))
