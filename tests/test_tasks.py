@@ -23,7 +23,6 @@ from regard.errors import UserError
 from regard.tasks import table
 from regard.tasks.running import evaluate, load, resume, settings_of, train
 from regard.tasks.spec import TaskSpec
-from regard.tasks.task import Predictor
 from stopping import assert_same, interrupting
 from toy import TOY
 
@@ -112,11 +111,8 @@ def _assert_close(one: Any, other: Any) -> None:
         assert one == other
 
 
-@each_task
-def test_the_options_of_the_commands_are_the_arguments_of_the_methods(spec: TaskSpec) -> None:
-    code = spec.load()
-    predictor = inspect.get_annotations(type(code).predictor, eval_str=True)["return"]
-    assert issubclass(predictor, Predictor)
+def test_the_options_of_the_commands_are_the_arguments_of_the_methods(trained: Trained) -> None:
+    spec, code, predictor = trained.spec, trained.spec.load(), type(load(trained.run))
     for options, method in (
         (spec.verb.options, predictor.predict),
         (spec.evaluation, code.evaluate),

@@ -119,16 +119,17 @@ class Labeller(Predictor, Generic[Examples, Input]):
     def score(self, examples: Examples, part: Part | None = None) -> Outcome:
         """The predictions for examples: those of this process of ``part``, or by default all."""
         part = part or Part.complete(len(examples.labels))
-        predicted, confidence, loss = np.zeros(0, dtype=np.int64), np.zeros(0), 0.0
+        predicted, confidence, loss = [np.zeros(0, dtype=np.int64)], [np.zeros(0)], 0.0
         with torch.no_grad():
             for rows in part.batches(self.batch_size(examples)):
                 labels = torch.from_numpy(examples.labels[list(rows)]).to(self.device)
                 logits = self.model(*self.inputs(examples, rows)).float()
                 loss += float(F.cross_entropy(logits, labels, reduction="sum"))
                 best = logits.argmax(-1, keepdim=True)
-                predicted = np.append(predicted, best.cpu().numpy())
-                confidence = np.append(confidence, logits.softmax(-1).gather(-1, best).cpu().numpy())
-        return Outcome(examples.names, examples.labels[list(part.rows)], predicted, confidence, loss)
+                predicted.append(best[:, 0].cpu().numpy())
+                confidence.append(logits.softmax(-1).gather(-1, best)[:, 0].cpu().numpy())
+        true = examples.labels[list(part.rows)]
+        return Outcome(examples.names, true, np.concatenate(predicted), np.concatenate(confidence), loss)
 
     def ranked(self, logits: Tensor) -> tuple[tuple[str, float], ...]:
         """The names of the classes with their probabilities, the most probable first. ``logits``: ``(classes,)``."""

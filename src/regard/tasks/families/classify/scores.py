@@ -56,7 +56,7 @@ class Outcome:
             "loss": Score(self.loss / count, f"cross-entropy in nats per {one}", 4),
             "calibration": Score(
                 100 * calibration,
-                f"per cent between probability and accuracy, the mean over {_BINS} bins of probability",
+                f"expected calibration error in per cent, {_BINS} bins; 0 is best",
             ),
             "worst": Score(float(recall[worst]), lowest),
         }
