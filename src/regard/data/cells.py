@@ -49,7 +49,7 @@ def _from_known(records: Records, names: _Names, columns: Sequence[Column]) -> I
 
 def _from_any(records: Records, layout: Layout) -> Iterator[tuple[int, Row]]:
     """The rows of records of which each may have other columns."""
-    known: dict[tuple[str, ...], _Names] = {}
+    known: dict[tuple[str, ...], tuple[_Names, bool]] = {}
     seen: dict[str, None] = {}
     complete, classes = False, [None] * len(layout.columns)
     for number, record in enumerate(records.read(None), 1):
@@ -60,15 +60,14 @@ def _from_any(records: Records, layout: Layout) -> Iterator[tuple[int, Row]]:
         if keys not in known:
             if len(known) > 1000:
                 known.clear()
-            known[keys] = locate(keys, layout)
-        names = known[keys]
-        has_all = all(name is not None or not col.needed for name, col in zip(names, layout.columns, strict=True))
+            known[keys] = _located(keys, layout)
+        names, has_all = known[keys]
         inner = layout.inner(record) if layout.inner and not has_all else None
         if inner:
             record, names = inner
-            has_all = set(names) <= record.keys()
-        seen |= dict.fromkeys(record)
-        complete = complete or has_all
+        if not complete:
+            complete = set(names) <= record.keys() if inner else has_all
+            seen |= dict.fromkeys(record)
         yield number, _row(record, names, layout.columns, classes)
     if seen and not complete:
         names = names if inner else locate(list(seen), layout)
@@ -77,12 +76,26 @@ def _from_any(records: Records, layout: Layout) -> Iterator[tuple[int, Row]]:
                 raise_missing(records.origin, seen, column)
 
 
-def _row(record: dict[str, Any], names: _Names, columns: Sequence[Column], classes: _Classes) -> Row:
+def _located(keys: Sequence[str], layout: Layout) -> tuple[_Names, bool]:
+    """The names of the columns in records with ``keys``, and whether all that are needed are there."""
+    names = locate(keys, layout)
+    return names, all(name is not None or not column.needed for name, column in zip(names, layout.columns, strict=True))
+
+
+def _row(record: dict[Any, Any], names: _Names, columns: Sequence[Column], classes: _Classes) -> Row:
+    row: tuple[Any, ...] = tuple([record.get(name) for name in names])
     try:
-        row = tuple([_value(record, *column) for column in zip(names, columns, classes, strict=True)])
-    except _BadCell as error:
-        return Bad(str(error), json.dumps(record, ensure_ascii=False, default=_printed))
-    if not is_unicode("".join(itertools.chain.from_iterable(_texts(value) for value in row))):
+        text = "".join(row)
+        usual = all(row)
+    except TypeError:
+        usual = False
+    if not usual:  # Text that is not empty is a value for every kind of column.
+        try:
+            row = tuple([_value(record, *column) for column in zip(names, columns, classes, strict=True)])
+        except _BadCell as error:
+            return Bad(str(error), json.dumps(record, ensure_ascii=False, default=_printed))
+        text = "".join(itertools.chain.from_iterable(map(_texts, row)))
+    if not is_unicode(text):
         # JSON's escapes can give half a surrogate pair, which no tokenizer accepts.
         return Bad("not Unicode: half a surrogate pair", json.dumps(record, default=_printed))
     return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -70,15 +71,18 @@ def open_parallel(
 def _layout(source: str | int | None, target: str | int | None) -> Layout:
     columns = Column("source", "data.source", source, 1), Column("target", "data.target", target, 2)
 
+    @functools.lru_cache(1000)
+    def languages(names: tuple[str, ...]) -> tuple[str, ...]:
+        """The languages of both sides; of a side that is not given, the next other one."""
+        others = (name for name in names if name not in (str(source), str(target)))
+        return tuple(next(others, column.name) if column.given is None else str(column.given) for column in columns)
+
     def inner(record: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]] | None:
-        """The translations of OPUS and WMT: of a side that is not given, the next other language."""
+        """The translations of a record of OPUS or WMT, and the languages of both sides."""
         translation = record.get("translation")
         if not isinstance(translation, dict):
             return None
-        others = (name for name in translation if name not in (str(source), str(target)))
-        return translation, tuple(
-            str(column.given) if column.given is not None else next(others, column.name) for column in columns
-        )
+        return translation, languages(tuple(translation))
 
     return Layout(columns, "pair", recognize=_header, inner=inner, aligned=True)
 
