@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +15,7 @@ from itertools import count, islice
 import pytest
 
 from regard.data import workers
-from regard.data.workers import in_processes
+from regard.data.workers import in_processes, interruptible
 from regard.errors import UserError
 
 
@@ -87,6 +88,20 @@ def test_a_killed_process_is_an_error(cores: int) -> None:
     with pytest.raises(UserError, match=r"a worker process ended unexpectedly \(exit status -9\)"):
         list(results)
     assert _children() == before
+
+
+def test_a_signal_ends_the_wait_for_a_call() -> None:
+    signalled = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    began = time.monotonic()
+    signalled.start()
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(partial(time.sleep, 60))
+    assert time.monotonic() - began < 30
+
+
+def test_errors_of_the_call_are_raised() -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        interruptible(partial(int, "x"))
 
 
 _CALLER = """

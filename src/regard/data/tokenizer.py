@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from regard.data.lines import compose
+from regard.data.workers import interruptible
 from regard.errors import UserError, require
 from regard.files import write_text
 
@@ -79,7 +80,7 @@ class Tokenizer:
         trainer = tokenizers.trainers.BpeTrainer(
             vocab_size=size, min_frequency=min_frequency, special_tokens=list(SIGNS), show_progress=False, **options
         )
-        library.train_from_iterator(texts, trainer)
+        interruptible(lambda: library.train_from_iterator(texts, trainer))
         return cls(library, kind)
 
     @classmethod

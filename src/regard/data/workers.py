@@ -1,4 +1,4 @@
-"""Work in several processes, one for each core, with the results in order."""
+"""Work in other processes and threads: on all cores, with the results in order; and so that Ctrl-C need not wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -59,6 +60,33 @@ def in_processes(make: Callable[[], Callable[[Item], Result]], items: Iterable[I
         while received < sent:
             yield processes[received % count].receive()
             received += 1
+
+
+def interruptible(function: Callable[[], Result]) -> Result:
+    """The result of ``function``, which runs in another thread, so that a signal ends the wait for it immediately.
+
+    It is for a long call into a library, in which Python does not handle signals. After a signal, the call continues
+    until it returns or the process ends; its result is not used.
+
+    Raises:
+        Exception: what the function raises.
+
+    >>> interruptible(lambda: 1 + 1)
+    2
+    """
+    done: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(function())
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)  # a daemon, so that the end of the process does not wait for it
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)  # with a time limit: the signal may arrive in the other thread, and does not end this wait
+    return done.result()
 
 
 def cores() -> int:
