@@ -9,10 +9,11 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	$(BIN)/regard demo translate runs/demo
 
-# The tests run in as many processes as there are cores, but no more than 8, for each takes about a gigabyte.
+# The tests run in as many processes as there are cores, but no more than 8, for each takes about a gigabyte. The long
+# ones, which repeat a table on further instruction sets, masks and compilers, are run by `make nightly`.
 PROCESSES ?= auto
 test: $(READY) lint
-	$(BIN)/python -m pytest -q --numprocesses $(PROCESSES) --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest -q -m "not long" --numprocesses $(PROCESSES) --maxprocesses 8 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -34,6 +35,7 @@ coverage: $(READY)
 # What takes too long for each change; some hours. EXAMPLES is the number of random combinations of mechanisms.
 EXAMPLES ?= 100000
 nightly: sanitize
+	$(BIN)/python -m pytest -q -m long --numprocesses $(PROCESSES) --maxprocesses 8 --dist worksteal
 	REGARD_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/test_combinations.py
 	for level in $$($(BIN)/python -c 'from regard.kernels.cpu import library; print(*library.levels[1:])'); do \
 	  REGARD_CPU=$$level REGARD_EXAMPLES=$$(($(EXAMPLES) / 10)) $(BIN)/python -m pytest -q \

@@ -31,7 +31,9 @@ def test_sources_compile_without_warnings(compiler: str, level: str) -> None:
 
 
 @pytest.mark.skipif(not COMPILERS, reason="there is no C++ compiler")
-@pytest.mark.parametrize("compiler", COMPILERS or ["none"])
+@pytest.mark.parametrize(
+    "compiler", [*COMPILERS[:1], *(pytest.param(name, marks=pytest.mark.long) for name in COMPILERS[1:])] or ["none"]
+)
 @pytest.mark.parametrize("header", sorted(path.name for path in NATIVE.glob("*.h")))
 def test_each_header_compiles_by_itself(compiler: str, header: str) -> None:
     """A header has to include what it uses. Unused functions are normal here."""

@@ -1,4 +1,7 @@
-"""Tests of `test_mechanisms.py` on every instruction set of this machine except the best, which they run on anyway."""
+"""Tests of `test_mechanisms.py` on every instruction set of this machine except the best, which they run on anyway.
+
+Most processors have AVX2, so that level is always tested; the others are long tests.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,13 @@ if len(library.levels) < 2:
     pytest.skip("this machine has no second level", allow_module_level=True)
 
 
-@pytest.fixture(autouse=True, params=library.levels[1:])
+LEVELS = library.levels[1:]
+ALWAYS = "avx2" if "avx2" in LEVELS else LEVELS[0]
+
+
+@pytest.fixture(
+    autouse=True, params=[pytest.param(name, marks=() if name == ALWAYS else pytest.mark.long) for name in LEVELS]
+)
 def level(request: pytest.FixtureRequest) -> Iterator[None]:
     with library.use_level(request.param):
         yield

@@ -21,7 +21,7 @@ each_backend = pytest.mark.parametrize("backend", ["cpu", "reference"])
 
 @each_case
 @each_backend
-@pytest.mark.parametrize("mask", ["none", "causal, negative", "boolean"])
+@pytest.mark.parametrize("mask", ["causal, negative", "boolean", pytest.param("none", marks=pytest.mark.long)])
 def test_gradients_through_log_sum_exp_and_rows_to_second_order(case: Case, backend: str, mask: str) -> None:
     query, key, v = mechanisms.inputs(case, SMALL)
     leaves = [t.requires_grad_() for t in (query, key, *case.parameters(SMALL))]
