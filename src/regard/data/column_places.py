@@ -50,9 +50,12 @@ def header(origin: object, fields: Sequence[str], layout: Layout) -> Sequence[in
 
 def _usual_header(fields: Sequence[str], layout: Layout) -> list[int | None] | None:
     names = locate(fields, layout)
-    absent = [column for name, column in zip(names, layout.columns, strict=True) if name is None]
-    if len(absent) == len(names) or any(column.required for column in absent):
-        return None
+    present = [column for name, column in zip(names, layout.columns, strict=True) if name is not None]
+    required = [column for column in layout.columns if column.required]
+    if not present or not all(column in present for column in required):
+        # A usual name of one column hardly occurs in a row without a header; a reader without numbers has to find all.
+        partial = any(column in present for column in required) and numbers(layout) is not None
+        return [] if partial else None
     if any(name is not None and fields.count(name) > 1 for name in names):
         return []
     return [None if name is None else fields.index(name) for name in names]

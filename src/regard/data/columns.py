@@ -75,7 +75,7 @@ class Layout:
         unit: what a row is, for messages: ``"pair"``.
         recognize: the indices of the columns in the fields of a first line, None for one that is absent; more or fewer
             than there are columns if the line is a header but ambiguous; None if it is not a header. By default, a line
-            with usual names for all required columns is a header.
+            with usual names for all required columns is a header, and with those for some of them it is ambiguous.
         inner: for a record without the columns, the record in it that has them and their names there; None: there is
             none.
         separators: what can separate the fields of a line; the first one that is in the first line does.
