@@ -102,6 +102,18 @@ def to_yaml(config: object) -> str:
     return "\n".join(_written(config, 0)) + "\n"
 
 
+def helps(kind: type) -> dict[str, str]:
+    """Setting → the text below it in the dataclass ``kind``, or in the one that it inherits the setting from."""
+    from docstring_parser import parse_from_object
+
+    texts = {}
+    for part in reversed(kind.__mro__[:-1]):
+        if dataclasses.is_dataclass(part):
+            params = parse_from_object(part).params
+            texts |= {param.arg_name: " ".join((param.description or "").split()) for param in params}
+    return texts
+
+
 def _checked(kind: type, settings: Mapping[str, Any], parent: tuple[str, ...]) -> dict[str, Any]:
     """``settings`` with values of the types of ``kind``. Raises _BadSetting: a key is unknown, or a type is wrong."""
     hints = get_type_hints(kind)
@@ -189,20 +201,15 @@ def _build(kind: type[T], settings: Mapping[str, Any]) -> T:
 
 def _written(config: Any, indent: int) -> Iterator[str]:
     import yaml
-    from docstring_parser import parse_from_object
 
-    helps = {
-        setting.arg_name: setting.description
-        for kind in reversed(type(config).__mro__[:-1])  # without `object`
-        for setting in parse_from_object(kind).params
-    }
+    texts = helps(type(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if dataclasses.is_dataclass(value):
             yield f"{' ' * indent}{field.name}:"
             yield from _written(value, indent + 2)
             continue
-        for line in textwrap.wrap(" ".join((helps.get(field.name) or "").split()), 100):
+        for line in textwrap.wrap(texts.get(field.name, ""), 100):
             yield f"{' ' * indent}# {line}"
         text = yaml.safe_dump(_plain(value), allow_unicode=True, width=10**6, default_flow_style=True)
         text = text.removesuffix("\n").removesuffix("\n...")

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from cyclopts import Parameter
 
 from regard.errors import UserError
+from regard.settings import helps
 
 Checkpoint = Literal["best", "last"]
 
@@ -33,9 +34,7 @@ def with_options(
     Raises:
         UserError: when the command is called with an option that is out of range.
     """
-    from docstring_parser import parse_from_object
-
-    helps = {field.arg_name: field.description for field in parse_from_object(options).params}
+    texts = helps(options)
     hints = get_type_hints(options)
     signature = inspect.signature(command, eval_str=True)
     fixed = [
@@ -49,7 +48,7 @@ def with_options(
         name = field.name.replace("_", "-")
         names = {"name": [f"--data.{name}", f"--{name}"]} if field.name in settings else {}
         shown = {"show_default": False} if field.default in (None, ()) else {}
-        parameter = Parameter(help=" ".join((helps.get(field.name) or "").split()), negative=(), **names, **shown)  # type: ignore[arg-type]
+        parameter = Parameter(help=texts.get(field.name, ""), negative=(), **names, **shown)  # type: ignore[arg-type]
         flags.append(
             inspect.Parameter(
                 field.name,
