@@ -23,15 +23,14 @@ from regard.errors import UserError
 from regard.settings import read
 from regard.tasks import counting
 from regard.tasks.counting import count_tokens
+from regard.tasks.families.seq2seq.data import PairData
 from regard.tasks.generate import data as text_data
 from regard.tasks.generate.defaults import defaults as text_defaults
 from regard.tasks.generate.settings import GenerateConfig
 from regard.tasks.generate.trainable import GenerateTask
 from regard.tasks.table import TASKS
-from regard.tasks.translate.data import Text, save_tokenizers, train_tokenizers
-from regard.tasks.translate.defaults import defaults as pair_defaults
 from regard.tasks.translate.settings import TranslateConfig
-from regard.tasks.translate.trainable import TranslateTask
+from regard.tasks.translate.task import Translate
 from regard.training.config import TrainConfig
 from regard.training.defaults import fill, known
 from regard.training.progress import Progress
@@ -52,13 +51,13 @@ def test_defaults_replace_only_settings_that_are_not_set() -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_default_epochs_of_parallel_text_give_enough_steps(size: int, tmp_path: Path) -> None:
     pairs = [(f"the number {n} of the list", f"le numéro {n} de la liste") for n in range(size)]
-    text = Text.of(pairs, pairs[:1])
-    chosen: dict[str, Any] = pair_defaults(TranslateConfig(), text)
+    text, code = PairData.of(pairs, pairs[:1]), Translate()
+    chosen: dict[str, Any] = dict(code.defaults(TranslateConfig(), text))
     config = TranslateConfig(**_sections(TranslateConfig, chosen))
     assert config.problem() is None
     assert 256 <= chosen["train.tokens"] <= 4096
-    save_tokenizers(tmp_path, *train_tokenizers(text.train, config.tokenizer))
-    batches = TranslateTask.of_run(tmp_path, config, text, lambda line: None).batches(0)
+    code.prepare(config, text, tmp_path, lambda line: None)
+    batches = code.trainable(config, tmp_path, text, lambda line: None).batches(0)
     steps = 1000 + 9 * math.sqrt(size)
     assert 0.8 * steps <= chosen["train.epochs"] * len(batches) <= 1.5 * steps  # padding adds batches
 

@@ -22,8 +22,8 @@ from regard.explain.overlay import save_overlay
 from regard.explain.page import save_page
 from regard.files import write_whole
 from regard.tasks.exporting import Exportable, export
+from regard.tasks.families.seq2seq.evaluation import write_lines
 from regard.tasks.generate.predictor import Continuation
-from regard.tasks.translate.task import write_translations
 from regard.training import checkpoint
 from regard.training import run as runs
 from regard.training.log import Log
@@ -49,7 +49,7 @@ WRITERS = {
     "translate --output": Writer(
         ".txt", lambda path: _write([Continuation("", "un\nchat")], path, json=False), b"un chat\n"
     ),
-    "eval --output": Writer(".txt", lambda path: write_translations(["un\nchat"], path), b"un chat\n"),
+    "eval --output": Writer(".txt", lambda path: write_lines(["un\nchat"], path), b"un chat\n"),
     "page": Writer(".html", lambda path: save_page([ALIGNMENT], path, title="x"), b"<!doctype html>"),
     "picture": Writer(".svg", lambda path: save_picture(ALIGNMENT, path), b"<?xml"),
     "overlay": Writer(".png", lambda path: save_overlay(IMAGE, np.ones((2, 2)), path, title="x"), b"\x89PNG"),

@@ -18,8 +18,9 @@ from regard.data.pairs import Pairs
 from regard.data.parallel import open_parallel, read_parallel
 from regard.data.tokenizer import EOS
 from regard.errors import UserError
-from regard.tasks.translate.data import drop_long, encode, fingerprint, read, set_aside, train_tokenizers
-from regard.tasks.translate.settings import DataConfig, TokenizerConfig
+from regard.tasks.families.seq2seq.data import fingerprint, read, set_aside
+from regard.tasks.families.seq2seq.rows import drop_long, encode, train_tokenizers
+from regard.tasks.families.seq2seq.settings import PairsConfig, TokenizerConfig
 
 WORDS = ("one", "two", "café", "e\u0301te\u0301", "12,5", "漢字")
 CONFIG = TokenizerConfig(source_size=300, target_size=300)
@@ -61,13 +62,13 @@ def test_large_pairs_are_those_of_small_ones(place: Path, tmp_path: Path) -> Non
 
 def test_pairs_of_large_text_are_set_aside_by_source(place: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    text = read(DataConfig(train=str(_write(tmp_path / "a.tsv"))), 3, lines.append)
-    again = read(DataConfig(train=str(tmp_path / "a.tsv")), 3, lines.append)
+    text = read(str(_write(tmp_path / "a.tsv")), PairsConfig(), 3, lines.append)
+    again = read(str(tmp_path / "a.tsv"), PairsConfig(), 3, lines.append)
     assert fingerprint(text) == fingerprint(again)
     assert text.train.source.large
     assert len(text.train) + len(text.valid) == 300
     assert not {source for source, _ in text.train} & {source for source, _ in text.valid}
-    with pytest.raises(UserError, match="at least two different source sentences"):
+    with pytest.raises(UserError, match="at least two different source texts"):
         set_aside(Pairs.of([("a", "b")] * 3), 0, lines.append)
 
 
@@ -75,7 +76,7 @@ def test_shared_pairs_of_large_text_are_counted(place: Path, tmp_path: Path) -> 
     lines = _write(tmp_path / "a.tsv").read_text().splitlines()
     (tmp_path / "b.tsv").write_text("\n".join([lines[0], "x\ty", lines[7]]))
     printed: list[str] = []
-    read(DataConfig(train=str(tmp_path / "a.tsv"), valid=str(tmp_path / "b.tsv")), 0, printed.append)
+    read(str(tmp_path / "a.tsv"), PairsConfig(valid=str(tmp_path / "b.tsv")), 0, printed.append)
     assert printed[-1] == "data.valid: 2 of its 3 pairs are in the training text too"
 
 

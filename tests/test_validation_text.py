@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+from regard.tasks.families.seq2seq import data as pair_data
+from regard.tasks.families.seq2seq.settings import PairsConfig
 from regard.tasks.generate import data as generate_data
 from regard.tasks.generate import settings as generate_settings
-from regard.tasks.translate import data as translate_data
-from regard.tasks.translate import settings as translate_settings
 
 
 def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> No
     (tmp_path / "valid.tsv").write_text("\n".join([unicodedata.normalize("NFD", pairs[0]), "a\tb", "a\tc", "x\ty"]))
     paths = [str(tmp_path / name) for name in ("train.tsv", "valid.tsv")]
     lines: list[str] = []
-    translate_data.read(translate_settings.DataConfig(train=paths[0], valid=paths[1]), 0, lines.append)
+    pair_data.read(paths[0], PairsConfig(valid=paths[1]), 0, lines.append)
     assert lines == [
         f"{paths[0]}: 4 pairs, the first 'café' → 'thé'",
         f"{paths[1]}: 4 pairs, the first 'café' → 'thé'",
@@ -25,7 +25,7 @@ def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> No
     ]
     lines.clear()
     (tmp_path / "valid.tsv").write_text("x\ty\n")
-    translate_data.read(translate_settings.DataConfig(train=paths[0], valid=paths[1]), 0, lines.append)
+    pair_data.read(paths[0], PairsConfig(valid=paths[1]), 0, lines.append)
     assert not [line for line in lines if "training text" in line]
 
 

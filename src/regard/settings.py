@@ -106,7 +106,7 @@ def helps(kind: type) -> dict[str, str]:
     """Setting → the text below it in the dataclass ``kind``, or in the one that it inherits the setting from."""
     from docstring_parser import parse_from_object
 
-    texts = {}
+    texts: dict[str, str] = {}
     for part in reversed(kind.__mro__[:-1]):
         if dataclasses.is_dataclass(part):
             params = parse_from_object(part).params

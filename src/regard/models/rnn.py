@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from regard.attend import Lengths, Look, View
 from regard.decode import Step
+from regard.models.encoder_decoder import EncoderDecoder
 from regard.nn import GRU, AdditiveAttention, LuongAttention, SequenceDropout, StepLinear, linear_cross_entropy
 
 AttentionKind = Literal["additive", "dot", "general", "concat", "none"]
@@ -51,7 +52,7 @@ class _Layers(NamedTuple):
     combine: Callable[[Tensor], Tensor]
 
 
-class RNNTranslator(nn.Module):
+class RNNTranslator(EncoderDecoder):
     """Encoder, attention and decoder.
 
     Args:

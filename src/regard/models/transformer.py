@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from regard.attend import Causal, Lengths, Look
 from regard.decode import Step, select
+from regard.models.encoder_decoder import EncoderDecoder
 from regard.models.layers import NormOrder, TransformerLayer
 from regard.nn import (
     Dropout,
@@ -65,7 +66,7 @@ class DecoderState(NamedTuple):
     caches: list[KVCache]
 
 
-class TransformerTranslator(nn.Module):
+class TransformerTranslator(EncoderDecoder):
     """Encoder and decoder.
 
     Args:

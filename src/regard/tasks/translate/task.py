@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from rich.console import Console
 
 from regard.data import cldr
-from regard.data.lines import one_line
-from regard.errors import UserError
-from regard.explain.page import save_page
-from regard.files import write_text
+from regard.tasks.families.seq2seq import evaluation
+from regard.tasks.families.seq2seq.data import PairData, PairList
+from regard.tasks.families.seq2seq.defaults import by_size
+from regard.tasks.families.seq2seq.predictor import Search
+from regard.tasks.families.seq2seq.results import save_alignments
+from regard.tasks.families.seq2seq.scores import bleu_and_chrf, bleu_tokenizer, exact
+from regard.tasks.families.seq2seq.task import TextToText
+from regard.tasks.families.seq2seq.trainable import DECODED, LOSS, Seq2SeqTrainable
 from regard.tasks.results import Score, Scores
-from regard.tasks.task import Notify, Task
-from regard.tasks.translate import data
-from regard.tasks.translate.defaults import defaults
-from regard.tasks.translate.predictor import Translation, Translator, load
+from regard.tasks.task import Notify
+from regard.tasks.translate.predictor import Translator
 from regard.tasks.translate.settings import TranslateConfig
-from regard.tasks.translate.trainable import TranslateTask, mean_loss, text_scores
-from regard.training.fingerprint import Fingerprint
+from regard.training.metric import Metric
 
 
-class Translate(Task[TranslateConfig, data.Text, Translator]):
-    """See `regard.tasks.task.Task`."""
+class Translate(TextToText[TranslateConfig, Translator]):
+    """See `regard.tasks.families.seq2seq.task.TextToText`."""
 
-    unit = "tokens"
+    metrics = (
+        LOSS,
+        Metric("bleu", higher_is_better=True, how="sacreBLEU, 0 to 100, greedy decoding"),
+        Metric("chrf", higher_is_better=True, how="chrF of sacreBLEU, 0 to 100, greedy decoding"),
+        Metric("exact", higher_is_better=True, unit="%", how="translations that equal the reference, greedy decoding"),
+    )
+    predictor_type = Translator
+    builtin_pairs = "the built-in English-French corpus, made from the Unicode CLDR"
+    data_name = "parallel text"
 
-    def read(self, config: TranslateConfig, notify: Notify) -> data.Text:
+    def builtin(self, config: TranslateConfig, split: Literal["train", "valid", "test"]) -> PairList:
+        """The pairs of the built-in corpus."""
+        count = config.data.builtin_pairs if split == "train" else 1000
+        return cldr.corpus(count, seed=config.train.seed, split=split)
+
+    def text_scores(self, texts: Sequence[str], pairs: PairList) -> Mapping[str, float]:
+        """BLEU, chrF and exact match."""
+        return {name: score.value for name, score in scores(texts, pairs).items()}
+
+    def defaults(self, config: TranslateConfig, pairs: PairData) -> Mapping[str, object]:
+        """Settings by the number of pairs and the amount of text.
+
+        The number of steps grows with the square root of the number of pairs, from 1,000 for the smallest data to 2,600
+        for 30,000 pairs, as many as those of Multi30k needed (benchmarks/results/multi30k.txt); benchmarks/defaults.py
+        measures the result.
+        """
+        count = len(pairs.train)
+        dim = 128 if count < 1000 else 256 if count < 100_000 else 512
+        return by_size(config, pairs.train, dim=dim, steps=1000.0 + 9 * math.sqrt(count))
+
+    def trainable(self, config: TranslateConfig, run: Path, pairs: PairData, notify: Notify) -> Seq2SeqTrainable:
         """See `Task`."""
-        return data.read(config.data, config.train.seed, notify)
-
-    def fingerprint(self, text: data.Text) -> Fingerprint:
-        """See `Task`."""
-        return data.fingerprint(text)
-
-    def defaults(self, config: TranslateConfig, text: data.Text) -> Mapping[str, object]:
-        """See `Task`."""
-        return defaults(config, text)
-
-    def prepare(self, config: TranslateConfig, text: data.Text, folder: Path, notify: Notify) -> None:
-        """Train the tokenizers."""
-        data.save_tokenizers(folder, *data.train_tokenizers(text.train, config.tokenizer, notify))
-
-    def trainable(self, config: TranslateConfig, run: Path, text: data.Text, notify: Notify) -> TranslateTask:
-        """See `Task`."""
-        return TranslateTask.of_run(run, config, text, notify)
-
-    def predictor(self, config: TranslateConfig, run: Path, checkpoint: str) -> Translator:
-        """See `Task`."""
-        return load(run, config, checkpoint)
+        trained = super().trainable(config, run, pairs, notify)
+        tokenizer = bleu_tokenizer([reference for _, reference in pairs.valid[:DECODED]])
+        if config.train.metric != "loss" and tokenizer != "13a":
+            notify(f"validation: BLEU with sacreBLEU's tokenizer {tokenizer}, since the references have no spaces")
+        return trained
 
     def evaluate(
         self,
@@ -72,60 +84,25 @@ class Translate(Task[TranslateConfig, data.Text, Translator]):
         Raises:
             UserError: the text cannot be used, or none is named for a run that was trained on the user's own.
         """
-        pairs: data.PairList
-        if path is not None:
-            reading: Any = {} if on_bad_line is None else {"on_bad_line": on_bad_line}
-            pairs = data.read_pairs(path, replace(config.data, **reading), notify)
-        elif config.data.train is None:
-            pairs = cldr.corpus(1000, seed=config.train.seed, split="test")
-        else:
-            raise UserError("--data: name the parallel text to evaluate on")
-        began = time.perf_counter()
-        texts = [one.text for one in translator.translate([source for source, _ in pairs], beam=beam)]
-        seconds = time.perf_counter() - began
-        if output is not None:
-            write_translations(texts, output)
-        scored = text_scores(texts, [target for _, target in pairs], tokenize)
-        scores = {name: Score(*score) for name, score in scored.items()}
-        rows = data.encode(pairs, translator.source, translator.target)
-        loss = mean_loss(translator.model, rows, translator.model.output_bias.device)
-        scores["loss"] = Score(loss, "cross-entropy in nats per target token, EOS included", 4)
-        speed = f"beam {beam}, {len(pairs) / seconds:,.0f} sentences per second"
-        scores["sentences"] = Score(float(len(pairs)), speed, 0)
-        return scores
-
-    def samples(self, translator: Translator, config: TranslateConfig, text: data.Text) -> Sequence[str]:
-        """A table of translations."""
-        return translator.samples(text.valid)
-
-    def example(self, config: TranslateConfig) -> str:
-        """See `Task`."""
-        return '"your text"'
+        pairs = self.evaluation_pairs(config, path, on_bad_line, notify)
+        texts, others = evaluation.outputs(translator, pairs, Search(beam), path=output, unit="sentences")
+        return scores(texts, pairs, tokenize) | others
 
     def inputs(self, config: TranslateConfig, folder: Path) -> list[str]:
         """Three sentences of the test split."""
         return cldr.examples()
 
     def finish_demo(self, translator: Translator, config: TranslateConfig, run: Path, console: Console) -> str:
-        """Translate three sentences of the test split, and draw the alignment in which most words cross."""
-        translations = list(translator.translate(self.inputs(config, run), beam=5))
+        """Translate three sentences of the test split, and draw their alignments."""
+        translations = list(translator.outputs(self.inputs(config, run)))
         for translation in translations:
             translation.show(console)
             console.print()
-        max(translations, key=_crossings).save(run / "alignment.png")
-        alignments = [translation.alignment for translation in translations if translation.alignment is not None]
-        save_page(alignments, run / "alignment.html", title="regard")
-        return f"alignment  {run / 'alignment.png'}   (interactive page: {run / 'alignment.html'})"
+        return save_alignments(translations, run)
 
 
-def write_translations(texts: Sequence[str], path: Path) -> None:
-    """Write translations, one per line; line breaks within a translation become spaces.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    write_text(path, "".join(f"{one_line(text)}\n" for text in texts))
-
-
-def _crossings(translation: Translation) -> int:
-    return translation.alignment.words().crossings() if translation.alignment is not None else -1
+def scores(texts: Sequence[str], pairs: PairList, tokenize: str | None = None) -> Scores:
+    """BLEU, chrF and exact match of translations; ``tokenize``: see `bleu_and_chrf`."""
+    references = [reference for _, reference in pairs]
+    same = Score(exact(texts, references), "per cent of translations that equal the reference")
+    return bleu_and_chrf(texts, references, tokenize) | {"exact": same}

@@ -1,4 +1,4 @@
-"""Exporting the translator to a file that other programs run."""
+"""Exporting a Transformer from text to text to a file that other programs run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regard.tasks.exporting import RECURRENT, Exportable
 
 
 class _NextToken(nn.Module):
-    """The translator as a function of source and target to the logits of the target's next tokens."""
+    """The model as a function of source and target to the logits of the target's next tokens."""
 
     def __init__(self, model: TransformerTranslator):
         super().__init__()
@@ -24,8 +24,8 @@ class _NextToken(nn.Module):
         return self.model.following(source, source_lengths, target)
 
 
-def exportable(model: nn.Module, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer) -> Exportable:
-    """The translator, from source and target to the logits of each next target token.
+def exportable(model: nn.Module, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer, task: str) -> Exportable:
+    """The model of a ``task``, from source and target to the logits of each next target token.
 
     Raises:
         UserError: the model is recurrent.
@@ -42,7 +42,7 @@ def exportable(model: nn.Module, source_tokenizer: Tokenizer, target_tokenizer: 
 
     limits = {} if model.longest is None else {"source_length": model.longest, "target_length": model.longest}
     notes = {
-        "task": "translate", "pad": PAD, "start": BOS, "end": EOS,
+        "task": task, "pad": PAD, "start": BOS, "end": EOS,
         "tokenizers": ["source.tokenizer.json", "target.tokenizer.json"],
         "use": "a source ends with the token end, a target begins with the token start; logits of each next token",
     }  # fmt: skip

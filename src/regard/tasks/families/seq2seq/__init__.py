@@ -1,0 +1,1 @@
+"""Sequence-to-sequence tasks: from a text, or another sequence, to a text."""

@@ -1,0 +1,154 @@
+"""Predictors of sequence-to-sequence models: a stream of inputs, decoded in batches of similar length."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from regard.data.batching import fill
+from regard.data.tokenizer import BOS, EOS
+from regard.decode import Hypothesis, Step, beam_search, greedy
+from regard.errors import UserError
+from regard.models.encoder_decoder import EncoderDecoder
+from regard.tasks.families.seq2seq.results import NO_ATTENTION
+from regard.tasks.results import Failure, Result
+from regard.tasks.task import Predictor
+
+Source = TypeVar("Source", bound=Sized)
+Output = TypeVar("Output", bound=Result)
+
+Tick = Callable[[int], None]
+"""Called before each step of decoding, with 0, and after each batch, with the number of its inputs."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How an output is searched for.
+
+    Attributes:
+        beam: beam size; 1: greedy decoding.
+        length_penalty: of the beam search, see `regard.decode.beam_search`.
+    """
+
+    beam: int = 5
+    length_penalty: float = 1.0
+
+
+def _no_tick(count: int) -> None:
+    """Without progress."""
+
+
+@dataclass(frozen=True)
+class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
+    """A trained model that decodes outputs; how an input is read and what an output is are the task's.
+
+    A subclass implements `read`, `start`, `limit` and `output`; its ``predict`` calls `decoded`.
+
+    Attributes:
+        model: the model.
+        first_parts: the numbers of inputs of the first parts of a stream, so that the first outputs do not wait for
+            many others.
+        part_size: the number of inputs of the parts after them; those of a part are sorted by length and decoded.
+        batch_size: of a batch of decoding: the lengths of its sources times the beam size.
+    """
+
+    model: EncoderDecoder
+    first_parts: ClassVar[Sequence[int]] = (1, 8, 64, 500)
+    part_size: ClassVar[int] = 2000
+    batch_size: ClassVar[int] = 8192
+
+    @abstractmethod
+    def read(self, item: str) -> Source | Failure:
+        """The source that the model reads, such as the tokens of a text; a Failure if the input cannot be used."""
+
+    @abstractmethod
+    def start(self, sources: list[Source]) -> Any:
+        """The decoder's state before the first token, for a batch of sources."""
+
+    @abstractmethod
+    def limit(self, sources: list[Source]) -> int:
+        """The largest number of tokens of an output for one of ``sources``."""
+
+    @abstractmethod
+    def output(self, item: str, source: Source, hypothesis: Hypothesis) -> Output:
+        """The output for an input, of what was decoded."""
+
+    def decode(self, sources: list[Source], search: Search, tick: Tick) -> list[Hypothesis]:
+        """The best output of each source of a batch; a task with another search overrides it."""
+
+        def step(tokens: Tensor, state: Any) -> Step:
+            tick(0)
+            return self.model.step(tokens, state)
+
+        longest = self.limit(sources)
+        with torch.inference_mode():
+            self.model.eval()
+            state = self.start(sources)
+            first = torch.full((len(sources),), BOS, device=self.model.device)
+            if search.beam == 1:
+                return greedy(step, state, first, eos=EOS, max_length=longest)
+            hypotheses = beam_search(
+                step, state, first, eos=EOS, max_length=longest, beam=search.beam, length_penalty=search.length_penalty
+            )
+        return [best[0] for best in hypotheses]
+
+    def decoded(self, inputs: Iterable[str], search: Search) -> Iterator[Output | Failure]:
+        """The output of each input, in order, as soon as it is known; ``inputs`` may be endless."""
+        stream, parts = iter(inputs), iter(self.first_parts)
+        while part := list(islice(stream, next(parts, self.part_size))):
+            yield from self._decode_part(part, search, _no_tick)
+
+    def outputs(self, items: Sequence[str], search: Search | None = None, tick: Tick = _no_tick) -> Iterator[Output]:
+        """The output of each of ``items``, in order; those of the first part come before the last are decoded.
+
+        Raises:
+            UserError: an input cannot be used.
+        """
+        for start in range(0, len(items), self.part_size):
+            for result in self._decode_part(items[start : start + self.part_size], search or Search(), tick):
+                if isinstance(result, Failure):
+                    raise UserError(result.error)
+                yield result
+
+    def weights(self, source: Source, tokens: list[int]) -> np.ndarray:
+        """The attention of the target ``tokens``, EOS last, if they are the output: ``(len(tokens), source length)``.
+
+        Raises:
+            UserError: the model has no attention.
+        """
+        rows = []
+        with torch.inference_mode():
+            self.model.eval()
+            state = self.start([source])
+            for token in [BOS, *tokens[:-1]]:
+                step = self.model.step(torch.tensor([token], device=self.model.device), state)
+                state = step.state
+                if step.weights is None:
+                    raise UserError(NO_ATTENTION)
+                rows.append(step.weights[0].cpu())
+        return torch.stack(rows).numpy()
+
+    def _decode_part(self, items: Sequence[str], search: Search, tick: Tick) -> Iterator[Output | Failure]:
+        """The outputs of a part of the inputs, sorted by length and decoded in batches."""
+        results: dict[int, Output | Failure] = {}
+        sources: dict[int, Source] = {}
+        for at, item in enumerate(items):
+            source = self.read(item)
+            if isinstance(source, Failure):
+                results[at] = source
+            else:
+                sources[at] = source
+        sizes = [(len(sources[at]) * search.beam if at in sources else 0, 0) for at in range(len(items))]
+        for batch in fill(sorted(sources, key=lambda at: sizes[at]), sizes, self.batch_size):
+            hypotheses = self.decode([sources[at] for at in batch], search, tick)
+            tick(len(batch))
+            for at, hypothesis in zip(batch, hypotheses, strict=True):
+                results[at] = self.output(items[at], sources[at], hypothesis)
+        return (results[at] for at in range(len(items)))
