@@ -56,6 +56,19 @@ def folder() -> Path:
     return _path()
 
 
+def writable() -> bool:
+    """Whether the folder can be written."""
+    try:
+        return os.access(folder(), os.W_OK)
+    except UserError:
+        return False
+
+
+def exists(name: str) -> bool:
+    """Whether the cache has a file ``name``."""
+    return (_path() / name).exists()
+
+
 def name(kind: str, *parts: object) -> str:
     """The name of a file that is made from ``parts``.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from regard.data.decoding import Decoded, decode_items
 from regard.data.file_trees import TARS, open_tree
-from regard.data.image_files import BadImage, decode_image, squared
 from regard.data.image_tables import read_image_table
 from regard.data.image_trees import Item, Source, read_tree
 from regard.data.labelled import Labelled, number_classes
-from regard.data.pixels import Pixels, Store, in_threads, select
-from regard.data.progress import counted
+from regard.data.pixels import Pixels, select
 from regard.errors import UserError
 
 _CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -68,42 +67,34 @@ def read_images(
         UserError: there is no such file or no image, it is unclear which folder or column is the class, a class is
             unknown or has no image; with ``on_bad="error"``, a file is bad.
     """
-    source = _source(path, part, image_column, label_column, keep_empty=on_bad == "skip" or names is not None)
-    store, labels, keys, bad = Store(size), [], [], []
 
-    def decode(item: Item) -> tuple[Item, np.ndarray | BadImage, bytes]:
-        content = item.content
-        try:
-            if isinstance(content, BadImage):
-                raise content
-            pixels = squared(content if isinstance(content, np.ndarray) else decode_image(content), size)
-            return item._replace(content=b""), pixels, _key(content)
-        except BadImage as error:
-            return item._replace(content=b""), error, b""
+    def opened() -> Source:
+        return _source(path, part, image_column, label_column, keep_empty=on_bad == "skip" or names is not None)
 
-    with counted("reading images") as advance:
-        for item, pixels, key in in_threads(decode, source.items):
-            advance()
-            if isinstance(pixels, BadImage):
-                bad.append(f"{item.origin} ({pixels})")
-                if on_bad == "error":
-                    raise UserError(
-                        f"{path}: not a usable image: {bad[0]}; replace it, or leave such images out with "
-                        "--data.on-bad skip"
-                    ) from pixels
-                continue
-            store.append(pixels)
-            labels.append(item.label)
-            keys.append(key)
-    notes = source.notes
+    def check(images: Decoded) -> None:
+        if on_bad == "error":
+            raise UserError(
+                f"{path}: not a usable image: {images.bad[0]}; replace it, or leave such images out with "
+                "--data.on-bad skip"
+            )
+
+    source = opened()
+    unread = [source]
+    place = path if path.startswith("hf:") else os.path.realpath(path)
+    images = decode_items(
+        lambda: (unread.pop() if unread else opened()).items, size, (place, part, image_column, label_column), check
+    )
+    notes, bad = source.notes, images.bad
     if bad:
         more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
         count = "one image that is" if len(bad) == 1 else f"{len(bad):,} images that are"
         notes = (*notes, f"left out {count} not usable: {'; '.join(bad[:_SHOWN])}{more}")
-    if not len(store):
+    if not images.keys:
         raise UserError("; ".join((f"{path}: no images in it", *notes, *_instead(Path(path)))))
-    numbers, known = number_classes(labels, names, path)
-    return Images(pixels=store.pixels(), labels=numbers, names=known, keys=tuple(keys), notes=notes, parts=source.parts)
+    numbers, known = number_classes(images.labels, names, path)
+    return Images(
+        pixels=images.pixels, labels=numbers, names=known, keys=tuple(images.keys), notes=notes, parts=source.parts
+    )
 
 
 def _source(path: str, part: str | None, image: str | None, label: str | None, *, keep_empty: bool) -> Source:
@@ -157,8 +148,3 @@ def _cifar(paths: Sequence[Path]) -> Iterator[Item]:
             raise UserError(f"{listed}: expected the names of ten classes, got {len(names)}")
         for number, record in enumerate(raw.reshape(-1, 3073), 1):
             yield Item(f"{path}: record {number:,}", names[record[0]], record[1:].reshape(3, 32, 32))
-
-
-def _key(content: bytes | np.ndarray) -> bytes:
-    data = content if isinstance(content, bytes) else content.tobytes()
-    return hashlib.blake2b(data, digest_size=16).digest()

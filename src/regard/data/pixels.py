@@ -1,21 +1,16 @@
-"""The pixels of a set of images: decoded by several threads, and in a mapped file if they are many."""
+"""The pixels of a set of images, in memory or in a mapped file, and work in several threads."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-
-from regard.data import cache
-
-LARGE = 500_000_000
-"""Sets of images with more bytes than this are kept in a file."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -61,43 +56,7 @@ def select(pixels: Pixels, mask: np.ndarray) -> Pixels:
     return np.asarray(pixels[mask])
 
 
-class Store:
-    """Collects images of one size: in memory, and from `LARGE` bytes on in a file that ends with the process."""
-
-    def __init__(self, size: int):
-        self._size, self._images = size, list[np.ndarray]()
-        self._file: IO[bytes] | None = None
-        self._count = 0
-
-    def append(self, image: np.ndarray) -> None:
-        """Add an image, uint8 ``(3, size, size)``. Raises UserError: the folder of the cache cannot be written."""
-        self._images.append(image)
-        self._count += 1
-        if self._file is None and len(self._images) * image.nbytes > LARGE:
-            self._file = cache.unnamed()
-        if self._file is not None:
-            try:
-                for one in self._images:
-                    self._file.write(one.data)
-            except OSError as error:
-                raise cache.unusable(error) from error
-            self._images.clear()
-
-    def __len__(self) -> int:
-        return self._count
-
-    def pixels(self) -> Pixels:
-        """All images."""
-        if self._file is None:
-            return np.stack(self._images)
-        with self._file as file:
-            file.flush()
-            shape = (self._count, 3, self._size, self._size)
-            mapped = np.memmap(file, dtype=np.uint8, mode="r", shape=shape).view(np.ndarray)  # type: ignore[call-overload]
-        return Rows(mapped, np.arange(self._count))
-
-
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
     """``function`` of each item, in order, computed by one thread per core, which are at most some items ahead.
 
     Warnings are not shown: which filters are in force is not known in a thread.

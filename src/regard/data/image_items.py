@@ -1,0 +1,58 @@
+"""Decodes one image of a set; a worker process imports little else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from regard.data.image_files import BadImage, decode_image, squared
+from regard.data.image_trees import Item
+
+KEY = 16
+"""Bytes of a digest."""
+
+NO_PIXELS = np.zeros((3, 0, 0), dtype=np.uint8)
+
+
+class Result(NamedTuple):
+    """What decoding gave: the item without its content, a digest of the content, and why it cannot be used, or None."""
+
+    item: Item
+    key: bytes
+    reason: str | None
+
+
+def decode_item(item: Item, size: int) -> tuple[Result, np.ndarray]:
+    """Decode an image; if it cannot be used, the pixels are empty."""
+    content, empty = item.content, item._replace(content=b"")
+    if isinstance(content, BadImage):
+        return Result(empty, b"", str(content)), NO_PIXELS
+    key = digest(content)
+    try:
+        pixels = squared(content if isinstance(content, np.ndarray) else decode_image(content), size)
+    except BadImage as error:
+        return Result(empty, key, str(error)), NO_PIXELS
+    return Result(empty, key, None), pixels
+
+
+def digest(content: bytes | np.ndarray) -> bytes:
+    """Identifies the content of an image, in `KEY` bytes."""
+    data = content if isinstance(content, bytes) else content.tobytes()
+    return hashlib.blake2b(data, digest_size=KEY).digest()
+
+
+def decode_into(path: str, size: int, numbered: tuple[int, Item]) -> Result:
+    """Decode an item, and write its pixels into the file ``path`` at the place of its number; in a worker process."""
+    number, item = numbered
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result, pixels = decode_item(item, size)
+    if result.reason is None:
+        file = os.open(path, os.O_WRONLY)
+        os.pwrite(file, pixels.data, number * pixels.nbytes)
+        os.close(file)
+    return result
