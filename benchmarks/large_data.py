@@ -4,7 +4,9 @@ For each size in MB, random sentences of 50,000 words, whose frequencies follow 
 and ``regard train generate`` trains on it for two steps: with an empty cache, and then again. Likewise ``regard train
 translate`` on thousands of pairs, and ``regard train classify-image`` on thousands of JPEG images (``--images 50``) of
 320 × 256 pixels, used at 224 × 224; their reading is timed beside PyTorch's DataLoader with two worker processes, which
-calls the same function for each image: three times by turns, the median of the times and of their ratios.
+calls the same function for each image: three times by turns, the median of the times and of their ratios. ``--lines
+1000`` pipes so many thousands of lines through ``regard translate``, and translates some of them from a list for
+comparison.
 """
 
 from __future__ import annotations
@@ -32,8 +34,11 @@ from machine import machine
 from PIL import Image
 from torch.utils.data import DataLoader
 
+import regard
+from regard.data import cldr
 from regard.data.image_files import open_image, squared
 from regard.data.images import read_images
+from regard.tasks.families.seq2seq.predictor import Search
 
 _WORDS = 50_000
 _TURNS = 3
@@ -41,6 +46,11 @@ _SETTINGS = ("--model.dim", "64", "--train.steps", "2", "--train.warmup", "1")
 _IMAGE_SETTINGS = (
     *("--data.size", "224", "--model.width", "8", "--model.blocks", "1", "--train.batch", "16"),
     *("--train.steps", "2", "--train.warmup", "1", "--train.validate-on", "64"),
+)
+
+_TRANSLATOR = (
+    *("--data.builtin-pairs", "20000", "--model.dim", "64", "--train.epochs", "3", "--train.tokens", "2048"),
+    *("--tokenizer.source-size", "1000", "--tokenizer.target-size", "1000"),
 )
 
 
@@ -138,6 +148,44 @@ def _processor_seconds() -> float:
 
 def _decoded(paths: Sequence[Path]) -> torch.Tensor:
     return torch.from_numpy(np.stack([squared(open_image(path.read_bytes()), 224) for path in paths]))
+
+
+def translating(thousands: int, folder: Path) -> None:
+    """Pipe lines through a small translator of the built-in corpus, and print a line about it."""
+    run, file = folder / "run", folder / "lines.txt"
+    command = [sys.executable, "-m", "regard"]
+    subprocess.run([*command, "train", "translate", str(run), *_TRANSLATOR], check=True, capture_output=True)
+    sources = [source for source, _ in cldr.corpus(20_000, seed=1, split="train")]
+    with file.open("w") as written:
+        written.writelines(f"{source}\n" for source in itertools.islice(itertools.cycle(sources), 1000 * thousands))
+    began = time.monotonic()
+    with file.open() as lines:
+        process = subprocess.Popen(
+            [*command, "translate", str(run), "--beam", "1"], stdin=lines, stdout=subprocess.PIPE, text=True
+        )
+    memory = Memory(process.pid)
+    memory.start()
+    assert process.stdout is not None
+    outputs = [process.stdout.readline()]
+    first = time.monotonic() - began
+    count = 1
+    for line in process.stdout:
+        count += 1
+        if len(outputs) < len(sources):
+            outputs.append(line)
+    seconds = time.monotonic() - began
+    memory.join()
+    translator: Any = regard.load(run)
+    began = time.monotonic()
+    expected = [f"{result.line()}\n" for result in translator.outputs(sources, Search(beam=1))]
+    listed = len(sources) / (time.monotonic() - began)
+    if count != 1000 * thousands or process.wait() or outputs != expected[: len(outputs)]:
+        raise SystemExit("regard translate: the output is not that of the input")
+    print(
+        f"{thousands / 1000:.1f} M lines: first line after {first:.1f} s, {count / seconds:,.0f} lines/s "
+        f"({listed:,.0f} from a list), {memory.own / 1e6:,.0f} MB of memory",
+        flush=True,
+    )
 
 
 class Memory(threading.Thread):
@@ -239,6 +287,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to write the data; by default, a temporary folder")
     parser.add_argument("--pairs", type=int, nargs="*", default=[], metavar="N", help="numbers of pairs in thousands")
     parser.add_argument("--images", type=int, nargs="*", default=[], metavar="N", help="numbers of images in thousands")
+    parser.add_argument("--lines", type=int, nargs="*", default=[], metavar="N", help="numbers of lines in thousands")
     arguments = parser.parse_args()
     print(machine())
     columns = f"{'data':>16}  {'size':>11}  {'start':>6}  {'first step':>10}  {'processor':>10}  {'tokenizing':>11}"
@@ -266,6 +315,9 @@ def main() -> None:
             options = ["--data.train", str(folder / "images"), *_IMAGE_SETTINGS]
             measure("classify-image", f"{thousands},000 images", thousands * 1000 * 3 * 224**2, options, folder)
             reading(folder)
+    for thousands in arguments.lines:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+            translating(thousands, Path(name))
 
 
 if __name__ == "__main__":
