@@ -14,17 +14,19 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import pytest
 from rich.console import Console
 
 from conftest import Result
 from regard.errors import UserError
+from regard.settings import read
 from regard.tasks import table
 from regard.tasks.running import evaluate, load, resume, settings_of, train
 from regard.tasks.spec import TaskSpec
 from stopping import assert_same, interrupting
-from toy import TOY
+from toy import TOY, ParityPredictor, ToyConfig, ToyTrainConfig
 
 each_task = pytest.mark.parametrize("spec", table.TASKS, ids=lambda spec: spec.name)
 
@@ -234,7 +236,16 @@ def test_a_new_task_needs_its_files_and_a_line_in_the_table(
     assert "accuracy" in regard("eval", run).out
     assert regard("look", run, 3, "--out", tmp_path / "a.png", "--json").status == 0
     assert regard("demo", "parity", tmp_path / "demo").status == 0
+    exportable = Mock(side_effect=ParityPredictor.exportable)
+    monkeypatch.setattr(ParityPredictor, "exportable", lambda self: exportable(self))
     assert regard("export", run, "--format", "torch-export").status == 0
+    assert exportable.call_count == 1
+    read_settings = Mock(side_effect=read)
+    monkeypatch.setattr("regard.tasks.running.read", read_settings)
+    longer = ToyConfig(train=ToyTrainConfig(epochs=31))
+    assert resume(run, longer).epoch == 31
+    assert read_settings.call_count == 1
+    assert settings_of(run).train.epochs == 31
 
 
 def test_a_closed_pipe_is_no_error(trained: Trained) -> None:

@@ -35,13 +35,13 @@ def _export(
             torch.export.load.
         checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
-    from regard.tasks.exporting import SUFFIXES
+    from regard.tasks.exporting import SUFFIXES, export
     from regard.tasks.running import load
 
-    predictor = load(run, checkpoint)
+    exportable = load(run, checkpoint).exportable()
     path = out or run / f"model{SUFFIXES[form]}"
-    difference, size = predictor.export(path, form)
+    difference, size = export(exportable, path, form)
     print(f"{path}  {size / 1e6:,.1f} MB")
-    for name, shape in predictor.exportable().inputs.items():
+    for name, shape in exportable.inputs.items():
         print(f"  {name:16}({', '.join(str(size) for size in shape)})")
     print(f"checked at other sizes: logits differ by at most {difference:.1e}")

@@ -104,12 +104,11 @@ def resume(run: str | Path, wanted: Any = None, task: str | None = None) -> Prog
     run = Path(run)
     runs.check(run, task)
     spec = spec_of(runs.kind(run))
-    if wanted is not None:
-        before: Any = read(run / "config.yaml", spec.settings)
-        after = changed(before, wanted, spec.settings())
-        if after != before and os.environ.get("RANK", "0") == "0":
-            write_text(run / "config.yaml", to_yaml(after))
-    config = replace(settings_of(run), **({} if wanted is None else {"train": after.train}))
+    saved: Any = read(run / "config.yaml", spec.settings)
+    settings = saved if wanted is None else changed(saved, wanted, spec.settings())
+    if settings != saved and os.environ.get("RANK", "0") == "0":
+        write_text(run / "config.yaml", to_yaml(settings))
+    config = _located(settings, run)
     code = spec.load()
     with exit_on_sigterm(), world() as process:
         notify = _notifier(process)
@@ -179,10 +178,7 @@ def demo(spec: TaskSpec, run: Path) -> str:
 
 def settings_of(run: Path) -> Any:
     """The settings of a run, with the paths of its data as they are now. Raises UserError: they cannot be read."""
-    config: Any = read(run / "config.yaml", spec_of(runs.kind(run)).settings)
-    data = config.data
-    located = replace(data, train=runs.locate(run, data.train), valid=runs.locate(run, data.valid))
-    return replace(config, data=located)
+    return _located(read(run / "config.yaml", spec_of(runs.kind(run)).settings), run)
 
 
 def say(line: str) -> None:
@@ -218,6 +214,13 @@ def _fit(
                 samples = code.samples(code.predictor(config, run, "best"), config, data)
                 write_report(progress, samples=samples)
         return progress
+
+
+def _located(config: Any, run: Path) -> Any:
+    """The settings of a run with the paths of its data as they are now."""
+    data = config.data
+    located = replace(data, train=runs.locate(run, data.train), valid=runs.locate(run, data.valid))
+    return replace(config, data=located)
 
 
 def _notifier(process: World) -> Notify:
