@@ -62,3 +62,29 @@ def test_each_process_writes_its_rows_and_resumes_bitwise(tmp_path: Path) -> Non
     files[1].unlink()
     with pytest.raises(UserError, match="the checkpoint is not complete"):
         checkpoint.fill(model, complete, "last")
+
+
+def test_each_process_reads_only_its_rows_for_the_mean_of_checkpoints(tmp_path: Path) -> None:
+    script = tmp_path / "without_full_tensors.py"
+    script.write_text(f"""
+import sys
+sys.path.insert(0, {str(JOB.parent)!r})
+import job
+from regard.training.shards import Shards
+
+del Shards.full
+job.main()
+""")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    settings = {"average": 3, "epochs": 6, "learning_rate": 0.05, "schedule": "constant", "dropout": 0.0, "fsdp": True}
+    result = by_processes(2, script, folder, json.dumps(settings))
+    assert result.returncode == 0, result.stderr[-2000:]
+    name = json.loads((folder / "best.json").read_text())["checkpoint"]
+    assert name.startswith("mean-")
+    files = [f"model-0000{rank}-of-00002.safetensors" for rank in range(2)]
+    assert sorted(path.name for path in (folder / "checkpoints" / name).glob("model*")) == files
+    recent = checkpoint.load_state(folder, "best")["progress"]["recent"]
+    averaged = [tensors(folder, which=one) for one in recent]
+    for key, mean in tensors(folder, which="best").items():
+        assert torch.equal(mean, torch.stack([one[key].double() for one in averaged]).mean(0).float())

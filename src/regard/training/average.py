@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+from regard.training import checkpoint
+from regard.training.shards import local_rows
 
 
 class MovingAverage:
@@ -48,12 +54,42 @@ class MovingAverage:
             self.swap()
 
 
-def mean_of(states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of the weights of several checkpoints by name; integers, such as counts, are taken from the last one."""
-    last = states[-1]
-    return {
-        name: torch.stack([state[name].double() for state in states]).mean(0).to(tensor.dtype)
-        if tensor.is_floating_point()
-        else tensor
-        for name, tensor in last.items()
-    }
+@contextmanager
+def used(average: MovingAverage | None) -> Iterator[None]:
+    """`MovingAverage.used`; without an average, the model keeps its weights."""
+    with nullcontext() if average is None else average.used():
+        yield
+
+
+@contextmanager
+def mean_used(model: nn.Module, run: Path, names: Sequence[str]) -> Iterator[None]:
+    """A context in which the model has the mean of the weights of several checkpoints.
+
+    Each process of a sharded model reads its own rows only. Integers, such as counts, are taken from the last
+    checkpoint.
+
+    Args:
+        model: the model, sharded or not.
+        run: the run's folder.
+        names: the names of the checkpoints.
+
+    Raises:
+        UserError: a checkpoint cannot be read.
+    """
+    weights: Any = get_model_state_dict(model)  # the parameters themselves, not copies of them
+    local = {name: local_rows(tensor)[0].detach() for name, tensor in weights.items()}
+    before = {name: rows.clone() for name, rows in local.items()}
+    try:
+        with ExitStack() as stack:
+            checkpoints = [stack.enter_context(checkpoint.opened(run, name, "model")) for name in names]
+            for name, tensor in weights.items():
+                parts = []
+                for weights_read in checkpoints:
+                    weights_read.fill(name, tensor)
+                    parts.append(local[name].double())
+                if tensor.is_floating_point():
+                    local[name].copy_(torch.stack(parts).mean(0))
+        yield
+    finally:
+        for name, rows in local.items():
+            rows.copy_(before[name])

@@ -10,8 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from torch import nn
 from regard.errors import UserError
 from regard.training import checkpoint
 from regard.training import run as runs
-from regard.training.average import MovingAverage, mean_of
+from regard.training.average import MovingAverage, mean_used, used
 from regard.training.config import TrainConfig
 from regard.training.defaults import known
 from regard.training.distributed import World, unsharded
@@ -33,18 +31,9 @@ from regard.training.memory import keep_freed_memory
 from regard.training.metric import metric_named
 from regard.training.optimizer import optimizers
 from regard.training.progress import Progress
+from regard.training.saving import Saver
 from regard.training.schedule import schedule_factor, warmup_factor
-from regard.training.state import (
-    fill_moments,
-    fill_weights,
-    gather_tensors,
-    gather_weights,
-    random_states,
-    restore_moments,
-    restore_random_states,
-    restore_weights,
-    seed_random_states,
-)
+from regard.training.state import random_states, restore_random_states
 from regard.training.trainable import BatchTrainable, Trainable
 from regard.training.validation import Part, Stopped, examples
 
@@ -91,9 +80,10 @@ class _Run:
         self.task, self.config, self.run, self.world, self.log = task, config, run, world, log
         task.model.to(world.device)
         self.model = world.wrap(task.model, config.fsdp)
-        self.sharded = config.fsdp and world.size > 1
-        self.optimizers = optimizers(self.model, config, fused=not self.sharded)
+        sharded = config.fsdp and world.size > 1
+        self.optimizers = optimizers(self.model, config, fused=not sharded)
         self.average = MovingAverage(self.model, config.ema) if config.ema else None
+        self.saver = Saver(run, self.model, self.optimizers, self.average, world, sharded, config.seed, log)
         self.at = Progress()
         self.epochs = known(config.epochs)
         self.interrupt = Interrupt()
@@ -129,32 +119,13 @@ class _Run:
                 if due:
                     self._evaluate()
                 elif save:
-                    self._save(["last"])
+                    self.saver.save(self.at, ["last"])
                 if self._stopping():
                     if not (due or save):
-                        self._save(["last"])
+                        self.saver.save(self.at, ["last"])
                     raise Stopped
             if not self.at.finished:
                 self.at.epoch, self.at.index = self.at.epoch + 1, 0
-
-    def _restore_weights(self, name: str) -> None:
-        with checkpoint.opened(self.run, "last", name) as weights:
-            if self.sharded:
-                fill_weights(self.model, weights)
-            else:
-                restore_weights(self.model, weights.everything())
-
-    def _restore_random(self, states: list[dict[str, Any]]) -> None:
-        """Restore this process's random states, one for each process; additional processes draw new ones."""
-        if len(states) != self.world.size:
-            self.log.message(
-                f"resuming with {self.world.size} process{'es' * (self.world.size > 1)}, the checkpoint is of "
-                f"{len(states)}: from here on, the run is not bit for bit that of an uninterrupted one"
-            )
-        if self.world.rank < len(states):
-            restore_random_states(states[self.world.rank])
-        else:
-            seed_random_states(self.config.seed, self.at.step, self.world.rank)
 
     def _stopping(self) -> bool:
         """Whether any process got a signal."""
@@ -208,12 +179,12 @@ class _Run:
     def _evaluate(self) -> None:
         began, random = time.perf_counter(), random_states()
         try:
-            with self._used_weights():
+            with used(self.average):
                 figures, better = self._validated()
         except Stopped:
             self.at.validation_due = True
             restore_random_states(random)
-            self._save(["last"])
+            self.saver.save(self.at, ["last"])
             raise
         self.at.validation_due = False
         self.at.spent += float(self.world.sum(time.perf_counter() - began if self.world.first else 0.0)[0])
@@ -224,7 +195,7 @@ class _Run:
         self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, stopped=waited)
         if self.config.average > 1:
             self.at.recent = [*self.at.recent, checkpoint.name_of(self.at.step)][-self.config.average :]
-        self._save(["last", "best"] if better else ["last"])
+        self.saver.save(self.at, ["last", "best"] if better else ["last"])
 
     def _validated(self) -> tuple[dict[str, float], bool]:
         """The metrics of the current weights, and whether they are the best so far."""
@@ -253,50 +224,16 @@ class _Run:
 
     def _try_mean(self) -> None:
         """Validate the mean of the last validated weights, and save it as the best checkpoint if it is better."""
-        states = [checkpoint.load_tensors(self.run, name, "model") for name in self.at.recent]
-        before, mean = gather_weights(self.model), mean_of(states)
-        restore_weights(self.model, mean)
-        try:
+        with mean_used(self.model, self.run, self.at.recent):
             figures, better = self._validated()
-        finally:
-            restore_weights(self.model, before)
-        self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, weights=f"mean of {len(states)}")
-        if better:
-            self.at.figures = figures
-            name, state = f"mean-{self.at.step:07d}", {"progress": asdict(self.at)}
-            self.world.first_does(
-                lambda: checkpoint.save(self.run, name, {"model": mean}, state, ["best"], self.at.recent)
-            )
-
-    def _used_weights(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.average is None else self.average.used()
-
-    def _save(self, which: list[str]) -> None:
-        with self._used_weights():
-            tensors = gather_tensors(self.model, self.optimizers, sharded=self.sharded)
-        if self.average is not None:
-            tensors["training"] = gather_weights(self.model, sharded=self.sharded)
-        state = {"progress": asdict(self.at), "random": self.world.gather(random_states())}
-        # Under another name than after the validation: an existing checkpoint is not written again.
-        name, kept = checkpoint.name_of(self.at.step) + "-unvalidated" * self.at.validation_due, self.at.recent
-        if self.sharded:
-            checkpoint.save_sharded(self.run, name, tensors, state, which, kept, self.world)
-        else:
-            self.world.first_does(lambda: checkpoint.save(self.run, name, tensors, state, which, kept))
+            weights = f"mean of {len(self.at.recent)}"
+            self.log.evaluation(self.at.step, self.at.epoch, figures, better=better, weights=weights)
+            if better:
+                self.at.figures = figures
+                self.saver.save_mean(self.at)
 
     def _restore(self) -> None:
-        state = checkpoint.load_state(self.run, "last")
-        self._restore_weights("model")
-        with checkpoint.opened(self.run, "last", "optimizer") as moments:
-            if self.sharded:
-                fill_moments(self.model, self.optimizers, moments)
-            else:
-                restore_moments(self.model, self.optimizers, moments.everything())
-        if self.average is not None:
-            self.average.swap()  # the loaded weights are the average
-            self._restore_weights("training")
-        self.at = Progress(**state["progress"])
-        self._restore_random(state["random"])
+        self.at = self.saver.restore()
         waited = self.config.patience is not None and self.at.waited >= self.config.patience
         # The run may have been lengthened.
         self.at.finished = not self.at.validation_due and (waited or self._budget() >= 1)

@@ -27,7 +27,7 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], rank: int, siz
     rows: dict[str, Tensor] = {}
     first_rows: dict[str, int] = {}
     for key, tensor in tensors.items():
-        local, first = _local(tensor)
+        local, first = local_rows(tensor)
         if local.numel() and (isinstance(tensor, DTensor) or rank == 0):
             rows[key], first_rows[key] = local.detach().cpu().contiguous(), first
     path = folder / f"{name}-{rank:05d}-of-{size:05d}.safetensors"
@@ -66,7 +66,7 @@ class Shards:
     @torch.no_grad()
     def fill(self, key: str, tensor: Tensor) -> None:
         """Copy a tensor into ``tensor``: into the rows of this process, if it is sharded. Raises KeyError."""
-        local, start = _local(tensor)
+        local, start = local_rows(tensor)
         if not isinstance(tensor, DTensor):
             local.copy_(self.full(key))
             return
@@ -90,7 +90,7 @@ def opened(files: Sequence[Path]) -> Iterator[Shards]:
         yield Shards(handles)
 
 
-def _local(tensor: Tensor) -> tuple[Tensor, int]:
+def local_rows(tensor: Tensor) -> tuple[Tensor, int]:
     """The rows of this process, and the number of the first one."""
     if not isinstance(tensor, DTensor):
         return tensor, 0
