@@ -200,7 +200,8 @@ def _fit(
         write_report = partial(
             report.write, run, name, parameters=size, unit=unit, metrics=trained.metrics, best_by=config.train.metric
         )
-        log = Log(run, unit=unit, shown=process.first, tensorboard=config.train.tensorboard)
+        tensorboard, metrics = config.train.tensorboard, trained.metrics
+        log = Log(run, unit=unit, shown=process.first, tensorboard=tensorboard, metrics=metrics)
         with runs.alone(run) if process.first else nullcontext():
             try:
                 progress = fit(trained, config.train, run, process, log=log, resume=resume)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from regard.data.progress import Lines
 from regard.errors import require
 from regard.files import write_text
+from regard.training.metric import Metric, figures_text
 
 _SMOOTH = 0.97
 
@@ -28,10 +29,20 @@ class Log:
         unit: the unit of the loss and of the speed, such as ``"tokens"``.
         shown: False in all processes but the first.
         tensorboard: also write event files for TensorBoard.
+        metrics: the task's metrics, in whose units and digits figures are printed.
     """
 
-    def __init__(self, run: Path | None, *, unit: str = "tokens", shown: bool = True, tensorboard: bool = False):
-        self._unit = unit
+    def __init__(
+        self,
+        run: Path | None,
+        *,
+        unit: str = "tokens",
+        shown: bool = True,
+        tensorboard: bool = False,
+        metrics: Sequence[Metric] = (),
+    ):
+        self._unit, self._metrics = unit, metrics
+        self._loss_metric = next((metric for metric in metrics if metric.name == "loss"), Metric("loss"))
         self.console = Console(quiet=not shown, stderr=True)
         self._path = run / "metrics.jsonl" if run is not None and shown else None
         self._writer: Any = None
@@ -84,9 +95,12 @@ class Log:
         self._speed = speed if self._speed is None else _SMOOTH * self._speed + (1 - _SMOOTH) * speed
         done = progress - self._began_progress
         left = (time.monotonic() - self._began) / done * (1 - progress) if done > 0 else None
-        shown = f"loss {self._loss:.3f} · {self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
-        self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=shown)
-        self._lines.offer(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {shown}")
+        rest = f"{self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
+        # The bar has no room for the unit of the loss.
+        figures_shown = f"loss {self._loss_metric.number(self._loss)} · {rest}"
+        self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=figures_shown)
+        loss_text = self._loss_metric.figure(self._loss)
+        self._lines.offer(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · loss {loss_text} · {rest}")
         if step % 10 == 0:
             figures = {"loss": loss, "rate": rate, "norm": norm, f"{self._unit}_per_second": speed}
             self._keep({"step": step, "epoch": epoch, **figures, "samples_per_second": samples / max(seconds, 1e-9)})
@@ -122,9 +136,9 @@ class Log:
         weights: str = "",
     ) -> None:
         """Log a validation; ``weights`` names the weights if they are not those of this step."""
-        text = " · ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+        text = " · ".join(figures_text(figures, self._metrics))
         speed = f" · {self._speed:,.0f} {self._unit}/s" if self._speed else ""
-        loss = f" · training loss {self._loss:.3f}" if self._loss is not None else ""
+        loss = "" if self._loss is None else f" · training loss {self._loss_metric.figure(self._loss)}"
         note = " · best so far" if better else (" · no improvement: stopping early" if stopped else "")
         which = f" · {weights}" if weights else ""
         self.console.print(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from regard.errors import UserError
@@ -46,11 +46,25 @@ class Metric:
         """``value`` with the metric's number of digits."""
         return f"{value:.{self.digits}g}"
 
+    def figure(self, value: float) -> str:
+        """``value`` with the metric's number of digits and its unit, such as ``"12.5 %"``."""
+        return f"{self.number(value)} {self.unit}".rstrip()
+
     def described(self) -> str:
         """The name, the unit, how it is computed, and which direction is better."""
         unit = f" ({self.unit})" if self.unit else ""
         direction = f"{'higher' if self.higher_is_better else 'lower'} is better"
         return f"{self.name}{unit}: {'; '.join(filter(None, (self.how, direction)))}"
+
+
+def figures_text(figures: Mapping[str, float], metrics: Sequence[Metric]) -> list[str]:
+    """Each of ``figures`` in the format of its metric; one that is not among ``metrics`` has no unit.
+
+    >>> figures_text({"loss": 2.0, "accuracy": 91.256}, [Metric("accuracy", unit="%")])
+    ['loss 2', 'accuracy 91.26 %']
+    """
+    known = {metric.name: metric for metric in metrics}
+    return [f"{name} {known.get(name, Metric(name)).figure(value)}" for name, value in figures.items()]
 
 
 def metric_named(name: str, metrics: Sequence[Metric]) -> Metric:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from regard import __version__
-from regard.training.metric import Metric
+from regard.training.metric import Metric, figures_text
 from regard.training.progress import Progress
 
 _SMOOTH = 0.7
@@ -43,7 +43,7 @@ def write(
     """
     figures = _figures(run / "metrics.jsonl")
     validations = [line for line in figures if any(name.startswith("valid_") for name in line)]
-    parts = [f"# {task}: {run.name}", _summary(progress, parameters, unit)]
+    parts = [f"# {task}: {run.name}", _summary(progress, parameters, unit, metrics)]
     if find_spec("matplotlib") is not None and figures:
         _draw(figures, validations, run / "curves.png")
         parts.append("![Loss, validation and learning rate](curves.png)")
@@ -59,13 +59,13 @@ def write(
     return path
 
 
-def _summary(progress: Progress, parameters: int, unit: str) -> str:
+def _summary(progress: Progress, parameters: int, unit: str, metrics: Sequence[Metric]) -> str:
     speed = progress.tokens / max(progress.seconds, 1e-9)
     lines = [
         f"- {parameters:,} parameters, {progress.step:,} steps over {progress.tokens:,} {unit}",
         f"- {progress.seconds / 60:.1f} minutes of training steps, {progress.spent / 60:.1f} with validation; "
         f"{speed:,.0f} {unit} per second",
-        "- last validation: " + (", ".join(f"{name} {figure:.4g}" for name, figure in progress.figures.items()) or "–"),
+        "- last validation: " + (", ".join(figures_text(progress.figures, metrics)) or "–"),
         f"- regard {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
         f"{torch.get_num_threads()} threads, {platform.machine()}",
     ]
