@@ -75,12 +75,17 @@ class ClassifyTrainable(Generic[Examples]):
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
         """See `regard.training.trainable.Trainable`; an example counts as a token."""
-        train = self.sets.train
-        labels = torch.from_numpy(train.labels[rows]).to(self.labeller.device)
-        target = F.one_hot(labels, len(train.names)).float()
-        inputs, target = self.augment(self.labeller.inputs(train, rows), target)
-        logits = model(*inputs).float()
-        return F.cross_entropy(logits, target, reduction="sum", label_smoothing=self.config.label_smoothing), len(rows)
+        inputs, target = self.augment(self.labeller.inputs(self.sets.train, rows), self.target(rows))
+        return self.criterion(model(*inputs).float(), target), len(rows)
+
+    def target(self, rows: list[int]) -> Tensor:
+        """The probabilities of the classes of training examples, ``(len(rows), classes)``: 1 for the class of each."""
+        labels = torch.from_numpy(self.sets.train.labels[rows]).to(self.labeller.device)
+        return F.one_hot(labels, len(self.sets.train.names)).float()
+
+    def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss summed over examples; both ``(B, classes)``. A task with weights of classes extends it."""
+        return F.cross_entropy(logits, target, reduction="sum", label_smoothing=self.config.label_smoothing)
 
     @property
     def validation_count(self) -> int:
