@@ -22,10 +22,22 @@ SMALL = 20_000_000
 _VERSION = 1
 """A part of every name, so that a version of regard that writes other files does not read these."""
 
+KINDS = {
+    "text": "text of large files",
+    "tokens": "tokens of large text",
+    "tokenizer": "tokenizers trained on large text",
+    "images": "decoded images",
+    "part": "fingerprints of large data",
+    "set-aside": "the examples that are set aside for validation",
+    "shared": "how many examples of large data are for training and for validation",
+}
+"""Kind of file, with which its name begins → what is in it."""
+
 _MAGIC = b"regard:1"
 
 
-def _path() -> Path:
+def path() -> Path:
+    """The folder of the cache, which may not exist."""
     given, shared = os.environ.get("REGARD_CACHE"), os.environ.get("XDG_CACHE_HOME")
     return Path(given) if given else Path(shared) / "regard" if shared else Path("~/.cache/regard").expanduser()
 
@@ -33,7 +45,7 @@ def _path() -> Path:
 def unusable(error: OSError) -> UserError:
     """The error that the cache cannot be written."""
     return UserError(
-        f"{_path()}: the cache cannot be written ({error.strerror or error}); "
+        f"{path()}: the cache cannot be written ({error.strerror or error}); "
         "name another folder in the environment variable REGARD_CACHE"
     )
 
@@ -50,10 +62,10 @@ def folder() -> Path:
         UserError: it cannot be created.
     """
     try:
-        _path().mkdir(parents=True, exist_ok=True)
+        path().mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unusable(error) from error
-    return _path()
+    return path()
 
 
 def writable() -> bool:
@@ -66,15 +78,16 @@ def writable() -> bool:
 
 def exists(name: str) -> bool:
     """Whether the cache has a file ``name``."""
-    return (_path() / name).exists()
+    return (path() / name).exists()
 
 
 def name(kind: str, *parts: object) -> str:
-    """The name of a file that is made from ``parts``.
+    """The name of a file that is made from ``parts``; ``kind`` is one of `KINDS`.
 
     >>> name("tokens", "a", 3) == name("tokens", "a", 3) != name("tokens", "a", 4)
     True
     """
+    assert kind in KINDS, kind
     digest = hashlib.blake2b(repr((_VERSION, *parts)).encode(), digest_size=16)
     return f"{kind}-{digest.hexdigest()}"
 
@@ -99,7 +112,7 @@ def entry(name: str, write: Callable[[IO[bytes]], object]) -> Path:
         try:
             with temporary.open("a+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                if not _is_named(file, temporary):
+                if not is_named(file, temporary):
                     continue  # the process that held the lock has renamed or removed the file
                 try:
                     file.truncate(0)
@@ -152,7 +165,7 @@ def load(file: IO[bytes]) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, 
     return content, arrays, index["notes"]
 
 
-def _is_named(file: IO[bytes], path: Path) -> bool:
+def is_named(file: IO[bytes], path: Path) -> bool:
     """Whether ``path`` is still the name of the open ``file``."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
