@@ -44,10 +44,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_large_pairs_are_those_of_small_ones(place: Path, tmp_path: Path) -> None:
     path = str(_write(tmp_path / "a.tsv"))
     expected = read_parallel(path)
-    pairs, reading = open_parallel(path)
+    pairs, lines = open_parallel(path)
     assert pairs.source.large
     assert list(pairs) == expected.pairs
-    assert reading.first() == expected.reading.first()
+    assert lines == [expected.reading.first()]
     assert list(pairs[3:5]) == expected.pairs[3:5]
     tokenizers = train_tokenizers(pairs, CONFIG)
     rows, small = encode(pairs, *tokenizers), encode(expected.pairs, *tokenizers)
@@ -58,6 +58,25 @@ def test_large_pairs_are_those_of_small_ones(place: Path, tmp_path: Path) -> Non
     )
     assert list(rows.target) == list(small.target)
     assert np.array_equal(rows.lengths, small.lengths)
+
+
+@pytest.mark.parametrize("aligned", [False, True], ids=["one file", "two files"])
+def test_large_pairs_are_read_once(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aligned: bool) -> None:
+    path = str(_write(tmp_path / "a.tsv"))
+    if aligned:
+        for side, name in enumerate("ab"):
+            lines = [line.split("\t")[side] for line in Path(path).read_text().splitlines()]
+            (tmp_path / name).write_text("\n".join(lines))
+        path = f"{tmp_path}/a,{tmp_path}/b"
+    pairs, lines = open_parallel(path, on_bad_line="skip")
+    with monkeypatch.context() as patch:
+        patch.setattr("regard.data.parallel.Reading", None)
+        again = open_parallel(path, on_bad_line="skip")
+    assert (list(again[0]), again[1]) == (list(pairs), lines)
+    for file in path.split(","):
+        with Path(file).open("a") as extended:
+            extended.write("\nnew" if aligned else "new\tneuf\n")
+    assert len(open_parallel(path, on_bad_line="skip")[0]) == 301
 
 
 def test_pairs_of_large_text_are_set_aside_by_source(place: Path, tmp_path: Path) -> None:

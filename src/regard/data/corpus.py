@@ -174,11 +174,11 @@ class Store:
         for block, last in blocks:
             self.add(block, last)
 
-    def finish(self) -> None:
-        """End the file, for `mapped`."""
+    def finish(self, **notes: Any) -> None:
+        """End the file, for `mapped`; ``notes`` are kept in it."""
         bounds = np.frombuffer(self._bounds, dtype=np.int64)
         digest = _digest(self._file, bounds)
-        cache.finish(self._file, {"bounds": bounds}, {"digest": digest})
+        cache.finish(self._file, {"bounds": bounds}, {**notes, "digest": digest})
         self._file.flush()
 
     def documents(self) -> Documents:

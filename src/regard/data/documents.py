@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
 
-from regard.data import cache
 from regard.data.columns import Bad
-from regard.data.corpus import Block, Documents, Store, mapped
+from regard.data.corpus import Block, Documents
 from regard.data.lines import bare_suffix, check_file, is_unicode, read_blocks
 from regard.data.records import Records, json_records, open_records
+from regard.data.stored import read_once
 from regard.errors import UserError
 
 _RECORDS = (".jsonl", ".ndjson", ".parquet")
 _TEXTS = (".txt", ".md", ".rst", ".text", "")
-_BLOCK = 1 << 22
 
 Notify = Callable[[str], None]
 
@@ -51,28 +48,13 @@ def read_documents(path: str, *, column: str = "text", notify: Notify = lambda l
 
 
 def open_documents(path: str, *, column: str = "text", notify: Notify = lambda line: None) -> Documents:
-    """The documents that `read_documents` reads, which need not fit into memory.
-
-    Those of large files are copied to the cache, under a digest of the files' content, where the next start finds them.
-    Other large ones, such as those of a Hugging Face dataset or a pipe, are in an unnamed file until the process ends.
+    """The documents that `read_documents` reads, which need not fit into memory: see `regard.data.stored.read_once`.
 
     Raises:
         UserError: see `read_documents`, or the cache cannot be written.
     """
     files = _files(path, notify)
-    if all(file.is_file() for file in files) and sum(file.stat().st_size for file in files) > cache.SMALL:
-
-        def write(file: IO[bytes]) -> None:
-            store = Store(file)
-            store.extend(_blocks(path, files, column))
-            store.finish()
-
-        with cache.entry(cache.name("text", column, _digest(files)), write).open("rb") as file:
-            documents = mapped(file)
-    else:
-        store = Store()
-        store.extend(_blocks(path, files, column))
-        documents = store.documents()
+    documents, _ = read_once(files, lambda store: store.extend(_blocks(path, files, column)), "text", column)
     if not len(documents):
         raise UserError(f"{path}: no text in it")
     return documents
@@ -101,20 +83,6 @@ def _files(path: str, notify: Notify) -> list[Path]:
 def _known(path: Path) -> bool:
     suffix = bare_suffix(path)
     return suffix in _RECORDS or suffix in _TEXTS
-
-
-def _digest(files: Iterable[Path]) -> str:
-    """Of the content of ``files`` and of their endings, on which it depends how they are read."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in files:
-        digest.update(f" {bare_suffix(path)} {path.suffix} {path.stat().st_size} ".encode("utf-8", "surrogatepass"))
-        try:
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read to its end ({error.strerror or error})") from error
-    return digest.hexdigest()
 
 
 def _blocks(path: str, files: Iterable[Path], column: str) -> Iterator[Block]:

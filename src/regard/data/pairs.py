@@ -8,7 +8,7 @@ from typing import overload
 
 import numpy as np
 
-from regard.data.corpus import Documents, Store
+from regard.data.corpus import Documents
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Pairs(Sequence[tuple[str, str]]):
         pairs = list(pairs)
         return cls(Documents.of(source for source, _ in pairs), Documents.of(target for _, target in pairs))
 
+    @classmethod
+    def alternating(cls, documents: Documents) -> Pairs:
+        """From source and target texts by turns."""
+        return cls(documents[::2], documents[1::2])
+
     def select(self, rows: np.ndarray) -> Pairs:
         """The pairs with these numbers, or for which this mask is True."""
         return Pairs(self.source.select(rows), self.target.select(rows))
@@ -44,19 +49,3 @@ class Pairs(Sequence[tuple[str, str]]):
         if isinstance(index, slice):
             return Pairs(self.source[index], self.target[index])
         return self.source[index], self.target[index]
-
-
-class PairStore:
-    """Collects pairs: in memory, and a side of more than `cache.SMALL` bytes in an unnamed file."""
-
-    def __init__(self) -> None:
-        self._sides = Store(), Store()
-
-    def add(self, source: str, target: str) -> None:
-        """Add a pair, of which no side may be blank."""
-        self._sides[0].add(source, True)
-        self._sides[1].add(target, True)
-
-    def pairs(self) -> Pairs:
-        """The pairs that were added."""
-        return Pairs(self._sides[0].documents(), self._sides[1].documents())

@@ -9,8 +9,11 @@ from typing import Any, Literal
 
 from regard.data import headers
 from regard.data.columns import Column, Layout
-from regard.data.pairs import Pairs, PairStore
+from regard.data.corpus import Store
+from regard.data.pairs import Pairs
 from regard.data.reading import Reading
+from regard.data.stored import read_once
+from regard.data.table import files_of
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,21 @@ def open_parallel(
     source: str | int | None = None,
     target: str | int | None = None,
     on_bad_line: Literal["error", "skip"] = "error",
-) -> tuple[Pairs, Reading]:
-    """The text that `read_parallel` reads, with pairs that need not fit into memory: see `PairStore`."""
-    store = PairStore()
-    reading = Reading(path, _layout(source, target), on_bad_line)
-    for one, other in reading:
-        store.add(one, other)
-    return store.pairs(), reading
+) -> tuple[Pairs, list[str]]:
+    """The pairs that `read_parallel` reads, which need not fit into memory, and lines that describe what was read.
+
+    The pairs of large files are kept in the cache: see `regard.data.stored.read_once`.
+    """
+
+    def read(store: Store) -> list[str]:
+        reading = Reading(path, _layout(source, target), on_bad_line)
+        for sides in reading:
+            for side in sides:
+                store.add(side, True)
+        return [line for line in (reading.notice(), reading.first()) if line is not None]
+
+    documents, lines = read_once(files_of(path), read, "pairs", path, source, target, on_bad_line)
+    return Pairs.alternating(documents), lines
 
 
 def _layout(source: str | int | None, target: str | int | None) -> Layout:

@@ -50,16 +50,16 @@ def open_table(path: str, layout: Layout) -> Table:
     """
     if path.startswith("hf:"):
         return _of_records(path, layout)
-    file = Path(path)
-    if layout.aligned and not file.exists() and "," in path:
-        names = [name.strip() for name in path.split(",")]
-        if len(names) != len(layout.columns):
+    files = files_of(path) if layout.aligned else [Path(path)]
+    if len(files) > 1:
+        if len(files) != len(layout.columns):
             example = ",".join(("first", "second", "third", "fourth")[: len(layout.columns)])
             raise UserError(
                 f"{path}: expected one file, or {count(len(layout.columns))} aligned files as {example}; "
-                f"got {len(names)} names"
+                f"got {len(files)} names"
             )
-        return Table(_aligned([Path(name) for name in names]))
+        return Table(_aligned(files))
+    file = files[0]
     check_file(file)
     suffix = bare_suffix(file)
     if suffix in layout.endings:
@@ -73,6 +73,19 @@ def open_table(path: str, layout: Layout) -> Table:
         letters = ",".join("abcdef"[: len(layout.columns)])
         known += f", or {count(len(layout.columns))} aligned files as {letters}"
     raise UserError(f"{path}: unknown ending {suffix or '(none)'}; expected {known}")
+
+
+def files_of(path: str) -> list[Path]:
+    """The files of ``path``, several if they are aligned as ``"a,b"``; none for a Hugging Face dataset.
+
+    >>> [str(file) for file in files_of("train.en, train.fr")]
+    ['train.en', 'train.fr']
+    """
+    if path.startswith("hf:"):
+        return []
+    if Path(path).exists() or "," not in path:
+        return [Path(path)]
+    return [Path(name.strip()) for name in path.split(",")]
 
 
 def _of_records(path: str, layout: Layout) -> Table:

@@ -53,10 +53,9 @@ def read(path: str, config: PairsConfig, seed: int, notify: Callable[[str], None
 
 def read_pairs(path: str, config: PairsConfig, notify: Callable[[str], None]) -> Pairs:
     """The pairs of one file. Raises UserError: it cannot be used."""
-    pairs, reading = open_parallel(path, source=config.source, target=config.target, on_bad_line=config.on_bad_line)
-    for line in (reading.notice(), reading.first()):
-        if line is not None:
-            notify(line)
+    pairs, lines = open_parallel(path, source=config.source, target=config.target, on_bad_line=config.on_bad_line)
+    for line in lines:
+        notify(line)
     return pairs
 
 
