@@ -24,6 +24,7 @@ _VERSION = 1
 
 KINDS = {
     "text": "text of large files",
+    "pairs": "pairs of large files",
     "tokens": "tokens of large text",
     "tokenizer": "tokenizers trained on large text",
     "images": "decoded images",
