@@ -3,10 +3,10 @@
 For each size in MB, random sentences of 50,000 words, whose frequencies follow Zipf's law, are written to a text file,
 and ``regard train generate`` trains on it for two steps: with an empty cache, and then again. Likewise ``regard train
 translate`` on thousands of pairs, and ``regard train classify-image`` on thousands of JPEG images (``--images 50``) of
-320 × 256 pixels, used at 224 × 224; their reading is timed beside PyTorch's DataLoader with two worker processes, which
-calls the same function for each image: three times by turns, the median of the times and of their ratios. ``--lines
-1000`` pipes so many thousands of lines through ``regard translate``, and translates some of them from a list for
-comparison.
+320 × 256 pixels, used at 224 × 224; the reading of up to 5,000 is timed beside PyTorch's DataLoader with two workers,
+which calls the same function for each image: three times by turns, the median of the times and of their ratios.
+``--lines 1000`` pipes so many thousands of lines through ``regard translate``, and translates some of them from a list
+for comparison.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ from regard.tasks.families.seq2seq.predictor import Search
 
 _WORDS = 50_000
 _TURNS = 3
+_TIMED = 5
+"""Thousands of images whose reading is timed, at most."""
 _SETTINGS = ("--model.dim", "64", "--train.steps", "2", "--train.warmup", "1")
 _IMAGE_SETTINGS = (
     *("--data.size", "224", "--model.width", "8", "--model.blocks", "1", "--train.batch", "16"),
@@ -101,9 +103,10 @@ def write_images(folder: Path, thousands: int) -> None:
         small.resize((320, 256), Image.Resampling.BICUBIC).save(path, quality=90)
 
 
-def reading(folder: Path) -> None:
+def reading(folder: Path, thousands: int) -> None:
     """Print the times of regard's reader, without and with its cache, and of PyTorch's DataLoader, by turns."""
-    paths = sorted((folder / "images").rglob("*.jpg"))
+    write_images(folder / "timed", thousands)
+    paths = sorted((folder / "timed").rglob("*.jpg"))
     os.environ["REGARD_CACHE"] = str(folder / "reading")
 
     def decode() -> None:
@@ -111,7 +114,7 @@ def reading(folder: Path) -> None:
         find()
 
     def find() -> None:
-        assert len(read_images(str(folder / "images"), 224).pixels) == len(paths)
+        assert len(read_images(str(folder / "timed"), 224).pixels) == len(paths)
 
     def load() -> None:
         loader: Any = DataLoader(paths, batch_size=64, num_workers=2, collate_fn=_decoded)  # type: ignore[arg-type]
@@ -314,7 +317,7 @@ def main() -> None:
             write_images(folder / "images", thousands)
             options = ["--data.train", str(folder / "images"), *_IMAGE_SETTINGS]
             measure("classify-image", f"{thousands},000 images", thousands * 1000 * 3 * 224**2, options, folder)
-            reading(folder)
+            reading(folder, min(thousands, _TIMED))
     for thousands in arguments.lines:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
             translating(thousands, Path(name))
