@@ -104,15 +104,15 @@ def test_log_and_report_print_units_and_digits_of_the_metrics(
         log.step(1, 0, 0.5, loss=1.23456, tokens=4, samples=2, seconds=2.0, rate=0.1, norm=1.0)
         log.evaluation(1, 0, {"loss": 2.34567, "errors": 12.345, "other": 0.123456}, better=True)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("epoch 1 · step 1 ·  50% · loss 1.23 nats per row · 2 rows/s · ")
-    figures = "loss 2.35 nats per row · errors 12 % · other 0.1235"
-    assert lines[1] == f"epoch 1 · step 1 · valid {figures} · training loss 1.23 nats per row · 2 rows/s · best so far"
+    assert lines[0].startswith("epoch 1 · step 1 ·  50% · loss 1.23 · 2 rows/s · ")
+    figures = "loss 2.35 · errors 12 % · other 0.1235"
+    assert lines[1] == f"epoch 1 · step 1 · valid {figures} · training loss 1.23 · 2 rows/s · best so far"
     progress = Progress(figures={"loss": 2.34567, "errors": 12.345})
     (tmp_path / "config.yaml").write_text("")
     text = report.write(
         tmp_path, "toy", progress, parameters=1, unit="rows", metrics=metrics, best_by="errors", samples=[]
     ).read_text()
-    assert "- last validation: loss 2.35 nats per row, errors 12 %\n" in text
+    assert "- last validation: loss 2.35, errors 12 %\n" in text
 
 
 def test_generation_keeps_the_checkpoint_with_the_fewest_bits(tmp_path: Path, regard: Callable[..., Result]) -> None:

@@ -29,7 +29,7 @@ class Log:
         unit: the unit of the loss and of the speed, such as ``"tokens"``.
         shown: False in all processes but the first.
         tensorboard: also write event files for TensorBoard.
-        metrics: the task's metrics, in whose units and digits figures are printed.
+        metrics: the task's metrics, with whose digits figures are printed.
     """
 
     def __init__(
@@ -95,12 +95,10 @@ class Log:
         self._speed = speed if self._speed is None else _SMOOTH * self._speed + (1 - _SMOOTH) * speed
         done = progress - self._began_progress
         left = (time.monotonic() - self._began) / done * (1 - progress) if done > 0 else None
-        rest = f"{self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
-        # The bar has no room for the unit of the loss.
-        figures_shown = f"loss {self._loss_metric.number(self._loss)} · {rest}"
-        self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=figures_shown)
         loss_text = self._loss_metric.figure(self._loss)
-        self._lines.offer(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · loss {loss_text} · {rest}")
+        shown = f"loss {loss_text} · {self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
+        self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=shown)
+        self._lines.offer(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {shown}")
         if step % 10 == 0:
             figures = {"loss": loss, "rate": rate, "norm": norm, f"{self._unit}_per_second": speed}
             self._keep({"step": step, "epoch": epoch, **figures, "samples_per_second": samples / max(seconds, 1e-9)})

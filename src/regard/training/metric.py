@@ -47,8 +47,8 @@ class Metric:
         return f"{value:.{self.digits}g}"
 
     def figure(self, value: float) -> str:
-        """``value`` with the metric's number of digits and its unit, such as ``"12.5 %"``."""
-        return f"{self.number(value)} {self.unit}".rstrip()
+        """``value`` with the metric's number of digits, and ``%`` if that is its unit; others are too long."""
+        return self.number(value) + (" %" if self.unit == "%" else "")
 
     def described(self) -> str:
         """The name, the unit, how it is computed, and which direction is better."""
