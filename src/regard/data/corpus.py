@@ -13,6 +13,7 @@ import numpy as np
 
 from regard.data import cache
 from regard.data.lines import compose
+from regard.data.progress import progress
 
 PIECE = 1 << 16
 """Bytes of a piece of a long document."""
@@ -254,6 +255,8 @@ def _digest(file: IO[bytes], bounds: np.ndarray) -> str:
     """Of the content of ``file`` and of ``bounds``."""
     digest = hashlib.blake2b(bounds.data, digest_size=16)
     file.seek(0)
-    while block := file.read(_BLOCK):
-        digest.update(block)
+    with progress("hashing text", int(bounds[-1])) as advance:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            advance(len(block))
     return digest.hexdigest()

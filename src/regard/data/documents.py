@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from regard.data.columns import Bad
-from regard.data.corpus import Block, Documents
+from regard.data.corpus import Block, Documents, Store
 from regard.data.lines import bare_suffix, check_file, is_unicode, read_blocks
+from regard.data.progress import Advance, progress
 from regard.data.records import Records, json_records, open_records
 from regard.data.stored import read_once
 from regard.errors import UserError
@@ -54,7 +55,13 @@ def open_documents(path: str, *, column: str = "text", notify: Notify = lambda l
         UserError: see `read_documents`, or the cache cannot be written.
     """
     files = _files(path, notify)
-    documents, _ = read_once(files, lambda store: store.extend(_blocks(path, files, column)), "text", column)
+    total = sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else 0
+
+    def read(store: Store) -> None:
+        with progress("reading text", total) as advance:
+            store.extend(_blocks(path, files, column, advance))
+
+    documents, _ = read_once(files, read, "text", column)
     if not len(documents):
         raise UserError(f"{path}: no text in it")
     return documents
@@ -85,22 +92,26 @@ def _known(path: Path) -> bool:
     return suffix in _RECORDS or suffix in _TEXTS
 
 
-def _blocks(path: str, files: Iterable[Path], column: str) -> Iterator[Block]:
-    """The parts of all documents."""
+def _blocks(path: str, files: Iterable[Path], column: str, advance: Advance = lambda size: None) -> Iterator[Block]:
+    """The parts of all documents; ``advance`` is called with the bytes that were read of the files or dataset."""
     if path.startswith("hf:"):
-        yield from _texts(open_records(path), column)
+        for text, last in _texts(open_records(path), column):
+            advance(len(text.encode()))
+            yield text, last
     for file in files:
-        yield from _read(file, column)
+        yield from _read(file, column, advance)
 
 
-def _read(path: Path, column: str) -> Iterator[Block]:
+def _read(path: Path, column: str, advance: Advance) -> Iterator[Block]:
     suffix = bare_suffix(path)
     if path.is_file() and not path.stat().st_size:
         return  # in a folder, an empty file is not an error
     if suffix in _RECORDS:
-        yield from _texts(open_records(str(path)), column)
+        yield from _texts(open_records(str(path), advance), column)
+        if suffix == ".parquet":
+            advance(path.stat().st_size)
         return
-    blocks = read_blocks(path)
+    blocks = read_blocks(path, advance)
     first = next(blocks)
     blocks = itertools.chain((first,), blocks)
     if suffix == "" and first.startswith("{"):  # WikiExtractor with --json, in files such as wiki_00

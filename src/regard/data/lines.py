@@ -5,20 +5,24 @@ from __future__ import annotations
 import codecs
 import difflib
 import gzip
+import io
 import lzma
 import sys
 import unicodedata
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from regard.data.progress import Advance
 from regard.errors import UserError
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
 
 _BROKEN = (OSError, EOFError, lzma.LZMAError, zlib.error)
 _BLOCK = 1 << 20
+_BUFFER = 1 << 17
 
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
@@ -45,24 +49,25 @@ def check_file(path: Path) -> None:
         raise UserError(f"{path}: the file is empty")
 
 
-def read_lines(path: Path) -> Iterator[str | None]:
+def read_lines(path: Path, advance: Advance | None = None) -> Iterator[str | None]:
     """Each line without its end (LF or CRLF); None for a line that is not UTF-8.
 
     A byte-order mark at the start is removed. Only LF ends a line: Unicode's other line separators are text.
+    ``advance`` is called with the bytes of the file, compressed or not, that were read since its last call.
 
     Raises:
         UserError: the file cannot be read to its end, is UTF-16 or UTF-32, or its lines end in CR only.
     """
     check_file(path)
     try:
-        with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+        with _opened(path, advance) as file:
             yield from _decoded(file, str(path))
     except _BROKEN as error:
         raise _broken(path, error) from error
 
 
-def read_blocks(path: Path) -> Iterator[str]:
-    """The text of a file in blocks of about a mebibyte, as its lines (see `read_lines`) joined by LF.
+def read_blocks(path: Path, advance: Advance | None = None) -> Iterator[str]:
+    """The text of a file in blocks of about a mebibyte, as its lines joined by LF; arguments as those of `read_lines`.
 
     Raises:
         UserError: as `read_lines`, and if a line is not UTF-8.
@@ -70,7 +75,7 @@ def read_blocks(path: Path) -> Iterator[str]:
     check_file(path)
     decoder, lines = codecs.getincrementaldecoder("utf-8")(), 0
     try:
-        with _OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+        with _opened(path, advance) as file:
             for content in _normalized(file, str(path)):
                 try:
                     text = decoder.decode(content, final=not content)
@@ -81,6 +86,31 @@ def read_blocks(path: Path) -> Iterator[str]:
                 yield text
     except _BROKEN as error:
         raise _broken(path, error) from error
+
+
+class _Counted(io.FileIO):
+    """A file that reports how many bytes are read."""
+
+    def __init__(self, path: Path, advance: Advance):
+        super().__init__(path)
+        self._advance = advance
+
+    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
+        size = super().readinto(buffer)
+        self._advance(size or 0)
+        return size
+
+
+@contextmanager
+def _opened(path: Path, advance: Advance | None) -> Iterator[IO[bytes]]:
+    """A file, decompressed."""
+    opener = _OPENERS.get(path.suffix.lower())
+    with path.open("rb") if advance is None else io.BufferedReader(_Counted(path, advance), _BUFFER) as file:
+        if opener is None:
+            yield file
+        else:
+            with opener(file) as decompressed:
+                yield decompressed
 
 
 def _normalized(file: IO[bytes], origin: str) -> Iterator[bytes]:

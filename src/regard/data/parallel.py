@@ -11,6 +11,7 @@ from regard.data import headers
 from regard.data.columns import Column, Layout
 from regard.data.corpus import Store
 from regard.data.pairs import Pairs
+from regard.data.progress import progress
 from regard.data.reading import Reading
 from regard.data.stored import read_once
 from regard.data.table import files_of
@@ -70,9 +71,11 @@ def open_parallel(
 
     def read(store: Store) -> list[str]:
         reading = Reading(path, _layout(source, target), on_bad_line)
-        for sides in reading:
-            for side in sides:
-                store.add(side, True)
+        with progress("reading pairs") as advance:
+            for sides in reading:
+                for side in sides:
+                    store.add(side, True)
+                    advance(len(side.encode()))
         return [line for line in (reading.notice(), reading.first()) if line is not None]
 
     documents, lines = read_once(files_of(path), read, "pairs", path, source, target, on_bad_line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 _LINE_SECONDS = 20.0
 _SHOWN_AFTER = 2.0
+_REFRESH_SECONDS = 0.1
 
 
 Advance = Callable[[int], None]
@@ -58,31 +60,49 @@ def counted(name: str) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def progress(name: str, total: int) -> Iterator[Advance]:
-    """A context that shows how many of ``total`` bytes are done; it yields the function that adds to them.
+def progress(name: str, total: int = 0, *, first_only: bool = False) -> Iterator[Advance]:
+    """A context that shows how many bytes are done, if it takes longer than 2 seconds; it yields the function to add.
 
-    At the end, a line with the time is printed.
+    At the end, a line with the time is printed, also only after 2 seconds.
+
+    Args:
+        name: of what is being done.
+        total: the number of bytes; 0: it is unknown.
+        first_only: every process does it, and only the first one shows it.
 
     >>> with progress("reading", 300) as advance:
     ...     advance(300)
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=first_only and os.environ.get("RANK", "0") != "0")
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[share]}"),
         TextColumn("{task.fields[figures]}"),
     )  # fmt: skip
-    lines, began, done = Lines(console), time.monotonic(), 0
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(name, total=float(max(1, total)), figures="")
+    bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    task = bar.add_task(name, total=float(total) if total else None, share="", figures="")
+    lines, began, done, shown, due = Lines(console), time.monotonic(), 0, False, _SHOWN_AFTER
 
-        def advance(size: int) -> None:
-            nonlocal done
-            done += size
-            speed = done / max(1e-9, time.monotonic() - began)
-            figures = f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB · {speed / 1e6:,.1f} MB/s"
-            bar.update(task, completed=float(done), figures=figures)
-            lines.offer(f"{name} · {done / max(1, total):4.0%} · {figures}")
+    def advance(size: int) -> None:
+        nonlocal done, shown, due
+        done += size
+        seconds = time.monotonic() - began
+        if seconds < due:
+            return
+        due = seconds + _REFRESH_SECONDS  # not for each of many small parts, which would take long
+        if not shown:
+            shown = True
+            bar.start()
+        share = f"{done / total:4.0%}" if total else ""
+        of_total = f" of {total / 1e6:,.0f}" if total else ""
+        figures = f"{done / 1e6:,.0f}{of_total} MB · {done / 1e6 / seconds:,.1f} MB/s"
+        bar.update(task, completed=float(done), share=share, figures=figures)
+        lines.offer(" · ".join(filter(None, (name, share, figures))))
 
+    try:
         yield advance
+    finally:
+        if shown:
+            bar.stop()
     seconds = time.monotonic() - began
-    console.print(f"{name}: {done / 1e6:,.0f} MB in {seconds:,.0f} s", highlight=False, soft_wrap=True)
+    if seconds >= _SHOWN_AFTER:
+        console.print(f"{name}: {done / 1e6:,.0f} MB in {seconds:,.0f} s", highlight=False, soft_wrap=True)

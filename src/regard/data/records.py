@@ -11,6 +11,7 @@ from typing import Any
 
 from regard.data.columns import Bad
 from regard.data.lines import bare_suffix, read_lines
+from regard.data.progress import Advance
 from regard.errors import UserError, require
 
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json-lines")
@@ -50,10 +51,11 @@ def _type(feature: Any) -> str | None:
     return feature.get("_type") if isinstance(feature, dict) else None
 
 
-def open_records(path: str) -> Records:
+def open_records(path: str, advance: Advance | None = None) -> Records:
     """The records of a JSONL or Parquet file, or of ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset.
 
-    Images and sounds of a dataset are the bytes of their files.
+    Images and sounds of a dataset are the bytes of their files. ``advance`` is called with the bytes that were read of
+    a JSONL file since its last call.
 
     Raises:
         UserError: it cannot be read, or a package for it is not installed.
@@ -62,7 +64,7 @@ def open_records(path: str) -> Records:
         return _hub(path.removeprefix("hf:"))
     if bare_suffix(Path(path)) == ".parquet":
         return _parquet(path)
-    return Records(path, lambda names: json_records(read_lines(Path(path))))
+    return Records(path, lambda names: json_records(read_lines(Path(path), advance)))
 
 
 def json_records(lines: Iterable[str | None]) -> Iterator[dict[str, Any] | Bad]:

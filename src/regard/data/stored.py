@@ -10,6 +10,7 @@ from typing import IO, TypeVar
 from regard.data import cache
 from regard.data.corpus import Documents, Store, mapped
 from regard.data.lines import bare_suffix
+from regard.data.progress import progress
 from regard.errors import UserError
 
 _BLOCK = 1 << 22
@@ -54,15 +55,17 @@ def _size(files: Iterable[Path]) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _digest(files: Iterable[Path]) -> str:
+def _digest(files: Sequence[Path]) -> str:
     """Of the content of ``files`` and of their endings, on which it depends how they are read."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in files:
-        digest.update(f" {bare_suffix(path)} {path.suffix} {path.stat().st_size} ".encode("utf-8", "surrogatepass"))
-        try:
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read to its end ({error.strerror or error})") from error
+    with progress("hashing files", _size(files), first_only=True) as advance:
+        for path in files:
+            digest.update(f" {bare_suffix(path)} {path.suffix} {path.stat().st_size} ".encode("utf-8", "surrogatepass"))
+            try:
+                with path.open("rb") as file:
+                    while block := file.read(_BLOCK):
+                        digest.update(block)
+                        advance(len(block))
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read to its end ({error.strerror or error})") from error
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from regard.data.progress import Advance, progress
 from regard.errors import UserError
 from regard.training import checkpoint
 
@@ -27,8 +28,8 @@ Row = tuple[str | bytes | Long, ...]
 """One training example, such as a source and a target sentence."""
 
 
-def row_digest(row: Row) -> bytes:
-    """Identifies an example, in 16 bytes.
+def row_digest(row: Row, advance: Advance = lambda size: None) -> bytes:
+    """Identifies an example, in 16 bytes; ``advance`` is called with the bytes that are done since its last call.
 
     >>> row_digest(("ab", "c")) == row_digest(("ab", Long(1, [b"c"]))) != row_digest(("a", "bc"))
     True
@@ -41,6 +42,7 @@ def row_digest(row: Row) -> bytes:
         digest.update(field.size.to_bytes(8, "little"))  # so that ("ab", "c") is not ("a", "bc")
         for block in field.blocks:
             digest.update(block)
+            advance(len(block))
     return digest.digest()
 
 
@@ -62,11 +64,12 @@ class Part:
     def of(cls, rows: Iterable[Row]) -> Part:
         """The digests of these examples."""
         count, total, order = 0, 0, hashlib.blake2b(digest_size=16)
-        for row in rows:
-            digest = row_digest(row)
-            order.update(digest)
-            total += int.from_bytes(digest, "little")
-            count += 1
+        with progress("computing the fingerprint") as advance:
+            for row in rows:
+                digest = row_digest(row, advance)
+                order.update(digest)
+                total += int.from_bytes(digest, "little")
+                count += 1
         return cls(count, f"{total % 2**128:032x}", order.hexdigest())
 
 
