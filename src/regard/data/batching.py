@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import overload
 
 import numpy as np
+
+from regard.data.slices import Slices
 
 _POOL = 100
 """The number of batches whose examples are sorted by length together: little padding, other batches each epoch."""
@@ -15,39 +16,13 @@ _ROUND = 16
 """Batches with at least this many examples have a multiple of it."""
 
 
-class Batches(Sequence[list[int]]):
-    """Batches of examples as arrays: millions of them take little memory.
-
-    Args:
-        order: int64, the numbers of the examples.
-        starts: int64, where each batch begins in ``order``.
-        ends: int64, where it ends.
+class Batches(Slices):
+    """Batches of examples: ``values`` are the numbers of the examples, and each slice of them is a batch.
 
     >>> batches = Batches(np.array([5, 3, 4]), np.array([1, 0]), np.array([3, 1]))
     >>> list(batches), batches[1:]
     ([[3, 4], [5]], [[5]])
     """
-
-    def __init__(self, order: np.ndarray, starts: np.ndarray, ends: np.ndarray):
-        self._order, self._starts, self._ends = order, starts, ends
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    @overload
-    def __getitem__(self, index: int) -> list[int]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[list[int]]: ...
-    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(len(self))[index]]
-        rows: list[int] = self._order[self._starts[index] : self._ends[index]].tolist()
-        return rows
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def batches(lengths: np.ndarray | Sequence[tuple[int, int]], *, tokens: int, seed: int, epoch: int) -> Batches:

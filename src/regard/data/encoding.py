@@ -6,15 +6,15 @@ import itertools
 import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any, NamedTuple, overload
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from regard.data import cache
 from regard.data.corpus import PIECE, Documents
 from regard.data.progress import progress
+from regard.data.slices import Slices
 from regard.data.tokenizer import EOS, Kind, Tokenizer
 from regard.data.workers import in_processes
 
@@ -102,19 +102,13 @@ class _Numbers(dict[str, int]):
         return number
 
 
-@dataclass(frozen=True)
-class Tokens(Sequence[list[int]]):
-    """The tokens of documents, with EOS at the end of each.
+class Tokens(Slices):
+    """The tokens of documents, with EOS at the end of each: ``values`` are uint16 or uint32, a slice is a document."""
 
-    Attributes:
-        tokens: uint16 or uint32 ``(n,)``.
-        starts: int64 ``(documents,)``, where each document begins.
-        ends: int64 ``(documents,)``, where it ends.
-    """
-
-    tokens: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
+    @property
+    def tokens(self) -> np.ndarray:
+        """The tokens of all documents, uint16 or uint32 ``(n,)``."""
+        return self.values
 
     @classmethod
     def of(cls, tokens: np.ndarray, ends: np.ndarray) -> Tokens:
@@ -129,20 +123,7 @@ class Tokens(Sequence[list[int]]):
 
     def select(self, rows: np.ndarray) -> Tokens:
         """The documents with these numbers."""
-        return Tokens(self.tokens, self.starts[rows], self.ends[rows])
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    @overload
-    def __getitem__(self, index: int) -> list[int]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[list[int]]: ...
-    def __getitem__(self, index: int | slice) -> list[int] | list[list[int]]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(len(self))[index]]
-        row: list[int] = self.tokens[self.starts[index] : self.ends[index]].tolist()
-        return row
+        return Tokens(self.values, self.starts[rows], self.ends[rows])
 
 
 def train_tokenizer(documents: Documents, kind: Kind, size: int, notify: Callable[[str], None]) -> Tokenizer:
