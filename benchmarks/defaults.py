@@ -35,7 +35,7 @@ from PIL import Image
 
 from regard.cli.main import main as command_line
 from regard.data import cldr
-from regard.tasks.generate.data import reference
+from regard.tasks.generate.task import reference
 
 
 def pairs(folder: Path, size: int) -> tuple[Path, list[str], str]:

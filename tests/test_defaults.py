@@ -23,11 +23,11 @@ from regard.errors import UserError
 from regard.settings import read
 from regard.tasks import counting
 from regard.tasks.counting import count_tokens
+from regard.tasks.families.language.data import set_aside
+from regard.tasks.families.language.trainable import LanguageTrainable
 from regard.tasks.families.seq2seq.data import PairData
-from regard.tasks.generate import data as text_data
-from regard.tasks.generate.defaults import defaults as text_defaults
 from regard.tasks.generate.settings import GenerateConfig
-from regard.tasks.generate.trainable import GenerateTask
+from regard.tasks.generate.task import Generate, reference
 from regard.tasks.table import TASKS
 from regard.tasks.translate.settings import TranslateConfig
 from regard.tasks.translate.task import Translate
@@ -66,7 +66,7 @@ def test_default_epochs_of_parallel_text_give_enough_steps(size: int, tmp_path: 
 def test_token_counts_are_exact_for_small_texts_and_within_5_percent_for_larger_ones(
     kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = text_data.reference()[:60]
+    texts = reference()[:60]
     exact = sum(len(row) + 1 for row in Tokenizer.train(texts, kind=kind, size=600).encode_batch(texts))
     assert count_tokens(texts, kind=kind, size=600) == exact
     monkeypatch.setattr(counting, "_SAMPLE", sum(map(len, texts)) // 4)
@@ -75,8 +75,8 @@ def test_token_counts_are_exact_for_small_texts_and_within_5_percent_for_larger_
 
 @pytest.mark.parametrize("size", [600, 840, 10_000, 1_000_000])
 def test_the_default_context_is_at_most_an_eighth_of_the_text(size: int) -> None:
-    text = text_data.set_aside(["the fox jumps over the lazy dog. " * (size // 33)], lambda line: None)
-    chosen: dict[str, Any] = text_defaults(GenerateConfig(), text)
+    text = set_aside(["the fox jumps over the lazy dog. " * (size // 33)], lambda line: None)
+    chosen: dict[str, Any] = dict(Generate().defaults(GenerateConfig(), text))
     assert 8 <= chosen["model.context"] <= 256
     assert chosen["model.context"] <= size / 8
     assert GenerateConfig(**_sections(GenerateConfig, chosen)).problem() is None
@@ -114,7 +114,7 @@ def test_a_run_that_fails_in_its_first_step_leaves_no_folder(
     run = tmp_path / "run"
     command = ["train", "generate", run, "--data.train", tmp_path / "tiny.txt", "--train.steps", 2]
     with monkeypatch.context() as patch:
-        patch.setattr(GenerateTask, "loss", fail)
+        patch.setattr(LanguageTrainable, "loss", fail)
         if isinstance(error, MemoryError):
             result = regard(*command)
             assert result.err.endswith(
@@ -139,7 +139,7 @@ def test_sigterm_before_the_first_step_leaves_no_run(
     (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
     runs = tmp_path / "runs"
     before = signal.getsignal(signal.SIGTERM)
-    for name in ("regard.tasks.generate.trainable.build", "regard.data.tokenizer.Tokenizer.save"):
+    for name in ("regard.tasks.families.language.task.build", "regard.data.tokenizer.Tokenizer.save"):
         with monkeypatch.context() as patch:
             patch.setattr(name, terminate)
             assert regard("train", "generate", runs / "run", "--data.train", tmp_path / "tiny.txt").status == 143
@@ -151,7 +151,7 @@ def test_a_validation_loss_of_nan_stops_training(
     tmp_path: Path, regard: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tiny.txt").write_text("the quick brown fox jumps over the lazy dog. " * 18)
-    monkeypatch.setattr(GenerateTask, "evaluate", lambda self, part: {"loss": math.nan, "bits_per_byte": math.nan})
+    monkeypatch.setattr(LanguageTrainable, "evaluate", lambda self, part: {"loss": math.nan, "bits_per_byte": math.nan})
     result = regard("train", "generate", tmp_path / "run", "--data.train", tmp_path / "tiny.txt", "--train.steps", 2)
     assert result.err.endswith(
         "regard: training: the validation loss is nan at step 1; try a smaller --train.learning-rate\n"

@@ -15,7 +15,9 @@ import torch
 from regard.data.documents import read_documents
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
-from regard.tasks.generate.data import Stream, Text, batches, reference, set_aside
+from regard.tasks.families.language.data import Text, set_aside
+from regard.tasks.families.language.stream import Stream, batches
+from regard.tasks.generate.task import reference
 
 
 def test_one_text_file_is_one_document(tmp_path: Path) -> None:

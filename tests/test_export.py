@@ -24,7 +24,7 @@ from regard.models.transformer import TransformerTranslator
 from regard.models.vision import Mirrored, ResNet, ViT
 from regard.tasks.classify_image.task import ImageLabeller
 from regard.tasks.exporting import SUFFIXES, Exportable, export
-from regard.tasks.generate.predictor import Writer
+from regard.tasks.generate.task import Writer
 from regard.tasks.translate.predictor import Translator
 
 TEXT = ["the quick brown fox jumps over the lazy dog", "le vif renard brun saute par-dessus le chien paresseux"] * 5

@@ -22,8 +22,8 @@ from regard.explain.overlay import save_overlay
 from regard.explain.page import save_page
 from regard.files import write_whole
 from regard.tasks.exporting import Exportable, export
+from regard.tasks.families.language.results import Continuation
 from regard.tasks.families.seq2seq.evaluation import write_lines
-from regard.tasks.generate.predictor import Continuation
 from regard.training import checkpoint
 from regard.training import run as runs
 from regard.training.log import Log

@@ -14,8 +14,9 @@ import pytest
 
 from conftest import Result, run_command
 from regard.settings import read
-from regard.tasks.generate.predictor import Sampling, load
+from regard.tasks.families.language.sampling import Sampling
 from regard.tasks.generate.settings import GenerateConfig, demo_settings
+from regard.tasks.generate.task import Generate
 from stopping import assert_same, interrupting
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
@@ -167,7 +168,7 @@ def test_a_mistake_gives_a_one_line_error(
 
 
 def test_a_penalty_gives_more_different_characters_and_top_k_1_is_greedy(run: Path) -> None:
-    writer = load(run, read(run / "config.yaml", GenerateConfig))
+    writer = Generate().predictor(read(run / "config.yaml", GenerateConfig), run, "best")
 
     def write(sampling: Sampling) -> str:
         return "".join(writer.write("the quick", sampling, tokens=15))

@@ -26,7 +26,7 @@ from regard.data.documents import open_documents, read_documents
 from regard.data.encoding import Encoder, tokenize, train_tokenizer
 from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
-from regard.tasks.generate.data import Text, fingerprint, set_aside
+from regard.tasks.families.language.data import Text, fingerprint, set_aside
 
 ALPHABET = "ab é.1'\n\r\t\u00a0\x1c\u3000\u0301\u1100\u1161\u11a8漢—s"
 WORDS = (

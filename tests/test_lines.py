@@ -17,7 +17,7 @@ from regard.data.documents import read_documents
 from regard.data.lines import one_line, read_text_lines
 from regard.data.parallel import read_parallel
 from regard.errors import UserError
-from regard.tasks.generate.data import Text
+from regard.tasks.families.language.data import Text
 
 Line = Callable[[str], str]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+from regard.tasks.families.language import data as document_data
+from regard.tasks.families.language.settings import DocumentsConfig
 from regard.tasks.families.seq2seq import data as pair_data
 from regard.tasks.families.seq2seq.settings import PairsConfig
-from regard.tasks.generate import data as generate_data
-from regard.tasks.generate import settings as generate_settings
 
 
 def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> None:
@@ -36,6 +36,6 @@ def test_validation_documents_in_the_training_text_are_counted(tmp_path: Path) -
             (tmp_path / folder / f"{number}.txt").write_text(content)
     paths = [str(tmp_path / folder) for folder in ("train", "valid")]
     lines: list[str] = []
-    text = generate_data.read(generate_settings.DataConfig(train=paths[0], valid=paths[1]), lines.append)
+    text = document_data.read(paths[0], DocumentsConfig(valid=paths[1]), lines.append)
     assert lines == ["data.valid: 2 of its 3 documents are in the training text too"]
     assert (text.valid[0], text.valid_bytes) == ("café", len("cafe\u0301cb".encode()))

@@ -1,112 +1,39 @@
-"""The writer of a run: a language model with its tokenizer, which continues a text token by token."""
+"""The predictor of a language model: the model with its tokenizer, which continues a text token by token."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from rich.console import Console
-from torch import Tensor
 
 from regard.attend import Look
-from regard.data.lines import check_unicode, compose, one_line
-from regard.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
-from regard.decode.sample import filter_logits
+from regard.data.lines import check_unicode, compose
+from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
-from regard.explain import terminal
 from regard.explain.alignment import Alignment
-from regard.explain.draw import save_picture
-from regard.explain.page import save_page
 from regard.models.language import LanguageModel, RecurrentLM, TransformerLM
 from regard.tasks.exporting import Exportable
-from regard.tasks.generate.export import exportable
-from regard.tasks.generate.settings import GenerateConfig
+from regard.tasks.families.language.export import exportable
+from regard.tasks.families.language.results import Attended, Continuation
+from regard.tasks.families.language.sampling import Sampling, draw
 from regard.tasks.task import Predictor
-from regard.training import checkpoint
-from regard.training.defaults import known
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How the next token is sampled.
+class LanguagePredictor(Predictor):
+    """A trained language model with its tokenizer, which continues a text token by token.
+
+    A task's subclass sets ``task``, the name of the task.
 
     Attributes:
-        temperature: the logits are divided by it; 0: always the most probable token.
-        top_k: sample from this many of the most probable tokens; None: from all.
-        top_p: of these, from the fewest tokens whose probabilities sum to at least this; None: from all.
-        penalty: repetition penalty, by which the logits of tokens that have already occurred are divided if positive
-            and multiplied if negative (Keskar et al. 2019, arXiv:1909.05858); 1: no penalty.
-        seed: random seed; None: PyTorch's global generator.
+        model: the model.
+        tokenizer: its tokenizer.
+        context: the number of tokens that the model attends to.
     """
 
-    temperature: float = 0.8
-    top_k: int | None = None
-    top_p: float | None = None
-    penalty: float = 1.0
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
-class Continuation:
-    """A prompt with the generated text that continues it.
-
-    Attributes:
-        prompt: the prompt.
-        continuation: the generated text.
-    """
-
-    prompt: str
-    continuation: str
-
-    @property
-    def text(self) -> str:
-        """The prompt and its continuation."""
-        return self.prompt + self.continuation
-
-    def line(self) -> str:
-        """The text; line breaks within it become spaces."""
-        return one_line(self.text)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The prompt and its continuation."""
-        return {"prompt": self.prompt, "continuation": self.continuation}
-
-
-@dataclass(frozen=True)
-class Attended:
-    """The attention of each token of a text over the tokens up to it.
-
-    Attributes:
-        alignment: the tokens and the weights, ``(tokens, tokens)``.
-    """
-
-    alignment: Alignment
-
-    def show(self, console: Console) -> None:
-        """Print the attention."""
-        console.print(terminal.render(self.alignment, console.width))
-
-    def save(self, path: str | Path) -> None:
-        """Draw the attention: a page if the path ends in .html, otherwise an image."""
-        path = Path(path)
-        if path.suffix.lower() in (".html", ".htm"):
-            save_page([self.alignment], path, title="regard")
-        else:
-            save_picture(self.alignment, path)
-
-    def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
-        """The tokens; with ``attention``, also the weights."""
-        weights = {"weights": self.alignment.weights.tolist()} if attention else {}
-        return {"tokens": list(self.alignment.source), **weights}
-
-
-@dataclass(frozen=True)
-class Writer(Predictor):
-    """A trained language model with its tokenizer."""
+    task: ClassVar[str]
 
     model: LanguageModel
     tokenizer: Tokenizer
@@ -142,7 +69,7 @@ class Writer(Predictor):
 
     def exportable(self) -> Exportable:
         """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
-        return exportable(self.model, len(self.tokenizer), self.context)
+        return exportable(self.model, len(self.tokenizer), self.context, self.task)
 
     def write(self, prompt: str, sampling: Sampling, *, tokens: int, stop: Sequence[str] = ()) -> Iterator[str]:
         """The text that continues ``prompt``, in pieces, of at most ``tokens`` tokens.
@@ -217,7 +144,7 @@ class Writer(Predictor):
                 state = model.start(1, length=self.context + 128, window=None if learned else self.context)
             step = model.step(torch.tensor([inputs], device=device), state)
             state = step.state
-            token = _draw(step.logits.float(), past, sampling, generator)
+            token = draw(step.logits.float(), past, sampling, generator)
             if token == EOS:
                 return
             past.append(token)
@@ -226,42 +153,3 @@ class Writer(Predictor):
             if learned and state[0].position >= self.context:
                 # Learned positions end here: start again with the second half of the context.
                 state, inputs = None, past[-max(1, self.context // 2) :]
-
-
-def _draw(logits: Tensor, past: list[int], sampling: Sampling, generator: torch.Generator | None) -> int:
-    logits = logits.clone()
-    logits[:, [PAD, BOS, UNK]] = -math.inf
-    if sampling.penalty != 1:
-        repeated = torch.tensor(sorted(set(past)), device=logits.device)
-        values = logits[:, repeated]
-        logits[:, repeated] = torch.where(values > 0, values / sampling.penalty, values * sampling.penalty)
-    if sampling.temperature == 0:
-        return int(logits.argmax())
-    logits = filter_logits(logits, sampling.temperature, sampling.top_k, sampling.top_p)
-    return int(torch.multinomial(logits.softmax(-1).cpu(), 1, generator=generator))
-
-
-def build(config: GenerateConfig, tokenizer: Tokenizer) -> LanguageModel:
-    """A new model with random weights, for this tokenizer."""
-    model = config.model
-    dim, layers = known(model.dim), known(model.layers)
-    if model.kind == "lstm":
-        return RecurrentLM(len(tokenizer), dim=dim, layers=layers, attention=model.attention, dropout=model.dropout)
-    hidden = model.hidden or (8 * dim // 3 // 8 * 8 if model.gated else 4 * dim)
-    return TransformerLM(
-        len(tokenizer), dim=dim, layers=layers, heads=model.heads, key_heads=model.key_heads, hidden=hidden,
-        gated=model.gated, positions=model.positions, context=known(model.context), dropout=model.dropout,
-    )  # fmt: skip
-
-
-def load(run: Path, config: GenerateConfig, which: str = "best") -> Writer:
-    """The writer of a run's folder.
-
-    Raises:
-        UserError: the run has no such checkpoint, a file is missing or unreadable, or the weights do not fit.
-    """
-    tokenizer = Tokenizer.load(run / "tokenizer.json")
-    model = build(config, tokenizer)
-    checkpoint.fill(model, run, which)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return Writer(model.eval(), tokenizer, known(config.model.context))

@@ -1,20 +1,16 @@
-"""Training and evaluating a language model."""
+"""Trains and validates a language model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from regard.data.tokenizer import Tokenizer
-from regard.errors import UserError
 from regard.models.language import LanguageModel
-from regard.tasks.generate.data import Stream, Text, batches
-from regard.tasks.generate.predictor import build
-from regard.tasks.generate.settings import GenerateConfig
+from regard.tasks.families.language.settings import LanguageTrainConfig
+from regard.tasks.families.language.stream import Stream, batches
 from regard.training.defaults import known
 from regard.training.metric import Metric
 from regard.training.validation import Part
@@ -23,64 +19,48 @@ _ROWS = 32
 """Windows per validation batch."""
 
 
-class GenerateTask:
-    """Text generation for the training loop: see `regard.training.trainable.Trainable`."""
+class LanguageTrainable:
+    """See `regard.training.trainable.Trainable`.
+
+    Args:
+        model: the model, whose ``forward`` returns the summed loss.
+        train: the training text.
+        valid: the validation text.
+        context: the length of a window in tokens.
+        config: settings of training.
+    """
 
     metrics = (
         Metric("loss", unit="nats per token", how="cross-entropy in consecutive windows"),
         Metric("bits_per_byte", how="cross-entropy in bits, over the UTF-8 bytes of the text as written"),
     )
 
-    def __init__(self, config: GenerateConfig, tokenizer: Tokenizer, text: Text):
-        torch.manual_seed(config.train.seed)
-        self.config, self.tokenizer = config, tokenizer
-        self.train = Stream.of(text.train, tokenizer)
-        self.valid = Stream.of(text.valid, tokenizer)
-        context = known(config.model.context)
-        if len(self.train.tokens) <= context:
-            count = len(self.train.tokens)
-            raise UserError(
-                f"model.context: must be below the number of tokens of the training text, {count:,}, got {context}"
-            )
-        if len(self.valid.tokens) < 2:
-            raise UserError("data.valid: the validation text is empty")
-        self.model: LanguageModel = build(config, tokenizer)
-
-    @classmethod
-    def of_run(cls, run: Path, config: GenerateConfig, text: Text) -> GenerateTask:
-        """The task of a run's folder, over ``text``. Raises UserError: its tokenizer cannot be read."""
-        return cls(config, Tokenizer.load(run / "tokenizer.json"), text)
+    def __init__(self, model: LanguageModel, train: Stream, valid: Stream, context: int, config: LanguageTrainConfig):
+        self.model, self.train, self.valid, self.context, self.config = model, train, valid, context, config
 
     @property
     def described(self) -> str:
-        """See `regard.tasks.running.Task`."""
+        """See `regard.tasks.task.TaskTrainable`."""
         return f"{len(self.train.tokens):,} tokens"
 
     def batches(self, epoch: int) -> Sequence[list[int]]:
         """See `regard.training.trainable.Trainable`; an example is the start position of a window of the stream."""
-        settings = self.config.train
-        return batches(
-            self.train,
-            context=known(self.config.model.context),
-            tokens=known(settings.tokens),
-            seed=settings.seed,
-            epoch=epoch,
-        )
+        tokens, seed = known(self.config.tokens), self.config.seed
+        return batches(self.train, context=self.context, tokens=tokens, seed=seed, epoch=epoch)
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
         """See `regard.training.trainable.Trainable`."""
-        context = known(self.config.model.context)
-        tokens, targets, documents = self.train.windows(rows, context, self.model.output_bias.device)
-        return model(tokens, targets, documents, self.config.train.label_smoothing), targets.numel()
+        tokens, targets, documents = self.train.windows(rows, self.context, self.model.output_bias.device)
+        return model(tokens, targets, documents, self.config.label_smoothing), targets.numel()
 
     @property
     def validation_count(self) -> int:
         """See `regard.training.trainable.Trainable`; an example is a window."""
-        return _windows(self.valid, known(self.config.model.context))
+        return _windows(self.valid, self.context)
 
     def evaluate(self, part: Part) -> dict[str, float]:
         """See `regard.training.trainable.Trainable`."""
-        return scores(self.model, self.valid, known(self.config.model.context), part)
+        return scores(self.model, self.valid, self.context, part)
 
 
 def _windows(stream: Stream, context: int) -> int:

@@ -1,4 +1,4 @@
-"""Exporting the language model to a file that other programs run."""
+"""Exporting a language model to a file that other programs run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regard.tasks.exporting import RECURRENT, Exportable
 
 
 class _Logits(nn.Module):
-    """The language model as a function of tokens to logits."""
+    """A language model as a function of tokens to logits."""
 
     def __init__(self, model: TransformerLM):
         super().__init__()
@@ -24,8 +24,8 @@ class _Logits(nn.Module):
         return self.model.logits(tokens)
 
 
-def exportable(model: nn.Module, vocabulary: int, context: int) -> Exportable:
-    """The language model, from tokens to the logits of each next token. Raises UserError: the model is recurrent."""
+def exportable(model: nn.Module, vocabulary: int, context: int, task: str) -> Exportable:
+    """The model of a ``task``, from tokens to the logits of each next token. Raises UserError: it is recurrent."""
     if not isinstance(model, TransformerLM):
         raise UserError(RECURRENT)
 
@@ -34,7 +34,7 @@ def exportable(model: nn.Module, vocabulary: int, context: int) -> Exportable:
 
     limits = {} if model.position is None else {"length": context}
     notes = {
-        "task": "generate", "end": EOS, "context": context, "tokenizer": "tokenizer.json",
+        "task": task, "end": EOS, "context": context, "tokenizer": "tokenizer.json",
         "use": "a new document begins with the token end; logits of each next token",
     }  # fmt: skip
     return Exportable(_Logits(model), {"tokens": ("batch", "length")}, sample, limits, notes)
