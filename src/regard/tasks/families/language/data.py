@@ -79,8 +79,7 @@ def _fields(documents: Documents) -> Iterator[str | Long]:
         if documents.ends[index] - documents.starts[index] <= PIECE:
             yield documents[index]
         else:
-            size = sum(len(piece.encode()) for piece in documents.pieces(index))
-            yield Long(size, (piece.encode() for piece in documents.pieces(index)))
+            yield Long(piece.encode() for piece in documents.pieces(index))
 
 
 def set_aside(documents: Sequence[str], notify: Callable[[str], None]) -> Text:
