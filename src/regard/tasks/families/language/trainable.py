@@ -15,8 +15,8 @@ from regard.training.defaults import known
 from regard.training.metric import Metric
 from regard.training.validation import Part
 
-_ROWS = 32
-"""Windows per validation batch."""
+_TOKENS = 8192
+"""Tokens per batch, where a signal need not end the scoring between two batches."""
 
 
 class LanguageTrainable:
@@ -60,7 +60,7 @@ class LanguageTrainable:
 
     def evaluate(self, part: Part) -> dict[str, float]:
         """See `regard.training.trainable.Trainable`."""
-        return scores(self.model, self.valid, self.context, part)
+        return scores(self.model, self.valid, self.context, part, known(self.config.tokens))
 
 
 def _windows(stream: Stream, context: int) -> int:
@@ -68,7 +68,9 @@ def _windows(stream: Stream, context: int) -> int:
     return math.ceil((len(stream.tokens) - 1) / context)
 
 
-def scores(model: LanguageModel, stream: Stream, context: int, part: Part | None = None) -> dict[str, float]:
+def scores(
+    model: LanguageModel, stream: Stream, context: int, part: Part | None = None, size: int = _TOKENS
+) -> dict[str, float]:
     """``loss`` in nats per token and ``bits_per_byte`` of the text, over windows that follow each other.
 
     Each token is scored once, except the first of the stream, which nothing predicts. A window has no earlier context.
@@ -79,13 +81,15 @@ def scores(model: LanguageModel, stream: Stream, context: int, part: Part | None
         stream: the text.
         context: the length of a window; the last one may be shorter.
         part: the windows to score; None: all of them.
+        size: tokens per batch; there is at least one window in it.
     """
     part = part or Part.complete(_windows(stream, context))
     total, count = 0.0, len(stream.tokens) - 1
     device = model.output_bias.device
     full = [row for row in part.rows if (row + 1) * context <= count]
     with torch.no_grad():
-        for rows in part.over(full[at : at + _ROWS] for at in range(0, len(full), _ROWS)):
+        windows = max(1, size // context)
+        for rows in part.over(full[at : at + windows] for at in range(0, len(full), windows)):
             total += float(model(*stream.windows([row * context for row in rows], context, device)))
         scored = len(full) * context
         for row in part.rows[len(full) :]:

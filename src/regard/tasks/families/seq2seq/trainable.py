@@ -20,8 +20,8 @@ from regard.training.validation import Part
 DECODED = 1000
 """Maximum number of validation examples that are decoded for a text metric; the loss is over all examples."""
 
-_VALIDATION_TOKENS = 8192
-"""Source and target tokens of a batch of validation, padding included."""
+_TOKENS = 8192
+"""Source and target tokens of a batch, padding included, where a signal need not end the scoring between batches."""
 
 LOSS = Metric("loss", unit="nats per target token", how="cross-entropy, EOS included, without label smoothing")
 """The metric that all sequence-to-sequence tasks have; the others compare output texts with references."""
@@ -100,21 +100,28 @@ class Seq2SeqTrainable:
     def evaluate(self, part: Part) -> dict[str, float]:
         """See `regard.training.trainable.Trainable`; with text metrics if ``train.metric`` is one of them."""
         decoded = part.first(DECODED) if self.config.metric != "loss" else None
-        figures = {"loss": mean_loss(self.model, self.valid, part)}
+        figures = {"loss": mean_loss(self.model, self.valid, part, known(self.config.tokens))}
         if decoded is not None:
             texts = decoded.gather(self.validation.texts(decoded.rows, decoded.tick))
             figures |= self.validation.scores(texts, decoded.every)
         return figures
 
 
-def mean_loss(model: EncoderDecoder, examples: Examples, part: Part | None = None) -> float:
-    """Cross-entropy in nats per target token, EOS included, without label smoothing, over ``part`` (None: all)."""
+def mean_loss(model: EncoderDecoder, examples: Examples, part: Part | None = None, size: int = _TOKENS) -> float:
+    """Cross-entropy in nats per target token, EOS included, without label smoothing.
+
+    Args:
+        model: the model.
+        examples: the examples to score.
+        part: those of them to score in this process; None: all.
+        size: source and target tokens per batch, padding included.
+    """
     part = part or Part.complete(len(examples))
     total, tokens = 0.0, 0
     lengths = examples.lengths.tolist()
     order = sorted(part.rows, key=lambda row: lengths[row])
     with torch.no_grad():
-        for rows in part.over(fill(order, lengths, _VALIDATION_TOKENS)):
+        for rows in part.over(fill(order, lengths, size)):
             loss, count = _loss(model, examples, rows, model.device, 0.0)
             total, tokens = total + float(loss), tokens + count
     total, targets = part.sum(total, tokens)
