@@ -199,7 +199,7 @@ def test_validation_decodes_only_for_text_metrics(pairs: PairData, predictor: Re
     assert trained.evaluate(Part.complete(5)) == {"loss": pytest.approx(5.0), "exact": 100.0}
     loss, count = trained.loss(trained.model, [0, 1])
     assert loss.item() == pytest.approx(5.0 * count)
-    plain = replace(config, train=RepeatTrainConfig(metric="loss"))
+    plain = replace(config, train=replace(config.train, metric="loss"))
     assert Repeat().trainable(plain, tmp_path, pairs, lambda line: None).evaluate(Part.complete(5)).keys() == {"loss"}
 
 
