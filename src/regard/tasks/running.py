@@ -208,8 +208,7 @@ def _fit(
             except Interrupted:
                 if process.first:
                     reached = Progress(**checkpoints.load_state(run, "last")["progress"])
-                    note = "None yet: training was interrupted and can be continued with `--resume`."
-                    write_report(reached, samples=[note])
+                    write_report(reached, samples=None)
                 raise
             if process.first:
                 samples = code.samples(code.predictor(config, run, "best"), config, data)

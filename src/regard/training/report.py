@@ -16,6 +16,7 @@ from regard.training.metric import Metric, figures_text
 from regard.training.progress import Progress
 
 _SMOOTH = 0.7
+_INTERRUPTED = "None yet: training was interrupted and can be continued with `--resume`."
 
 
 def write(
@@ -27,7 +28,7 @@ def write(
     unit: str,
     metrics: Sequence[Metric],
     best_by: str,
-    samples: Sequence[str],
+    samples: Sequence[str] | None,
 ) -> Path:
     """Write ``report.md``, and ``curves.png`` if matplotlib is installed, into a run's folder.
 
@@ -39,19 +40,20 @@ def write(
         unit: what the loss is a mean over.
         metrics: the task's metrics.
         best_by: the name of the metric that selects the best checkpoint.
-        samples: lines of Markdown with sample output of the model.
+        samples: lines of Markdown with sample output of the model; None: training was interrupted, and the process
+            should end soon, so that no curves are drawn either.
     """
     figures = _figures(run / "metrics.jsonl")
     validations = [line for line in figures if any(name.startswith("valid_") for name in line)]
     parts = [f"# {task}: {run.name}", _summary(progress, parameters, unit, metrics)]
-    if find_spec("matplotlib") is not None and figures:
+    if samples is not None and find_spec("matplotlib") is not None and figures:
         _draw(figures, validations, run / "curves.png")
         parts.append("![Loss, validation and learning rate](curves.png)")
     parts += [
         "## Validation",
         _table(validations, {metric.name: metric for metric in metrics}, best_by),
         "## Samples",
-        "\n".join(samples) or "None.",
+        _INTERRUPTED if samples is None else "\n".join(samples) or "None.",
     ]
     parts += ["## Settings", f"```yaml\n{(run / 'config.yaml').read_text(encoding='utf-8')}```"]
     path = run / "report.md"
