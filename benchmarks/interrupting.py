@@ -126,6 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--text", type=int, default=200, help="size of the text in MB")
     options = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background would ignore it, as its commands
     print(machine())
     print(f"{options.text} MB of text\n")
     print(f"{'phase':24}{'signal':10}{'seconds':>8}{'status':>8}  kept")
