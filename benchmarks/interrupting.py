@@ -42,7 +42,10 @@ regard.cli.main.main(sys.argv[4:])
 """Runs a command, and says when it calls a function for the given time."""
 
 _MODEL = ("--model.dim", "384", "--model.layers", "8", "--model.heads", "6", "--tokenizer.size", "8000")
-_TRAIN = ("--train.epochs", "1", "--train.evaluate-every", "20", "--train.tokens", "1024")
+_TRAIN = (
+    *("--train.epochs", "1", "--train.tokens", "1024", "--train.warmup", "10"),
+    *("--train.save-every", "8", "--train.evaluate-every", "12"),
+)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def kept(run: Path, cache: Path) -> str:
 
 def prediction(run: Path, sent: signal.Signals) -> tuple[float, int, int]:
     """Interrupt the generation for many prompts; returns seconds, exit status, and the number of complete lines."""
-    command = [sys.executable, "-c", _RUN, "", "", "0", "generate", str(run), "--tokens", "30"]
+    options = ["--tokens", "30", "--checkpoint", "last"]
+    command = [sys.executable, "-c", _RUN, "", "", "0", "generate", str(run), *options]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
         process.stdin.write("\n".join(["The"] * 5_000))
