@@ -31,6 +31,10 @@ BYTES = 100_000_000
 _BYTES_IN_MEMORY = 500_000_000
 """The limit in place of `BYTES` if the cache cannot be written."""
 
+_GROUP = 16
+_GROUP_BYTES = 4_000_000
+"""The largest number of images that a worker process gets in one message, and of the bytes of their files."""
+
 
 @dataclass
 class Decoded:
@@ -110,9 +114,9 @@ def _decoded(items: Iterator[Item], size: int, name: str, check: Check, advance:
             file.write(pixels.data)
         file.flush()
         rows, row = list(range(len(first))), len(first) - 1
-        numbered = enumerate(rest, len(first))
-        with closing(in_processes(partial(partial, decode_into, file.name, size), numbered)) as results:
-            for row, result in enumerate(results, len(first)):
+        groups = _groups(enumerate(rest, len(first)))
+        with closing(in_processes(partial(partial, decode_into, file.name, size), groups)) as results:
+            for row, result in enumerate(chain.from_iterable(results), len(first)):
                 if added(result):
                     rows.append(row)
         file.truncate((row + 1) * 3 * size**2)  # the last images may have no pixels
@@ -135,6 +139,20 @@ def _decoded(items: Iterator[Item], size: int, name: str, check: Check, advance:
         return None
     images.pixels = _Kept(path, size).pixels
     return images
+
+
+def _groups(numbered: Iterator[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:
+    """Images that a worker process gets in one message: one at a time, it would wait as long as it works."""
+    group, size = list[tuple[int, Item]](), 0
+    for number, item in numbered:
+        group.append((number, item))
+        content = item.content
+        size += 0 if isinstance(content, BadImage) else content.nbytes if hasattr(content, "nbytes") else len(content)
+        if len(group) == _GROUP or size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def _cached(items: Iterator[Item], size: int, name: str, check: Check, advance: Callable[[], None]) -> Decoded | None:

@@ -45,14 +45,14 @@ def digest(content: bytes | np.ndarray) -> bytes:
     return hashlib.blake2b(data, digest_size=KEY).digest()
 
 
-def decode_into(path: str, size: int, numbered: tuple[int, Item]) -> Result:
-    """Decode an item, and write its pixels into the file ``path`` at the place of its number; in a worker process."""
-    number, item = numbered
-    with warnings.catch_warnings():
+def decode_into(path: str, size: int, numbered: list[tuple[int, Item]]) -> list[Result]:
+    """Decode items, and write the pixels of each into the file ``path`` at the place of its number."""
+    results = []
+    with warnings.catch_warnings(), open(path, "r+b", buffering=0) as file:
         warnings.simplefilter("ignore")
-        result, pixels = decode_item(item, size)
-    if result.reason is None:
-        file = os.open(path, os.O_WRONLY)
-        os.pwrite(file, pixels.data, number * pixels.nbytes)
-        os.close(file)
-    return result
+        for number, item in numbered:
+            result, pixels = decode_item(item, size)
+            if result.reason is None:
+                os.pwrite(file.fileno(), pixels.data, number * pixels.nbytes)
+            results.append(result)
+    return results
