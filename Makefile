@@ -10,7 +10,7 @@ demo: $(READY)
 	$(BIN)/regard demo translate runs/demo
 
 # The tests run in as many processes as there are cores, but no more than 8, for each takes about a gigabyte. The long
-# ones, which repeat a table on further instruction sets, masks and compilers, are run by `make nightly`.
+# ones, which repeat a table on further instruction sets, masks, compilers and optimizers, are run by `make nightly`.
 PROCESSES ?= auto
 test: $(READY) lint
 	$(BIN)/python -m pytest -q -m "not long" --numprocesses $(PROCESSES) --maxprocesses 8 --dist worksteal

@@ -98,7 +98,11 @@ def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, opt
 @pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"optimizer": "muon", "kind": "transformer"}, {"accumulate": 3, "epochs": 6}],
+    [
+        {},
+        pytest.param({"optimizer": "muon", "kind": "transformer"}, marks=pytest.mark.long),
+        {"accumulate": 3, "epochs": 6},
+    ],
     ids=["adamw", "muon", "accumulated"],
 )
 def test_two_processes_have_the_loss_of_one(tmp_path: Path, shard: bool, options: dict[str, Any]) -> None:
@@ -211,7 +215,7 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
-@pytest.mark.parametrize("counts", [(2, 1), (1, 2)], ids=["2 to 1", "1 to 2"])
+@pytest.mark.parametrize("counts", [(2, 1), pytest.param((1, 2), marks=pytest.mark.long)], ids=["2 to 1", "1 to 2"])
 def test_a_run_resumes_with_another_number_of_processes(tmp_path: Path, counts: tuple[int, int], shard: bool) -> None:
     complete, changed = tmp_path / "complete", tmp_path / "changed"
     settings: dict[str, Any] = {"dropout": 0.0, "fsdp": shard, "schedule": "constant", "ema": 0.5}
