@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -163,13 +164,18 @@ def opened(run: Path, which: Which, name: str) -> Iterator[shards.Shards]:
 
 
 def fill(model: nn.Module, run: Path, which: Which) -> None:
-    """Load the weights of a checkpoint into ``model``. Raises UserError: it does not exist or is of another model."""
+    """Load the weights of a checkpoint into ``model``, and move it to the GPU if there is one.
+
+    Raises:
+        UserError: the checkpoint does not exist or is of another model.
+    """
     weights = load_tensors(run, which, "model")
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise UserError(f"{run}: the {which} checkpoint does not fit config.yaml: {reason}") from error
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def exists(run: Path, which: Which = "last") -> bool:

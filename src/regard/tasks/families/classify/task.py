@@ -151,7 +151,6 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         """See `Task`."""
         model, labeller = self.build(config, run)
         checkpoints.fill(model, run, checkpoint)
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
         labeller.model.eval()
         return labeller
 

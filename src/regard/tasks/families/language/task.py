@@ -95,7 +95,6 @@ class LanguageTask(Task[Config, Text, LanguagePredictor], Generic[Config]):
         tokenizer = Tokenizer.load(run / _TOKENIZER)
         model = self.build(config, len(tokenizer))
         checkpoints.fill(model, run, checkpoint)
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
         return self.predictor_type(model.eval(), tokenizer, known(config.model.context))
 
     def evaluate(

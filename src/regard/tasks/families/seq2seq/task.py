@@ -101,7 +101,7 @@ class TextToText(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
         """See `Task`."""
         predictor = self.untrained(config, run)
         checkpoints.fill(predictor.model, run, checkpoint)
-        predictor.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        predictor.model.eval()
         return predictor
 
     def evaluation_pairs(self, config: Config, path: str | None, on_bad_line: str | None, notify: Notify) -> PairList:
