@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
+from regard.errors import UserError
 from regard.tasks import exporting
 from regard.tasks.exporting import Exportable, Format
 from regard.tasks.results import Failure, Result, Scores, Shown
@@ -20,6 +21,26 @@ Notify = Callable[[str], None]
 
 Config = TypeVar("Config")
 Data = TypeVar("Data")
+
+
+def own_data(train: str | None, valid: str | None, builtin: str, validation: str, notify: Notify) -> str | None:
+    """The training data that the user names; None: the built-in ones are used, of which ``notify`` gets a message.
+
+    Args:
+        train: the setting ``data.train``.
+        valid: the setting ``data.valid``.
+        builtin: what the built-in data are.
+        validation: says that they have validation data, such as ``"the built-in corpus has a validation set"``.
+        notify: gets the message.
+
+    Raises:
+        UserError: only validation data are named.
+    """
+    if train is None:
+        if valid is not None:
+            raise UserError(f"data.valid: needs --data.train, since {validation} already")
+        notify(f"no --data.train: training on {builtin}")
+    return train
 
 
 class Predictor(ABC):

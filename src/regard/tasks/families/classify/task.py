@@ -21,7 +21,7 @@ from regard.tasks.families.classify.labeller import Labeller
 from regard.tasks.families.classify.settings import ClassifyTrainConfig
 from regard.tasks.families.classify.trainable import ClassifyTrainable, Sets
 from regard.tasks.results import Scores
-from regard.tasks.task import Notify, Task
+from regard.tasks.task import Notify, Task, own_data
 from regard.training import checkpoint as checkpoints
 from regard.training.defaults import bounded, epochs
 from regard.training.fingerprint import Fingerprint, check_validation
@@ -104,17 +104,14 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
     def read(self, config: Config, notify: Notify) -> Sets[Examples]:
         """See `Task`."""
         data, seed = config.data, config.train.seed
-        if data.train is None:
-            if data.valid is not None:
-                raise UserError(
-                    f"data.valid: needs --data.train, since the built-in {self.built_in} have a validation set already"
-                )
-            notify(f"no --data.train: training on the built-in {self.unit}, {self.built_in_source}")
+        validation = f"the built-in {self.built_in} have a validation set"
+        path = own_data(data.train, data.valid, f"the built-in {self.unit}, {self.built_in_source}", validation, notify)
+        if path is None:
             return set_aside(self.examples(config, None), seed, lambda line: None)
-        train = self._read(config, data.train, notify, part="train")
+        train = self._read(config, path, notify, part="train")
         if len(train.names) < 2:
-            raise UserError(f"{data.train}: has one class, {train.names[0]!r}, and needs at least two; {self.place}")
-        valid = data.train if data.valid is None and "valid" in train.parts else data.valid
+            raise UserError(f"{path}: has one class, {train.names[0]!r}, and needs at least two; {self.place}")
+        valid = path if data.valid is None and "valid" in train.parts else data.valid
         if valid is None:
             sets = set_aside(train, seed, notify)
         else:

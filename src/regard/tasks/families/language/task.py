@@ -23,7 +23,7 @@ from regard.tasks.families.language.settings import LanguageConfig
 from regard.tasks.families.language.stream import Stream
 from regard.tasks.families.language.trainable import LanguageTrainable, scores
 from regard.tasks.results import Score, Scores
-from regard.tasks.task import Notify, Task
+from regard.tasks.task import Notify, Task, own_data
 from regard.training import checkpoint as checkpoints
 from regard.training.defaults import known
 from regard.training.fingerprint import Fingerprint, check_validation
@@ -59,11 +59,10 @@ class LanguageTask(Task[Config, Text, LanguagePredictor], Generic[Config]):
 
     def read(self, config: Config, notify: Notify) -> Text:
         """The user's documents, or the built-in ones."""
-        if config.data.train is not None:
-            return data.read(config.data.train, config.data, notify)
-        if config.data.valid is not None:
-            raise UserError("data.valid: needs --data.train, since the built-in text has a validation part already")
-        notify(f"no --data.train: training on {self.builtin_text}")
+        validation = "the built-in text has a validation part"
+        path = own_data(config.data.train, config.data.valid, self.builtin_text, validation, notify)
+        if path is not None:
+            return data.read(path, config.data, notify)
         return data.set_aside(self.builtin(), lambda line: None)
 
     def fingerprint(self, text: Text) -> Fingerprint:

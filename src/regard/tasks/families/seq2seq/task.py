@@ -20,7 +20,7 @@ from regard.tasks.families.seq2seq.rows import drop_long, encode, load_tokenizer
 from regard.tasks.families.seq2seq.settings import TextToTextConfig
 from regard.tasks.families.seq2seq.text import TextPredictor
 from regard.tasks.families.seq2seq.trainable import Seq2SeqTrainable
-from regard.tasks.task import Notify, Task
+from regard.tasks.task import Notify, Task, own_data
 from regard.training import checkpoint as checkpoints
 from regard.training.fingerprint import Fingerprint
 from regard.training.metric import Metric
@@ -62,11 +62,10 @@ class TextToText(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
 
     def read(self, config: Config, notify: Notify) -> PairData:
         """The user's pairs, or the built-in ones."""
-        if config.data.train is not None:
-            return data.read(config.data.train, config.data, config.train.seed, notify)
-        if config.data.valid is not None:
-            raise UserError("data.valid: needs --data.train, since the built-in corpus has a validation set already")
-        notify(f"no --data.train: training on {self.builtin_pairs}")
+        validation = "the built-in corpus has a validation set"
+        path = own_data(config.data.train, config.data.valid, self.builtin_pairs, validation, notify)
+        if path is not None:
+            return data.read(path, config.data, config.train.seed, notify)
         return PairData.of(self.builtin(config, "train"), self.builtin(config, "valid"))
 
     def fingerprint(self, pairs: PairData) -> Fingerprint:
