@@ -11,8 +11,7 @@ from rich.console import Console
 from regard.data.lines import one_line
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
-from regard.explain.draw import save_picture
-from regard.explain.page import save_page
+from regard.explain.save import save_alignment
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,7 @@ class Attended:
 
     def save(self, path: str | Path) -> None:
         """Draw the attention: a page if the path ends in .html, otherwise an image."""
-        path = Path(path)
-        if path.suffix.lower() in (".html", ".htm"):
-            save_page([self.alignment], path, title="regard")
-        else:
-            save_picture(self.alignment, path)
+        save_alignment(self.alignment, Path(path), title="regard", by_words=False)
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The tokens; with ``attention``, also the weights."""

@@ -13,8 +13,8 @@ from regard.data.lines import one_line
 from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
-from regard.explain.draw import save_picture
 from regard.explain.page import save_page
+from regard.explain.save import save_alignment
 
 NO_ATTENTION = "look: this run has no attention to look at (it was trained with --model.attention none)"
 
@@ -52,11 +52,7 @@ class TextOutput:
         """Draw the alignment: a page if the path ends in .html, otherwise an image."""
         if self.alignment is None:
             raise UserError(NO_ATTENTION)
-        path = Path(path)
-        if path.suffix.lower() in (".html", ".htm"):
-            save_page([self.alignment], path, title=self.source)
-        else:
-            save_picture(self.alignment.words(), path)
+        save_alignment(self.alignment, Path(path), title=self.source, by_words=True)
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """Source, output and its log-probability; with ``attention``, also their pieces and the weights."""
