@@ -148,12 +148,18 @@ class Store:
         self._end = 0
         self._blank = True
 
-    def add(self, block: str, last: bool) -> None:
-        """Add a part of a document; ``last`` ends the document. Raises UserError: the cache cannot be written."""
+    def add(self, block: str, last: bool) -> int:
+        """Add a part of a document, and return its size in bytes; ``last`` ends the document.
+
+        Raises:
+            UserError: the cache cannot be written.
+        """
+        content = block.encode()
         try:
-            self._add(block.encode(), not block or block.isspace(), last)
+            self._add(content, not block or block.isspace(), last)
         except OSError as error:
             raise cache.unusable(error) from error
+        return len(content)
 
     def _add(self, content: bytes, blank: bool, last: bool) -> None:
         self._file.write(content)
@@ -187,7 +193,7 @@ class Store:
         if not isinstance(self._file, io.BytesIO):
             with self._file:
                 self.finish()
-                return mapped(self._file)
+                return mapped(self._file)[0]
         data = np.frombuffer(self._file.getvalue(), dtype=np.uint8)
         bounds = np.frombuffer(self._bounds, dtype=np.int64)
         return Documents(data, bounds[:-1], bounds[1:])
@@ -199,10 +205,10 @@ class Store:
         self._file.write(content.getbuffer())
 
 
-def mapped(file: IO[bytes]) -> Documents:
-    """The documents in a file that a `Store` has written."""
+def mapped(file: IO[bytes]) -> tuple[Documents, dict[str, Any]]:
+    """The documents in a file that a `Store` has written, and the notes that `Store.finish` kept in it."""
     content, arrays, notes = cache.load(file)
-    return Documents(content, arrays["bounds"][:-1], arrays["bounds"][1:], notes["digest"])
+    return Documents(content, arrays["bounds"][:-1], arrays["bounds"][1:], notes.pop("digest")), notes
 
 
 def facts(

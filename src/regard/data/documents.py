@@ -11,7 +11,7 @@ from regard.data.corpus import Block, Documents, Store
 from regard.data.lines import bare_suffix, check_file, is_unicode, read_blocks
 from regard.data.progress import Advance, progress
 from regard.data.records import Records, json_records, open_records
-from regard.data.stored import read_once
+from regard.data.stored import read_once, total_size
 from regard.errors import UserError
 
 _RECORDS = (".jsonl", ".ndjson", ".parquet")
@@ -55,10 +55,9 @@ def open_documents(path: str, *, column: str = "text", notify: Notify = lambda l
         UserError: see `read_documents`, or the cache cannot be written.
     """
     files = _files(path, notify)
-    total = sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else 0
 
     def read(store: Store) -> None:
-        with progress("reading text", total) as advance:
+        with progress("reading text", total_size(files)) as advance:
             store.extend(_blocks(path, files, column, advance))
 
     documents, _ = read_once(files, read, "text", column)

@@ -74,8 +74,7 @@ def open_parallel(
         with progress("reading pairs") as advance:
             for sides in reading:
                 for side in sides:
-                    store.add(side, True)
-                    advance(len(side.encode()))
+                    advance(store.add(side, True))
         return [line for line in (reading.notice(), reading.first()) if line is not None]
 
     documents, lines = read_once(files_of(path), read, "pairs", path, source, target, on_bad_line)

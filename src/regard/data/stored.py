@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -36,7 +36,7 @@ def read_once(
     Raises:
         UserError: a file cannot be read, or the cache cannot be written.
     """
-    if not files or not all(file.is_file() for file in files) or _size(files) <= cache.SMALL:
+    if total_size(files) <= cache.SMALL:
         store = Store()
         notes = read(store)
         return store.documents(), notes
@@ -47,18 +47,19 @@ def read_once(
         store.finish(notes=notes)
 
     with cache.entry(cache.name(kind, *settings, _digest(files)), write).open("rb") as file:
-        kept: Notes = cache.load(file)[2]["notes"]
-        return mapped(file), kept
+        documents, kept = mapped(file)
+    return documents, kept["notes"]
 
 
-def _size(files: Iterable[Path]) -> int:
-    return sum(file.stat().st_size for file in files)
+def total_size(files: Sequence[Path]) -> int:
+    """The bytes of all files together; 0 if one is no regular file, such as a pipe, or there are none."""
+    return sum(file.stat().st_size for file in files) if all(file.is_file() for file in files) else 0
 
 
 def _digest(files: Sequence[Path]) -> str:
     """Of the content of ``files`` and of their endings, on which it depends how they are read."""
     digest = hashlib.blake2b(digest_size=16)
-    with progress("hashing files", _size(files), first_only=True) as advance:
+    with progress("hashing files", total_size(files), first_only=True) as advance:
         for path in files:
             digest.update(f" {bare_suffix(path)} {path.suffix} {path.stat().st_size} ".encode("utf-8", "surrogatepass"))
             try:
