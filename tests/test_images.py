@@ -15,7 +15,8 @@ from image_sets import as_folder, encoded, plain
 from regard.data.digits import digits
 from regard.data.image_batches import Scale, augment
 from regard.data.images import read_images
-from regard.data.pixels import Rows, in_threads
+from regard.data.pixels import Rows
+from regard.data.workers import in_threads
 from regard.errors import UserError
 from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.tasks.classify_image.task import ClassifyImage

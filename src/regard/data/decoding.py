@@ -20,9 +20,9 @@ from regard.data import cache
 from regard.data.image_files import BadImage
 from regard.data.image_items import KEY, NO_PIXELS, Result, decode_into, decode_item, digest
 from regard.data.image_trees import Item
-from regard.data.pixels import Pixels, Rows, in_threads
+from regard.data.pixels import Pixels, Rows
 from regard.data.progress import counted
-from regard.data.workers import in_processes
+from regard.data.workers import in_processes, in_threads
 
 SECONDS = 1.0
 BYTES = 100_000_000

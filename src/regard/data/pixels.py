@@ -1,19 +1,11 @@
-"""The pixels of a set of images, in memory or in a mapped file, and work in several threads."""
+"""The pixels of a set of images, in memory or in a mapped file."""
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -54,27 +46,3 @@ def select(pixels: Pixels, mask: np.ndarray) -> Pixels:
     if isinstance(pixels, Rows):
         return Rows(pixels.mapped, pixels.rows[mask])
     return np.asarray(pixels[mask])
-
-
-def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
-    """``function`` of each item, in order, computed by one thread per core, which are at most some items ahead.
-
-    Warnings are not shown: which filters are in force is not known in a thread.
-
-    >>> list(in_threads(abs, [-1, 2]))
-    [1, 2]
-    """
-    threads = os.cpu_count() or 1
-    pending = deque[Future[Result]]()
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("ignore")
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > 4 * threads:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()

@@ -8,8 +8,10 @@ import queue
 import subprocess
 import sys
 import threading
+import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -68,6 +70,30 @@ def in_processes(make: Callable[[], Callable[[Item], Result]], items: Iterable[I
         while received < sent:
             yield processes[received % count].receive()
             received += 1
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Generator[Result]:
+    """``function`` of each item, in order, computed by one thread per core, which are at most some items ahead.
+
+    Warnings are not shown: which filters are in force is not known in a thread.
+
+    >>> list(in_threads(abs, [-1, 2]))
+    [1, 2]
+    """
+    threads = cores()
+    pending = deque[Future[Result]]()
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("ignore")
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > 4 * threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def interruptible(function: Callable[[], Result]) -> Result:
