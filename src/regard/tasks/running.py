@@ -200,8 +200,7 @@ def _fit(
         write_report = partial(
             report.write, run, name, parameters=size, unit=unit, metrics=trained.metrics, best_by=config.train.metric
         )
-        tensorboard, metrics = config.train.tensorboard, trained.metrics
-        log = Log(run, unit=unit, shown=process.first, tensorboard=tensorboard, metrics=metrics)
+        log = Log(run, unit=unit, shown=process.first, tensorboard=config.train.tensorboard, metrics=trained.metrics)
         with runs.alone(run) if process.first else nullcontext():
             try:
                 progress = fit(trained, config.train, run, process, log=log, resume=resume)

@@ -42,7 +42,6 @@ class Log:
         metrics: Sequence[Metric] = (),
     ):
         self._unit, self._metrics = unit, metrics
-        self._loss_metric = next((metric for metric in metrics if metric.name == "loss"), Metric("loss"))
         self.console = Console(quiet=not shown, stderr=True)
         self._path = run / "metrics.jsonl" if run is not None and shown else None
         self._writer: Any = None
@@ -95,8 +94,8 @@ class Log:
         self._speed = speed if self._speed is None else _SMOOTH * self._speed + (1 - _SMOOTH) * speed
         done = progress - self._began_progress
         left = (time.monotonic() - self._began) / done * (1 - progress) if done > 0 else None
-        loss_text = self._loss_metric.figure(self._loss)
-        shown = f"loss {loss_text} · {self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
+        (loss_text,) = figures_text({"loss": self._loss}, self._metrics)
+        shown = f"{loss_text} · {self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
         self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=shown)
         self._lines.offer(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {shown}")
         if step % 10 == 0:
@@ -136,7 +135,8 @@ class Log:
         """Log a validation; ``weights`` names the weights if they are not those of this step."""
         text = " · ".join(figures_text(figures, self._metrics))
         speed = f" · {self._speed:,.0f} {self._unit}/s" if self._speed else ""
-        loss = "" if self._loss is None else f" · training loss {self._loss_metric.figure(self._loss)}"
+        training = {} if self._loss is None else {"loss": self._loss}
+        loss = "".join(f" · training {figure}" for figure in figures_text(training, self._metrics))
         note = " · best so far" if better else (" · no improvement: stopping early" if stopped else "")
         which = f" · {weights}" if weights else ""
         self.console.print(
