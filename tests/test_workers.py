@@ -14,6 +14,7 @@ from itertools import count, islice
 
 import pytest
 
+from children import children, wait_for_end
 from regard.data import workers
 from regard.data.workers import in_processes, interruptible
 from regard.errors import UserError
@@ -23,12 +24,6 @@ from regard.errors import UserError
 def cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(workers, "cores", lambda: request.param)
     return int(request.param)
-
-
-def _children() -> set[str]:
-    path = f"/proc/self/task/{os.getpid()}/children"
-    with open(path) as file:
-        return set(file.read().split())
 
 
 def test_results_are_in_the_order_of_the_items() -> None:
@@ -63,31 +58,31 @@ def test_large_items_and_results_do_not_block_each_other() -> None:
 def test_errors_of_the_function_are_raised(
     make: Callable[[], Callable[[str], int]], items: list[str], error: type[Exception]
 ) -> None:
-    before = _children()
+    before = children()
     with pytest.raises(error, match="invalid literal"):
         list(in_processes(make, items))
-    assert _children() == before
+    assert children() == before
 
 
 def test_no_process_is_left_when_the_results_are_not_all_read() -> None:
-    before = _children()
+    before = children()
     results = in_processes(partial(partial, abs), count())
     assert next(results) == 0
     results.close()  # type: ignore[attr-defined]
-    assert _children() == before
+    assert children() == before
 
 
 def test_a_killed_process_is_an_error(cores: int) -> None:
     if cores == 1:
         pytest.skip("a single core works in this process")
-    before = _children()
+    before = children()
     results = in_processes(partial(partial, abs), count())
     next(results)
-    for process in _children() - before:
+    for process in children() - before:
         os.kill(int(process), signal.SIGKILL)
     with pytest.raises(UserError, match=r"a worker process ended unexpectedly \(exit status -9\)"):
         list(results)
-    assert _children() == before
+    assert children() == before
 
 
 def test_a_signal_ends_the_wait_for_a_call() -> None:
@@ -126,7 +121,4 @@ def test_the_processes_end_with_the_caller(sent: signal.Signals, cores: int) -> 
         caller.send_signal(sent)
         caller.communicate(timeout=20)
     assert len(processes) == 2
-    deadline = time.monotonic() + 20
-    while any(os.path.exists(f"/proc/{process}") for process in processes):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_end(processes, 20)
