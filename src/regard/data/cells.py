@@ -114,7 +114,7 @@ def _value(record: dict[str, Any], name: str | None, column: Column, classes: Se
         return tuple([_label(one, column.name, classes) for one in value])
     if column.kind in ("label", "labels"):
         return _label(value, column.name, classes)
-    if column.kind == "text" and not isinstance(value, str):
+    if column.kind in ("text", "raw") and not isinstance(value, str):
         raise _BadCell(f"{name} is null" if value is None else f"{name} is not text")
     return value
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from regard.errors import UserError
+
+if TYPE_CHECKING:
+    from regard.data.records import Records
 
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six")
 
@@ -40,8 +44,9 @@ class Column:
         given: the name or, in files of lines, the number from 1 that the user gave; None: none.
         number: its number in files without a header; None: it has to be named, by the user or by a header.
         usual: further usual names. If there are any, upper and lower case, spaces, ``-`` and ``_`` make no difference.
-        kind: ``"text"``; ``"label"``, text or a whole number, which becomes text; ``"labels"``, in records also a list
-            of labels, which becomes a tuple; or ``"any"``, a value as it is in the table, null included.
+        kind: ``"text"``; ``"raw"``, text that is kept as it is, neither stripped nor composed; ``"label"``, text or a
+            whole number, which becomes text; ``"labels"``, in records also a list of labels, which becomes a tuple; or
+            ``"any"``, a value as it is in the table, null included.
         required: whether the table must have it. Otherwise its value is None where it is absent, null or empty.
         feature: the type in the datasets library by which it is recognized, such as ``"ClassLabel"``.
     """
@@ -51,7 +56,7 @@ class Column:
     given: str | int | None = None
     number: int | None = None
     usual: tuple[str, ...] = ()
-    kind: Literal["text", "label", "labels", "any"] = "text"
+    kind: Literal["text", "raw", "label", "labels", "any"] = "text"
     required: bool = True
     feature: str = ""
 
@@ -81,6 +86,7 @@ class Layout:
         separators: what can separate the fields of a line; the first one that is in the first line does.
         endings: of files with a row per line, as `regard.data.lines.bare_suffix` gives them.
         aligned: whether each column can be a file, one value per line, as ``"a,b"``.
+        json: reads a ``.json`` file as records; None: such files are not read.
 
     Raises:
         UserError: two columns would be the same.
@@ -93,6 +99,7 @@ class Layout:
     separators: tuple[str, ...] = ("\t",)
     endings: tuple[str, ...] = (".tsv", ".txt")
     aligned: bool = False
+    json: Callable[[Path], Records] | None = None
 
     def __post_init__(self) -> None:
         needed = [column for column in self.columns if column.needed]

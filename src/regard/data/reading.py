@@ -32,7 +32,8 @@ class BadLine:
 class Reading:
     """The usable rows of a table: iterate over it once; then it says what was read.
 
-    Text is stripped, in Unicode's composed form (NFC). A row in which a required column is empty cannot be used.
+    Text is stripped, in Unicode's composed form (NFC), except in columns of the kind ``"raw"``. A row in which a
+    required column is empty cannot be used.
 
     Args:
         path: see `regard.data.table.open_table`.
@@ -75,6 +76,8 @@ class Reading:
         self._layout, self._error, self._check = layout, on_bad_line == "error", check
         self._option = "--" + option.replace("_", "-")
         self._first: Values = ()
+        raw = [column.kind == "raw" for column in layout.columns]
+        self._raw = raw if any(raw) else None
 
     def __iter__(self) -> Iterator[Values]:
         """The values of each usable row, in the order of the columns; one that is absent is None.
@@ -90,7 +93,7 @@ class Reading:
             if isinstance(row, Bad):
                 self._add(number, row)
                 continue
-            cleaned = tuple([_clean(value) for value in row])
+            cleaned = tuple([_clean(value) for value in row]) if self._raw is None else self._partly_cleaned(row)
             values = cleaned if all(cleaned) else self._without_empty(cleaned)
             if check is not None and not isinstance(values, str):
                 values = check(values)
@@ -102,6 +105,11 @@ class Reading:
             self.count += 1
             yield values
         self._finish()
+
+    def _partly_cleaned(self, row: Values) -> Values:
+        """A row in which some columns are kept as they are."""
+        assert self._raw is not None
+        return tuple([value if raw else _clean(value) for value, raw in zip(row, self._raw, strict=True)])
 
     def _without_empty(self, values: Values) -> Values | str:
         for value, column in zip(values, self._layout.columns, strict=True):

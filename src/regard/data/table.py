@@ -68,7 +68,10 @@ def open_table(path: str, layout: Layout) -> Table:
         return Table(csv_rows(file, layout))
     if suffix in (*JSON_ENDINGS, ".parquet"):
         return _of_records(path, layout)
-    known = ", ".join((*layout.endings, ".csv", *JSON_ENDINGS, ".parquet"))
+    if suffix == ".json" and layout.json is not None:
+        return Table(record_rows(layout.json(file), layout)[1])
+    own = (".json",) if layout.json is not None else ()
+    known = ", ".join((*layout.endings, ".csv", *own, *JSON_ENDINGS, ".parquet"))
     if layout.aligned:
         letters = ",".join("abcdef"[: len(layout.columns)])
         known += f", or {count(len(layout.columns))} aligned files as {letters}"

@@ -1,0 +1,83 @@
+"""Scores of answers, against values that are known: computed by hand by the rules of SQuAD's evaluation script."""
+
+from __future__ import annotations
+
+import pytest
+
+from regard.tasks.families.span.scores import (
+    Judged,
+    best_threshold,
+    character_f1,
+    exact,
+    f1,
+    mean,
+    normalized,
+    scores,
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "golds", "equal", "words"),
+    [
+        ("Denver Broncos", ["Denver Broncos"], 1.0, 1.0),
+        ("the Denver Broncos.", ["denver broncos"], 1.0, 1.0),
+        ("Denver", ["Denver Broncos"], 0.0, 2 / 3),  # precision 1, recall 1/2
+        ("in Santa Clara, California", ["Santa Clara", "Levi's Stadium in Santa Clara, California"], 0.0, 0.8),
+        ("Levis", ["Levi's"], 1.0, 1.0),  # an apostrophe is removed, not replaced by a space
+        ("a cat a cat", ["cat"], 0.0, 2 / 3),  # articles are removed; words count as often as they occur
+        ("", [], 1.0, 1.0),
+        ("Paris", [], 0.0, 0.0),
+        ("", ["Paris"], 0.0, 0.0),
+        ("the", ["a"], 1.0, 1.0),  # nothing is left of both
+        ("gold", ["Golden", "gold and black"], 0.0, 0.5),
+        ("東京都", ["東京"], 0.0, 0.0),
+    ],
+)
+def test_exact_and_f1_are_those_of_squad(answer: str, golds: list[str], equal: float, words: float) -> None:
+    assert exact(answer, golds) == equal
+    assert f1(answer, golds) == pytest.approx(words)
+
+
+def test_articles_are_removed_as_words_only() -> None:
+    assert normalized("The theatre, an anthem; A-ha") == "theatre anthem aha"
+
+
+def test_f1_over_characters_needs_no_spaces() -> None:
+    assert character_f1("東京都", ["大阪", "東京"]) == pytest.approx(2 * 2 / 5)
+    assert character_f1("「東京」", ["東 京"]) == 1.0
+    assert character_f1("", []) == 1.0
+    assert character_f1("。", ["東京"]) == 0.0
+
+
+def _judged(share: float, answered: float, declined: float) -> Judged:
+    return Judged(share, (answered,) * 3, (declined,) * 3)
+
+
+def test_the_threshold_is_the_one_with_the_highest_f1() -> None:
+    judged = [_judged(0.1, 0, 1), _judged(0.2, 0.5, 0), _judged(0.4, 0, 1), _judged(0.7, 1, 0), _judged(0.9, 0, 1)]
+    threshold = best_threshold(judged)
+    assert threshold == pytest.approx(0.55)
+    assert mean(judged, threshold)["f1"] == pytest.approx(100 * 3 / 5)
+    for other in (0.0, 0.15, 0.3, 0.8):
+        assert mean(judged, other)["f1"] < 60
+
+
+def test_without_questions_that_have_no_answer_every_question_is_answered() -> None:
+    assert best_threshold([_judged(0.0, 1, 0), _judged(0.5, 0.0, 0)]) == 0.0
+    assert best_threshold([]) == 0.0
+
+
+def test_where_no_answer_is_correct_none_is_given() -> None:
+    judged = [_judged(0.3, 0, 1), _judged(1.0, 0, 1)]
+    assert mean(judged, best_threshold(judged))["f1"] == 100
+
+
+def test_scores_are_reported_for_both_kinds_of_questions() -> None:
+    result = scores(["Paris", "", "Rome", ""], [["Paris", "paris"], ["Rome"], [], []])
+    values = {name: score.value for name, score in result.items()}
+    assert values == {
+        "exact": 50.0, "f1": 50.0, "character_f1": 50.0, "has_answer_exact": 50.0, "has_answer_f1": 50.0,
+        "no_answer": 50.0,
+    }  # fmt: skip
+    assert "2 of 4" in result["no_answer"].how
+    assert set(scores(["Paris"], [["Paris"]])) == {"exact", "f1", "character_f1"}
