@@ -118,6 +118,11 @@ class Tokenizer:
         """Token numbers of each text."""
         return [encoding.ids for encoding in self._library.encode_batch(list(texts), add_special_tokens=False)]
 
+    def encode_places(self, texts: Sequence[str]) -> list[tuple[list[int], list[tuple[int, int]]]]:
+        """Token numbers of each text, and the start and end of each token in it, in characters of the composed text."""
+        encodings = self._library.encode_batch([compose(text) for text in texts], add_special_tokens=False)
+        return [(encoding.ids, encoding.offsets) for encoding in encodings]
+
     def decode(self, numbers: Sequence[int]) -> str:
         """The text, without special tokens."""
         text: str = self._library.decode([number for number in numbers if number >= len(SIGNS)])
