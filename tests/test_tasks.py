@@ -94,7 +94,8 @@ def test_results_come_in_order_and_as_soon_as_they_are_known(trained: Trained) -
     results = _plain(predictor.predict(inputs(), **options))
     assert results[0] == first.to_dict()
     given = [next(iter(result.values())) for result in results]
-    assert given == [trained.inputs[at % len(trained.inputs)] for at in range(12)]
+    # An input of several fields, such as a question and its context, has the one that names it first.
+    assert given == [trained.inputs[at % len(trained.inputs)].split("\t")[0] for at in range(12)]
 
 
 def _assert_close(one: Any, other: Any) -> None:

@@ -8,23 +8,31 @@ LONGEST = 12
 """Longer matches count as this many characters."""
 
 
-def matches(text: str, other: str) -> np.ndarray:
-    """For each character of ``text``, the length of the longest part of it with that character that is in ``other``.
+def matches(text: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+    """For each character of both texts, the length of the longest part of its text around it that is in the other.
 
-    Case makes no difference. Takes time proportional to the product of the lengths.
+    Case makes no difference. Takes a step over all of ``text`` for each character of ``other``, the shorter one.
 
     Returns:
-        int64 ``(len(text),)``, from 0 to `LONGEST`.
+        int64 ``(len(text),)`` and ``(len(other),)``, from 0 to `LONGEST`.
 
-    >>> matches("in Bern", "Bern?").tolist()
-    [0, 1, 0, 4, 4, 4, 4]
+    >>> ours, theirs = matches("in Bern", "Bern?")
+    >>> ours.tolist(), theirs.tolist()
+    ([0, 1, 0, 4, 4, 4, 4], [4, 4, 4, 4, 0])
     """
     ours, theirs = _folded(text), _folded(other)
-    lengths = np.zeros(len(ours) + 1, dtype=np.int64)  # of the match that ends before each place and in theirs at `at`
-    ends = np.zeros(len(ours), dtype=np.int64)
-    for letter in theirs:
-        lengths[1:] = np.where(ours == letter, lengths[:-1] + 1, 0)
+    # Of the longest common part that ends at each character of the text, and at the present one of the other.
+    lengths = np.zeros(len(ours) + 1, dtype=np.int64)
+    ends, their_ends = np.zeros(len(ours), dtype=np.int64), np.zeros(len(theirs), dtype=np.int64)
+    for at, letter in enumerate(theirs):
+        lengths[1:] = (lengths[:-1] + 1) * (ours == letter)
         np.maximum(ends, lengths[1:], out=ends)
+        their_ends[at] = lengths.max()
+    return _covered(ends), _covered(their_ends)
+
+
+def _covered(ends: np.ndarray) -> np.ndarray:
+    """The length of the longest match that has each character, from the length of the longest one that ends there."""
     ends = np.minimum(ends, LONGEST)
     covered = ends.copy()
     for back in range(1, min(LONGEST, len(ends))):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from regard.errors import UserError
+from regard.tasks.answer.settings import ANSWER
 from regard.tasks.classify_image.settings import CLASSIFY_IMAGE
 from regard.tasks.generate.settings import GENERATE
 from regard.tasks.spec import TaskSpec
 from regard.tasks.translate.settings import TRANSLATE
 
-TASKS: tuple[TaskSpec, ...] = (TRANSLATE, GENERATE, CLASSIFY_IMAGE)
+TASKS: tuple[TaskSpec, ...] = (TRANSLATE, GENERATE, CLASSIFY_IMAGE, ANSWER)
 
 
 def spec_of(name: str) -> TaskSpec:
