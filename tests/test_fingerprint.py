@@ -38,7 +38,15 @@ def _images(folder: Path) -> None:
             Image.new("L", (16, 16), colour + number).save(folder / "train" / name / f"{number}.png")
 
 
-DATA = {"translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train")}
+def _questions(folder: Path) -> None:
+    rows = [f"The cat is {word}.,What colour is the cat?,{word}\n" for word in WORDS]
+    (folder / "train.csv").write_text("context,question,answer\n" + "".join(rows))
+
+
+DATA = {
+    "translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train"),
+    "answer": (_questions, "train.csv"),
+}  # fmt: skip
 """For each task, the function that writes its data into a folder, and the name of the training data there."""
 
 SMALL = {
@@ -47,6 +55,7 @@ SMALL = {
     "generate": ["--model.dim", 16, "--model.layers", 1, "--model.heads", 2, "--model.key-heads", 2,
                  "--model.context", 16, "--tokenizer.size", 300],
     "classify-image": ["--data.size", 16, "--model.width", 4, "--model.blocks", 1],
+    "answer": ["--model.dim", 16, "--model.kind", "conv", "--model.layers", 1, "--tokenizer.size", 300],
 }  # fmt: skip
 
 
@@ -264,7 +273,12 @@ def test_resuming_with_data_in_another_order_prints_a_message(
 
 @pytest.mark.parametrize(
     ("task", "name"),
-    [("translate", "target.tokenizer.json"), ("generate", "tokenizer.json"), ("classify-image", "classes.json")],
+    [
+        ("translate", "target.tokenizer.json"),
+        ("generate", "tokenizer.json"),
+        ("classify-image", "classes.json"),
+        ("answer", "tokenizer.json"),
+    ],
 )
 def test_a_changed_or_missing_tokenizer_or_list_of_classes_is_an_error(
     task: str, name: str, copied: Callable[[str], Path], regard: Callable[..., Result]

@@ -28,6 +28,10 @@ TASKS = {
         "--model.kind", "vit", "--model.width", "4", "--model.blocks", "1", "--model.dropout", "0", "--data.size", "16",
         "--augment.crop", "0", "--augment.no-flip", "--augment.cutout", "0", "--train.batch", "5",
     ],
+    "answer": [
+        "--model.dim", "16", "--model.heads", "2", "--model.dropout", "0", "--tokenizer.size", "300",
+        "--data.window", "12", "--data.overlap", "6", "--train.tokens", "200",
+    ],
 }  # fmt: skip
 """Settings without randomness, since each process draws its own random numbers."""
 
@@ -42,6 +46,11 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
         return folder / "images"
+    if task == "answer":
+        path = folder / "questions.csv"
+        rows = (f"{line},What {line.split()[0]}?,{line.split()[-1]}\n" for line in lines)
+        path.write_text("context,question,answer\n" + "".join(rows))
+        return path
     path = folder / ("text.tsv" if task == "translate" else "text.txt")
     path.write_text("".join(f"{line}\t{line.upper()}\n" for line in lines))
     return path
