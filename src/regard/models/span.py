@@ -210,14 +210,17 @@ class _Convolutions(nn.Module):
     def __init__(self, dim: int, layers: int, dropout: float, width: int = 7):
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(layers))
-        self.along = nn.ModuleList(nn.Conv1d(dim, dim, width, padding=width // 2, groups=dim) for _ in range(layers))
+        # Over images of one row, whose layout with the channels last is that of a sequence: nothing is copied.
+        self.along = nn.ModuleList(
+            nn.Conv2d(dim, dim, (1, width), padding=(0, width // 2), groups=dim) for _ in range(layers)
+        )
         self.across = nn.ModuleList(nn.Linear(dim, dim) for _ in range(layers))
         self.last, self.dropout = nn.LayerNorm(dim), Dropout(dropout)
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         for norm, along, across in zip(self.norms, self.along, self.across, strict=True):
             y = norm(x) * real[..., None]  # padding has no influence
-            x = x + self.dropout(torch.relu(across(along(y.mT).mT)))
+            x = x + self.dropout(torch.relu(across(along(y.mT[:, :, None])[:, :, 0].mT)))
         encoded: Tensor = self.last(x)
         return encoded
 

@@ -162,9 +162,9 @@ class EvaluateOptions:
 def demo_settings() -> AnswerConfig:
     """Settings that train in two minutes on two cores."""
     return AnswerConfig(
-        data=DataConfig(builtin_questions=4000),
-        model=ModelConfig(kind="conv", dim=96),
-        train=SpanTrainConfig(epochs=6, tokens=4096),
+        data=DataConfig(builtin_questions=3000),
+        model=ModelConfig(kind="conv", dim=64, layers=3, dropout=0.1),
+        train=SpanTrainConfig(epochs=3, tokens=4096, learning_rate=4e-3),
     )
 
 

@@ -182,14 +182,14 @@ class AnswerQuestions(Task[AnswerConfig, QuestionSets, Answerer]):
 
 def evidence_scores(answerer: Answerer, questions: Sequence[Question]) -> Scores:
     """The attention of questions on the sentence that decides and on the answer, each beside its share of the text."""
-    known_place = [one for one in questions if one.evidence is not None]
-    windows = Windows(known_place, answerer.tokenizer, answerer.config)
+    known_place = [(one, one.evidence) for one in questions if one.evidence is not None]
+    windows = Windows([one for one, _ in known_place], answerer.tokenizer, answerer.config)
     shares = []
-    for at, question in enumerate(known_place):
-        row = next((row for row in windows.rows([at]) if windows.covers(row, question.evidence)), None)
+    for at, (question, evidence) in enumerate(known_place):
+        row = next((row for row in windows.rows([at]) if windows.covers(row, evidence)), None)
         if row is not None:
             weights = answerer.weights(windows, row).mean(0)
-            for span in (question.evidence, question.answers[0]):
+            for span in (evidence, question.answers[0]):
                 inside = windows.tokens_in(row, span)
                 shares += [weights[inside].sum(), inside.mean()]
     sentence, by_chance, answer, by_chance_too = 100 * np.array(shares).reshape(-1, 4).mean(0)

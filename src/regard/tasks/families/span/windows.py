@@ -125,9 +125,9 @@ class Windows:
         return self._features[row]
 
     def _place_answers(self) -> None:
-        for row in np.flatnonzero([bool(self.questions[one].answers) for one in self.owner]).tolist():
+        for row, owner in enumerate(self.owner.tolist()):
             context = self._window(row)
-            for start, end in self.questions[self.owner[row]].answers:
+            for start, end in self.questions[owner].answers:
                 first = int(np.searchsorted(context.ends, start, side="right"))
                 last = int(np.searchsorted(context.starts, end, side="left")) - 1
                 if last < first:
