@@ -1,6 +1,7 @@
 """Decoders on top of a function that computes one step: greedy, beam search and sampling."""
 
 from regard.decode.beam import beam_search
+from regard.decode.constraints import excluding, without_repeats
 from regard.decode.greedy import greedy
 from regard.decode.sample import filter_logits, sample
 from regard.decode.step import Hypothesis, State, Step, StepFunction, select
@@ -11,8 +12,10 @@ __all__ = [
     "Step",
     "StepFunction",
     "beam_search",
+    "excluding",
     "filter_logits",
     "greedy",
     "sample",
     "select",
+    "without_repeats",
 ]
