@@ -63,6 +63,7 @@ class RNNTranslator(EncoderDecoder):
         dim: width of the decoder's state and of the memory, half of it from each direction of the encoder. Even.
         attention: the score, or ``"none"`` for a fixed context.
         dropout: probability, on embeddings, memory and output.
+        shared: whether source and target have the same tokens and the same embeddings.
 
     Raises:
         ValueError: ``dim`` is odd, or ``dropout`` is not in [0, 1).
@@ -77,11 +78,12 @@ class RNNTranslator(EncoderDecoder):
         dim: int = 512,
         attention: AttentionKind = "additive",
         dropout: float = 0.3,
+        shared: bool = False,
     ):
         super().__init__()
         if dim < 2 or dim % 2:
             raise ValueError(f"dim: must be even, because each direction of the encoder has half of it, got {dim}")
-        self.source_embedding = _embedding(source_size, embedding)
+        self.source_embedding = None if shared else _embedding(source_size, embedding)
         self.target_embedding = _embedding(target_size, embedding)
         self.forwards = GRU(embedding, dim // 2)
         self.backwards = GRU(embedding, dim // 2)
@@ -101,7 +103,7 @@ class RNNTranslator(EncoderDecoder):
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
         """Encode a padded batch: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
         real = torch.arange(source.shape[1], device=source.device) < lengths[:, None]
-        embedded = self.dropout(self.source_embedding(source))
+        embedded = self.dropout((self.source_embedding or self.target_embedding)(source))
         ahead, last_ahead = self.forwards(embedded, real)
         back, last_back = self.backwards(embedded, real, reverse=True)
         values = self.dropout(torch.cat([ahead, back], -1))

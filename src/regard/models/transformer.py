@@ -82,6 +82,7 @@ class TransformerTranslator(EncoderDecoder):
         longest: the number of positions, if they are learned.
         dropout: on embeddings and on the output of each sublayer.
         attention_dropout: on attention weights and hidden features.
+        shared: whether source and target have the same tokens and the same embeddings.
 
     Raises:
         ValueError: the sizes do not fit each other, or a probability is not in [0, 1).
@@ -102,6 +103,7 @@ class TransformerTranslator(EncoderDecoder):
         longest: int = 1024,
         dropout: float = 0.1,
         attention_dropout: float = 0.0,
+        shared: bool = False,
     ):
         super().__init__()
         if min(encoder_layers, decoder_layers) < 1:
@@ -113,9 +115,11 @@ class TransformerTranslator(EncoderDecoder):
         for name, share in (("dropout", dropout), ("attention_dropout", attention_dropout)):
             if not 0 <= share < 1:
                 raise ValueError(f"{name}: must be at least 0 and below 1, got {share}")
-        self.source_embedding, self.target_embedding = nn.Embedding(source_size, dim), nn.Embedding(target_size, dim)
+        self.source_embedding = None if shared else nn.Embedding(source_size, dim)
+        self.target_embedding = nn.Embedding(target_size, dim)
         for embedding in (self.source_embedding, self.target_embedding):
-            nn.init.normal_(embedding.weight, std=dim**-0.5)
+            if embedding is not None:
+                nn.init.normal_(embedding.weight, std=dim**-0.5)
         self.source_position, self.target_position = (_positions(positions, dim, longest) for _ in range(2))
         self.longest = longest if positions == "learned" else None
         turn = Rotary(dim // heads) if positions == "rotary" else None
@@ -140,12 +144,16 @@ class TransformerTranslator(EncoderDecoder):
 
     def encode(self, source: Tensor, lengths: Tensor) -> Encoded:
         """Encode a padded batch: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
-        x = self.dropout(self.source_position(self.source_embedding(source) * self.scale))
+        embedding = self.source_embedding or self.target_embedding
+        x = self.dropout(self.source_position(embedding(source) * self.scale))
         for layer in self.encoder:
             x, _ = layer(x, Lengths(lengths))
         features = self.encoder_norm(x)
-        memory = [_cross(layer).project(features) for layer in self.decoder]
-        return Encoded(memory, lengths, torch.arange(source.shape[0], device=source.device))
+        return Encoded(self.memories(features), lengths, torch.arange(source.shape[0], device=source.device))
+
+    def memories(self, features: Tensor) -> list[multihead.Memory]:
+        """Keys and values of the cross-attention of each decoder layer, of the encoder's output ``(B, Ls, dim)``."""
+        return [_cross(layer).project(features) for layer in self.decoder]
 
     def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
         """The decoder's state before the first token; arguments as in `encode`."""
