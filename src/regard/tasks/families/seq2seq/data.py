@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -22,6 +23,16 @@ _MOST_SET_ASIDE = 2000
 PairList = Sequence[tuple[str, str]]
 
 
+class Reader(Protocol):
+    """Reads the pairs of a file, and describes what was read; see `regard.data.parallel.open_parallel`."""
+
+    def __call__(
+        self, path: str, *, source: str | int | None, target: str | int | None, on_bad_line: Literal["error", "skip"]
+    ) -> tuple[Pairs, list[str]]:
+        """The pairs, and lines about them. Raises UserError: the file cannot be used."""
+        ...
+
+
 @dataclass(frozen=True)
 class PairData:
     """Training and validation pairs."""
@@ -35,15 +46,17 @@ class PairData:
         return cls(Pairs.of(train), valid)
 
 
-def read(path: str, config: PairsConfig, seed: int, notify: Callable[[str], None]) -> PairData:
+def read(
+    path: str, config: PairsConfig, seed: int, notify: Callable[[str], None], reader: Reader = open_parallel
+) -> PairData:
     """The pairs of the user's file ``path``, and those for validation; messages about them go to ``notify``.
 
     Raises:
         UserError: a file cannot be used.
     """
-    train = read_pairs(path, config, notify)
+    train = read_pairs(path, config, notify, reader)
     if config.valid is not None:
-        valid = read_pairs(config.valid, config, notify)
+        valid = read_pairs(config.valid, config, notify, reader)
         shared = _shared(train, valid)
         if shared:
             notify(f"data.valid: {shared:,} of its {len(valid):,} pairs are in the training text too")
@@ -51,9 +64,9 @@ def read(path: str, config: PairsConfig, seed: int, notify: Callable[[str], None
     return set_aside(train, seed, notify)
 
 
-def read_pairs(path: str, config: PairsConfig, notify: Callable[[str], None]) -> Pairs:
+def read_pairs(path: str, config: PairsConfig, notify: Callable[[str], None], reader: Reader = open_parallel) -> Pairs:
     """The pairs of one file. Raises UserError: it cannot be used."""
-    pairs, lines = open_parallel(path, source=config.source, target=config.target, on_bad_line=config.on_bad_line)
+    pairs, lines = reader(path, source=config.source, target=config.target, on_bad_line=config.on_bad_line)
     for line in lines:
         notify(line)
     return pairs

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from regard.data.tokenizer import BOS, EOS, PAD, Tokenizer
+from regard.data.tokenizer import BOS, EOS, PAD
 from regard.errors import UserError
 from regard.models.transformer import TransformerTranslator
 from regard.tasks.exporting import RECURRENT, Exportable
@@ -24,8 +24,21 @@ class _NextToken(nn.Module):
         return self.model.following(source, source_lengths, target)
 
 
-def exportable(model: nn.Module, source_tokenizer: Tokenizer, target_tokenizer: Tokenizer, task: str) -> Exportable:
+USE = "a source ends with the token end, a target begins with the token start; logits of each next token"
+"""What users of an exported file need to know about its inputs and outputs."""
+
+
+def exportable(
+    model: nn.Module, source_size: int, target_size: int, task: str, notes: Mapping[str, object]
+) -> Exportable:
     """The model of a ``task``, from source and target to the logits of each next target token.
+
+    Args:
+        model: a Transformer.
+        source_size: the number of source tokens.
+        target_size: the number of target tokens.
+        task: its name.
+        notes: what users of the file need to know besides the special tokens.
 
     Raises:
         UserError: the model is recurrent.
@@ -37,18 +50,15 @@ def exportable(model: nn.Module, source_tokenizer: Tokenizer, target_tokenizer: 
         batch, source_length, target_length = sizes["batch"], sizes["source_length"], sizes["target_length"]
         lengths = torch.full((batch,), source_length)
         lengths[1:] = (source_length + 1) // 2
-        source = torch.randint(4, len(source_tokenizer), (batch, source_length))
-        return source, lengths, torch.randint(4, len(target_tokenizer), (batch, target_length))
+        source = torch.randint(4, source_size, (batch, source_length))
+        return source, lengths, torch.randint(4, target_size, (batch, target_length))
 
     limits = {} if model.longest is None else {"source_length": model.longest, "target_length": model.longest}
-    notes = {
-        "task": task, "pad": PAD, "start": BOS, "end": EOS,
-        "tokenizers": ["source.tokenizer.json", "target.tokenizer.json"],
-        "use": "a source ends with the token end, a target begins with the token start; logits of each next token",
-    }  # fmt: skip
     inputs = {
         "source": ("batch", "source_length"),
         "source_lengths": ("batch",),
         "target": ("batch", "target_length"),
     }
-    return Exportable(_NextToken(model), inputs, sample, limits, notes)
+    return Exportable(
+        _NextToken(model), inputs, sample, limits, {"task": task, "pad": PAD, "start": BOS, "end": EOS, **notes}
+    )

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from regard.models.encoder_decoder import EncoderDecoder
 from regard.models.rnn import RNNTranslator
 from regard.models.transformer import TransformerTranslator
-from regard.tasks.families.seq2seq.settings import TextToTextConfig
+from regard.tasks.families.seq2seq.settings import PairTaskConfig
 from regard.tasks.families.seq2seq.text import EXTRA
 from regard.training.defaults import known
 
 
-def build(config: TextToTextConfig, source_size: int, target_size: int) -> EncoderDecoder:
-    """A new model with random weights, for vocabularies of these sizes."""
+def build(
+    config: PairTaskConfig,
+    *sizes: int,
+    recurrent: Callable[..., EncoderDecoder] = RNNTranslator,
+    transformer: Callable[..., EncoderDecoder] = TransformerTranslator,
+    **options: Any,
+) -> EncoderDecoder:
+    """A new model with random weights.
+
+    Args:
+        config: its settings.
+        sizes: of the vocabularies of source and target, or of the one that they share.
+        recurrent: makes the model of ``model.kind: gru``.
+        transformer: makes that of ``model.kind: transformer``.
+        **options: further arguments of both.
+    """
     model, layers = config.model, config.transformer
     if model.kind == "gru":
-        return RNNTranslator(
-            source_size, target_size, embedding=known(model.embedding), dim=known(model.dim), attention=model.attention,
-            dropout=model.dropout,
+        return recurrent(
+            *sizes, embedding=known(model.embedding), dim=known(model.dim), attention=model.attention,
+            dropout=model.dropout, **options,
         )  # fmt: skip
-    return TransformerTranslator(
-        source_size, target_size, dim=known(model.dim), heads=layers.heads, encoder_layers=layers.encoder_layers,
+    return transformer(
+        *sizes, dim=known(model.dim), heads=layers.heads, encoder_layers=layers.encoder_layers,
         decoder_layers=layers.decoder_layers, hidden=layers.hidden, order=layers.order, positions=layers.positions,
         longest=2 * (config.data.max_length + 1) + EXTRA, dropout=model.dropout,
-        attention_dropout=layers.attention_dropout,
+        attention_dropout=layers.attention_dropout, **options,
     )  # fmt: skip

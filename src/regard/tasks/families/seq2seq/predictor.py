@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from regard.data.batching import fill
+from regard.data.lines import one_line
 from regard.data.tokenizer import BOS, EOS
-from regard.decode import Hypothesis, Step, beam_search, greedy
+from regard.decode import Hypothesis, Step, StepFunction, beam_search, excluding, greedy, without_repeats
 from regard.errors import UserError
 from regard.models.encoder_decoder import EncoderDecoder
-from regard.tasks.families.seq2seq.results import NO_ATTENTION
+from regard.tasks.families.seq2seq.data import PairList
+from regard.tasks.families.seq2seq.results import NO_ATTENTION, TextOutput
+from regard.tasks.families.seq2seq.rows import Rows
 from regard.tasks.results import Failure, Result
 from regard.tasks.task import Predictor
 
@@ -35,10 +38,14 @@ class Search:
     Attributes:
         beam: beam size; 1: greedy decoding.
         length_penalty: of the beam search, see `regard.decode.beam_search`.
+        unrepeated: no n-gram of this many tokens is written twice; 0: any may be.
+        first: the token with which the decoder starts.
     """
 
     beam: int = 5
     length_penalty: float = 1.0
+    unrepeated: int = 0
+    first: int = BOS
 
 
 def _no_tick(count: int) -> None:
@@ -57,12 +64,14 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
             many others.
         part_size: the number of inputs of the parts after them; those of a part are sorted by length and decoded.
         batch_size: of a batch of decoding: the lengths of its sources times the beam size.
+        excluded: tokens that are never written.
     """
 
     model: EncoderDecoder
     first_parts: ClassVar[Sequence[int]] = (1, 8, 64, 500)
     part_size: ClassVar[int] = 2000
     batch_size: ClassVar[int] = 8192
+    excluded: ClassVar[Sequence[int]] = ()
 
     @abstractmethod
     def read(self, item: str) -> Source | Failure:
@@ -91,11 +100,20 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
         with torch.inference_mode():
             self.model.eval()
             state = self.start(sources)
-            first = torch.full((len(sources),), BOS, device=self.model.device)
+            constrained: StepFunction = excluding(step, self.excluded) if self.excluded else step
+            if search.unrepeated:
+                constrained, state = without_repeats(constrained, state, search.unrepeated, EOS)
+            first = torch.full((len(sources),), search.first, device=self.model.device)
             if search.beam == 1:
-                return greedy(step, state, first, eos=EOS, max_length=longest)
+                return greedy(constrained, state, first, eos=EOS, max_length=longest)
             hypotheses = beam_search(
-                step, state, first, eos=EOS, max_length=longest, beam=search.beam, length_penalty=search.length_penalty
+                constrained,
+                state,
+                first,
+                eos=EOS,
+                max_length=longest,
+                beam=search.beam,
+                length_penalty=search.length_penalty,
             )
         return [best[0] for best in hypotheses]
 
@@ -152,3 +170,25 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
             for at, hypothesis in zip(batch, hypotheses, strict=True):
                 results[at] = self.output(items[at], sources[at], hypothesis)
         return (results[at] for at in range(len(items)))
+
+
+Text = TypeVar("Text", bound=TextOutput)
+
+
+@dataclass(frozen=True)
+class PairPredictor(Seq2SeqPredictor[Source, Text], Generic[Source, Text]):
+    """A model from text to text. A subclass implements `rows` too, and sets ``output_type``, the class of an output."""
+
+    output_type: ClassVar[Any] = TextOutput
+
+    @abstractmethod
+    def rows(self, pairs: PairList) -> Rows:
+        """Pairs as tokens, as the model reads them in training."""
+
+    def samples(self, pairs: Sequence[tuple[str, str]], count: int = 5) -> list[str]:
+        """``count`` of the pairs with their outputs by beam search, as a Markdown table."""
+        pairs = pairs[:: max(1, len(pairs) // count)][:count]
+        outputs = self.outputs([source for source, _ in pairs])
+        rows = [("source", self.output_type.name, "reference"), ("---",) * 3]
+        rows += [(one.source, one.text, target) for one, (_, target) in zip(outputs, pairs, strict=True)]
+        return [f"| {' | '.join(one_line(cell).replace('|', '¦') for cell in row)} |" for row in rows]

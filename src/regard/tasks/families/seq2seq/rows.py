@@ -43,10 +43,17 @@ def load_tokenizers(folder: Path) -> tuple[Tokenizer, Tokenizer]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Pairs as tokens; each side ends with EOS."""
+    """Pairs as tokens; each side ends with EOS.
+
+    Attributes:
+        source: of the sources.
+        target: of the targets.
+        first: the token with which the decoder starts for each target; None: BOS for all.
+    """
 
     source: Tokens
     target: Tokens
+    first: np.ndarray | None = None
 
     @property
     def lengths(self) -> np.ndarray:
@@ -58,8 +65,15 @@ class Rows:
 
     def batch(self, rows: Sequence[int], device: torch.device) -> tuple[tuple[Tensor, ...], int]:
         """Sources, their lengths, targets after BOS, and their lengths, padded; and the number of target tokens."""
-        source, target = [self.source[row] for row in rows], [[BOS, *self.target[row]] for row in rows]
+        first = [BOS] * len(rows) if self.first is None else self.first[list(rows)].tolist()
+        source = [self.source[row] for row in rows]
+        target = [[start, *self.target[row]] for start, row in zip(first, rows, strict=True)]
         return (*pad(source, PAD, device), *pad(target, PAD, device)), sum(map(len, target)) - len(rows)
+
+    def select(self, rows: np.ndarray) -> Rows:
+        """The pairs with these numbers."""
+        first = None if self.first is None else self.first[rows]
+        return Rows(self.source.select(rows), self.target.select(rows), first)
 
 
 def encode(pairs: PairList, source: Tokenizer, target: Tokenizer) -> Rows:
@@ -75,4 +89,4 @@ def drop_long(rows: Rows, longest: int, notify: Callable[[str], None]) -> Rows:
         raise UserError(f"data.max_length: all {len(rows):,} training pairs are longer than {longest} tokens")
     if len(kept) < len(rows):
         notify(f"left out {len(rows) - len(kept):,} training pairs longer than {longest} tokens (--data.max-length)")
-    return Rows(rows.source.select(kept), rows.target.select(kept))
+    return rows.select(kept)

@@ -1,6 +1,7 @@
 """Settings and options that tasks from text to text share; imports no torch.
 
-A task's settings are a subclass of `TextToTextConfig`, in which it replaces sections by subclasses of those here.
+A task's settings are a subclass of `PairTaskConfig` or `TextToTextConfig`, in which it replaces sections by subclasses
+of those here.
 """
 
 from __future__ import annotations
@@ -36,7 +37,16 @@ class PairsConfig:
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
+class SplitConfig:
+    """How text is split into tokens; each way of splitting it adds its settings."""
+
+    def problem(self) -> str | None:
+        """The error message for the first setting that is out of range; None if there is none."""
+        return None
+
+
+@dataclass(frozen=True)
+class TokenizerConfig(SplitConfig):
     """How text is split into tokens."""
 
     kind: Literal["byte", "word"] = "byte"
@@ -46,6 +56,13 @@ class TokenizerConfig:
     """Vocabulary size of the source in tokens; by default 300 to 8000, depending on the amount of text."""
     target_size: int | None = None
     """Vocabulary size of the target, likewise."""
+
+    def problem(self) -> str | None:
+        """See `SplitConfig`."""
+        for name, size in (("source_size", self.source_size), ("target_size", self.target_size)):
+            if size is not None and size < 300:
+                return f"tokenizer.{name}: must be at least 300 (256 bytes, 4 special tokens and merges), got {size}"
+        return at_most("tokenizer", self, 1_000_000, "source_size", "target_size")
 
 
 @dataclass(frozen=True)
@@ -147,28 +164,32 @@ class Seq2SeqTrainConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
-class TextToTextConfig:
-    """All settings of a task from text to text."""
+class PairTaskConfig:
+    """All settings of a task from text to text, which splits text in some way."""
 
     data: PairsConfig = field(default_factory=PairsConfig)
-    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    tokenizer: SplitConfig = field(default_factory=SplitConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     train: Seq2SeqTrainConfig = field(default_factory=Seq2SeqTrainConfig)
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
-        for name, size in (("source_size", self.tokenizer.source_size), ("target_size", self.tokenizer.target_size)):
-            if size is not None and size < 300:
-                return f"tokenizer.{name}: must be at least 300 (256 bytes, 4 special tokens and merges), got {size}"
         return (
             positive("data", self.data, "max_length")
             or at_most("data", self.data, 1_000_000, "max_length")
-            or at_most("tokenizer", self.tokenizer, 1_000_000, "source_size", "target_size")
+            or self.tokenizer.problem()
             or self.model.problem()
             or self.transformer.problem(self.model)
             or self.train.problem()
         )
+
+
+@dataclass(frozen=True)
+class TextToTextConfig(PairTaskConfig):
+    """All settings of a task from text to text with a byte-pair encoding of each side."""
+
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 
+from regard.data.parallel import open_parallel
 from regard.errors import UserError
 from regard.models.encoder_decoder import EncoderDecoder
 from regard.tasks.families.seq2seq import data
-from regard.tasks.families.seq2seq.data import PairData, PairList
+from regard.tasks.families.seq2seq.data import PairData, PairList, Reader
 from regard.tasks.families.seq2seq.models import build
-from regard.tasks.families.seq2seq.predictor import Search, Tick
-from regard.tasks.families.seq2seq.rows import drop_long, encode, load_tokenizers, save_tokenizers, train_tokenizers
-from regard.tasks.families.seq2seq.settings import TextToTextConfig
+from regard.tasks.families.seq2seq.predictor import PairPredictor, Search, Tick
+from regard.tasks.families.seq2seq.rows import Rows, drop_long, load_tokenizers, save_tokenizers, train_tokenizers
+from regard.tasks.families.seq2seq.settings import PairTaskConfig, TextToTextConfig
 from regard.tasks.families.seq2seq.text import TextPredictor
 from regard.tasks.families.seq2seq.trainable import Seq2SeqTrainable
 from regard.tasks.task import Notify, Task, own_data
@@ -25,26 +26,26 @@ from regard.training import checkpoint as checkpoints
 from regard.training.fingerprint import Fingerprint
 from regard.training.metric import Metric
 
-Config = TypeVar("Config", bound=TextToTextConfig)
-Predicts = TypeVar("Predicts", bound=TextPredictor[Any])
+Config = TypeVar("Config", bound=PairTaskConfig)
+Predicts = TypeVar("Predicts", bound=PairPredictor[Any, Any])
 
 
-class TextToText(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
-    """A task from text to text; see `regard.tasks.task.Task`.
+class PairTask(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
+    """A task from text to text, which splits text in some way; see `regard.tasks.task.Task`.
 
-    A task implements `builtin`, `text_scores`, `defaults`, `evaluate`, which calls `evaluation_pairs` and
-    `evaluation.outputs`, `inputs` and `finish_demo`. A task with another model overrides `build`.
+    A task implements `builtin`, `text_scores`, `prepare`, `untrained`, `defaults`, `evaluate`, which calls
+    `evaluation_pairs` and `evaluation.outputs`, `inputs` and `finish_demo`.
 
     Attributes:
         metrics: the validation metrics: `LOSS`, and those that `text_scores` returns.
-        predictor_type: the class of its predictor.
+        reader: reads the pairs of a file.
         builtin_pairs: what the built-in pairs are, for a message.
         data_name: what the pairs are called in messages, such as ``"parallel text"``.
     """
 
     unit = "tokens"
     metrics: ClassVar[tuple[Metric, ...]]
-    predictor_type: ClassVar[Any]
+    reader: ClassVar[Reader] = staticmethod(open_parallel)
     builtin_pairs: ClassVar[str]
     data_name: ClassVar[str]
 
@@ -56,45 +57,39 @@ class TextToText(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
     def text_scores(self, texts: Sequence[str], pairs: PairList) -> Mapping[str, float]:
         """The validation metrics of outputs by name, without the loss; ``pairs``: their sources and references."""
 
-    def build(self, config: Config, source_size: int, target_size: int) -> EncoderDecoder:
-        """A new model with random weights, for vocabularies of these sizes."""
-        return build(config, source_size, target_size)
+    @abstractmethod
+    def untrained(self, config: Config, run: Path) -> Predicts:
+        """A predictor with what `prepare` wrote to a run's folder, and a new model with random weights."""
 
     def read(self, config: Config, notify: Notify) -> PairData:
         """The user's pairs, or the built-in ones."""
         validation = "the built-in corpus has a validation set"
         path = own_data(config.data.train, config.data.valid, self.builtin_pairs, validation, notify)
         if path is not None:
-            return data.read(path, config.data, config.train.seed, notify)
+            return data.read(path, config.data, config.train.seed, notify, self.reader)
         return PairData.of(self.builtin(config, "train"), self.builtin(config, "valid"))
 
     def fingerprint(self, pairs: PairData) -> Fingerprint:
         """See `Task`."""
         return data.fingerprint(pairs)
 
-    def prepare(self, config: Config, pairs: PairData, folder: Path, notify: Notify) -> None:
-        """Train the tokenizers."""
-        save_tokenizers(folder, *train_tokenizers(pairs.train, config.tokenizer, notify))
-
-    def untrained(self, config: Config, run: Path) -> Predicts:
-        """A predictor with the tokenizers of a run's folder, and a new model with random weights."""
-        source, target = load_tokenizers(run)
-        predictor: Predicts = self.predictor_type(self.build(config, len(source), len(target)), source, target)
-        return predictor
-
     def trainable(self, config: Config, run: Path, pairs: PairData, notify: Notify) -> Seq2SeqTrainable:
         """See `Task`."""
         torch.manual_seed(config.train.seed)
         predictor = self.untrained(config, run)
-        rows = encode(pairs.train, predictor.source, predictor.target)
+        rows = self.training_rows(predictor, config, pairs, notify)
         return Seq2SeqTrainable(
             predictor.model,
-            drop_long(rows, config.data.max_length, notify),
-            encode(pairs.valid, predictor.source, predictor.target),
+            rows,
+            predictor.rows(pairs.valid),
             config.train,
             self.metrics,
             TextValidation(self, predictor, pairs.valid),
         )
+
+    def training_rows(self, predictor: Predicts, config: Config, pairs: PairData, notify: Notify) -> Rows:
+        """The training pairs as tokens, without those with a long side."""
+        return drop_long(predictor.rows(pairs.train), config.data.max_length, notify)
 
     def predictor(self, config: Config, run: Path, checkpoint: str) -> Predicts:
         """See `Task`."""
@@ -111,7 +106,7 @@ class TextToText(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
         """
         if path is not None:
             reading: Any = {} if on_bad_line is None else {"on_bad_line": on_bad_line}
-            return data.read_pairs(path, replace(config.data, **reading), notify)
+            return data.read_pairs(path, replace(config.data, **reading), notify, self.reader)
         if config.data.train is None:
             return self.builtin(config, "test")
         raise UserError(f"--data: name the {self.data_name} to evaluate on")
@@ -125,12 +120,40 @@ class TextToText(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
         return '"your text"'
 
 
+TextConfig = TypeVar("TextConfig", bound=TextToTextConfig)
+TextPredicts = TypeVar("TextPredicts", bound=TextPredictor[Any])
+
+
+class TextToText(PairTask[TextConfig, TextPredicts], Generic[TextConfig, TextPredicts]):
+    """A task from text to text with a byte-pair encoding of each side; a task with another model overrides `build`.
+
+    Attributes:
+        predictor_type: the class of its predictor.
+    """
+
+    predictor_type: ClassVar[Any]
+
+    def build(self, config: TextConfig, source_size: int, target_size: int) -> EncoderDecoder:
+        """A new model with random weights, for vocabularies of these sizes."""
+        return build(config, source_size, target_size)
+
+    def prepare(self, config: TextConfig, pairs: PairData, folder: Path, notify: Notify) -> None:
+        """Train the tokenizers."""
+        save_tokenizers(folder, *train_tokenizers(pairs.train, config.tokenizer, notify))
+
+    def untrained(self, config: TextConfig, run: Path) -> TextPredicts:
+        """A predictor with the tokenizers of a run's folder, and a new model with random weights."""
+        source, target = load_tokenizers(run)
+        predictor: TextPredicts = self.predictor_type(self.build(config, len(source), len(target)), source, target)
+        return predictor
+
+
 @dataclass(frozen=True)
 class TextValidation:
     """Decodes and scores validation texts: see `regard.tasks.families.seq2seq.trainable.Validation`."""
 
-    task: TextToText[Any, Any]
-    predictor: TextPredictor[Any]
+    task: PairTask[Any, Any]
+    predictor: PairPredictor[Any, Any]
     pairs: PairList
 
     def texts(self, rows: Sequence[int], tick: Tick) -> list[str]:

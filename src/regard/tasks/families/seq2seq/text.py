@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from regard.data.lines import check_unicode, one_line
+from regard.data.lines import check_unicode
 from regard.data.padding import pad
 from regard.data.tokenizer import EOS, PAD, Tokenizer
 from regard.decode import Hypothesis
 from regard.explain.alignment import Alignment
 from regard.tasks.exporting import Exportable
-from regard.tasks.families.seq2seq.export import exportable
-from regard.tasks.families.seq2seq.predictor import Search, Seq2SeqPredictor
+from regard.tasks.families.seq2seq.data import PairList
+from regard.tasks.families.seq2seq.export import USE, exportable
+from regard.tasks.families.seq2seq.predictor import PairPredictor, Search
 from regard.tasks.families.seq2seq.results import TextOutput
+from regard.tasks.families.seq2seq.rows import Rows, encode
 from regard.tasks.results import Failure
 
 Output = TypeVar("Output", bound=TextOutput)
@@ -26,7 +28,7 @@ EXTRA = 10
 
 
 @dataclass(frozen=True)
-class TextPredictor(Seq2SeqPredictor[list[int], Output]):
+class TextPredictor(PairPredictor[list[int], Output]):
     """A trained model with its tokenizers. An empty text has an empty output.
 
     A task's subclass sets ``task``, the name of the task, and ``output_type``, a subclass of `TextOutput`. A model that
@@ -36,7 +38,6 @@ class TextPredictor(Seq2SeqPredictor[list[int], Output]):
     source: Tokenizer
     target: Tokenizer
     task: ClassVar[str]
-    output_type: ClassVar[Any] = TextOutput
 
     def predict(self, inputs: Iterable[str], *, beam: int = 5) -> Iterator[Output | Failure]:
         """The output of each text, in order; a text that is too long for the model gives a `Failure`."""
@@ -57,20 +58,19 @@ class TextPredictor(Seq2SeqPredictor[list[int], Output]):
 
     def exportable(self) -> Exportable:
         """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
-        return exportable(self.model, self.source, self.target, self.task)
+        return exportable(
+            self.model, len(self.source), len(self.target), self.task,
+            {"tokenizers": ["source.tokenizer.json", "target.tokenizer.json"], "use": USE},
+        )  # fmt: skip
 
     def align(self, text: str, target: str) -> Alignment:
         """The alignment of ``text`` with the output ``target``. Raises UserError: the model has no attention."""
         source, written = self._encode(text), self.target.encode(target.strip()) + [EOS]
         return self._alignment(source, written, self.weights(source, written))
 
-    def samples(self, pairs: Sequence[tuple[str, str]], count: int = 5) -> list[str]:
-        """``count`` of the pairs with their outputs by beam search, as a Markdown table."""
-        pairs = pairs[:: max(1, len(pairs) // count)][:count]
-        outputs = self.outputs([source for source, _ in pairs])
-        rows = [("source", self.output_type.name, "reference"), ("---",) * 3]
-        rows += [(one.source, one.text, target) for one, (_, target) in zip(outputs, pairs, strict=True)]
-        return [f"| {' | '.join(one_line(cell).replace('|', '¦') for cell in row)} |" for row in rows]
+    def rows(self, pairs: PairList) -> Rows:
+        """See `PairPredictor`."""
+        return encode(pairs, self.source, self.target)
 
     def read(self, item: str) -> list[int] | Failure:
         """The tokens of a text, with EOS; a Failure if it is too long for the model."""

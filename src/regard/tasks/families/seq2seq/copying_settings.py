@@ -1,0 +1,82 @@
+"""Settings and options of models that copy words of their source; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from regard.tasks.families.seq2seq.settings import (
+    DecodingOptions,
+    EvaluationOptions,
+    LookOptions,
+    ModelConfig,
+    SplitConfig,
+)
+from regard.training.ranges import at_most, not_negative
+
+Length = Literal["short", "medium", "long"]
+
+
+@dataclass(frozen=True)
+class WordsConfig(SplitConfig):
+    """How text is split into words."""
+
+    size: int | None = None
+    """Number of words in the vocabulary, that is, of those that the model can write; it can copy any. By default those
+    of at least two training pairs, at most 10,000."""
+
+    def problem(self) -> str | None:
+        """See `SplitConfig`."""
+        if self.size is not None and self.size < 100:
+            return f"tokenizer.size: must be at least 100, got {self.size}"
+        return at_most("tokenizer", self, 1_000_000, "size")
+
+
+@dataclass(frozen=True)
+class CopyModelConfig(ModelConfig):
+    """The model: a recurrent encoder and decoder (GRU) with attention, or a Transformer, which copies words."""
+
+    copy: bool = True
+    """Whether the model can copy words of its source (See et al. 2017)."""
+    coverage: float = 0.0
+    """Weight of the coverage loss, which penalizes attention to places that were attended to before (See et al. 2017);
+    with gru, the weights so far are then an input of the attention, too. 1 is the paper's; it helps where summaries
+    have several sentences. 0: no coverage."""
+
+    def problem(self) -> str | None:
+        """See `ModelConfig`."""
+        if self.copy and self.kind == "gru" and self.attention == "none":
+            return "model.attention: none has no attention to copy with; set --model.no-copy too"
+        if self.coverage and not self.copy:
+            return "model.coverage: only for a model that copies, got --model.no-copy"
+        return not_negative("model", self, "coverage") or super().problem()
+
+
+@dataclass(frozen=True)
+class CopyOptions(DecodingOptions):
+    """Options of the command that uses a model that copies."""
+
+    length: Length | None = None
+    """Wanted length, as that of a third of the training targets; by default, the model chooses it."""
+    no_repeat: bool = True
+    """Write no three words in a row twice."""
+
+
+@dataclass(frozen=True)
+class CopyEvaluationOptions(EvaluationOptions):
+    """Options of ``regard eval`` for a model that copies."""
+
+    length: Length | None = None
+    """Wanted length of the outputs: short, medium or long."""
+    no_repeat: bool = True
+    """Write no three words in a row twice."""
+
+
+@dataclass(frozen=True)
+class CopyLookOptions(LookOptions):
+    """Options of ``regard look`` for a model that copies."""
+
+    length: Length | None = None
+    """Wanted length of the output: short, medium or long."""
+    no_repeat: bool = True
+    """Write no three words in a row twice."""
