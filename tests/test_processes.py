@@ -20,6 +20,11 @@ TASKS = {
         "--tokenizer.source-size", "300", "--tokenizer.target-size", "300", "--train.tokens", "400",
         "--train.metric", "exact", "--train.validate-on", "6",
     ],
+    "summarize": [
+        "--model.kind", "transformer", "--model.dim", "16", "--model.dropout", "0", "--model.coverage", "0.5",
+        "--transformer.hidden", "24", "--transformer.heads", "2", "--transformer.encoder-layers", "1",
+        "--transformer.decoder-layers", "1", "--train.tokens", "400", "--train.metric", "rouge1",
+    ],
     "generate": [
         "--tokenizer.kind", "char", "--model.context", "24", "--model.dim", "16", "--model.layers", "1",
         "--model.heads", "2", "--model.dropout", "0", "--train.tokens", "240",
@@ -51,7 +56,7 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
         rows = (f"{line},What {line.split()[0]}?,{line.split()[-1]}\n" for line in lines)
         path.write_text("context,question,answer\n" + "".join(rows))
         return path
-    path = folder / ("text.tsv" if task == "translate" else "text.txt")
+    path = folder / ("text.tsv" if task in ("translate", "summarize") else "text.txt")
     path.write_text("".join(f"{line}\t{line.upper()}\n" for line in lines))
     return path
 

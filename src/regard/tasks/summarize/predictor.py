@@ -1,0 +1,22 @@
+"""The summarizer of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from regard.tasks.families.seq2seq.copying import CopiedOutput, CopyPredictor
+
+
+@dataclass(frozen=True)
+class Summary(CopiedOutput):
+    """A summary: see `CopiedOutput`."""
+
+    name = "summary"
+
+
+@dataclass(frozen=True)
+class Summarizer(CopyPredictor[Summary]):
+    """A trained model with its vocabulary, which summarizes texts."""
+
+    task = "summarize"
+    output_type = Summary

@@ -1,0 +1,187 @@
+"""Summarization: how `regard.tasks.running` trains, scores and shows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from rich.console import Console
+
+from regard.data import docstrings
+from regard.data.summaries import open_summaries
+from regard.data.tokenizer import BOS, UNK
+from regard.data.words import LONG, MEDIUM, SHORT, Vocabulary, split
+from regard.errors import UserError
+from regard.models.pointer import PointerRNN, PointerTransformer
+from regard.tasks.families.seq2seq import evaluation
+from regard.tasks.families.seq2seq.copying import search
+from regard.tasks.families.seq2seq.data import PairData, PairList
+from regard.tasks.families.seq2seq.models import build
+from regard.tasks.families.seq2seq.places import placed
+from regard.tasks.families.seq2seq.results import save_alignments
+from regard.tasks.families.seq2seq.rouge import TYPES, new_bigrams, rouge
+from regard.tasks.families.seq2seq.rows import Rows
+from regard.tasks.families.seq2seq.task import PairTask
+from regard.tasks.families.seq2seq.trainable import LOSS
+from regard.tasks.results import Score, Scores
+from regard.tasks.summarize.predictor import Summarizer, Summary
+from regard.tasks.summarize.settings import SummarizeConfig
+from regard.tasks.task import Notify
+from regard.training.defaults import bounded, epochs, known
+from regard.training.metric import Metric
+
+_VOCABULARY = "vocabulary.json"
+
+_LARGEST = 10_000
+"""The largest vocabulary by default."""
+
+_SAMPLE = 2000
+"""The number of pairs whose words are counted for the size of a batch."""
+
+_PLACED = 300
+"""The number of references whose words are looked for in the attention."""
+
+
+class Summarize(PairTask[SummarizeConfig, Summarizer]):
+    """See `regard.tasks.families.seq2seq.task.PairTask`."""
+
+    metrics = (
+        LOSS,
+        *(Metric(name, higher_is_better=True, how="F1 of rouge-score, 0 to 100, greedy decoding") for name in TYPES),
+    )
+    reader = staticmethod(open_summaries)
+    builtin_pairs = "docstrings of the installed Python, NumPy and PyTorch, and their first lines"
+    data_name = "texts with summaries"
+
+    def builtin(self, config: SummarizeConfig, split: Literal["train", "valid", "test"]) -> PairList:
+        """The built-in docstrings; for validation and test a tenth as many as for training."""
+        count = config.data.builtin_pairs
+        return docstrings.corpus(count if split == "train" else max(10, count // 10), split=split)
+
+    def text_scores(self, texts: Sequence[str], pairs: PairList) -> Mapping[str, float]:
+        """ROUGE; the summaries of equal texts are references of each other's."""
+        by_source = _references(pairs)
+        return rouge(texts, [by_source[source] for source, _ in pairs])[0]
+
+    def defaults(self, config: SummarizeConfig, pairs: PairData) -> Mapping[str, object]:
+        """Settings by the number of pairs and the length of the texts.
+
+        The number of steps grows with the square root of the number of pairs, as for translation.
+        """
+        train, count = pairs.train, len(pairs.train)
+        sample = [train[row] for row in range(0, count, max(1, count // _SAMPLE))]
+        longest = config.data.max_length
+        counts = [min(longest, len(split(text))) + len(split(short)) + 2 for text, short in sample]
+        tokens = sum(counts) * count / len(sample)
+        dim = config.model.dim or (128 if count < 3000 else 256)
+        batch = config.train.tokens or bounded(tokens / 24, 512, 8192)
+        return {
+            "tokenizer.size": _LARGEST,
+            "model.dim": dim,
+            "model.embedding": dim // 2,
+            "train.tokens": batch,
+            "train.epochs": epochs(1000.0 + 9 * math.sqrt(count), tokens / batch),
+        }
+
+    def prepare(self, config: SummarizeConfig, pairs: PairData, folder: Path, notify: Notify) -> None:
+        """Choose the vocabulary."""
+        vocabulary = Vocabulary.train((f"{text}\n{short}" for text, short in pairs.train), known(config.tokenizer.size))
+        notify(f"vocabulary: {len(vocabulary):,} words; others can only be copied")
+        vocabulary.save(folder / _VOCABULARY)
+
+    def untrained(self, config: SummarizeConfig, run: Path) -> Summarizer:
+        """See `PairTask`."""
+        vocabulary = Vocabulary.load(run / _VOCABULARY)
+        if config.model.copy:
+            options: Any = {"unknown": UNK, "coverage": config.model.coverage}
+            model = build(config, len(vocabulary), recurrent=PointerRNN, transformer=PointerTransformer, **options)
+        else:
+            model = build(config, len(vocabulary), len(vocabulary), shared=True)
+        return Summarizer(model, vocabulary, config.data.max_length, config.data.max_summary)
+
+    def training_rows(self, predictor: Summarizer, config: SummarizeConfig, pairs: PairData, notify: Notify) -> Rows:
+        """The training pairs as words, without those with a long summary.
+
+        Every second summary begins with its length, a third of all, so that the model learns to write both for a wanted
+        length and without one (Fan et al. 2018, arXiv:1711.05217).
+        """
+        rows = predictor.rows(pairs.train)
+        kept = np.flatnonzero(rows.target.lengths <= predictor.max_target + 1)
+        if not len(kept):
+            raise UserError(
+                f"data.max_summary: all {len(rows):,} training summaries are longer than {predictor.max_target} words"
+            )
+        if len(kept) < len(rows):
+            longer = f"summaries longer than {predictor.max_target} words (--data.max-summary)"
+            notify(f"left out {len(rows) - len(kept):,} training {longer}")
+        rows = rows.select(kept)
+        lengths = rows.target.lengths
+        thirds = np.searchsorted(np.quantile(lengths, [1 / 3, 2 / 3]), lengths)
+        first = np.array([SHORT, MEDIUM, LONG])[thirds]
+        first[::2] = BOS
+        return replace(rows, first=first)
+
+    def evaluate(
+        self,
+        predictor: Summarizer,
+        config: SummarizeConfig,
+        run: Path,
+        path: str | None,
+        notify: Notify,
+        *,
+        beam: int = 5,
+        on_bad_line: str | None = None,
+        output: Path | None = None,
+        length: str | None = None,
+        no_repeat: bool = True,
+    ) -> Scores:
+        """Scores on texts with summaries; ``output`` is a file for the model's summaries, one for each different text.
+
+        Raises:
+            UserError: the texts cannot be used, or none are named for a run that was trained on the user's own.
+        """
+        by_source = _references(self.evaluation_pairs(config, path, on_bad_line, notify))
+        pairs = [(source, references[0]) for source, references in by_source.items()]
+        copied = np.zeros(2)
+
+        def add(summary: Summary) -> None:
+            copied[:] += sum(one.share for one in summary.origins()), len(summary.origins())
+
+        wanted = search(beam, length, no_repeat)
+        texts, others = evaluation.outputs(predictor, pairs, wanted, path=output, unit="texts", each=add)
+        scores = {}
+        values, cut = rouge(texts, list(by_source.values()))
+        count = sum(map(len, by_source.values()))
+        several = f"the largest of {count / len(pairs):.1f} references, " if count > len(pairs) else ""
+        for name, value in values.items():
+            scores[name] = Score(value, f"F1, {several}rouge-score with stemmer, {cut}")
+        if copied[1]:
+            share = 100 * float(copied[0] / copied[1])
+            scores["copied"] = Score(share, "per cent of the words' probability, by copying")
+        new = new_bigrams(texts, [source for source, _ in pairs])
+        scores["new"] = Score(new, "per cent of the summaries' bigrams that are not in the text")
+        return scores | placed(predictor, pairs[:_PLACED]) | others
+
+    def inputs(self, config: SummarizeConfig, folder: Path) -> list[str]:
+        """Three texts of the test split."""
+        return docstrings.examples()
+
+    def finish_demo(self, predictor: Summarizer, config: SummarizeConfig, run: Path, console: Console) -> str:
+        """Summarize three texts of the test split, and draw from where the words are."""
+        summaries = list(predictor.outputs(self.inputs(config, run), search(5)))
+        for summary in summaries:
+            summary.show(console)
+            console.print()
+        return save_alignments(summaries, run)
+
+
+def _references(pairs: PairList) -> dict[str, list[str]]:
+    """The summaries of each different text."""
+    references: dict[str, list[str]] = {}
+    for source, target in pairs:
+        references.setdefault(source, []).append(target)
+    return references
