@@ -67,7 +67,10 @@ MODELS: dict[str, Callable[[], Exportable]] = {
 }
 
 
-FILES = [(name, "onnx") for name in MODELS]  # an ONNX file is made from an exported program
+LONG = ("translator, learned positions", "translator, rotary, post-norm", "language model, learned positions")
+FILES: list[Any] = [  # an ONNX file is made from an exported program
+    pytest.param(name, "onnx", marks=[pytest.mark.long] if name in LONG else []) for name in MODELS
+]
 FILES += [(name, "torch-export") for name in ("translator", "language model", "resnet, self")]
 
 

@@ -39,8 +39,8 @@ SIZES = tuple(
 
 MECHANISM_OF_MASK = {name: CASES[(7 * number) % len(CASES)] for number, name in enumerate(MASKS)}
 MASK_OF_MECHANISM = {case.name: list(MASKS)[number % len(MASKS)] for number, case in enumerate(CASES)}
-PAIRS = [(case, MASK_OF_MECHANISM[case.name]) for case in CASES]
-PAIRS += [(MECHANISM_OF_MASK[mask], mask) for mask in MASKS]
+PAIRS: list[Any] = [(case, MASK_OF_MECHANISM[case.name]) for case in CASES]
+PAIRS += [pytest.param(MECHANISM_OF_MASK[mask], mask, marks=pytest.mark.long) for mask in MASKS]
 
 
 @pytest.fixture(autouse=True)

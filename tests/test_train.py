@@ -75,7 +75,7 @@ def test_a_killed_run_resumes_bitwise(tmp_path: Path) -> None:
     [{}, {"ema": 0.9, "accumulate": 2, "average": 2}, {"optimizer": "muon", "kind": "transformer"}],
     ids=["plain", "averages", "muon"],
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)], ids=str)
 def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, options: dict[str, Any]) -> None:
     complete, stopped = tmp_path / "complete", tmp_path / "stopped"
     complete.mkdir()
@@ -95,15 +95,19 @@ def test_an_interrupt_saves_and_resumes_bitwise(tmp_path: Path, number: int, opt
         )
 
 
-@pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
+_MUON, _ACCUMULATED = {"optimizer": "muon", "kind": "transformer"}, {"accumulate": 3, "epochs": 6}
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("shard", "options"),
     [
-        {},
-        pytest.param({"optimizer": "muon", "kind": "transformer"}, marks=pytest.mark.long),
-        {"accumulate": 3, "epochs": 6},
+        pytest.param(False, {}, marks=pytest.mark.long, id="DDP"),
+        pytest.param(True, {}, id="FSDP2"),
+        pytest.param(False, _ACCUMULATED, id="DDP, accumulated"),
+        pytest.param(True, _ACCUMULATED, marks=pytest.mark.long, id="FSDP2, accumulated"),
+        pytest.param(False, _MUON, marks=pytest.mark.long, id="DDP, muon"),
+        pytest.param(True, _MUON, marks=pytest.mark.long, id="FSDP2, muon"),
     ],
-    ids=["adamw", "muon", "accumulated"],
 )
 def test_two_processes_have_the_loss_of_one(tmp_path: Path, shard: bool, options: dict[str, Any]) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
@@ -214,7 +218,7 @@ def test_a_loss_that_is_not_finite_ends_training(tmp_path: Path) -> None:
         run(tmp_path, epochs=30, learning_rate=1e30, warmup=0)
 
 
-@pytest.mark.parametrize("shard", [False, True], ids=["DDP", "FSDP2"])
+@pytest.mark.parametrize("shard", [pytest.param(False, marks=pytest.mark.long), True], ids=["DDP", "FSDP2"])
 @pytest.mark.parametrize("counts", [(2, 1), pytest.param((1, 2), marks=pytest.mark.long)], ids=["2 to 1", "1 to 2"])
 def test_a_run_resumes_with_another_number_of_processes(tmp_path: Path, counts: tuple[int, int], shard: bool) -> None:
     complete, changed = tmp_path / "complete", tmp_path / "changed"
