@@ -17,9 +17,9 @@ from typing import IO
 import numpy as np
 
 from regard.data import cache
-from regard.data.image_files import BadImage
+from regard.data.class_trees import Item
+from regard.data.file_trees import BadItem
 from regard.data.image_items import KEY, NO_PIXELS, Result, decode_into, decode_item, digest
-from regard.data.image_trees import Item
 from regard.data.pixels import Pixels, Rows
 from regard.data.progress import counted
 from regard.data.workers import in_processes, in_threads
@@ -147,7 +147,7 @@ def _groups(numbered: Iterator[tuple[int, Item]]) -> Iterator[list[tuple[int, It
     for number, item in numbered:
         group.append((number, item))
         content = item.content
-        size += 0 if isinstance(content, BadImage) else content.nbytes if hasattr(content, "nbytes") else len(content)
+        size += 0 if isinstance(content, BadItem) else content.nbytes if hasattr(content, "nbytes") else len(content)
         if len(group) == _GROUP or size >= _GROUP_BYTES:
             yield group
             group, size = [], 0
@@ -197,7 +197,7 @@ class _Kept:
 
     def result(self, item: Item) -> Result:
         """The result of decoding an item, which may be one that the file does not have."""
-        if isinstance(item.content, BadImage):
+        if isinstance(item.content, BadItem):
             return Result(item, b"", str(item.content))
         key = digest(item.content)
         return Result(item, key, self.reasons.get(key))

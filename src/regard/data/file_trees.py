@@ -13,11 +13,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from regard.data.image_files import BadImage
 from regard.errors import UserError
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _BROKEN_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
+
+
+class BadItem(Exception):
+    """A file or a record is not an example that can be used; the message is the reason."""
 
 
 class Entry(NamedTuple):
@@ -59,12 +62,12 @@ def _folder(root: Path) -> Iterator[Entry]:
 
 def _read_file(path: Path, count: int) -> bytes:
     if not path.is_file():
-        raise BadImage("a link to a file that does not exist" if path.is_symlink() else "not a regular file")
+        raise BadItem("a link to a file that does not exist" if path.is_symlink() else "not a regular file")
     try:
         with path.open("rb") as file:
             return file.read(count)
     except OSError as error:
-        raise BadImage(error.strerror or str(error)) from error
+        raise BadItem(error.strerror or str(error)) from error
 
 
 def _tar(path: Path) -> Iterator[Entry]:
@@ -82,9 +85,9 @@ def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo, count: int) -> 
     try:
         file = archive.extractfile(member)
     except KeyError as error:
-        raise BadImage(f"a link to {member.linkname}, which is not in the archive") from error
+        raise BadItem(f"a link to {member.linkname}, which is not in the archive") from error
     if file is None:
-        raise BadImage(f"a link to the folder {member.linkname}" if member.issym() else "not a regular file")
+        raise BadItem(f"a link to the folder {member.linkname}" if member.issym() else "not a regular file")
     try:
         return file.read(count)
     except _BROKEN_TAR as error:  # the archive, not only this file
@@ -109,12 +112,12 @@ def _read_zip(archive: zipfile.ZipFile, member: zipfile.ZipInfo, count: int) -> 
                 posixpath.join(posixpath.dirname(member.filename), archive.read(member).decode())
             )
             if target not in archive.namelist():
-                raise BadImage(f"a link to {target}, which is not a file in the archive")
+                raise BadItem(f"a link to {target}, which is not a file in the archive")
             member = archive.getinfo(target)
         with archive.open(member) as file:
             return file.read(count)
     except (zipfile.BadZipFile, RuntimeError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError) as error:
-        raise BadImage(f"cannot be read from the archive: {error}") from error  # RuntimeError: it needs a password
+        raise BadItem(f"cannot be read from the archive: {error}") from error  # RuntimeError: it needs a password
 
 
 def _path(name: str) -> PurePosixPath:

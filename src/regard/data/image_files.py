@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from regard.data.file_trees import BadItem
 from regard.errors import UserError, require
 
 # Pillow logs some errors besides raising them; without a handler, Python would print these lines on standard error.
@@ -78,10 +79,6 @@ _ENDINGS = frozenset(
 )
 
 
-class BadImage(Exception):
-    """A file or a record is not an image that can be used; the message is the reason."""
-
-
 def image_format(head: bytes) -> str | None:
     """The format of an image file by its first bytes; None: not a format that is read."""
     return next((name for name, magic in _MAGIC if re.match(magic, head, re.DOTALL)), None)
@@ -105,7 +102,7 @@ def open_image(content: bytes) -> np.ndarray:
     16-bit grey is scaled from 0 … 65,535, floating point from 0 … 1.
 
     Raises:
-        BadImage: it is damaged, too large (Pillow's limit against decompression bombs), of a format that is not read,
+        BadItem: it is damaged, too large (Pillow's limit against decompression bombs), of a format that is not read,
             or the range of its values is not known.
     """
     with warnings.catch_warnings():
@@ -119,7 +116,7 @@ def read_image(path: Path) -> np.ndarray:
         return open_image(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
-    except BadImage as error:
+    except BadItem as error:
         raise UserError(f"{path}: not a usable image: {error}") from error
 
 
@@ -129,7 +126,7 @@ def decode_image(content: bytes) -> np.ndarray:
     ops: Any = require("PIL.ImageOps", "image", "reading images")
     name = image_format(content[:HEAD])
     if name is None:
-        raise BadImage(why_not(".png", content[:HEAD]) or "its content is not an image")
+        raise BadItem(why_not(".png", content[:HEAD]) or "its content is not an image")
     images.init()
     try:
         image = images.open(io.BytesIO(content), formats=[known for known in _FORMATS if known in images.OPEN])
@@ -137,16 +134,16 @@ def decode_image(content: bytes) -> np.ndarray:
         with suppress(Exception):  # broken EXIF data do not change the pixels
             image = ops.exif_transpose(image)
         return _colours(image, images)
-    except BadImage:
+    except BadItem:
         raise
     except images.DecompressionBombError as error:
         limit = 2 * images.MAX_IMAGE_PIXELS
-        raise BadImage(f"has more than {limit:,} pixels, Pillow's limit against decompression bombs") from error
+        raise BadItem(f"has more than {limit:,} pixels, Pillow's limit against decompression bombs") from error
     except images.UnidentifiedImageError as error:
-        raise BadImage(f"cannot be read as {name}: damaged, or of a kind that Pillow does not know") from error
+        raise BadItem(f"cannot be read as {name}: damaged, or of a kind that Pillow does not know") from error
     except Exception as error:  # Pillow's readers raise many kinds of exceptions
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadImage(f"cannot be read as {name}: {reason}") from error
+        raise BadItem(f"cannot be read as {name}: {reason}") from error
 
 
 def squared(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -178,10 +175,10 @@ def _grey(image: Any) -> np.ndarray:
     low, high = float(values.min()), float(values.max())
     if image.mode == "F":
         if not (low >= 0 and high <= 1):  # true for NaN as well
-            raise BadImage(f"has floating-point values from {low:g} to {high:g}; expected 0 (black) to 1 (white)")
+            raise BadItem(f"has floating-point values from {low:g} to {high:g}; expected 0 (black) to 1 (white)")
         return (values * 255).round().astype(np.uint8)
     if image.mode == "I" and (image.format == "TIFF" or low < 0 or high > 65535):
-        raise BadImage(
+        raise BadItem(
             f"has signed or 32-bit integers, from {low:,.0f} to {high:,.0f}, whose range is not known; "
             "save it as 8-bit or unsigned 16-bit integers"
         )

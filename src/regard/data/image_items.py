@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regard.data.image_files import BadImage, decode_image, squared
-from regard.data.image_trees import Item
+from regard.data.class_trees import Item
+from regard.data.file_trees import BadItem
+from regard.data.image_files import decode_image, squared
 
 KEY = 16
 """Bytes of a digest."""
@@ -29,12 +30,12 @@ class Result(NamedTuple):
 def decode_item(item: Item, size: int) -> tuple[Result, np.ndarray]:
     """Decode an image; if it cannot be used, the pixels are empty."""
     content, empty = item.content, item._replace(content=b"")
-    if isinstance(content, BadImage):
+    if isinstance(content, BadItem):
         return Result(empty, b"", str(content)), NO_PIXELS
     key = digest(content)
     try:
         pixels = squared(content if isinstance(content, np.ndarray) else decode_image(content), size)
-    except BadImage as error:
+    except BadItem as error:
         return Result(empty, key, str(error)), NO_PIXELS
     return Result(empty, key, None), pixels
 

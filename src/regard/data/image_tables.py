@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from regard.data.class_trees import Item, Source
 from regard.data.columns import Bad, Column, Header, Layout, Row
-from regard.data.image_files import BadImage
-from regard.data.image_trees import Item, Source
+from regard.data.file_trees import BadItem
 from regard.data.table import open_table
 
 
@@ -37,11 +37,11 @@ def read_image_table(path: str, image: str | None, label: str | None) -> Source:
 def _item(origin: str, row: Row, folder: Path) -> Item:
     assert not isinstance(row, Header)
     if isinstance(row, Bad):
-        return Item(origin, "", BadImage(row.reason))
+        return Item(origin, "", BadItem(row.reason))
     image, label = row
     try:
         return Item(origin, label, _content(image, folder))
-    except BadImage as error:
+    except BadItem as error:
         return Item(origin, "", error)
 
 
@@ -54,8 +54,8 @@ def _content(image: Any, folder: Path) -> bytes:
         return image
     if isinstance(path, str):
         if not (folder / path).is_file():
-            raise BadImage(f"names the file {path}, which does not exist")
+            raise BadItem(f"names the file {path}, which does not exist")
         return (folder / path).read_bytes()
     if path is None:
-        raise BadImage("has no image")
-    raise BadImage(f"expected the bytes of an image file, got {type(image).__name__}")
+        raise BadItem("has no image")
+    raise BadItem(f"expected the bytes of an image file, got {type(image).__name__}")

@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from regard.data.class_trees import Item, Kind, Source, read_tree
 from regard.data.decoding import Decoded, decode_items
-from regard.data.file_trees import TARS, open_tree
+from regard.data.file_trees import TARS, BadItem, open_tree
+from regard.data.image_files import HEAD, image_format, why_not
 from regard.data.image_tables import read_image_table
-from regard.data.image_trees import Item, Source, read_tree
 from regard.data.labelled import Labelled, number_classes
 from regard.data.pixels import Pixels, select
 from regard.errors import UserError
@@ -21,6 +22,17 @@ from regard.errors import UserError
 _CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PICKLES = ("data_batch", "test_batch")
 _SHOWN = 3
+
+
+def _examine(name: str, head: bytes) -> bool:
+    """Whether a file is an image. Raises BadItem: only by its name, or it has a format that is not read."""
+    if image_format(head) is None and (reason := why_not(name, head)) is not None:
+        raise BadItem(reason)
+    return image_format(head) is not None
+
+
+IMAGES = Kind("image", HEAD, _examine)
+"""Files with images: see `regard.data.class_trees.read_tree`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +118,7 @@ def _source(path: str, part: str | None, image: str | None, label: str | None, *
     if file.is_dir():
         return _folder(file, part, keep_empty)
     if file.name.lower().endswith((*TARS, ".zip")):
-        return read_tree(open_tree(file), path, part=part, keep_empty=keep_empty)
+        return read_tree(open_tree(file), path, IMAGES, part=part, keep_empty=keep_empty)
     if file.suffix.lower() == ".bin":
         return Source(_cifar([file]))
     if file.name.startswith(_PICKLES):
@@ -130,7 +142,7 @@ def _folder(folder: Path, part: str | None, keep_empty: bool) -> Source:
     batches = sorted(folder.glob("data_batch*.bin"))
     test = folder / "test_batch.bin"
     if not batches:
-        return read_tree(open_tree(folder), str(folder), part=part, keep_empty=keep_empty)
+        return read_tree(open_tree(folder), str(folder), IMAGES, part=part, keep_empty=keep_empty)
     if not test.exists() or part == "train":
         notes = (f"left out {test.name}; score a run on it with --data {test}",) if test.exists() else ()
         return Source(_cifar(batches), notes)

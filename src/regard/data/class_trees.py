@@ -1,17 +1,16 @@
-"""Labelled images in a tree of files: which files are images, and which folders are classes."""
+"""Labelled examples in a tree of files: which files are examples, and which folders are classes."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
-from regard.data.file_trees import Entries
-from regard.data.image_files import HEAD, BadImage, image_format, why_not
+from regard.data.file_trees import BadItem, Entries
 from regard.errors import UserError
 
 _SYSTEM = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
@@ -24,20 +23,32 @@ _PARTS = {
 _SHOWN = 3
 
 
+class Kind(NamedTuple):
+    """The kind of files that are examples: one in a word, and whether a file is one.
+
+    ``examine`` gets the name of a file and its first ``head`` bytes. It returns True for an example and False for
+    another file. Raises BadItem: it is an example that cannot be used.
+    """
+
+    unit: str
+    head: int
+    examine: Callable[[str, bytes], bool]
+
+
 class Item(NamedTuple):
-    """One image: its origin, its class, and the bytes of the file, its pixels, or why it cannot be read."""
+    """One example: its origin, its class, and the bytes of the file, its pixels, or why it cannot be read."""
 
     origin: str
     label: str
-    content: bytes | np.ndarray | BadImage
+    content: bytes | np.ndarray | BadItem
 
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images.
+    """Labelled examples.
 
     Attributes:
-        items: the images, those that are known to be bad first.
+        items: the examples, those that are known to be bad first.
         notes: how the data were interpreted, and what was left out and why.
         parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
     """
@@ -47,60 +58,61 @@ class Source:
     parts: frozenset[str] = frozenset()
 
 
-def read_tree(entries: Entries, origin: str, *, part: str | None, keep_empty: bool) -> Source:
-    """The images of a tree with one folder for each class.
+def read_tree(entries: Entries, origin: str, kind: Kind, *, part: str | None, keep_empty: bool) -> Source:
+    """The examples of a tree with one folder for each class.
 
-    Folders that contain all images are skipped. Below them are the folders of the classes, or folders such as ``train``
-    and ``val`` with the folders of the classes.
+    Folders that contain all examples are skipped. Below them are the folders of the classes, or folders such as
+    ``train`` and ``val`` with the folders of the classes.
 
     Args:
         entries: from `regard.data.file_trees.open_tree`.
         origin: the name of the tree, for messages.
+        kind: of the examples.
         part: the folder to read of a tree with ``train`` and ``val`` or ``test``: ``"train"`` or ``"valid"``.
-        keep_empty: leave out folders without an image, with a note, instead of refusing them.
+        keep_empty: leave out folders without an example, with a note, instead of refusing them.
 
     Raises:
         UserError: it is unclear which folders are the classes, a class is empty, or an archive cannot be read.
     """
-    survey = _survey(entries)
-    if not survey.images:
+    survey = _survey(entries, kind)
+    if not survey.examples:
         return Source(iter(_bad(survey.bad, origin)), survey.notes(()))
     top, notes = survey.shared(), survey.notes(())
-    parts = _parts(survey.below(top), len(top), origin)
+    parts = _parts(survey.below(top), len(top), origin, kind.unit)
     if parts:
         name = _chosen(parts, part, origin)
         top = (*top, name)
         notes = (f"using the folder {name} (of {', '.join(parts.values())})", *survey.notes(top))
-    images, depth = survey.below(top), len(top)
-    _check_classes(images, depth, origin)
+    examples, depth = survey.below(top), len(top)
+    _check_classes(examples, depth, origin, kind.unit)
     bad = {path: reason for path, reason in survey.bad.items() if path.parts[:depth] == top}
-    empty = sorted(survey.folders_in(top) - {path.parts[depth] for path in images})
+    empty = sorted(survey.folders_in(top) - {path.parts[depth] for path in examples})
     if empty and not keep_empty and not bad:
         raise UserError(
-            f"{origin}: classes without images: {_some(empty)}; add images or remove the folders, "
+            f"{origin}: classes without {kind.unit}s: {_some(empty)}; add {kind.unit}s or remove the folders, "
             "or leave them out with --data.on-bad skip"
         )
     if empty:
-        notes = (*notes, f"left out folders without images: {_some(empty)}")
-    labels = {path: unicodedata.normalize("NFC", path.parts[depth]) for path in images}
+        notes = (*notes, f"left out folders without {kind.unit}s: {_some(empty)}")
+    labels = {path: unicodedata.normalize("NFC", path.parts[depth]) for path in examples}
     return Source(_items(entries, origin, labels, bad), notes, frozenset(parts))
 
 
 def _items(
-    entries: Entries, origin: str, labels: dict[PurePosixPath, str], bad: dict[PurePosixPath, BadImage]
+    entries: Entries, origin: str, labels: dict[PurePosixPath, str], bad: dict[PurePosixPath, BadItem]
 ) -> Iterator[Item]:
     yield from _bad(bad, origin)
     for entry in entries():
         if entry.read is not None and entry.path in labels:
-            content: bytes | BadImage
+            content: bytes | BadItem
             try:
                 content = entry.read(-1)
-            except BadImage as error:
+            except BadItem as error:
                 content = error
             yield Item(f"{origin}/{entry.path}", labels[entry.path], content)
 
 
-def _bad(bad: dict[PurePosixPath, BadImage], origin: str) -> Iterator[Item]:
+def _bad(bad: dict[PurePosixPath, BadItem], origin: str) -> Iterator[Item]:
     for path, reason in bad.items():
         yield Item(f"{origin}/{path}", "", reason)
 
@@ -109,15 +121,16 @@ def _bad(bad: dict[PurePosixPath, BadImage], origin: str) -> Iterator[Item]:
 class _Survey:
     """The contents of a tree, by the first bytes of each file."""
 
-    images: list[PurePosixPath] = field(default_factory=list)
+    kind: Kind
+    examples: list[PurePosixPath] = field(default_factory=list)
     folders: set[PurePosixPath] = field(default_factory=set)
-    bad: dict[PurePosixPath, BadImage] = field(default_factory=dict)
+    bad: dict[PurePosixPath, BadItem] = field(default_factory=dict)
     hidden: dict[PurePosixPath, None] = field(default_factory=dict)
     others: list[PurePosixPath] = field(default_factory=list)
 
     def shared(self) -> tuple[str, ...]:
-        """The path of folders that contains all images, without the folder of a class."""
-        dirs = [path.parts[:-1] for path in self.images]
+        """The path of folders that contains all examples, without the folder of a class."""
+        dirs = [path.parts[:-1] for path in self.examples]
         depth = 0
         while all(len(parts) > depth + 1 for parts in dirs) and len(self.folders_in(dirs[0][:depth])) == 1:
             depth += 1
@@ -129,14 +142,15 @@ class _Survey:
         return {path.parts[depth] for path in self.folders if len(path.parts) > depth and path.parts[:depth] == top}
 
     def below(self, top: tuple[str, ...]) -> list[PurePosixPath]:
-        """The images below ``top``."""
-        return [path for path in self.images if path.parts[: len(top)] == top]
+        """The examples below ``top``."""
+        return [path for path in self.examples if path.parts[: len(top)] == top]
 
     def notes(self, top: tuple[str, ...]) -> tuple[str, ...]:
         """Notes on the files below ``top`` that are left out."""
+        article = f"a{'n' if self.kind.unit[0] in 'aeiou' else ''} {self.kind.unit}"
         counted = (
             (self.hidden, "hidden or system file or folder", "hidden or system files or folders"),
-            (self.others, "file that is not an image", "files that are not images"),
+            (self.others, f"file that is not {article}", f"files that are not {self.kind.unit}s"),
         )
         notes = []
         for paths, one, several in counted:
@@ -146,8 +160,8 @@ class _Survey:
         return tuple(notes)
 
 
-def _survey(entries: Entries) -> _Survey:
-    survey = _Survey()
+def _survey(entries: Entries, kind: Kind) -> _Survey:
+    survey = _Survey(kind)
     for entry in entries():
         parts = entry.path.parts
         hidden = next((at for at, name in enumerate(parts) if name.startswith(".") or name in _SYSTEM), None)
@@ -159,30 +173,25 @@ def _survey(entries: Entries) -> _Survey:
             survey.folders.add(entry.path)
             continue
         try:
-            head = entry.read(HEAD)
-        except BadImage as error:
+            example = kind.examine(entry.path.name, entry.read(kind.head))
+        except BadItem as error:
             survey.bad[entry.path] = error
-            continue
-        if image_format(head) is not None:
-            survey.images.append(entry.path)
-        elif (reason := why_not(entry.path.name, head)) is not None:
-            survey.bad[entry.path] = BadImage(reason)
         else:
-            survey.others.append(entry.path)
+            (survey.examples if example else survey.others).append(entry.path)
     return survey
 
 
-def _parts(images: Sequence[PurePosixPath], depth: int, origin: str) -> dict[str, str]:
+def _parts(examples: Sequence[PurePosixPath], depth: int, origin: str, unit: str) -> dict[str, str]:
     """The folder of each part, if the data are divided into folders such as train; otherwise empty."""
-    names = sorted({path.parts[depth] for path in images})
-    if any(len(path.parts) == depth + 1 for path in images) or not all(name.lower() in _PARTS for name in names):
+    names = sorted({path.parts[depth] for path in examples})
+    if any(len(path.parts) == depth + 1 for path in examples) or not all(name.lower() in _PARTS for name in names):
         return {}
-    if all(len(path.parts) == depth + 2 for path in images):
+    if all(len(path.parts) == depth + 2 for path in examples):
         if len(names) == 1:
             return {}
         raise UserError(
-            f"{origin}: the folders {_some(names)} hold images, but no folders of classes; "
-            f"expected such as {names[0]}/CLASS/{images[0].name}"
+            f"{origin}: the folders {_some(names)} hold {unit}s, but no folders of classes; "
+            f"expected such as {names[0]}/CLASS/{examples[0].name}"
         )
     parts: dict[str, str] = {}
     for name in names:
@@ -205,9 +214,9 @@ def _chosen(parts: dict[str, str], part: str | None, origin: str) -> str:
     return parts[part]
 
 
-def _check_classes(images: Sequence[PurePosixPath], depth: int, origin: str) -> None:
-    """Check that each image is directly in the folder of its class. Raises UserError: one is not."""
-    for path in images:
+def _check_classes(examples: Sequence[PurePosixPath], depth: int, origin: str, unit: str) -> None:
+    """Check that each example is directly in the folder of its class. Raises UserError: one is not."""
+    for path in examples:
         below = path.parts[depth:]
         if len(below) == 1:
             raise UserError(f"{origin}/{path}: is not in the folder of a class; expected {origin}/CLASS/{path.name}")
@@ -215,8 +224,8 @@ def _check_classes(images: Sequence[PurePosixPath], depth: int, origin: str) -> 
             raise UserError(f"{origin}: the name of the folder {below[0]!r} is not UTF-8; rename it")
         if len(below) > 2:
             raise UserError(
-                f"{origin}: the class of {path} could be {below[0]!r} or {below[-2]!r}; move the images of each class "
-                "into one folder, without folders in it"
+                f"{origin}: the class of {path} could be {below[0]!r} or {below[-2]!r}; move the {unit}s of each "
+                "class into one folder, without folders in it"
             )
 
 
