@@ -156,9 +156,10 @@ class ClassifyWord(ClassifyTask[WordConfig, Words, WordLabeller]):
 
 
 def _random() -> Iterator[str]:
-    random = np.random.default_rng(0)
-    for _ in range(200):
-        word = "".join(random.choice(list(VOWELS * 4 + LETTERS), random.integers(1, 8)))
+    random, words = np.random.default_rng(0), dict[str, None]()
+    while len(words) < 200:
+        words["".join(random.choice(list(VOWELS * 4 + LETTERS), random.integers(1, 8)))] = None
+    for word in words:
         vowels = sum(letter in VOWELS for letter in word)
         yield f"{'vowels' if vowels > len(word) / 2 else 'consonants'}\t{word}"
 

@@ -33,20 +33,33 @@ def by_group(groups: np.ndarray, *, share: float, most: int, seed: int) -> np.nd
     return np.isin(groups, random.Random(seed).sample(range(count), min(most, max(1, round(share * count)))))
 
 
-def by_class(labels: np.ndarray, *, share: float, seed: int) -> np.ndarray:
-    """Set the same share of each class aside at random; see `by_group`.
+def by_class(labels: np.ndarray, *, share: float, seed: int, keys: Sequence[Hashable] | None = None) -> np.ndarray:
+    """Set the same share of each class aside at random, and equal examples together; see `by_group`.
 
-    A class with a single example keeps none for training: check for it.
+    Args:
+        labels: int ``(n,)``, the class of each example; of equal examples, that of the first counts.
+        share: of each class, from 0 to 1; at least one example is set aside.
+        seed: of the choice.
+        keys: equal for equal examples; None: all differ.
+
+    Returns:
+        bool ``(n,)``, True for the examples that are set aside. A class whose examples are all equal keeps none for
+        training: check for it.
 
     >>> by_class(np.array([0, 0, 0, 1, 1]), share=0.3, seed=0)
     array([False, False,  True, False,  True])
     """
+    first: dict[Hashable, int] = {}
+    numbered = enumerate(range(len(labels)) if keys is None else keys)
+    firsts = np.array([first.setdefault(key, at) for at, key in numbered])
+    distinct = firsts == np.arange(len(labels))
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+        members = np.flatnonzero((labels == label) & distinct)
         held_out[generator.permutation(members)[: max(1, round(share * len(members)))]] = True
-    return held_out
+    of_all: np.ndarray = held_out[firsts]
+    return of_all
 
 
 def last_part(documents: Documents, *, share: float) -> tuple[Documents, Documents, str]:

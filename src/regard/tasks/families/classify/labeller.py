@@ -93,6 +93,10 @@ class Labeller(Predictor, Generic[Examples, Input]):
     def inputs(self, examples: Examples, rows: Sequence[int]) -> tuple[Tensor, ...]:
         """The tensors that the model takes for these rows of the examples, on the model's device."""
 
+    def lengths(self, examples: Examples) -> np.ndarray | None:
+        """The length of each example, ``(n,)``, if batches of similar length save padding; None: they do not."""
+        return None
+
     def batch_size(self, examples: Examples) -> int:
         """The number of examples that `score` passes to the model at a time."""
         return 256

@@ -19,6 +19,9 @@ class ClassifyTrainConfig(TrainConfig):
     """Label smoothing: the share of the target's probability that is spread over all classes."""
     metric: Literal["loss", "accuracy"] = "accuracy"
     """Validation metric that selects the best checkpoint and decides when to stop early."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: the loss of an example is weighted by the inverse of the number of examples of its class, for data with
+    rare classes."""
     batch: int | None = None
     """Size of a batch in examples, summed over all processes; by default 8 to 128, depending on their number."""
 
@@ -35,13 +38,16 @@ class ClassifyOptions:
         return at_least("top", self.top, 1)
 
 
-def classify_verb(unit: str, described: str, *, options: type[ClassifyOptions] = ClassifyOptions) -> Verb:
+def classify_verb(
+    unit: str, described: str, *, many: bool = True, options: type[ClassifyOptions] = ClassifyOptions
+) -> Verb:
     """The command ``regard classify`` for one kind of input.
 
     Args:
         unit: one input in a word, such as ``"image"``.
         described: what an input is, for the help.
+        many: whether several inputs may be given as arguments.
         options: its options.
     """
     summary = f"Print the most probable classes of each {unit}, with their probabilities"
-    return Verb("classify", summary, described, unit, options, many=True, draws=True)
+    return Verb("classify", summary, described, unit, options, many=many, draws=True)

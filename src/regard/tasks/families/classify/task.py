@@ -207,7 +207,10 @@ def set_aside(examples: Examples, seed: int, notify: Notify) -> Sets[Examples]:
     for name, count in zip(examples.names, counts, strict=True):
         if count < 2:
             raise UserError(f"data.train: the class {name!r} has one {unit}, and needs another one for validation")
-    held_out = split.by_class(examples.labels, share=_SET_ASIDE, seed=seed)
+    held_out = split.by_class(examples.labels, share=_SET_ASIDE, seed=seed, keys=examples.keys)
+    repeats = len(examples.keys) - len(set(examples.keys))
+    if repeats:
+        notify(f"{repeats:,} {unit}s are repeats of others; equal ones are on the same side")
     notify(split.notice(f"{held_out.sum():,} of {len(held_out):,} {unit}s"))
     return Sets(select(examples, ~held_out), select(examples, held_out))
 

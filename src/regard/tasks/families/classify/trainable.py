@@ -18,6 +18,9 @@ from regard.training.defaults import known
 from regard.training.metric import Metric
 from regard.training.validation import Part
 
+_POOL = 50
+"""The number of batches whose examples are sorted by length together."""
+
 Augment = Callable[[tuple[Tensor, ...], Tensor], tuple[tuple[Tensor, ...], Tensor]]
 """Changes the inputs of a batch and their targets ``(B, classes)``, which are probabilities, at random."""
 
@@ -54,6 +57,10 @@ class ClassifyTrainable(Generic[Examples]):
     ):
         self.config, self.model, self.labeller, self.sets, self.augment = config, model, labeller, sets, augment
         unit = sets.train.unit
+        self._lengths = labeller.lengths(sets.train)
+        counts = np.bincount(sets.train.labels, minlength=len(sets.train.names))
+        balanced = len(sets.train.labels) / (len(counts) * counts.clip(min=1))
+        self._weights = torch.from_numpy(balanced).float() if config.class_weights == "balanced" else None
         self.metrics: tuple[Metric, ...] = (
             Metric("loss", unit=f"nats per {unit}", how="cross-entropy"),
             Metric("accuracy", higher_is_better=True, unit="%", how=f"{unit}s whose most probable class is their own"),
@@ -67,9 +74,15 @@ class ClassifyTrainable(Generic[Examples]):
 
     def batches(self, epoch: int) -> Sequence[list[int]]:
         """See `regard.training.trainable.Trainable`."""
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.sets.train.labels))
-        size = known(self.config.batch)
+        random, size = np.random.default_rng([self.config.seed, epoch]), known(self.config.batch)
+        order = random.permutation(len(self.sets.train.labels))
+        if self._lengths is not None:
+            for at in range(0, len(order), _POOL * size):
+                pool = order[at : at + _POOL * size]
+                order[at : at + _POOL * size] = pool[np.argsort(self._lengths[pool], kind="stable")]
         batches = [order[at : at + size].tolist() for at in range(0, len(order), size)]
+        if self._lengths is not None:
+            batches = [batches[at] for at in random.permutation(len(batches))]
         # Batch normalization needs more than an example or two, so a small last batch is dropped.
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) < size // 2 else batches
 
@@ -84,8 +97,11 @@ class ClassifyTrainable(Generic[Examples]):
         return F.one_hot(labels, len(self.sets.train.names)).float()
 
     def criterion(self, logits: Tensor, target: Tensor) -> Tensor:
-        """The loss summed over examples; both ``(B, classes)``. A task with weights of classes extends it."""
-        return F.cross_entropy(logits, target, reduction="sum", label_smoothing=self.config.label_smoothing)
+        """The loss summed over examples; both ``(B, classes)``."""
+        weight = None if self._weights is None else self._weights.to(logits)
+        return F.cross_entropy(
+            logits, target, weight=weight, reduction="sum", label_smoothing=self.config.label_smoothing
+        )
 
     @property
     def validation_count(self) -> int:
