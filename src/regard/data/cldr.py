@@ -78,9 +78,9 @@ def corpus(count: int, *, seed: int = 0, split: Split) -> list[tuple[str, str]]:
             return list(pairs.items())
         family = source.choices(FAMILIES, shares)[0]
         values = family.draw(source)
-        english = _plain(family.write("en", *values))
+        english = plain(family.write("en", *values))
         if english not in pairs and split_of(english) == split:
-            pairs[english] = _plain(family.write("fr", *values))
+            pairs[english] = plain(family.write("fr", *values))
     raise ValueError(f"count: {count:,} distinct pairs of the {split} split were not reached, only {len(pairs):,}")
 
 
@@ -90,7 +90,7 @@ def examples() -> list[str]:
     texts = []
     for name in wanted:
         family = next(family for family in FAMILIES if family.name == name)
-        drawn = (_plain(family.write("en", *family.draw(source))) for _ in range(10_000))
+        drawn = (plain(family.write("en", *family.draw(source))) for _ in range(10_000))
         texts.append(next(text for text in drawn if split_of(text) == "test"))
     return texts
 
@@ -101,7 +101,8 @@ def split_of(english: str) -> Split:
     return next(name for name, share in _SHARES.items() if place in share)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """``text`` with a plain space in place of white space of any kind."""
     return " ".join(text.split())  # U+00A0 and U+202F are white space too
 
 

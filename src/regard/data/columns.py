@@ -84,6 +84,8 @@ class Layout:
         inner: for a record without the columns, the record in it that has them and their names there; None: there is
             none.
         separators: what can separate the fields of a line; the first one that is in the first line does.
+        split: divides a line into its fields; None: by the separator.
+        undivided: why a line of one field cannot be used, for ``split``.
         endings: of files with a row per line, as `regard.data.lines.bare_suffix` gives them.
         aligned: whether each column can be a file, one value per line, as ``"a,b"``.
         json: reads a ``.json`` file as records; None: such files are not read.
@@ -97,6 +99,8 @@ class Layout:
     recognize: Callable[[Sequence[str]], Sequence[int | None] | None] | None = None
     inner: Callable[[dict[str, Any]], tuple[dict[str, Any], tuple[str, ...]] | None] | None = None
     separators: tuple[str, ...] = ("\t",)
+    split: Callable[[str], list[str]] | None = None
+    undivided: str = "too few columns"
     endings: tuple[str, ...] = (".tsv", ".txt")
     aligned: bool = False
     json: Callable[[Path], Records] | None = None

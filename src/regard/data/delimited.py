@@ -24,8 +24,10 @@ _Fields = Iterator[tuple[int, list[str] | Bad]]
 
 def line_rows(path: Path, layout: Layout) -> Iterator[tuple[int, Row]]:
     """Line numbers from 1, and the columns of each line of a file such as TSV, which has no quotes."""
-    separator, fields = _split(path, layout.separators)
-    undivided = f"no {' or '.join(_MARKS.get(mark, mark) for mark in layout.separators)}"
+    separator, fields = _split(path, layout)
+    undivided = layout.undivided
+    if layout.split is None:
+        undivided = f"no {' or '.join(_MARKS.get(mark, mark) for mark in layout.separators)}"
     return _columns(path, fields, layout, separator, undivided)
 
 
@@ -78,15 +80,16 @@ def _picker(places: Sequence[int | None]) -> Callable[[list[str]], tuple[Any, ..
     return pick
 
 
-def _split(path: Path, separators: Sequence[str]) -> tuple[str, _Fields]:
+def _split(path: Path, layout: Layout) -> tuple[str, _Fields]:
     """The separator that the first line has, and the fields of each line."""
-    lines = read_lines(path)
+    lines, separators = read_lines(path), layout.separators
     first = list(itertools.islice(lines, 1))
     separator = next((mark for mark in separators if mark in ((first or [None])[0] or "")), separators[0])
+    split = layout.split or (lambda line: line.split(separator))
 
     def fields() -> _Fields:
         for number, line in enumerate(itertools.chain(first, lines), 1):
-            yield number, Bad("not UTF-8") if line is None else line.split(separator)
+            yield number, Bad("not UTF-8") if line is None else split(line)
 
     return separator, fields()
 

@@ -48,14 +48,14 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
     # The grid fills the figure: labels, bar and title are outside of it, and savefig includes them.
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     image = axes.imshow(alignment.weights, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
-    fonts = _fonts()
-    _words(axes, alignment, fonts)
+    families = fonts()
+    _words(axes, alignment, families)
     if is_right_to_left(alignment.source):
         axes.invert_xaxis()
     if rows * columns <= _NUMBERED:
         _numbers(axes, alignment)
     if title:
-        axes.set_title(title, loc="left", parse_math=False, fontsize=11, fontfamily=fonts)
+        axes.set_title(title, loc="left", parse_math=False, fontsize=11, fontfamily=families)
     bar_height = min(height, 2.0)
     place = (1.0 + 0.2 / width, 1.0 - bar_height / height, 0.12 / width, bar_height / height)
     bar = figure.colorbar(image, cax=figure.add_axes(place))
@@ -68,7 +68,7 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
         write_whole(path, lambda fresh: figure.savefig(fresh, bbox_inches="tight", pad_inches=0.12))
 
 
-def _fonts() -> list[str]:
+def fonts() -> list[str]:
     """Matplotlib's font, and installed fonts with characters that it lacks."""
     from matplotlib import font_manager
 
@@ -76,14 +76,14 @@ def _fonts() -> list[str]:
     return ["DejaVu Sans", *(name for name in _FALLBACKS if name in installed)]
 
 
-def _words(axes: Any, alignment: Alignment, fonts: list[str]) -> None:
+def _words(axes: Any, alignment: Alignment, families: list[str]) -> None:
     axes.xaxis.tick_top()
     for axis, words, options in (
         (axes.xaxis, alignment.source, {"rotation": 60, "ha": "left", "va": "bottom", "rotation_mode": "anchor"}),
         (axes.yaxis, alignment.target, {}),
     ):
         axis.set_ticks(range(len(words)))
-        axis.set_ticklabels(words, parse_math=False, fontsize=10, fontfamily=fonts, **options)
+        axis.set_ticklabels(words, parse_math=False, fontsize=10, fontfamily=families, **options)
     axes.set_xticks([at - 0.5 for at in range(len(alignment.source) + 1)], minor=True)
     axes.set_yticks([at - 0.5 for at in range(len(alignment.target) + 1)], minor=True)
     axes.grid(which="minor", color="#d5dbe3", linewidth=0.6)

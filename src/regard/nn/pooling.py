@@ -5,22 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regard.attend import Look, Mask, Normalizer, View
+from regard.attend import Dot, Look, Mask, Normalizer, Score, View
 from regard.nn.layer import Device, Layer, check_shape
 from regard.nn.learned import SOFTMAX, Learned
 from regard.nn.multihead import MultiHeadAttention
+
+_DOT = Dot()
 
 
 class AttentionPooling(Layer):
     """``MultiHead(S, X, X)`` with learned seed vectors S: pooling by multi-head attention.
 
     Lee et al. 2019 (arXiv:1810.00825), section 3.2, without the feed-forward layers around it; with one seed and one
-    head it is the self-attentive embedding of Lin et al. 2017 (arXiv:1703.03130) with a dot-product score.
+    head it is the self-attentive embedding of Lin et al. 2017 (arXiv:1703.03130), with a dot-product score by default.
 
     Args:
         width: of the sequence and of the result.
         seeds: the number of output vectors.
         heads: of the attention.
+        score: any score, or a `Learned` one.
         normalizer: any normalizer, or a `Learned` one.
         dropout: the probability that a weight is dropped in training.
         device: of the parameters; None: PyTorch's default device.
@@ -41,6 +44,7 @@ class AttentionPooling(Layer):
         *,
         seeds: int = 1,
         heads: int = 1,
+        score: Score | Learned[Score] = _DOT,
         normalizer: Normalizer | Learned[Normalizer] = SOFTMAX,
         dropout: float = 0.0,
         device: Device = None,
@@ -51,7 +55,7 @@ class AttentionPooling(Layer):
             raise ValueError(f"seeds: must be positive, got {seeds}")
         self.seeds = nn.Parameter(torch.empty(seeds, width, device=device, dtype=dtype))
         self.attention = MultiHeadAttention(
-            width, heads, normalizer=normalizer, dropout=dropout, device=device, dtype=dtype
+            width, heads, score=score, normalizer=normalizer, dropout=dropout, device=device, dtype=dtype
         )
         self._reset_own()
 

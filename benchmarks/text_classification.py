@@ -1,0 +1,157 @@
+"""Text classification beside the same model without attention and a linear classifier without a neural network.
+
+    python benchmarks/text_classification.py sst2 FOLDER [--seeds 0 1 2] [--settings FILE.yaml] [--runs FOLDER]
+    python benchmarks/text_classification.py trec FOLDER
+    python benchmarks/text_classification.py sms FOLDER
+
+The folders hold SST-2 (``train.tsv.gz``, ``dev.tsv``, ``test.tsv``), TREC (``TREC.train.all``, ``TREC.test.all``), and
+the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each seed tests on another fifth).
+The checkpoint is chosen on the development set, or on a tenth of the training texts; the test texts are scored once.
+The linear classifier has TF-IDF of words and pairs of words and of parts of words, and a linear SVM; for SST-2 the
+naive-Bayes SVM of Wang and Manning 2012. The table is printed, for ``benchmarks/results/text_classification.txt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import machine
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.pipeline import FeatureUnion
+from sklearn.svm import LinearSVC
+
+from regard.data.texts import Texts, read_texts
+from regard.settings import load_yaml
+from regard.tasks.classify_text.settings import ClassifyTextConfig
+from regard.tasks.running import load, train
+
+HERE = Path(__file__).parent
+PUBLISHED = {
+    "sst2": "CNN, random vectors: 82.7 (Kim 2014)",
+    "trec": "CNN, random vectors: 91.2 (Kim 2014)",
+    "sms": "Transformer: accuracy 98.9, F1 of spam 96.1 (split unchecked)",
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Files of a data set: the validation file is None if a part of the training file is set aside."""
+
+    train: Path
+    valid: Path | None
+    test: Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("set", choices=list(PUBLISHED))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--settings", type=Path, default=HERE / "text_classification.yaml")
+    parser.add_argument("--runs", type=Path, default=Path("runs/text_classification"))
+    parser.add_argument("--attention", nargs="+", default=["additive", "none"], choices=["additive", "none"])
+    arguments = parser.parse_args()
+    print(f"{arguments.set}: test set, per cent; {machine()}")
+    print(f"published: {PUBLISHED[arguments.set]}")
+    floors = [floor(arguments.set, split(arguments, seed)) for seed in arguments.seeds[: _splits(arguments)]]
+    report("linear classifier", floors)
+    for attention in arguments.attention:
+        scores, minutes = [], []
+        for seed in arguments.seeds:
+            began = time.monotonic()
+            scores.append(score(arguments, split(arguments, seed), seed, attention))
+            minutes.append((time.monotonic() - began) / 60)
+        report(f"attention {attention}", scores, f"{statistics.mean(minutes):.1f} min each")
+
+
+def report(name: str, scores: Sequence[dict[str, float]], note: str = "") -> None:
+    """Print the mean and the range of each score over the seeds."""
+    parts = []
+    for metric in scores[0]:
+        values = [one[metric] for one in scores]
+        spread = f" ({min(values):.2f} – {max(values):.2f})" if len(values) > 1 else ""
+        parts.append(f"{metric} {statistics.mean(values):.2f}{spread}")
+    print(f"{name:18} {' · '.join(parts)}{' · ' + note if note else ''}", flush=True)
+
+
+def _splits(arguments: argparse.Namespace) -> int:
+    return len(arguments.seeds) if arguments.set == "sms" else 1
+
+
+def split(arguments: argparse.Namespace, seed: int) -> Split:
+    folder = arguments.folder
+    if arguments.set == "sst2":
+        return Split(folder / "train.tsv.gz", folder / "dev.tsv", folder / "test.tsv")
+    if arguments.set == "trec":
+        return Split(folder / "TREC.train.all", None, folder / "TREC.test.all")
+    texts = read_texts(str(folder / "SMSSpamCollection"))
+    rows = list(dict.fromkeys(zip((texts.names[label] for label in texts.labels), texts.texts, strict=True)))
+    order = np.random.default_rng(seed).permutation(len(rows))
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    files = [arguments.runs / f"sms-{seed}-{part}.tsv" for part in ("train", "test")]
+    fifth = len(rows) // 5
+    for file, part in zip(files, (order[fifth:], order[:fifth]), strict=True):
+        file.write_text("".join(f"{rows[at][0]}\t{rows[at][1]}\n" for at in part))
+    return Split(files[0], None, files[1])
+
+
+def score(arguments: argparse.Namespace, files: Split, seed: int, attention: str) -> dict[str, float]:
+    """Train with one seed, and score the test set once."""
+    config = load_yaml(arguments.settings, ClassifyTextConfig)
+    run = arguments.runs / f"{arguments.set}-{attention}-{seed}"
+    config["data"] = {
+        "train": str(files.train), "valid": None if files.valid is None else str(files.valid), "on_bad_line": "skip",
+    }  # fmt: skip
+    config["model"] = {**config.get("model", {}), "attention": attention}
+    config["train"] = {**config.get("train", {}), "seed": seed}
+    train("classify-text", config, run)
+    test = read_texts(str(files.test), on_bad_line="skip")
+    predicted = [result.classes[0][0] for result in load(run).predict(test.texts, top=1)]  # type: ignore[union-attr]
+    return scores(test, predicted)
+
+
+def floor(name: str, files: Split) -> dict[str, float]:
+    """The scores of a linear classifier."""
+    known, test = (read_texts(str(path), on_bad_line="skip") for path in (files.train, files.test))
+    vectors = _naive_bayes if name == "sst2" else _tfidf
+    inputs, test_inputs = vectors(known, test)
+    model = LinearSVC(C=0.1 if name == "sst2" else 1.0).fit(inputs, known.labels)
+    return scores(test, [known.names[label] for label in model.predict(test_inputs)])
+
+
+def scores(test: Texts, predicted: Sequence[str]) -> dict[str, float]:
+    true = [test.names[label] for label in test.labels]
+    result = {"accuracy": 100 * accuracy_score(true, predicted)}
+    if "spam" in test.names:
+        result["F1 of spam"] = 100 * f1_score(true, predicted, pos_label="spam")
+    return result
+
+
+def _tfidf(known: Texts, test: Texts) -> tuple[Any, Any]:
+    vectors = FeatureUnion([
+        ("words", TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")),
+        ("parts", TfidfVectorizer(ngram_range=(2, 5), sublinear_tf=True, analyzer="char_wb")),
+    ])  # fmt: skip
+    return vectors.fit_transform(known.texts), vectors.transform(test.texts)
+
+
+def _naive_bayes(known: Texts, test: Texts) -> tuple[Any, Any]:
+    """Presence of one to three words, weighted by their logarithmic odds (Wang and Manning 2012)."""
+    counts = CountVectorizer(ngram_range=(1, 3), binary=True, token_pattern=r"\S+")
+    x, y = counts.fit_transform(known.texts), known.labels
+    positive, negative = (1 + np.asarray(x[y == label].sum(0)).ravel() for label in (1, 0))
+    odds = sparse.diags(np.log((positive / positive.sum()) / (negative / negative.sum())))
+    return x @ odds, counts.transform(test.texts) @ odds
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A text whose words are coloured by their attention: in the terminal, as an image, or as a page."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from regard.errors import UserError, require
+from regard.explain.draw import fonts
+from regard.explain.terminal import isolated
+from regard.files import write_text, write_whole
+
+_BLUE, _DARK = (8, 81, 156), (26, 43, 69)
+_LIGHT = 0.68
+"""The level from which letters are white."""
+_NAMED, _LISTED = 5, 20
+_WIDTH, _LINE, _GAP = 7.5, 0.3, 0.05
+"""Of an image: its width, the height of a line, and the space between words, in inches."""
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedText:
+    """A text and the weight of each word.
+
+    Attributes:
+        text: the text.
+        spans: where each word starts and ends.
+        weights: ``(len(spans),)``, from 0 to 1.
+    """
+
+    text: str
+    spans: Sequence[tuple[int, int]]
+    weights: np.ndarray
+
+    def show(self, console: Console) -> None:
+        """Print the text with coloured words, and the words with the largest weights, for terminals without colour."""
+        line, end = Text(), 0
+        for (start, stop), level in zip(self.spans, self.levels(), strict=True):
+            line.append(self.text[end:start])
+            red, green, blue = _blend(level)
+            ink = "white" if level > _LIGHT else "black"
+            line.append(self.text[start:stop], f"{ink} on rgb({red},{green},{blue})" if level >= 0.05 else "")
+            end = stop
+        line.append(self.text[end:])
+        console.print(line, soft_wrap=True)
+        console.print(self.strongest(), highlight=False, markup=False, soft_wrap=True)
+
+    def strongest(self) -> str:
+        """The words with the largest weights in one line."""
+        order = np.argsort(-self.weights, kind="stable")[:_NAMED]
+        words = (f"{isolated(self.text[slice(*self.spans[at])])} {self.weights[at]:.0%}" for at in order
+                 if self.weights[at] >= 0.005)  # fmt: skip
+        return f"attention: {', '.join(words)}"
+
+    def levels(self) -> np.ndarray:
+        """The weights relative to the largest one, which sets the strength of the colour."""
+        return np.asarray(self.weights / max(float(self.weights.max(initial=0.0)), 1e-12))
+
+    def save(self, path: Path, *, title: str) -> None:
+        """Write an image or a page.
+
+        Args:
+            path: a ``.png`` or ``.svg`` file, or ``.html``.
+            title: a line above the text.
+
+        Raises:
+            UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
+        """
+        ending = path.suffix.lower()
+        if ending in (".html", ".htm"):
+            write_text(path, self._page(title))
+        elif ending in (".png", ".svg"):
+            self._draw(path, title)
+        else:
+            raise UserError(
+                f"{path}: expected a name that ends in .png or .svg (an image) or .html (an interactive page)"
+            )
+
+    def _page(self, title: str) -> str:
+        parts, end = [], 0
+        for (start, stop), weight, level in zip(self.spans, self.weights, self.levels(), strict=True):
+            word = html.escape(self.text[start:stop])
+            parts.append(html.escape(self.text[end:start]))
+            parts.append(f'<span tabindex=0 style="--level:{level:.3f}" title="{weight:.1%}">{word}</span>')
+            end = stop
+        parts.append(html.escape(self.text[end:]))
+        order = np.argsort(-self.weights, kind="stable")
+        words = ((html.escape(self.text[slice(*self.spans[at])]), self.weights[at]) for at in order[:_LISTED])
+        rows = "".join(f"<tr><td dir=auto>{word}</td><td>{weight:.1%}</td></tr>" for word, weight in words)
+        template = resources.files("regard.explain").joinpath("marked.html").read_text(encoding="utf-8")
+        places = {"@TITLE@": html.escape(title), "@TEXT@": "".join(parts), "@ROWS@": rows}
+        return re.sub("|".join(places), lambda place: places[place[0]], template)
+
+    def _draw(self, path: Path, title: str) -> None:
+        require("matplotlib", "plot", "drawing an image")
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(_WIDTH, 1.0), dpi=150)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        axes.set_axis_off()
+        height = self._place(axes, renderer)
+        if title:
+            axes.set_title(title, loc="left", pad=10, parse_math=False, fontsize=11, fontfamily=fonts())
+        figure.set_size_inches(_WIDTH, height)
+        write_whole(path, lambda fresh: figure.savefig(
+            fresh, format=path.suffix[1:].lower(), bbox_inches="tight", pad_inches=0.12))  # fmt: skip
+
+    def _place(self, axes: Any, renderer: Any) -> float:
+        """Put the words into lines from the left; returns the height of all lines in inches."""
+        x = y = 0.0
+        end = 0
+        for (start, stop), level in zip(self.spans, self.levels(), strict=True):
+            spaced, end = start > end, stop
+            colour = "white" if level > _LIGHT else tuple(part / 255 for part in _DARK)
+            label = axes.annotate(
+                self.text[start:stop], (0, 1), (0, 0), xycoords="axes fraction", textcoords="offset points",
+                ha="left", va="top", fontsize=12, color=colour, fontfamily=fonts(), parse_math=False,
+                bbox={"boxstyle": "square,pad=0.12", "lw": 0, "color": tuple(part / 255 for part in _blend(level))},
+            )  # fmt: skip
+            width = label.get_window_extent(renderer).width / axes.figure.dpi
+            if x and x + width > _WIDTH:
+                x, y = 0.0, y + _LINE
+            elif spaced and x:
+                x += _GAP
+            label.xyann = (x * 72, -y * 72)
+            x += width + _GAP / 2
+        return y + _LINE
+
+
+def _blend(level: float) -> tuple[int, int, int]:
+    """The colour of a level from 0, white, to 1, dark blue."""
+    red, green, blue = (round(255 + (part - 255) * float(level)) for part in _BLUE)
+    return red, green, blue

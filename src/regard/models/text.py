@@ -1,0 +1,251 @@
+"""Text classifiers: word embeddings from spelling, an encoder, attention pooling over words and over windows."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from regard.attend import Additive, Lengths, Look
+from regard.models.layers import TransformerLayer
+from regard.nn import (
+    GRU,
+    AdditiveAttention,
+    Dropout,
+    FeedForward,
+    Learned,
+    MultiHeadAttention,
+    SequenceDropout,
+    SinusoidalPositions,
+)
+
+EncoderKind = Literal["cnn", "gru", "transformer"]
+
+_KERNELS = (3, 4, 5)
+
+
+class Seen(NamedTuple):
+    """Logits ``(B, classes)``, and the weight of each word, ``(B, W, L)``; None: the model has no attention."""
+
+    logits: Tensor
+    places: Tensor | None
+
+
+class TextClassifier(nn.Module):
+    """Classifies texts of any length, which are divided into windows of words.
+
+    The embedding of a word is the sum of those of its features (Bojanowski et al. 2017, arXiv:1607.04606). An encoder
+    reads each window. Learned queries attend to its words with the additive score (Bahdanau et al. 2015; Lin et al.
+    2017, arXiv:1703.03130), beside the maximum over the words; then one query attends to the windows (Yang et al.
+    2016). The keys are the encoder's outputs, which know the context, and the values are the embeddings, which do not:
+    the weight of a word is then the share of that word, not of its neighbours too.
+
+    Args:
+        features: the number of features; feature 0 is padding.
+        classes: the number of classes.
+        kind: ``"cnn"``: convolutions over 3, 4 and 5 words (Kim 2014, arXiv:1408.5882); ``"gru"``: a bidirectional GRU;
+            ``"transformer"``: self-attention with sinusoidal positions.
+        dim: width of the embeddings.
+        width: channels of each convolution, width of both states of the GRU together, or of the Transformer.
+        layers: of the Transformer.
+        heads: of the pooling, and of the Transformer.
+        attention: False: the mean over words and windows in place of the attention, as a baseline.
+        dropout: probability, on embeddings and on the encoder's output.
+        word_dropout: the probability that a word is hidden in training.
+
+    Raises:
+        ValueError: a size is not positive, or they do not fit each other.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        *,
+        kind: EncoderKind = "cnn",
+        dim: int = 128,
+        width: int = 128,
+        layers: int = 2,
+        heads: int = 4,
+        attention: bool = True,
+        dropout: float = 0.5,
+        word_dropout: float = 0.1,
+    ):
+        super().__init__()
+        if min(features, classes, dim, width, layers, heads) < 1:
+            raise ValueError("features, classes, dim, width, layers and heads must be positive")
+        self.embedding = nn.Embedding(features, dim, padding_idx=0)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        with torch.no_grad():
+            self.embedding.weight[0] = 0
+        self.kind, self.word_dropout = kind, word_dropout
+        self.before, self.after = SequenceDropout(dropout), Dropout(dropout)
+        self.encoder: Convolutions | BidirectionalGRU | SelfAttention
+        if kind == "cnn":
+            self.encoder = Convolutions(dim, width)
+        elif kind == "gru":
+            self.encoder = BidirectionalGRU(dim, width)
+        else:
+            self.encoder = SelfAttention(dim, width, layers, heads, dropout)
+        out = self.encoder.width
+        self.pool: MultiHeadAttention | None = None
+        self.among: AdditiveAttention | None = None
+        if attention:
+            score = Learned(Additive, v=torch.randn(heads, out // heads) * (out // heads) ** -0.5)
+            self.pool = MultiHeadAttention(out, heads, memory_width=out, memory_value_width=dim, score=score)
+            self.seed, self.query = (nn.Parameter(torch.randn(1, out) * out**-0.5) for _ in range(2))
+            self.among = AdditiveAttention(out, 2 * out, out)
+        self.output = nn.Linear(2 * out, classes)
+
+    def forward(self, words: Tensor, features: Tensor) -> Tensor:
+        """Logits ``(B, classes)``; see `look`."""
+        return self.look(words, features, None).logits
+
+    def look(self, words: Tensor, features: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008
+        """Classify.
+
+        Args:
+            words: int64 ``(B, W, L)``: W windows of at most L words, as rows of ``features``; 0 is padding, at the end.
+            features: int64 ``(U, G)``: the features of each distinct word, padded with 0; row 0 has none.
+            look: what to report about the weights; None: nothing.
+
+        Returns:
+            The logits and the weight of each word, the mean over the heads.
+        """
+        batch, windows, _ = words.shape
+        flat = words.flatten(0, 1)
+        real = flat > 0
+        embedded = self.before(self._embed(flat, features))
+        x = self.after(self.encoder(embedded, real))
+        lengths = real.sum(1)
+        highest = x.masked_fill(~real[..., None], -torch.inf).amax(1).masked_fill(lengths[:, None] == 0, 0.0)
+        if self.pool is None or self.among is None:
+            pooled = x.masked_fill(~real[..., None], 0.0).sum(1) / lengths[:, None].clamp(min=1)
+            places = None
+        else:
+            queries = self.seed.expand(x.shape[0], 1, -1)
+            context, view = self.pool(queries, x, embedded, mask=Lengths(lengths), look=look)
+            pooled = context[:, 0]
+            if self.training:
+                # The maximum alone would be enough for many texts, and the attention would not be trained.
+                highest = highest * (torch.rand(highest.shape[0], 1, device=x.device) < 0.5)
+            places = None if view is None else view.rows.mean((1, 2)).unflatten(0, (batch, windows))
+        vectors = torch.cat([highest, pooled.to(highest.dtype)], -1).unflatten(0, (batch, windows))
+        text, shares = self._over_windows(vectors, (lengths > 0).unflatten(0, (batch, windows)).sum(1), look)
+        if places is not None and shares is not None:
+            places = places * shares[..., None]
+        return Seen(self.output(self.after(text)), places)
+
+    def _embed(self, words: Tensor, features: Tensor) -> Tensor:
+        """Embeddings ``(N, L, dim)``."""
+        counts = (features > 0).sum(1, keepdim=True).clamp(min=1)
+        vectors = self.embedding(features).sum(1) * counts.rsqrt()
+        if self.training and self.word_dropout > 0:
+            words = words * (torch.rand(words.shape, device=words.device) >= self.word_dropout)
+        return F.embedding(words, vectors)
+
+    def _over_windows(self, vectors: Tensor, counts: Tensor, look: Look | None) -> tuple[Tensor, Tensor | None]:
+        """The vector of each text from those of its windows ``(B, W, F)``, and the weight of each window ``(B, W)``."""
+        if self.among is None:
+            return vectors.sum(1) / counts[:, None], None  # windows without words are zero
+        queries = self.query.expand(vectors.shape[0], 1, -1)
+        text, view = self.among(queries, vectors, mask=Lengths(counts), look=look)
+        return text[:, 0], None if view is None else view.rows[:, 0, 0]
+
+
+class OneWindow(nn.Module):
+    """A classifier of texts of one window, from the features of each word in its place.
+
+    Args:
+        model: the classifier.
+    """
+
+    def __init__(self, model: TextClassifier):
+        super().__init__()
+        self.model = model
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` from features int64 ``(B, L, G)``; a word with the features 0 is padding."""
+        batch, length, _ = features.shape
+        real = (features > 0).any(-1)
+        places = torch.arange(1, batch * length + 1, device=features.device).view(batch, 1, length)
+        rows = torch.cat([torch.zeros_like(features[:1, 0]), features.flatten(0, 1)])
+        logits: Tensor = self.model(places * real[:, None], rows)
+        return logits
+
+
+class Convolutions(nn.Module):
+    """Convolutions over 3, 4 and 5 words, side by side.
+
+    Args:
+        dim: width of the input.
+        channels: of each convolution; the output has three times as many.
+    """
+
+    def __init__(self, dim: int, channels: int):
+        super().__init__()
+        self.width = len(_KERNELS) * channels
+        self.convolutions = nn.ModuleList(nn.Conv1d(dim, channels, size) for size in _KERNELS)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """``(N, L, dim)`` to ``(N, L, width)``; ``real`` ``(N, L)`` is False for padding."""
+        x = (x * real[..., None]).transpose(1, 2)
+        # Padded so that there is an output for each word, in the middle of what it covers.
+        padded = (F.pad(x, ((size - 1) // 2, size // 2)) for size in _KERNELS)
+        outputs = [convolution(one) for convolution, one in zip(self.convolutions, padded, strict=True)]
+        return F.relu(torch.cat(outputs, 1)).transpose(1, 2)
+
+
+class BidirectionalGRU(nn.Module):
+    """A GRU in each direction.
+
+    Args:
+        dim: width of the input.
+        width: of the output, half of it from each direction.
+    """
+
+    def __init__(self, dim: int, width: int):
+        super().__init__()
+        self.width = width
+        self.forwards, self.backwards = GRU(dim, width // 2), GRU(dim, width // 2)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """As `Convolutions.forward`."""
+        return torch.cat([self.forwards(x, real)[0], self.backwards(x, real, reverse=True)[0]], -1)
+
+
+class SelfAttention(nn.Module):
+    """A Transformer encoder with sinusoidal positions.
+
+    Args:
+        dim: width of the input.
+        width: of the layers and of the output.
+        layers: their number.
+        heads: of each attention.
+        dropout: on the output of each sublayer.
+    """
+
+    def __init__(self, dim: int, width: int, layers: int, heads: int, dropout: float):
+        super().__init__()
+        self.width = width
+        self.project, self.positions = nn.Linear(dim, width), SinusoidalPositions(width)
+
+        def layer() -> TransformerLayer:
+            feed = FeedForward(width, 4 * width, activation="gelu")
+            return TransformerLayer(
+                MultiHeadAttention(width, heads), feed, lambda: nn.LayerNorm(width), dropout=dropout
+            )
+
+        self.layers = nn.ModuleList(layer() for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        """As `Convolutions.forward`."""
+        mask = Lengths(real.sum(1))
+        x = self.positions(self.project(x))
+        for layer in self.layers:
+            x, _ = layer(x, mask)
+        normed: Tensor = self.norm(x)
+        return normed

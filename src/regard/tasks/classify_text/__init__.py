@@ -1,0 +1,1 @@
+"""Text classification: train a classifier on labelled texts, classify others, and see which words decided."""

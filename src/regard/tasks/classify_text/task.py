@@ -1,0 +1,190 @@
+"""Text classification: its model, the texts, and the words that decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from regard.data.lines import compose
+from regard.data.requests import requests
+from regard.data.texts import Texts, read_texts
+from regard.data.word_batches import word_batch
+from regard.data.word_features import Features, split_words, vocabulary, words_of
+from regard.errors import UserError
+from regard.explain.marked import MarkedText
+from regard.models.text import TextClassifier
+from regard.tasks.classify_text.settings import ClassifyTextConfig
+from regard.tasks.exporting import Exportable
+from regard.tasks.families.classify.labeller import Classified, Labeller, load_classes, save_classes
+from regard.tasks.families.classify.task import ClassifyTask, PartName
+from regard.tasks.families.classify.trainable import Sets
+from regard.tasks.inputs.texts import exportable, on_deciding
+from regard.tasks.results import Scores
+from regard.tasks.task import Notify
+
+
+@dataclass(frozen=True)
+class ClassifiedText(Classified):
+    """The classes of a text.
+
+    Attributes:
+        marked: the text and the weight of each word; None: the model has no attention.
+    """
+
+    unit = "text"
+
+    marked: MarkedText | None
+
+    def show(self, console: Console) -> None:
+        """Print the most probable classes, and the text with its words coloured by their weights."""
+        super().show(console)
+        if self.marked is not None:
+            self.marked.show(console)
+
+    def save(self, path: str | Path) -> None:
+        """Draw the attention over the text. Raises UserError: the model has none."""
+        if self.marked is None:
+            raise UserError("look: this model has no attention (train with --model.attention additive)")
+        name, probability = self.classes[0]
+        self.marked.save(Path(path), title=f"{name}, {probability:.0%}")
+
+    def weights(self) -> Mapping[str, Any]:
+        """Each word and its weight."""
+        if self.marked is None:
+            return {}
+        words = [self.marked.text[start:end] for start, end in self.marked.spans]
+        return {"words": words, "weights": self.marked.weights.tolist()}
+
+
+@dataclass(frozen=True)
+class TextLabeller(Labeller[Texts, str]):
+    """A trained text classifier with the features of its words and the length of its windows."""
+
+    together = 64
+
+    model: TextClassifier
+    features: Features
+    window: int
+
+    def open(self, item: str) -> str:
+        """The text in Unicode's composed form. Raises UserError: it has no word."""
+        text = compose(item)
+        if not split_words(text):
+            raise UserError("text: has no word")
+        return text
+
+    def label(self, inputs: Sequence[str]) -> Iterable[ClassifiedText]:
+        """See `Labeller`."""
+        words, features = self._tensors(inputs)
+        seen = self.model.look(words, features)
+        for at, text in enumerate(inputs):
+            marked = None
+            if seen.places is not None:
+                spans = split_words(text)
+                marked = MarkedText(text, spans, seen.places[at].flatten()[: len(spans)].float().cpu().numpy())
+            yield ClassifiedText(text, self.ranked(seen.logits[at]), marked)
+
+    def inputs(self, examples: Texts, rows: Sequence[int]) -> tuple[Tensor, ...]:
+        """See `Labeller`."""
+        return self._tensors([examples.texts[row] for row in rows])
+
+    def lengths(self, examples: Texts) -> np.ndarray:
+        """See `Labeller`."""
+        return np.array([len(text) for text in examples.texts])
+
+    def batch_size(self, examples: Texts) -> int:
+        """See `Labeller`."""
+        return 64
+
+    def _tensors(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        words, features = word_batch([words_of(text) for text in texts], self.features, self.window)
+        return torch.from_numpy(words).to(self.device), torch.from_numpy(features).to(self.device)
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`."""
+        return exportable(self.model, self.features, self.window, {"task": "classify-text", "classes": self.names})
+
+
+class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
+    """See `regard.tasks.task.Task`."""
+
+    unit = "texts"
+    built_in = "texts"
+    built_in_source = "requests about five topics"
+    place = "the class belongs in a column, before the text, or in the name of a folder"
+    drawing = "words.png"
+
+    def examples(
+        self,
+        config: ClassifyTextConfig,
+        path: str | None,
+        *,
+        part: PartName | None = None,
+        names: tuple[str, ...] | None = None,
+    ) -> Texts:
+        """See `ClassifyTask`."""
+        data = config.data
+        if path is None:
+            return requests(data.builtin_texts, seed=config.train.seed)
+        return read_texts(
+            path, names=names, text_column=data.text_column, label_column=data.label_column,
+            on_bad_line=data.on_bad_line, part=part,
+        )  # fmt: skip
+
+    def prepare(self, config: ClassifyTextConfig, sets: Sets[Texts], folder: Path, notify: Notify) -> None:
+        """Write the classes and the vocabulary."""
+        words = vocabulary(map(words_of, sets.train.texts), size=config.model.vocabulary, least=2)
+        notify(f"vocabulary: {len(words):,} words")
+        save_classes(folder, sets.train.names, vocabulary=words, buckets=config.model.buckets)
+
+    def build(self, config: ClassifyTextConfig, run: Path) -> tuple[nn.Module, TextLabeller]:
+        """See `ClassifyTask`."""
+        names, facts = load_classes(run, "vocabulary", "buckets")
+        features, settings = Features(tuple(facts["vocabulary"]), facts["buckets"]), config.model
+        model = TextClassifier(
+            features.count, len(names), kind=settings.kind, dim=settings.dim, width=settings.width,
+            layers=settings.layers, heads=settings.heads, attention=settings.attention != "none",
+            dropout=settings.dropout, word_dropout=settings.word_dropout,
+        )  # fmt: skip
+        return model, TextLabeller(model, names, features, settings.window)
+
+    def evaluate(
+        self,
+        labeller: TextLabeller,
+        config: ClassifyTextConfig,
+        run: Path,
+        path: str | None,
+        notify: Notify,
+        *,
+        on_bad_line: str | None = None,
+        text_column: str | None = None,
+        label_column: str | None = None,
+    ) -> Scores:
+        """See `Task`. The options apply to ``path``."""
+        given: dict[str, Any] = {
+            "on_bad_line": on_bad_line, "text_column": text_column, "label_column": label_column,
+        }  # fmt: skip
+        options = {name: value for name, value in given.items() if value is not None and path is not None}
+        scores = self.score(labeller, replace(config, data=replace(config.data, **options)), run, path, notify)
+        if path is None and config.data.train is None and labeller.model.pool is not None:
+            texts = self.read(config, lambda line: None).valid
+            assert texts.deciding is not None
+            marked = [one.marked for one in labeller.predict(texts.texts) if isinstance(one, ClassifiedText)]
+            weights = [one.weights for one in marked if one is not None]
+            scores["deciding"] = on_deciding(weights, texts.deciding)
+        return scores
+
+    def example(self, config: ClassifyTextConfig) -> str:
+        """See `Task`."""
+        return '"your text"'
+
+    def inputs(self, config: ClassifyTextConfig, folder: Path) -> list[str]:
+        """Two texts of the validation set."""
+        return list(self.read(config, lambda line: None).valid.texts[:2])
