@@ -21,7 +21,8 @@ from regard.data.word_features import Features, words_of
 from regard.errors import UserError
 from regard.explain.marked import MarkedText
 from regard.models.text import OneWindow, TextClassifier
-from regard.tasks.classify_text.settings import ClassifyTextConfig, LabelledTextsConfig, ModelConfig
+from regard.tasks.classify_text.settings import ClassifyTextConfig, ModelConfig
+from regard.tasks.inputs.text_settings import LabelledTextsConfig
 from regard.tasks.running import evaluate, load, train
 
 FEATURES = Features(("a", "b", "c"), 40)
