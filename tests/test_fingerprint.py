@@ -43,9 +43,14 @@ def _questions(folder: Path) -> None:
     (folder / "train.csv").write_text("context,question,answer\n" + "".join(rows))
 
 
+def _texts(folder: Path) -> None:
+    rows = [f"{('low', 'high')[number % 2]}\tThe {word} cat.\n" for number, word in enumerate(WORDS)]
+    (folder / "train.tsv").write_text("".join(rows))
+
+
 DATA = {
     "translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train"),
-    "answer": (_questions, "train.csv"), "summarize": (_pairs, "train.tsv"),
+    "answer": (_questions, "train.csv"), "classify-text": (_texts, "train.tsv"), "summarize": (_pairs, "train.tsv"),
 }  # fmt: skip
 """For each task, the function that writes its data into a folder, and the name of the training data there."""
 
@@ -56,6 +61,7 @@ SMALL = {
     "generate": ["--model.dim", 16, "--model.layers", 1, "--model.heads", 2, "--model.key-heads", 2,
                  "--model.context", 16, "--tokenizer.size", 300],
     "classify-image": ["--data.size", 16, "--model.width", 4, "--model.blocks", 1],
+    "classify-text": ["--model.dim", 8, "--model.width", 4, "--model.buckets", 50],
     "answer": ["--model.dim", 16, "--model.kind", "conv", "--model.layers", 1, "--tokenizer.size", 300],
 }  # fmt: skip
 

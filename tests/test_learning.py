@@ -11,8 +11,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import copying
 
+LONG = ("Variational", "Hard, gumbel", "Hard, straight-through")
 
-@pytest.mark.parametrize("name", copying.LAYERS)
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long if n in LONG else ()) for n in copying.LAYERS])
 def test_a_layer_learns_to_copy_the_marked_token(name: str) -> None:
     torch.manual_seed(1)
     copied, weight = copying.scores(copying.train(copying.LAYERS[name](), 600), 2000)

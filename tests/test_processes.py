@@ -33,6 +33,10 @@ TASKS = {
         "--model.kind", "vit", "--model.width", "4", "--model.blocks", "1", "--model.dropout", "0", "--data.size", "16",
         "--augment.crop", "0", "--augment.no-flip", "--augment.cutout", "0", "--train.batch", "5",
     ],
+    "classify-text": [
+        "--model.dim", "8", "--model.width", "4", "--model.buckets", "50", "--model.dropout", "0",
+        "--model.word-dropout", "0", "--train.batch", "8",
+    ],
     "answer": [
         "--model.dim", "16", "--model.heads", "2", "--model.dropout", "0", "--tokenizer.size", "300",
         "--data.window", "12", "--data.overlap", "6", "--train.tokens", "200",
@@ -56,6 +60,10 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
         rows = (f"{line},What {line.split()[0]}?,{line.split()[-1]}\n" for line in lines)
         path.write_text("context,question,answer\n" + "".join(rows))
         return path
+    if task == "classify-text":
+        path = folder / "labelled.tsv"
+        path.write_text("".join(f"{line.split()[0]}\t{line}\n" for line in lines))
+        return path
     path = folder / ("text.tsv" if task in ("translate", "summarize") else "text.txt")
     path.write_text("".join(f"{line}\t{line.upper()}\n" for line in lines))
     return path
@@ -68,7 +76,9 @@ def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
     return result.stderr
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=() if task in ("translate", "answer") else pytest.mark.long) for task in TASKS]
+)
 def test_two_processes_have_the_loss_of_one(task: str, tmp_path: Path) -> None:
     data, metrics = _data(task, tmp_path), []
     for count in (1, 2):

@@ -111,7 +111,7 @@ def test_selected_rows_of_a_state_continue_independently(kind: str) -> None:
     assert reordered.encoded is selected.encoded  # the same sentences, which are not copied
 
 
-@pytest.mark.parametrize("kind", ["gru", "transformer"])
+@pytest.mark.parametrize("kind", ["gru", pytest.param("transformer", marks=pytest.mark.long)])
 def test_translators_learn_to_reverse_a_sequence(tmp_path: Path, kind: str) -> None:
     rate = 2e-2 if kind == "gru" else 4e-3
     progress, task = run(tmp_path, kind=kind, dropout=0.0, epochs=60, learning_rate=rate, save_every=1000, clip=5.0)

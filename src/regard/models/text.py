@@ -52,7 +52,7 @@ class TextClassifier(nn.Module):
         layers: of the Transformer.
         heads: of the pooling, and of the Transformer.
         attention: False: the mean over words and windows in place of the attention, as a baseline.
-        dropout: probability, on embeddings and on the encoder's output.
+        dropout: probability, on embeddings and on the encoder's output; and that the maximum of a text is hidden.
         word_dropout: the probability that a word is hidden in training.
 
     Raises:
@@ -80,7 +80,7 @@ class TextClassifier(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.1)
         with torch.no_grad():
             self.embedding.weight[0] = 0
-        self.kind, self.word_dropout = kind, word_dropout
+        self.kind, self.hidden, self.word_dropout = kind, dropout, word_dropout
         self.before, self.after = SequenceDropout(dropout), Dropout(dropout)
         self.encoder: Convolutions | BidirectionalGRU | SelfAttention
         if kind == "cnn":
@@ -130,7 +130,7 @@ class TextClassifier(nn.Module):
             pooled = context[:, 0]
             if self.training:
                 # The maximum alone would be enough for many texts, and the attention would not be trained.
-                highest = highest * (torch.rand(highest.shape[0], 1, device=x.device) < 0.5)
+                highest = highest * (torch.rand(highest.shape[0], 1, device=x.device) >= self.hidden)
             places = None if view is None else view.rows.mean((1, 2)).unflatten(0, (batch, windows))
         vectors = torch.cat([highest, pooled.to(highest.dtype)], -1).unflatten(0, (batch, windows))
         text, shares = self._over_windows(vectors, (lengths > 0).unflatten(0, (batch, windows)).sum(1), look)
