@@ -185,7 +185,7 @@ def translating(thousands: int, folder: Path) -> None:
     if count != 1000 * thousands or process.wait() or outputs != expected[: len(outputs)]:
         raise SystemExit("regard translate: the output is not that of the input")
     print(
-        f"{thousands / 1000:.1f} M lines: first line after {first:.1f} s, {count / seconds:,.0f} lines/s "
+        f"{thousands:,} thousand lines: first line after {first:.1f} s, {count / seconds:,.0f} lines/s "
         f"({listed:,.0f} from a list), {memory.own / 1e6:,.0f} MB of memory",
         flush=True,
     )
