@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS)[:2])
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS)[:2], help="none: floors only")
     parser.add_argument("--runs", type=Path, default=Path("runs/question_answering"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -81,7 +81,8 @@ def main() -> None:
                        zip(folders, options.seeds, strict=True)]  # fmt: skip
             lines.append(row(model, results))
             print(lines[-1], flush=True)
-    (HERE / "results" / f"question_answering_{options.name}.txt").write_text("\n".join(lines) + "\n")
+    if options.models:
+        (HERE / "results" / f"question_answering_{options.name}.txt").write_text("\n".join(lines) + "\n")
 
 
 def run(data: Data, folder: Path, model: str, minutes: float, seed: int) -> dict[str, float]:

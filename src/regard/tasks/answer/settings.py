@@ -198,7 +198,7 @@ ANSWER = TaskSpec(
         folder="runs/demo-answer",
         summary="Train a model on questions about languages, currencies and time zones of territories (Unicode CLDR), "
         "evaluate it, and draw the attention of a question over its text.",
-        example='regard answer {run} "Which money is used in Japan?" --context {run}/passage.txt',
+        example='regard answer {run} "What is the currency of Palau?" --context {run}/passage.txt',
         settings=demo_settings,
         tiny=tiny_settings,
         scored="the test split (about territories that are not in the training data)",
