@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from regard.errors import UserError
 
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _BROKEN_TAR = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -31,6 +31,11 @@ class Entry(NamedTuple):
 
 
 Entries = Callable[[], Iterator[Entry]]
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a tar or zip archive by its name."""
+    return path.name.lower().endswith((*_TARS, ".zip"))
 
 
 def open_tree(path: Path) -> Entries:

@@ -12,7 +12,7 @@ import numpy as np
 
 from regard.data.class_trees import Item, Kind, Source, read_tree
 from regard.data.decoding import Decoded, decode_items
-from regard.data.file_trees import TARS, BadItem, open_tree
+from regard.data.file_trees import BadItem, is_archive, open_tree
 from regard.data.image_files import HEAD, image_format, why_not
 from regard.data.image_tables import read_image_table
 from regard.data.labelled import Labelled, number_classes
@@ -117,7 +117,7 @@ def _source(path: str, part: str | None, image: str | None, label: str | None, *
         raise UserError(f"{path}: no such file or folder")
     if file.is_dir():
         return _folder(file, part, keep_empty)
-    if file.name.lower().endswith((*TARS, ".zip")):
+    if is_archive(file):
         return read_tree(open_tree(file), path, IMAGES, part=part, keep_empty=keep_empty)
     if file.suffix.lower() == ".bin":
         return Source(_cifar([file]))

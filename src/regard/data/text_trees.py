@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from regard.data.class_trees import Kind, read_tree
 from regard.data.file_trees import BadItem, open_tree
-from regard.data.lines import compose
+from regard.data.lines import bare_suffix, compose
 from regard.errors import UserError
 
 _ENDINGS = (".txt", ".text", ".md", ".rst")
@@ -64,8 +64,7 @@ def read_text_tree(path: Path, *, part: str | None, on_bad: Literal["error", "sk
 
 
 def _examine(name: str, head: bytes) -> bool:
-    path = PurePosixPath(name.lower())
-    return (path.with_suffix("") if path.suffix in _OPEN else path).suffix in _ENDINGS
+    return bare_suffix(Path(name)) in _ENDINGS
 
 
 _TEXTS = Kind("text", 0, _examine)

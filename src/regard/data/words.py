@@ -13,6 +13,7 @@ from typing import Any
 from regard.data.lines import compose
 from regard.data.tokenizer import EOS, SIGNS, UNK, WORD
 from regard.errors import UserError, require
+from regard.explain.alignment import UNSPACED
 from regard.files import write_text
 
 JOIN, SPACE, SHORT, MEDIUM, LONG = range(len(SIGNS), len(SIGNS) + 5)
@@ -22,7 +23,7 @@ wanted length. Their numbers follow those of `regard.data.tokenizer`."""
 NAMES = (*SIGNS, "<join>", "<space>", "<short>", "<medium>", "<long>")
 """The names of the special tokens, by number. In a text, such a name is several words: ``<``, ``pad``, ``>``."""
 
-_UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uff00-\uffef\U00020000-\U0003ffff"
+_UNSPACED = UNSPACED + "\u3000-\u303f\uff00-\uffef"
 """Letters and punctuation of scripts without spaces between words: each is a word."""
 
 _CLOSING = frozenset(",.;:!?)]}%…")

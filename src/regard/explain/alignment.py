@@ -220,5 +220,8 @@ def _sides(parts: list[Part], count: int) -> tuple[tuple[str, ...], np.ndarray]:
 _BYTE = re.compile("⟨([0-9a-f]{2})⟩")
 """A byte that is only a part of a character, as `regard.data.tokenizer` writes it."""
 
-_UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
-"""Letters of scripts without spaces between words: Thai to Burmese, Khmer, kana, Chinese."""
+UNSPACED = "\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
+"""Letters of scripts without spaces between words, as ranges of a regular expression: Thai to Burmese, Khmer, kana,
+Chinese."""
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")

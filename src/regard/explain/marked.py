@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from rich.text import Text
 
 from regard.errors import UserError, require
 from regard.explain.draw import fonts
+from regard.explain.page import filled
 from regard.explain.terminal import isolated
 from regard.files import write_text, write_whole
 
@@ -96,9 +95,7 @@ class MarkedText:
         order = np.argsort(-self.weights, kind="stable")
         words = ((html.escape(self.text[slice(*self.spans[at])]), self.weights[at]) for at in order[:_LISTED])
         rows = "".join(f"<tr><td dir=auto>{word}</td><td>{weight:.1%}</td></tr>" for word, weight in words)
-        template = resources.files("regard.explain").joinpath("marked.html").read_text(encoding="utf-8")
-        places = {"@TITLE@": html.escape(title), "@TEXT@": "".join(parts), "@ROWS@": rows}
-        return re.sub("|".join(places), lambda place: places[place[0]], template)
+        return filled("marked.html", TITLE=html.escape(title), TEXT="".join(parts), ROWS=rows)
 
     def _draw(self, path: Path, title: str) -> None:
         require("matplotlib", "plot", "drawing an image")

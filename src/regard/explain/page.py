@@ -28,11 +28,14 @@ def save_page(alignments: Sequence[Alignment], path: Path, *, title: str) -> Non
     data = [{"pieces": _rounded(one.characters()), "words": _rounded(one.words())} for one in alignments]
     # No "<" in the texts may begin a tag within the page's data.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
-    template = resources.files("regard.explain").joinpath("page.html").read_text(encoding="utf-8")
-    # In one pass, so that a title that looks like a placeholder is not replaced.
-    places = {"@TITLE@": html.escape(title), "@DATA@": text}
-    page = re.sub("@TITLE@|@DATA@", lambda place: places[place[0]], template)
-    write_text(path, page)
+    write_text(path, filled("page.html", TITLE=html.escape(title), DATA=text))
+
+
+def filled(template: str, **parts: str) -> str:
+    """A file of this folder in which each ``@NAME@`` is replaced by the part of this name."""
+    text = resources.files("regard.explain").joinpath(template).read_text(encoding="utf-8")
+    # In one pass, so that a part that looks like a placeholder is not replaced.
+    return re.sub("|".join(f"@{name}@" for name in parts), lambda place: parts[place[0].strip("@")], text)
 
 
 def _rounded(alignment: Alignment) -> dict[str, Any]:

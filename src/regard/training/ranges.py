@@ -38,6 +38,15 @@ def at_most(where: str, section: object, limit: int, *names: str) -> str | None:
     return None
 
 
+def enough_tokens(section: object, *names: str) -> str | None:
+    """The error message for the first of these sizes of a byte-level tokenizer that is too small; None is allowed."""
+    for name in names:
+        size = getattr(section, name)
+        if size is not None and size < 300:
+            return f"tokenizer.{name}: must be at least 300 (256 bytes, 4 special tokens and merges), got {size}"
+    return None
+
+
 def at_least(name: str, value: float | None, minimum: float) -> str | None:
     """The error message for a command's option that is below ``minimum``; None is allowed."""
     if value is not None and not value >= minimum:

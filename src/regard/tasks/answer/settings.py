@@ -8,7 +8,7 @@ from typing import Literal
 
 from regard.tasks.families.span.settings import SpanDataConfig, SpanTrainConfig
 from regard.tasks.spec import Demo, TaskSpec, Verb
-from regard.training.ranges import at_least, at_most, positive, share
+from regard.training.ranges import at_least, at_most, enough_tokens, positive, share
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,9 @@ class AnswerConfig:
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
-        size = self.tokenizer.size
-        if size is not None and size < 300:
-            return f"tokenizer.size: must be at least 300 (256 bytes, 4 special tokens and merges), got {size}"
         return (
-            self.data.problem()
+            enough_tokens(self.tokenizer, "size")
+            or self.data.problem()
             or positive("data", self.data, "builtin_questions")
             or at_most("data", self.data, 1_000_000, "builtin_questions")
             or at_most("tokenizer", self.tokenizer, 1_000_000, "size")

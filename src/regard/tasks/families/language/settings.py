@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regard.training.config import TrainConfig
-from regard.training.ranges import at_least, at_most, positive, share
+from regard.training.ranges import at_least, at_most, enough_tokens, positive, share
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,10 @@ class LanguageConfig:
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
         model = self.model
-        if self.tokenizer.size is not None and self.tokenizer.size < 300:
-            size = self.tokenizer.size
-            return f"tokenizer.size: must be at least 300 (256 bytes, 4 special tokens and merges), got {size}"
         sizes = ("context", "dim", "layers", "heads", "key_heads", "hidden")
         wrong = (
-            positive("model", model, *sizes)
+            enough_tokens(self.tokenizer, "size")
+            or positive("model", model, *sizes)
             or at_most("model", model, 1_000_000, "context", "dim", "hidden")
             or at_most("model", model, 1000, "layers", "heads", "key_heads")
             or at_most("tokenizer", self.tokenizer, 1_000_000, "size")

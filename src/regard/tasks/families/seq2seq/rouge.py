@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from regard.data.lines import compose
 from regard.errors import require
+from regard.explain.alignment import UNSPACED
 
 TYPES = ("rouge1", "rouge2", "rougeL")
 
@@ -97,8 +98,7 @@ def _bigrams(words: Sequence[str]) -> set[tuple[str, str]]:
 @functools.cache
 def _pattern() -> Any:
     regex: Any = require("regex", "text", "cutting text into words")
-    unspaced = "\u0e00-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
-    return regex.compile(rf"[{unspaced}]\p{{M}}*|[[\p{{L}}\p{{M}}\p{{N}}]--[{unspaced}]]+", flags=regex.V1)
+    return regex.compile(rf"[{UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]+", flags=regex.V1)
 
 
 @functools.cache

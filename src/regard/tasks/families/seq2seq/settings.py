@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from regard.training.config import TrainConfig
-from regard.training.ranges import at_least, at_most, positive, share
+from regard.training.ranges import at_least, at_most, enough_tokens, positive, share
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,8 @@ class TokenizerConfig(SplitConfig):
 
     def problem(self) -> str | None:
         """See `SplitConfig`."""
-        for name, size in (("source_size", self.source_size), ("target_size", self.target_size)):
-            if size is not None and size < 300:
-                return f"tokenizer.{name}: must be at least 300 (256 bytes, 4 special tokens and merges), got {size}"
-        return at_most("tokenizer", self, 1_000_000, "source_size", "target_size")
+        sizes = ("source_size", "target_size")
+        return enough_tokens(self, *sizes) or at_most("tokenizer", self, 1_000_000, *sizes)
 
 
 @dataclass(frozen=True)
