@@ -6,25 +6,25 @@ import hashlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from regard.data.columns import Column, Layout
+from regard.data.file_trees import is_archive
 from regard.data.labelled import Labelled, number_classes
 from regard.data.lines import bare_suffix, check_file, read_lines
 from regard.data.reading import Reading
 from regard.data.records import JSON_ENDINGS
 from regard.data.text_trees import read_text_tree
-from regard.data.word_features import split_words
+from regard.data.word_features import split_words, words_of
 
 _MARK = "__label__"
 _TABLES = (".csv", *JSON_ENDINGS, ".parquet")
 _TEXT = ("sentence", "content", "question", "message", "review", "document", "body", "title", "tweet", "comment")
 _LABEL = ("class", "category", "target", "sentiment", "intent", "topic", "y")
-
-Spans = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,11 @@ class Texts(Labelled):
 
     texts: tuple[str, ...]
     deciding: np.ndarray | None = None
+
+    @cached_property
+    def words(self) -> tuple[list[str], ...]:
+        """The words of each text."""
+        return tuple(map(words_of, self.texts))
 
     def content(self, mask: np.ndarray) -> Mapping[str, Any]:
         """See `Labelled`."""
@@ -73,8 +78,9 @@ def read_texts(
         UserError: the data cannot be read, it is unclear which column is which, a class is unknown, or there is no
             usable text.
     """
-    if not path.startswith("hf:") and Path(path).exists() and _is_tree(Path(path)):
-        tree = read_text_tree(Path(path), part=part, on_bad=on_bad_line, keep_empty=names is not None)
+    place = Path(path)
+    if place.is_dir() or (place.is_file() and is_archive(place)):
+        tree = read_text_tree(place, part=part, on_bad=on_bad_line, keep_empty=names is not None)
         return _texts(path, tree.texts, tree.labels, names, tree.notes, tree.parts)
     layout = _layout(path, text_column, label_column)
     reading = Reading(path, layout, on_bad_line, check=_one_class if layout.split is _fasttext else _check)
@@ -102,12 +108,6 @@ def _texts(
 def keys_of(texts: Sequence[str]) -> tuple[bytes, ...]:
     """A digest of each text."""
     return tuple(hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts)
-
-
-def _is_tree(path: Path) -> bool:
-    from regard.data.file_trees import TARS
-
-    return path.is_dir() or path.name.lower().endswith((*TARS, ".zip"))
 
 
 def _layout(path: str, text: str | None, label: str | None) -> Layout:

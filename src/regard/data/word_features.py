@@ -13,12 +13,15 @@ from typing import Any
 
 from regard.errors import require
 
+Spans = list[tuple[int, int]]
+"""Where each word starts and ends."""
+
 _SIZES = (3, 4, 5)
 _MOST = 40
 """The largest number of features of a word; the rest of a longer word is not used."""
 
 
-def split_words(text: str) -> list[tuple[int, int]]:
+def split_words(text: str) -> Spans:
     """Where the words and punctuation marks of a text start and end, by Unicode's rules (UAX 29).
 
     In scripts without spaces between words, such as Chinese, most words are single characters.

@@ -16,7 +16,7 @@ from regard.data.lines import compose
 from regard.data.requests import requests
 from regard.data.texts import Texts, read_texts
 from regard.data.word_batches import word_batch
-from regard.data.word_features import Features, split_words, vocabulary, words_of
+from regard.data.word_features import Features, Spans, split_words, vocabulary
 from regard.errors import UserError
 from regard.explain.marked import MarkedText
 from regard.models.text import TextClassifier
@@ -64,7 +64,7 @@ class ClassifiedText(Classified):
 
 
 @dataclass(frozen=True)
-class TextLabeller(Labeller[Texts, str]):
+class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
     """A trained text classifier with the features of its words and the length of its windows."""
 
     together = 64
@@ -73,27 +73,27 @@ class TextLabeller(Labeller[Texts, str]):
     features: Features
     window: int
 
-    def open(self, item: str) -> str:
-        """The text in Unicode's composed form. Raises UserError: it has no word."""
+    def open(self, item: str) -> tuple[str, Spans]:
+        """The text in Unicode's composed form, and where its words are. Raises UserError: it has no word."""
         text = compose(item)
-        if not split_words(text):
+        spans = split_words(text)
+        if not spans:
             raise UserError("text: has no word")
-        return text
+        return text, spans
 
-    def label(self, inputs: Sequence[str]) -> Iterable[ClassifiedText]:
+    def label(self, inputs: Sequence[tuple[str, Spans]]) -> Iterable[ClassifiedText]:
         """See `Labeller`."""
-        words, features = self._tensors(inputs)
+        words, features = self._tensors([[text[start:end] for start, end in spans] for text, spans in inputs])
         seen = self.model.look(words, features)
-        for at, text in enumerate(inputs):
+        for at, (text, spans) in enumerate(inputs):
             marked = None
             if seen.places is not None:
-                spans = split_words(text)
                 marked = MarkedText(text, spans, seen.places[at].flatten()[: len(spans)].float().cpu().numpy())
             yield ClassifiedText(text, self.ranked(seen.logits[at]), marked)
 
     def inputs(self, examples: Texts, rows: Sequence[int]) -> tuple[Tensor, ...]:
         """See `Labeller`."""
-        return self._tensors([examples.texts[row] for row in rows])
+        return self._tensors([examples.words[row] for row in rows])
 
     def lengths(self, examples: Texts) -> np.ndarray:
         """See `Labeller`."""
@@ -103,8 +103,8 @@ class TextLabeller(Labeller[Texts, str]):
         """See `Labeller`."""
         return 64
 
-    def _tensors(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        words, features = word_batch([words_of(text) for text in texts], self.features, self.window)
+    def _tensors(self, texts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        words, features = word_batch(texts, self.features, self.window)
         return torch.from_numpy(words).to(self.device), torch.from_numpy(features).to(self.device)
 
     def exportable(self) -> Exportable:
@@ -140,7 +140,7 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
 
     def prepare(self, config: ClassifyTextConfig, sets: Sets[Texts], folder: Path, notify: Notify) -> None:
         """Write the classes and the vocabulary."""
-        words = vocabulary(map(words_of, sets.train.texts), size=config.model.vocabulary, least=2)
+        words = vocabulary(sets.train.words, size=config.model.vocabulary, least=2)
         notify(f"vocabulary: {len(words):,} words")
         save_classes(folder, sets.train.names, vocabulary=words, buckets=config.model.buckets)
 
@@ -172,10 +172,10 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
             "on_bad_line": on_bad_line, "text_column": text_column, "label_column": label_column,
         }  # fmt: skip
         options = {name: value for name, value in given.items() if value is not None and path is not None}
-        scores = self.score(labeller, replace(config, data=replace(config.data, **options)), run, path, notify)
-        if path is None and config.data.train is None and labeller.model.pool is not None:
-            texts = self.read(config, lambda line: None).valid
-            assert texts.deciding is not None
+        config = replace(config, data=replace(config.data, **options))
+        texts = self.evaluated(config, run, labeller.names, path, notify)
+        scores = labeller.score(texts).scores(self.unit)
+        if texts.deciding is not None and labeller.model.pool is not None:
             marked = [one.marked for one in labeller.predict(texts.texts) if isinstance(one, ClassifiedText)]
             weights = [one.weights for one in marked if one is not None]
             scores["deciding"] = on_deciding(weights, texts.deciding)

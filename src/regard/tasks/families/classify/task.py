@@ -152,16 +152,20 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         return labeller
 
     def score(self, labeller: Labels, config: Config, run: Path, path: str | None, notify: Notify) -> Scores:
-        """What `evaluate` returns; ``config`` with the options of the command.
+        """What `evaluate` returns; ``config`` with the options of the command. Raises UserError: see `evaluated`."""
+        return labeller.score(self.evaluated(config, run, labeller.names, path, notify)).scores(self.unit)
+
+    def evaluated(
+        self, config: Config, run: Path, names: tuple[str, ...], path: str | None, notify: Notify
+    ) -> Examples:
+        """The examples at ``path``, of the classes ``names``; None: the run's validation examples.
 
         Raises:
-            UserError: the examples cannot be used, or the run's own have changed since training.
+            UserError: they cannot be used, or the run's own have changed since training.
         """
         if path is None:
-            examples = self._own_validation(config, run, labeller.names, notify)
-        else:
-            examples = self._read(config, path, notify, names=labeller.names)
-        return labeller.score(examples).scores(self.unit)
+            return self._own_validation(config, run, names, notify)
+        return self._read(config, path, notify, names=names)
 
     def samples(self, labeller: Labels, config: Config, sets: Sets[Examples]) -> Sequence[str]:
         """The accuracy, the classes with the lowest F1, and the classes that are confused most often."""
