@@ -143,7 +143,7 @@ def test_answers_of_windows_are_merged(tokenizer: Tokenizer) -> None:
     model, one = _model(len(tokenizer)), Question(CONTEXT, "Where is Bern?", ())
     with torch.no_grad():
         windows = Windows([one], tokenizer, config)
-        (found,) = read(model, windows, [0], count=4).found
+        (found,) = read(model, windows, [0], count=4).best
         logits = model(*windows.batch(range(len(windows)), model.device))
     odds = (logits[:, 1:] - logits[:, :1]).double()
     assert found.total == pytest.approx(float(odds.exp().sum().log()), rel=1e-5)

@@ -20,7 +20,7 @@ from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.models.span import SpanReader
 from regard.tasks.exporting import RECURRENT, Exportable
-from regard.tasks.families.span.reading import Found, Reading, read
+from regard.tasks.families.span.reading import BestSpans, Reading, read
 from regard.tasks.families.span.results import NO_ATTENTION, Answer, Candidate
 from regard.tasks.families.span.settings import SpanDataConfig
 from regard.tasks.families.span.windows import Windows
@@ -83,7 +83,7 @@ class Answerer(Predictor):
         """The answers to questions."""
         reading, _ = self.read(questions, top)
         least = float(self.model.threshold) if threshold is None else threshold
-        return [_answer(one, found, least) for one, found in zip(questions, reading.found, strict=True)]
+        return [_answer(one, best, least) for one, best in zip(questions, reading.best, strict=True)]
 
     def read(self, questions: Sequence[Question], top: int = 1) -> tuple[Reading, Windows]:
         """The best spans for questions, and the loss if they have answers."""
@@ -161,12 +161,12 @@ class _Logits(nn.Module):
         return logits.clamp(min=_LEAST)
 
 
-def _answer(question: Question, found: Found, threshold: float) -> Answer:
+def _answer(question: Question, best: BestSpans, threshold: float) -> Answer:
     candidates = tuple(
-        Candidate(question.context[start:end], start, end, found.probability(odds))
-        for (start, end), odds in found.spans
+        Candidate(question.context[start:end], start, end, best.probability(odds))
+        for (start, end), odds in best.spans
     )  # fmt: skip
-    return Answer(question.question, question.context, candidates, found.share >= threshold, 1 - found.share)
+    return Answer(question.question, question.context, candidates, best.share >= threshold, 1 - best.share)
 
 
 def _context(path: Path | None) -> str | None:

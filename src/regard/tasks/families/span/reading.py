@@ -19,7 +19,7 @@ _TOKENS = 8192
 
 
 @dataclass(frozen=True)
-class Found:
+class BestSpans:
     """The spans of a context that can be the answer, the most probable first; none of them overlap.
 
     Attributes:
@@ -46,7 +46,7 @@ class Found:
 class Reading:
     """What a model reads of questions: the spans of each, the loss summed over windows, and the number of these."""
 
-    found: list[Found]
+    best: list[BestSpans]
     loss: float
     count: int
 
@@ -99,7 +99,7 @@ def loss(
 
 def _merged(
     windows: Windows, question: int, candidates: dict[int, tuple[list[tuple[int, float]], float]], count: int
-) -> Found:
+) -> BestSpans:
     """The spans of all windows of a question: of the same span in two windows, the more probable one counts."""
     rows = windows.rows([question])
     total = _log_sum(candidates[row][1] for row in rows)
@@ -111,7 +111,7 @@ def _merged(
             spans.append((span, odds))
             if len(spans) == count:
                 break
-    return Found(tuple(spans), total, ordered[0][1])
+    return BestSpans(tuple(spans), total, ordered[0][1])
 
 
 def _log_sum(values: Iterator[float]) -> float:

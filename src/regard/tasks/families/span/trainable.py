@@ -87,8 +87,8 @@ class SpanTrainable:
         for rows in part.batches(_READ):
             reading = read(self.model, self.valid, rows)
             total, count = total + reading.loss, count + reading.count
-            for row, found in zip(rows, reading.found, strict=True):
-                judged.append(_judged(self.valid.questions[row], found.spans[0][0], found.share))
+            for row, best in zip(rows, reading.best, strict=True):
+                judged.append(_judged(self.valid.questions[row], best.spans[0][0], best.share))
         total, windows = part.sum(total, count)
         every = part.gather(judged)
         threshold = best_threshold(every)
