@@ -20,10 +20,10 @@ from regard.data.questions import Question
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
 from regard.models.span import HIDDEN, SpanReader
-from regard.tasks.answer.settings import AnswerConfig, DataConfig, ModelConfig, TokenizerConfig, tiny_settings
+from regard.tasks.answer.settings import AnswerConfig, DataConfig, tiny_settings
 from regard.tasks.families.span.predictor import Answerer
 from regard.tasks.families.span.reading import losses_of, read
-from regard.tasks.families.span.settings import SpanDataConfig, SpanTrainConfig
+from regard.tasks.families.span.settings import ModelConfig, SpanDataConfig, SpanTrainConfig, TokenizerConfig
 from regard.tasks.families.span.windows import Windows, divide
 from regard.tasks.running import evaluate, load, train
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from conftest import Result
-from regard.data import cache
+from regard.data import cache, split
 from regard.data.batching import Batches
 from regard.data.corpus import Documents
 from regard.data.pairs import Pairs
@@ -96,7 +96,7 @@ def test_shared_pairs_of_large_text_are_counted(place: Path, tmp_path: Path) -> 
     (tmp_path / "b.tsv").write_text("\n".join([lines[0], "x\ty", lines[7]]))
     printed: list[str] = []
     read(str(tmp_path / "a.tsv"), PairsConfig(valid=str(tmp_path / "b.tsv")), 0, printed.append)
-    assert printed[-1] == "data.valid: 2 of its 3 pairs are in the training text too"
+    assert printed[-1] == split.shared_notice(2, 3, "pairs")
 
 
 def test_long_pairs_are_left_out() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+from regard.data import split
 from regard.tasks.families.language import data as document_data
 from regard.tasks.families.language.settings import DocumentsConfig
 from regard.tasks.families.seq2seq import data as pair_data
@@ -21,7 +22,7 @@ def test_validation_pairs_in_the_training_text_are_counted(tmp_path: Path) -> No
     assert lines == [
         f"{paths[0]}: 4 pairs, the first 'café' → 'thé'",
         f"{paths[1]}: 4 pairs, the first 'café' → 'thé'",
-        "data.valid: 2 of its 4 pairs are in the training text too",
+        split.shared_notice(2, 4, "pairs"),
     ]
     lines.clear()
     (tmp_path / "valid.tsv").write_text("x\ty\n")
@@ -37,5 +38,5 @@ def test_validation_documents_in_the_training_text_are_counted(tmp_path: Path) -
     paths = [str(tmp_path / folder) for folder in ("train", "valid")]
     lines: list[str] = []
     text = document_data.read(paths[0], DocumentsConfig(valid=paths[1]), lines.append)
-    assert lines == ["data.valid: 2 of its 3 documents are in the training text too"]
+    assert lines == [split.shared_notice(2, 3, "documents")]
     assert (text.valid[0], text.valid_bytes) == ("café", len("cafe\u0301cb".encode()))

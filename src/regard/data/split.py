@@ -117,6 +117,18 @@ def notice(part: str) -> str:
     return f"set aside {part} for validation (name your own with --data.valid)"
 
 
+def shared_notice(count: int, total: int, unit: str) -> str:
+    """The message that validation data are also training data.
+
+    >>> shared_notice(2, 10, "pairs")
+    '2 of the 10 validation pairs are also training pairs, so the validation metrics will be too optimistic'
+    """
+    return (
+        f"{count:,} of the {total:,} validation {unit} are also training {unit}, so the validation metrics will be too "
+        "optimistic"
+    )
+
+
 def _cut(documents: Documents, share: float) -> tuple[int, int]:
     """Where the last ``share`` of the last document begins, in bytes of ``documents.data``, and its characters.
 

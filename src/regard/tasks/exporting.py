@@ -28,11 +28,13 @@ _TRACED, _CHECKED = (3, 5, 7), ((1, 1, 1), (4, 9, 6))
 _TOLERANCE = 1e-4
 """Maximum difference of the logits, relative to the largest of them; rounding gives a hundredth of it."""
 
-RECURRENT = (
-    "export: a recurrent model cannot be exported, because its loop over the text would be traced for one length only; "
-    "train with --model.kind transformer"
-)
-"""The error message for recurrent models."""
+
+def recurrent(kind: str) -> UserError:
+    """The error for recurrent models; ``kind``: the kind of model to train instead."""
+    return UserError(
+        "export: a recurrent model cannot be exported, because its loop over the text would be traced for one length "
+        f"only; train with --model.kind {kind}"
+    )
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from regard.data.word_features import Features
-from regard.errors import UserError
 from regard.models.text import OneWindow, TextClassifier
-from regard.tasks.exporting import RECURRENT, Exportable
+from regard.tasks.exporting import Exportable, recurrent
 from regard.tasks.results import Score
 
 _FEATURES = 24
@@ -32,7 +31,7 @@ def exportable(model: TextClassifier, features: Features, window: int, notes: Ma
         UserError: the model is recurrent.
     """
     if model.kind == "gru":
-        raise UserError(RECURRENT)
+        raise recurrent("transformer")
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
         return (torch.randint(1, features.count, (sizes["batch"], sizes["length"], _FEATURES)),)

@@ -118,10 +118,7 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
             sets = Sets(train, self._read(config, valid, notify, part="valid", names=train.names))
         both = split.repeated(sets.train.keys, sets.valid.keys)
         if both:
-            notify(
-                f"{both:,} of the {len(sets.valid.keys):,} validation {self.unit} are also training {self.unit}, "
-                "so the validation metrics will be too optimistic"
-            )
+            notify(split.shared_notice(both, len(sets.valid.keys), self.unit))
         return sets
 
     def fingerprint(self, sets: Sets[Examples]) -> Fingerprint:

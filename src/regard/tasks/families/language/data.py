@@ -47,7 +47,7 @@ def read(path: str, config: DocumentsConfig, notify: Callable[[str], None]) -> T
         text = Text(train, open_documents(config.valid, column=config.column, notify=notify))
         shared = _shared(text)
         if shared:
-            notify(f"data.valid: {shared:,} of its {len(text.valid):,} documents are in the training text too")
+            notify(split.shared_notice(shared, len(text.valid), "documents"))
         return text
     return set_aside(train, notify)
 

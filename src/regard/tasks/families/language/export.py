@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.data.tokenizer import EOS
-from regard.errors import UserError
 from regard.models.language import TransformerLM
-from regard.tasks.exporting import RECURRENT, Exportable
+from regard.tasks.exporting import Exportable, recurrent
 
 
 class _Logits(nn.Module):
@@ -27,7 +26,7 @@ class _Logits(nn.Module):
 def exportable(model: nn.Module, vocabulary: int, context: int, task: str) -> Exportable:
     """The model of a ``task``, from tokens to the logits of each next token. Raises UserError: it is recurrent."""
     if not isinstance(model, TransformerLM):
-        raise UserError(RECURRENT)
+        raise recurrent("transformer")
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
         return (torch.randint(vocabulary, (sizes["batch"], sizes["length"])),)

@@ -59,7 +59,7 @@ def read(
         valid = read_pairs(config.valid, config, notify, reader)
         shared = _shared(train, valid)
         if shared:
-            notify(f"data.valid: {shared:,} of its {len(valid):,} pairs are in the training text too")
+            notify(split.shared_notice(shared, len(valid), "pairs"))
         return PairData(train, valid)
     return set_aside(train, seed, notify)
 

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from regard.data.tokenizer import BOS, EOS, PAD
-from regard.errors import UserError
 from regard.models.transformer import TransformerTranslator
-from regard.tasks.exporting import RECURRENT, Exportable
+from regard.tasks.exporting import Exportable, recurrent
 
 
 class _NextToken(nn.Module):
@@ -44,7 +43,7 @@ def exportable(
         UserError: the model is recurrent.
     """
     if not isinstance(model, TransformerTranslator):
-        raise UserError(RECURRENT)
+        raise recurrent("transformer")
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
         batch, source_length, target_length = sizes["batch"], sizes["source_length"], sizes["target_length"]

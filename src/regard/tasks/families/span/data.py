@@ -24,35 +24,29 @@ class QuestionSets(NamedTuple):
     valid: Sequence[Question]
 
 
-def read(
-    path: str, config: SpanDataConfig, columns: QuestionColumns, seed: int, notify: Callable[[str], None]
-) -> QuestionSets:
+def read(path: str, config: SpanDataConfig, seed: int, notify: Callable[[str], None]) -> QuestionSets:
     """The questions at ``path``, and those for validation; messages about them go to ``notify``.
 
     Raises:
         UserError: a file cannot be used, or no training question has an answer.
     """
-    train = read_lines(path, config, columns, notify)
+    train = read_lines(path, config, notify)
     if not any(one.answers for one in train):
         raise UserError(f"{path}: none of its {len(train):,} questions has an answer; name its column: --data.answer")
     if config.valid is None:
         return set_aside(train, seed, notify)
-    valid = read_lines(config.valid, config, columns, notify)
+    valid = read_lines(config.valid, config, notify)
     both = split.repeated(
         [(one.context, one.question) for one in train], [(one.context, one.question) for one in valid]
     )
     if both:
-        notify(
-            f"data.valid: {both:,} of its {len(valid):,} questions are training questions too, so the validation "
-            "metrics will be too optimistic"
-        )
+        notify(split.shared_notice(both, len(valid), "questions"))
     return QuestionSets(train, valid)
 
 
-def read_lines(
-    path: str, config: SpanDataConfig, columns: QuestionColumns, notify: Callable[[str], None]
-) -> list[Question]:
+def read_lines(path: str, config: SpanDataConfig, notify: Callable[[str], None]) -> list[Question]:
     """The questions at ``path``. Raises UserError: they cannot be used."""
+    columns = QuestionColumns(config.context, config.question, config.answer, config.start, config.no_answer)
     questions, lines = read_questions(path, columns, config.on_bad_line)
     for line in lines:
         notify(line)

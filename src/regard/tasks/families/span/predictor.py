@@ -19,7 +19,7 @@ from regard.data.tokenizer import PAD, Tokenizer
 from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.models.span import SpanReader
-from regard.tasks.exporting import RECURRENT, Exportable
+from regard.tasks.exporting import Exportable, recurrent
 from regard.tasks.families.span.reading import BestSpans, Reading, read
 from regard.tasks.families.span.results import NO_ATTENTION, Answer, Candidate
 from regard.tasks.families.span.settings import SpanDataConfig
@@ -115,7 +115,7 @@ class Answerer(Predictor):
     def exportable(self) -> Exportable:
         """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
         if self.model.recurrent:
-            raise UserError(RECURRENT.replace("transformer", "conv"))
+            raise recurrent("conv")
         vocabulary, features = len(self.tokenizer), LONGEST + 1
 
         def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:

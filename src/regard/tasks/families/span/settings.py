@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from regard.training.config import TrainConfig
-from regard.training.ranges import at_most, positive
+from regard.training.ranges import at_most, enough_tokens, positive, share
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,23 @@ class SpanDataConfig:
     """Which questions to train on, and how long texts are divided."""
 
     train: str | None = None
-    """Questions to train on."""
+    """Questions to train on: SQuAD's JSON (version 1 or 2) or a folder of such files; CSV, TSV, JSONL or Parquet with
+    columns for context, question, answer and start of the answer; all but Parquet also .gz/.xz; or a Hugging Face
+    dataset as "hf:NAME". By default, built-in questions."""
     valid: str | None = None
     """Questions to validate on, in the same formats; by default, those about a tenth of the contexts are set aside."""
+    context: str | int | None = None
+    """Column with the contexts: its name, or its number counted from 1; by default the one with a usual name, or the
+    first."""
+    question: str | int | None = None
+    """Column with the questions, likewise; the second."""
+    answer: str | int | None = None
+    """Column with the answers, likewise; the third. An empty one: the context has no answer."""
+    start: str | int | None = None
+    """Column with the places of the answers in the contexts, in characters from 0, likewise; the fourth. It may also
+    have pairs of start and end. Without it, each place of an answer's text counts as correct."""
+    no_answer: str | None = None
+    """Text in the column of answers that stands for no answer, in addition to an empty one."""
     on_bad_line: Literal["error", "skip"] = "error"
     """What to do with questions that cannot be used, such as those whose answer is not in the context. error: name them
     and stop; skip: name them and leave them out."""
@@ -40,6 +54,60 @@ class SpanDataConfig:
 
 
 @dataclass(frozen=True)
+class TokenizerConfig:
+    """How text is split into tokens."""
+
+    kind: Literal["byte", "char"] = "byte"
+    """byte: byte-level BPE (byte-pair encoding); char: single characters, for languages without spaces between
+    words."""
+    size: int | None = None
+    """Vocabulary size of byte-level BPE in tokens; by default 300 to 8000, depending on the amount of text."""
+
+    def problem(self) -> str | None:
+        """The error message for the first setting that is out of range; None if there is none."""
+        return enough_tokens(self, "size") or at_most("tokenizer", self, 1_000_000, "size")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model: encoders of question and context, attention between them both ways, self-attention over the
+    context."""
+
+    kind: Literal["gru", "conv"] = "gru"
+    """gru: bidirectional GRUs as encoders; conv: residual layers of convolutions, which are faster."""
+    attention: Literal["both", "none"] = "both"
+    """both: question and context attend to each other, and the context to itself; none: the mean of the encoded
+    question in place of all attention."""
+    matches: bool = True
+    """Whether the model knows of each token the length of the part of the text around it that context and question
+    share."""
+    dim: int | None = None
+    """Number of features of every layer; by default 96 to 192, depending on the number of questions."""
+    layers: int = 4
+    """conv only. Number of convolutions of each encoder."""
+    heads: int = 4
+    """Number of heads of the self-attention; model.dim must be a multiple of it."""
+    dropout: float = 0.2
+    """Dropout probability: on embeddings, the encoders' outputs and the result of the self-attention."""
+
+    def problem(self) -> str | None:
+        """The error message for the first setting that is out of range; None if there is none."""
+        wrong = (
+            positive("model", self, "dim", "layers", "heads")
+            or at_most("model", self, 1_000_000, "dim")
+            or at_most("model", self, 1000, "layers", "heads")
+            or share("model", self, "dropout")
+        )
+        if wrong is not None:
+            return wrong
+        if (self.dim or 96) % self.heads or (self.dim or 96) % 2:
+            return f"model.dim: must be even and a multiple of model.heads, {self.heads}, got {self.dim or 96}"
+        if self.kind == "gru" and self.layers != ModelConfig().layers:
+            return "model.layers: only for --model.kind conv"
+        return None
+
+
+@dataclass(frozen=True)
 class SpanTrainConfig(TrainConfig):
     """Settings of training."""
 
@@ -53,3 +121,17 @@ class SpanTrainConfig(TrainConfig):
     """Validation metric that selects the best checkpoint and decides when to stop early. f1: of words, as SQuAD
     computes it; exact: the percentage of answers that equal a correct one; character_f1: F1 of characters, for
     languages without spaces between words."""
+
+
+@dataclass(frozen=True)
+class SpanConfig:
+    """All settings of a task with spans; a task adds its own."""
+
+    data: SpanDataConfig = field(default_factory=SpanDataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: SpanTrainConfig = field(default_factory=SpanTrainConfig)
+
+    def problem(self) -> str | None:
+        """The error message for the first setting that is out of range; None if there is none."""
+        return self.data.problem() or self.tokenizer.problem() or self.model.problem() or self.train.problem()
