@@ -3,7 +3,7 @@
 For each size in MB, random sentences of 50,000 words, whose frequencies follow Zipf's law, are written to a text file,
 and ``regard train generate`` trains on it for two steps: with an empty cache, and then again. Likewise ``regard train
 translate`` on thousands of pairs, and ``regard train classify-image`` on thousands of JPEG images (``--images 50``) of
-320 × 256 pixels, used at 224 × 224; the reading of up to 5,000 is timed beside PyTorch's DataLoader with two workers,
+320 × 256 pixels, used at 224 × 224; the reading of up to 20,000 is timed beside PyTorch's DataLoader with two workers,
 which calls the same function for each image: three times by turns, the median of the times and of their ratios.
 ``--lines 1000`` pipes so many thousands of lines through ``regard translate``, and translates some of them from a list
 for comparison.
@@ -42,7 +42,7 @@ from regard.tasks.families.seq2seq.predictor import Search
 
 _WORDS = 50_000
 _TURNS = 3
-_TIMED = 5
+_TIMED = 20
 """Thousands of images whose reading is timed, at most."""
 _SETTINGS = ("--model.dim", "64", "--train.steps", "2", "--train.warmup", "1")
 _IMAGE_SETTINGS = (

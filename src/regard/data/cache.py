@@ -8,7 +8,9 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -117,7 +119,8 @@ def entry(name: str, write: Callable[[IO[bytes]], object]) -> Path:
                     continue  # the process that held the lock has renamed or removed the file
                 try:
                     file.truncate(0)
-                    write(file)
+                    with _synced_early(file):
+                        write(file)
                     file.flush()
                     os.fsync(file.fileno())
                     temporary.rename(path)
@@ -127,6 +130,27 @@ def entry(name: str, write: Callable[[IO[bytes]], object]) -> Path:
         except OSError as error:
             raise unusable(error) from error
     return path
+
+
+@contextmanager
+def _synced_early(file: IO[bytes]) -> Iterator[None]:
+    """A context in which the disk receives what is written to ``file`` once a second, instead of all of it at the end.
+
+    The other thread has its own descriptor, since a signal ends the context without waiting for the disk.
+    """
+    ended, descriptor = threading.Event(), os.dup(file.fileno())
+
+    def sync() -> None:
+        while not ended.wait(1.0):
+            with suppress(OSError):  # the caller's own call reports it
+                os.fsync(descriptor)
+        os.close(descriptor)
+
+    threading.Thread(target=sync, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def facts(name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

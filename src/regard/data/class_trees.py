@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regard.data.file_trees import BadItem, Entries
+from regard.data.file_trees import BadItem, Entries, read_file
 from regard.errors import UserError
 
 _SYSTEM = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
@@ -36,11 +36,28 @@ class Kind(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One example: its origin, its class, and the bytes of the file, its pixels, or why it cannot be read."""
+    """One example: its origin, its class, and its content.
+
+    The content is the bytes of the file, its pixels, the path of a file that is not read yet (another process can read
+    it), or why it cannot be read.
+    """
 
     origin: str
     label: str
-    content: bytes | np.ndarray | BadItem
+    content: bytes | np.ndarray | str | BadItem
+
+    def load(self) -> bytes | np.ndarray:
+        """The bytes of the file, or its pixels. Raises BadItem: it cannot be read."""
+        if isinstance(self.content, BadItem):
+            raise self.content
+        return read_file(self.content) if isinstance(self.content, str) else self.content
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the content that are in memory."""
+        if isinstance(self.content, np.ndarray):
+            return self.content.nbytes
+        return 0 if isinstance(self.content, BadItem) else len(self.content)
 
 
 @dataclass(frozen=True)
@@ -104,9 +121,9 @@ def _items(
     yield from _bad(bad, origin)
     for entry in entries():
         if entry.read is not None and entry.path in labels:
-            content: bytes | BadItem
+            content: bytes | str | BadItem
             try:
-                content = entry.read(-1)
+                content = entry.file or entry.read(-1)
             except BadItem as error:
                 content = error
             yield Item(f"{origin}/{entry.path}", labels[entry.path], content)
@@ -168,7 +185,8 @@ def _survey(entries: Entries, kind: Kind) -> _Survey:
         if hidden is not None:
             survey.hidden[PurePosixPath(*parts[: hidden + 1])] = None
             continue
-        survey.folders.update(list(entry.path.parents)[:-1])
+        if entry.path.parent not in survey.folders:
+            survey.folders.update(list(entry.path.parents)[:-1])
         if entry.read is None:
             survey.folders.add(entry.path)
             continue

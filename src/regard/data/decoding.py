@@ -24,7 +24,7 @@ from regard.data.pixels import Pixels, Rows
 from regard.data.progress import counted
 from regard.data.workers import in_processes, in_threads
 
-SECONDS = 1.0
+SECONDS = 0.3
 BYTES = 100_000_000
 """Worker processes and the cache are used if decoding takes longer, or if there are more bytes of pixels."""
 
@@ -74,7 +74,7 @@ def decode_items(
 ) -> Decoded:
     """Decode images, crop each to the central square and scale it to ``size``.
 
-    If that takes longer than a second, worker processes decode them, and the pixels are kept in the cache under the
+    If that takes longer than `SECONDS`, worker processes decode them, and the pixels are kept in the cache under the
     names of ``origin`` and ``size``. The next call compares the digest of each image with those that the cache has, and
     decodes all of them again if one is new. Of several processes, one decodes and the others wait for it.
 
@@ -146,8 +146,7 @@ def _groups(numbered: Iterator[tuple[int, Item]]) -> Iterator[list[tuple[int, It
     group, size = list[tuple[int, Item]](), 0
     for number, item in numbered:
         group.append((number, item))
-        content = item.content
-        size += 0 if isinstance(content, BadItem) else content.nbytes if hasattr(content, "nbytes") else len(content)
+        size += item.nbytes
         if len(group) == _GROUP or size >= _GROUP_BYTES:
             yield group
             group, size = [], 0
@@ -197,9 +196,10 @@ class _Kept:
 
     def result(self, item: Item) -> Result:
         """The result of decoding an item, which may be one that the file does not have."""
-        if isinstance(item.content, BadItem):
-            return Result(item, b"", str(item.content))
-        key = digest(item.content)
+        try:
+            key = digest(item.load())
+        except BadItem as error:
+            return Result(item, b"", str(error))
         return Result(item, key, self.reasons.get(key))
 
 

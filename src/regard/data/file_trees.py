@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import os
 import posixpath
 import stat
 import tarfile
@@ -24,10 +25,14 @@ class BadItem(Exception):
 
 
 class Entry(NamedTuple):
-    """A file in a tree, and a function that reads its first bytes (-1: all); None for a folder."""
+    """A file in a tree, and a function that reads its first bytes (-1: all); None for a folder.
+
+    ``file`` is the place of the file on the disk; None in an archive.
+    """
 
     path: PurePosixPath
     read: Callable[[int], bytes] | None
+    file: str | None = None
 
 
 Entries = Callable[[], Iterator[Entry]]
@@ -47,30 +52,34 @@ def open_tree(path: Path) -> Entries:
 def _folder(root: Path) -> Iterator[Entry]:
     """Files in and below a folder, following links."""
 
-    def below(folder: Path, above: tuple[Path, ...]) -> Iterator[Entry]:
+    def below(folder: str, place: PurePosixPath, above: tuple[str, ...]) -> Iterator[Entry]:
         try:
-            paths = sorted(folder.iterdir())
+            with os.scandir(folder) as scanned:
+                members = sorted(scanned, key=lambda member: member.name)
         except OSError as error:
             raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-        for path in paths:
-            place = PurePosixPath(path.relative_to(root).as_posix())
-            if not path.is_dir():
-                yield Entry(place, partial(_read_file, path))
+        for member in members:
+            if not member.is_dir():
+                yield Entry(place / member.name, partial(read_file, member.path), member.path)
                 continue
-            yield Entry(place, None)
-            real = path.resolve()
-            if real not in above and not path.name.startswith("."):
-                yield from below(path, (*above, real))
+            yield Entry(place / member.name, None)
+            real = os.path.realpath(member.path)
+            if real not in above and not member.name.startswith("."):
+                yield from below(member.path, place / member.name, (*above, real))
 
-    yield from below(root, (root.resolve(),))
+    yield from below(str(root), PurePosixPath(), (os.path.realpath(root),))
 
 
-def _read_file(path: Path, count: int) -> bytes:
-    if not path.is_file():
-        raise BadItem("a link to a file that does not exist" if path.is_symlink() else "not a regular file")
+def read_file(path: str, count: int = -1) -> bytes:
+    """The first ``count`` bytes of a file (-1: all). Raises BadItem: it cannot be read."""
     try:
-        with path.open("rb") as file:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for a writer
+            raise BadItem("not a regular file")
+        with open(path, "rb", buffering=0) as file:
             return file.read(count)
+    except FileNotFoundError as error:
+        reason = "a link to a file that does not exist" if os.path.islink(path) else "no such file any more"
+        raise BadItem(reason) from error
     except OSError as error:
         raise BadItem(error.strerror or str(error)) from error
 

@@ -29,9 +29,11 @@ class Result(NamedTuple):
 
 def decode_item(item: Item, size: int) -> tuple[Result, np.ndarray]:
     """Decode an image; if it cannot be used, the pixels are empty."""
-    content, empty = item.content, item._replace(content=b"")
-    if isinstance(content, BadItem):
-        return Result(empty, b"", str(content)), NO_PIXELS
+    empty = item._replace(content=b"")
+    try:
+        content = item.load()
+    except BadItem as error:
+        return Result(empty, b"", str(error)), NO_PIXELS
     key = digest(content)
     try:
         pixels = squared(content if isinstance(content, np.ndarray) else decode_image(content), size)

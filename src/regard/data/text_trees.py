@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from regard.data.class_trees import Kind, read_tree
+from regard.data.class_trees import Item, Kind, read_tree
 from regard.data.file_trees import BadItem, open_tree
 from regard.data.lines import bare_suffix, compose
 from regard.errors import UserError
@@ -43,8 +43,7 @@ def read_text_tree(path: Path, *, part: str | None, on_bad: Literal["error", "sk
     tree, bad, count = TextTree([], [], source.notes, source.parts), list[str](), 0
     for item in source.items:
         try:
-            assert isinstance(item.content, bytes | BadItem)
-            text = _text(item.origin, item.content)
+            text = _text(item)
         except BadItem as error:
             count += 1
             bad = [*bad, f"{item.origin}: {error}"][:_SHOWN]
@@ -70,12 +69,12 @@ def _examine(name: str, head: bytes) -> bool:
 _TEXTS = Kind("text", 0, _examine)
 
 
-def _text(origin: str, content: bytes | BadItem) -> str:
+def _text(item: Item) -> str:
     """The text of a file. Raises BadItem: it cannot be read, is not UTF-8 or has no text."""
-    if isinstance(content, BadItem):
-        raise content
+    content = item.load()
+    assert isinstance(content, bytes)
     try:
-        unpack = _OPEN.get(PurePosixPath(origin.lower()).suffix)
+        unpack = _OPEN.get(PurePosixPath(item.origin.lower()).suffix)
         text = (unpack(content) if unpack else content).decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise BadItem("not UTF-8") from error
