@@ -1,11 +1,12 @@
 """Text classification beside the same model without attention and a linear classifier without a neural network.
 
-    python benchmarks/text_classification.py sst2 FOLDER [--seeds 0 1 2] [--settings FILE.yaml] [--runs FOLDER]
+    python benchmarks/text_classification.py sst2 FOLDER [--seeds 0 1 2 …] [--settings FILE.yaml] [--runs FOLDER]
     python benchmarks/text_classification.py trec FOLDER
     python benchmarks/text_classification.py sms FOLDER
 
 The folders hold SST-2 (``train.tsv.gz``, ``dev.tsv``, ``test.tsv``), TREC (``TREC.train.all``, ``TREC.test.all``), and
-the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each seed tests on another fifth).
+the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each seed, five by default, tests on a random
+fifth).
 The checkpoint is chosen on the development set, or on a tenth of the training texts; the test texts are scored once.
 The linear classifier has TF-IDF of words and pairs of words and of parts of words, and a linear SVM; for SST-2 the
 naive-Bayes SVM of Wang and Manning 2012. The table is printed, for ``benchmarks/results/text_classification.txt``.
@@ -55,11 +56,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("set", choices=list(PUBLISHED))
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", help="by default 0 to 2, for sms 0 to 4")
     parser.add_argument("--settings", type=Path, default=HERE / "text_classification.yaml")
     parser.add_argument("--runs", type=Path, default=Path("runs/text_classification"))
     parser.add_argument("--attention", nargs="+", default=["additive", "none"], choices=["additive", "none"])
     arguments = parser.parse_args()
+    if arguments.seeds is None:
+        arguments.seeds = list(range(5 if arguments.set == "sms" else 3))
     print(f"{arguments.set}: test set, per cent; {machine()}")
     print(f"published: {PUBLISHED[arguments.set]}")
     floors = [floor(arguments.set, split(arguments, seed)) for seed in arguments.seeds[: _splits(arguments)]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class DataConfig:
     """Words to train on."""
     valid: str | None = None
     """Words to validate on."""
+    fold: str | None = None
+    """The fold to validate on."""
 
 
 @dataclass(frozen=True)
@@ -233,3 +235,32 @@ def test_the_demo_of_a_task_of_the_family(tmp_path: Path, regard: Callable[..., 
     result = regard("demo", "classify-word", tmp_path / "demo")
     assert result.status == 0, result.err
     assert (tmp_path / "demo" / "word.png").exists()
+
+
+def test_folds_are_divided_anew_each_time_in_the_same_way(tmp_path: Path, regard: Callable[..., Result]) -> None:
+    data = tmp_path / "train.tsv"
+    lines = list(_random())
+    data.write_text("".join(f"{line}\n" for line in [*lines, *lines[:30]]))
+    config = WordConfig(DataConfig(train=str(data)))
+    valid: list[str] = []
+    for fold in range(1, 6):
+        messages: list[str] = []
+        sets = ClassifyWord().read(replace(config, data=replace(config.data, fold=f"{fold}/5")), messages.append)
+        assert not set(sets.train.words) & set(sets.valid.words)
+        assert f"validating on fold {fold}/5: {len(sets.valid.words)} of 230 words" in messages
+        valid += sets.valid.words
+    assert sorted(valid) == sorted(line.split("\t")[1] for line in [*lines, *lines[:30]])
+    result = regard(
+        "train", "classify-word", tmp_path / "run", "--data.train", data, "--data.fold", "2/5", "--train.epochs", 1
+    )
+    assert "validating on fold 2/5" in result.err
+    assert regard("eval", tmp_path / "run").status == 0
+    few = regard("train", "classify-word", tmp_path / "few", "--data.train", data, "--data.fold", "1/500")
+    assert "data.fold: 1/500 has more folds than there are distinct words, 200" in few.err
+
+
+def test_a_class_of_equal_words_is_refused(tmp_path: Path, regard: Callable[..., Result]) -> None:
+    data = tmp_path / "train.tsv"
+    data.write_text("a\tx\na\tx\nb\ty\nb\tz\n")
+    result = regard("train", "classify-word", tmp_path / "run", "--data.train", data)
+    assert "the class 'a' has one distinct word, and needs another one for validation" in result.err

@@ -20,7 +20,7 @@ from regard.data.workers import in_threads
 from regard.errors import UserError
 from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.tasks.classify_image.task import ClassifyImage
-from regard.tasks.families.classify.task import set_aside
+from regard.tasks.families.classify.held_out import set_aside
 from regard.tasks.inputs.image_settings import LabelledImagesConfig
 
 

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 import numpy as np
 
 from regard.data.corpus import PIECE, Documents, is_boundary
+from regard.data.stratify import first_equal
 from regard.errors import UserError
 
 _BLOCK = 1 << 22
@@ -49,9 +50,7 @@ def by_class(labels: np.ndarray, *, share: float, seed: int, keys: Sequence[Hash
     >>> by_class(np.array([0, 0, 0, 1, 1]), share=0.3, seed=0)
     array([False, False,  True, False,  True])
     """
-    first: dict[Hashable, int] = {}
-    numbered = enumerate(range(len(labels)) if keys is None else keys)
-    firsts = np.array([first.setdefault(key, at) for at, key in numbered])
+    firsts = first_equal(range(len(labels)) if keys is None else keys)
     distinct = firsts == np.arange(len(labels))
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), dtype=bool)

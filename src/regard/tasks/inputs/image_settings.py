@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from regard.data.fold import fold_problem
 from regard.training.ranges import at_most, not_negative
 
 _LARGEST = 10_000
@@ -20,6 +21,9 @@ class LabelledImagesConfig:
     valid: str | None = None
     """Images to validate on, in the same formats; by default, those of a folder val or valid beside the folder train,
     or else a tenth of each class, which is set aside."""
+    fold: str | None = None
+    """K/N: validate on the K-th of N folds of the training images, which have the same share of each class. The same
+    train.seed gives the same folds."""
     size: int = 32
     """Height and width of the images in pixels, a multiple of 4: each image is cropped to its middle square and
     resized."""
@@ -32,10 +36,13 @@ class LabelledImagesConfig:
     leave them out and print their number. skip also leaves out class folders without images."""
 
     def problem(self, minimum: int) -> str | None:
-        """The error message for a ``size`` that is below ``minimum`` or no multiple of 4; None if there is none."""
+        """The error message for the first setting that is out of range; None if there is none.
+
+        ``minimum``: the smallest ``size``.
+        """
         if self.size < minimum or self.size % 4:
             return f"data.size: must be a multiple of 4, at least {minimum}, got {self.size}"
-        return at_most("data", self, _LARGEST, "size")
+        return at_most("data", self, _LARGEST, "size") or fold_problem(self.fold, self.valid)
 
 
 @dataclass(frozen=True)

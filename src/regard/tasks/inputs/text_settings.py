@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from regard.data.fold import fold_problem
 from regard.training.ranges import at_least, at_most
 
 
@@ -20,6 +21,9 @@ class LabelledTextsConfig:
     valid: str | None = None
     """Texts to validate on, in the same formats; by default, a tenth of each class, which is set aside. Equal texts are
     set aside together."""
+    fold: str | None = None
+    """K/N: validate on the K-th of N folds of the training texts, which have the same share of each class. The same
+    train.seed gives the same folds."""
     text_column: str | None = None
     """Column of the text: its name, or in files without a header its number from 1; by default detected."""
     label_column: str | None = None
@@ -31,9 +35,9 @@ class LabelledTextsConfig:
     """Number of built-in texts, if no training texts are given."""
 
     def problem(self) -> str | None:
-        """The error message for a number of built-in texts that is out of range; None if there is none."""
+        """The error message for the first setting that is out of range; None if there is none."""
         few = at_least("data.builtin_texts", self.builtin_texts, 50)
-        return few or at_most("data", self, 200_000, "builtin_texts")
+        return few or at_most("data", self, 200_000, "builtin_texts") or fold_problem(self.fold, self.valid)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
 from regard.data import split
-from regard.data.labelled import Examples, Labelled, select
+from regard.data.fold import Fold
+from regard.data.labelled import Examples, Labelled
 from regard.errors import UserError
+from regard.tasks.families.classify.held_out import set_aside
 from regard.tasks.families.classify.labeller import Labeller
 from regard.tasks.families.classify.settings import ClassifyTrainConfig
 from regard.tasks.families.classify.trainable import ClassifyTrainable, Sets
@@ -26,7 +27,6 @@ from regard.training import checkpoint as checkpoints
 from regard.training.defaults import bounded, epochs
 from regard.training.fingerprint import Fingerprint, check_validation
 
-_SET_ASIDE = 0.1
 _BATCHES_PER_EPOCH = 16
 
 PartName = Literal["train", "valid"]
@@ -42,6 +42,10 @@ class ClassifyDataConfig(Protocol):
     @property
     def valid(self) -> str | None:
         """Examples to validate on; None: a part of the training data."""
+
+    @property
+    def fold(self) -> str | None:
+        """The fold of the training data to validate on, such as ``"1/5"``; None: a tenth is set aside."""
 
 
 class ClassifyConfig(Protocol):
@@ -104,16 +108,21 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
     def read(self, config: Config, notify: Notify) -> Sets[Examples]:
         """See `Task`."""
         data, seed = config.data, config.train.seed
+        fold = None if data.fold is None else Fold.parse(data.fold)
         validation = f"the built-in {self.built_in} have a validation set"
         path = own_data(data.train, data.valid, f"the built-in {self.unit}, {self.built_in_source}", validation, notify)
         if path is None:
-            return set_aside(self.examples(config, None), seed, lambda line: None)
+            return set_aside(self.examples(config, None), seed, notify if fold else lambda line: None, fold)
         train = self._read(config, path, notify, part="train")
         if len(train.names) < 2:
             raise UserError(f"{path}: has one class, {train.names[0]!r}, and needs at least two; {self.place}")
         valid = path if data.valid is None and "valid" in train.parts else data.valid
+        if fold and valid is not None:
+            raise UserError(
+                f"data.fold: {path} has a folder for validation; name the folder to divide with --data.train"
+            )
         if valid is None:
-            sets = set_aside(train, seed, notify)
+            sets = set_aside(train, seed, notify, fold)
         else:
             sets = Sets(train, self._read(config, valid, notify, part="valid", names=train.names))
         both = split.repeated(sets.train.keys, sets.valid.keys)
@@ -200,20 +209,6 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         valid = self._read(config, config.data.valid, notify, part="valid", names=names)
         check_validation(run, Fingerprint.of(self.unit, (), _rows(valid), names))
         return valid
-
-
-def set_aside(examples: Examples, seed: int, notify: Notify) -> Sets[Examples]:
-    """Set a tenth of each class aside for validation. Raises UserError: a class has only one example."""
-    unit, counts = examples.unit, np.bincount(examples.labels, minlength=len(examples.names))
-    for name, count in zip(examples.names, counts, strict=True):
-        if count < 2:
-            raise UserError(f"data.train: the class {name!r} has one {unit}, and needs another one for validation")
-    held_out = split.by_class(examples.labels, share=_SET_ASIDE, seed=seed, keys=examples.keys)
-    repeats = len(examples.keys) - len(set(examples.keys))
-    if repeats:
-        notify(f"{repeats:,} {unit}s are repeats of others; equal ones are on the same side")
-    notify(split.notice(f"{held_out.sum():,} of {len(held_out):,} {unit}s"))
-    return Sets(select(examples, ~held_out), select(examples, held_out))
 
 
 def _rows(examples: Labelled) -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,57 @@
+"""Sets a part of labelled examples aside for validation: a tenth of each class, or a fold."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from regard.data import split
+from regard.data.fold import Fold
+from regard.data.labelled import Examples, select
+from regard.data.stratify import first_equal, stratified
+from regard.errors import UserError
+from regard.tasks.families.classify.trainable import Sets
+from regard.tasks.task import Notify
+
+_SHARE = 0.1
+
+
+def set_aside(examples: Examples, seed: int, notify: Notify, fold: Fold | None = None) -> Sets[Examples]:
+    """Set a part of each class aside for validation, and equal examples together.
+
+    Args:
+        examples: the examples.
+        seed: of the choice.
+        notify: gets messages about the part, and about equal examples.
+        fold: the part; None: a tenth.
+
+    Raises:
+        UserError: a class has no two different examples, or there are fewer of them than folds.
+    """
+    unit, firsts = examples.unit, first_equal(examples.keys)
+    distinct = int((firsts == np.arange(len(firsts))).sum())
+    _check(examples, firsts)
+    if fold is None:
+        held_out = split.by_class(examples.labels, share=_SHARE, seed=seed, keys=examples.keys)
+    elif fold.total > distinct:
+        raise UserError(f"data.fold: {fold} has more folds than there are distinct {unit}s, {distinct:,}")
+    else:
+        shares = [1 / fold.total] * fold.total
+        parts = stratified(examples.labels[:, None].tolist(), shares, seed=seed, keys=examples.keys)
+        held_out = parts == fold.number - 1
+    if distinct < len(firsts):
+        notify(f"{len(firsts) - distinct:,} {unit}s are repeats of others; equal ones are on the same side")
+    part = f"{held_out.sum():,} of {len(held_out):,} {unit}s"
+    notify(split.notice(part) if fold is None else f"validating on fold {fold}: {part}")
+    return Sets(select(examples, ~held_out), select(examples, held_out))
+
+
+def _check(examples: Examples, firsts: np.ndarray) -> None:
+    """Check that each class has two different examples. Raises UserError: one has not."""
+    different: list[set[int]] = [set() for _ in examples.names]
+    for label, first in zip(examples.labels.tolist(), firsts.tolist(), strict=True):
+        different[label].add(first)
+    counts = np.bincount(examples.labels, minlength=len(examples.names))
+    for name, own, count in zip(examples.names, different, counts, strict=True):
+        if len(own) < 2:
+            unit = examples.unit if count == 1 else f"distinct {examples.unit}"
+            raise UserError(f"data.train: the class {name!r} has one {unit}, and needs another one for validation")
