@@ -123,9 +123,43 @@ if True:
 def test_docstrings_are_a_signature_and_the_rest_for_the_first_line() -> None:
     assert [(source.partition(":")[0], target) for source, target in docstrings.pairs_of(CODE.encode())] == [
         ("Big", "A big thing."),
-        ("part(name, size)", "Return the part that has a name."),
+        ("Part (name, size)", "Return the part that has a name."),
     ]
-    assert list(docstrings.pairs_of(b"def broken(")) == list(docstrings.pairs_of(b"\x00")) == []
+    for code in (b"def broken(", b"\x00", b"\xff", b"", b'def f():\n    """No end of the text.\n\n    It goes on.'):
+        assert list(docstrings.pairs_of(code)) == []
+
+
+TRICKY = """
+def first(text):
+    '''Say what a text means::
+
+        def not_code(text):
+            return text
+
+    The example above has a header of a function that is not one.
+    '''
+    if text:
+        '''Another string after a colon.
+
+        It belongs to no function, and has more than eight words.
+        '''
+
+def after_it(
+    a: int = 3,  # a comment
+    *, b: str = ":",
+) -> None:  # and another
+    '''Come after it all.
+
+    The header above has several lines, comments and a colon in quotes.
+    '''
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_the_docstrings_of_functions_and_classes_are_read(end: str) -> None:
+    pairs = list(docstrings.pairs_of(TRICKY.replace("\n", end).encode()))
+    assert [first for _, first in pairs] == ["Say what a text means::", "Come after it all."]
+    assert pairs[1][0].startswith("After it (a, b): The header above")
 
 
 def test_built_in_docstrings_are_the_same_each_time_and_held_out_by_module() -> None:
@@ -133,5 +167,6 @@ def test_built_in_docstrings_are_the_same_each_time_and_held_out_by_module() -> 
     assert (len(train), len(test)) == (30, 10)
     assert docstrings.corpus(10, split="test") == test
     assert test[:3] == docstrings.corpus(3, split="test")
-    assert not {source for source, _ in train} & {source for source, _ in test}
-    assert docstrings.examples() == [source for source, _ in test[:3]]
+    for side in (0, 1):
+        assert not {pair[side] for pair in train} & {pair[side] for pair in test}
+    assert len(set(docstrings.examples())) == 3

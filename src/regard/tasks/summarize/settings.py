@@ -101,7 +101,7 @@ SUMMARIZE = TaskSpec(
         folder="runs/demo-summarize",
         summary="Train a summarizer that writes the first line of a docstring for the rest of it, on the docstrings of "
         "the installed Python, evaluate it, and show which words it copied, and from where.",
-        example='regard look {run} "copyfile(source, target): If target is a folder, the file is copied into it."',
+        example='regard look {run} "Copy file (source, target): If target is a folder, the file is copied into it."',
         settings=demo_settings,
         tiny=tiny_settings,
         scored="the test split (greedy decoding; no module of it is in the training data)",
