@@ -21,8 +21,8 @@ from regard.data.word_features import Features, words_of
 from regard.errors import UserError
 from regard.explain.marked import MarkedText
 from regard.models.text import OneWindow, TextClassifier
-from regard.tasks.classify_text.settings import ClassifyTextConfig, ModelConfig
-from regard.tasks.inputs.text_settings import LabelledTextsConfig
+from regard.tasks.classify_text.settings import ClassifyTextConfig
+from regard.tasks.inputs.text_settings import LabelledTextsConfig, TextModelConfig
 from regard.tasks.running import evaluate, load, train
 
 FEATURES = Features(("a", "b", "c"), 40)
@@ -96,7 +96,7 @@ def test_padding_has_no_gradient_and_words_are_hidden_in_training() -> None:
     ({"word_dropout": 1.0}, "model.word_dropout"),
 ])  # fmt: skip
 def test_settings_out_of_range_are_named(model: dict[str, Any], message: str) -> None:
-    assert message in (ClassifyTextConfig(model=ModelConfig(**model)).problem() or "")
+    assert message in (ClassifyTextConfig(model=TextModelConfig(**model)).problem() or "")
 
 
 def test_a_small_number_of_built_in_texts_is_refused() -> None:

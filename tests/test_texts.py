@@ -92,7 +92,7 @@ def test_parts_of_a_folder(tmp_path: Path) -> None:
     ("t.tsv", b"good\tfine\n\xff\tx\n", "line 2: not UTF-8"),
     ("t.txt", b"good fine\nbad\n", "line 2: no space"),
     ("fast.txt", b"__label__good fine\nnothing\n", "line 2: no __label__ at its beginning"),
-    ("fast.txt", b"__label__good __label__new fine\n", "line 1: several classes"),
+    ("fast.txt", b"__label__good __label__new fine\n", "line 1: 2 labels, which need --data.labels multi"),
     ("t.jsonl", b'{"text": "x", "lable": 1}\n', "cannot tell which column is the label"),
     ("t.csv", b"a,b\n1,x\n", "1"),
 ])  # fmt: skip

@@ -110,6 +110,8 @@ def _value(record: dict[str, Any], name: str | None, column: Column, classes: Se
         return None
     if name not in record:
         raise _BadCell(f"no {name}")
+    if value is None and column.blank:
+        return None
     if column.kind == "labels" and isinstance(value, list):
         return tuple([_label(one, column.name, classes) for one in value])
     if column.kind in ("label", "labels"):

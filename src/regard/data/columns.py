@@ -48,6 +48,7 @@ class Column:
             whole number, which becomes text; ``"labels"``, in records also a list of labels, which becomes a tuple; or
             ``"any"``, a value as it is in the table, null included.
         required: whether the table must have it. Otherwise its value is None where it is absent, null or empty.
+        blank: whether its cells may be empty or null, also if the table must have it; their value is then None.
         feature: the type in the datasets library by which it is recognized, such as ``"ClassLabel"``.
     """
 
@@ -58,6 +59,7 @@ class Column:
     usual: tuple[str, ...] = ()
     kind: Literal["text", "raw", "label", "labels", "any"] = "text"
     required: bool = True
+    blank: bool = False
     feature: str = ""
 
     @property

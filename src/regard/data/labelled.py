@@ -1,4 +1,4 @@
-"""Examples of which each has a class: the numbers of the classes, and how many examples each class has."""
+"""Examples of which each has a class, or any number of labels: their numbers, and how many examples each has."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ _SHOWN_CLASSES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled(ABC):
-    """Examples with one class each; a subclass adds their content, such as pixels.
+    """Examples with one class each, or with any number of labels; a subclass adds their content, such as pixels.
 
     Attributes:
-        labels: int64 ``(n,)``, indices of ``names``.
-        names: the names of the classes.
+        labels: the class of each example, int64 ``(n,)``, indices of ``names``; or, with several labels, which of
+            ``names`` each example has, bool ``(n, classes)``.
+        names: the names of the classes or labels.
         keys: a digest of each example, by which equal ones are recognized.
         notes: how the data were interpreted, and what was left out and why.
         parts: which of ``"train"``, ``"valid"`` and ``"test"`` the data are divided into; empty: they are not.
@@ -36,18 +37,35 @@ class Labelled(ABC):
     notes: tuple[str, ...] = ()
     parts: frozenset[str] = frozenset()
 
+    @property
+    def several(self) -> bool:
+        """Whether an example can have any number of labels."""
+        return self.labels.ndim == 2
+
+    @property
+    def numbers(self) -> list[list[int]]:
+        """The numbers of the labels of each example."""
+        return [np.flatnonzero(row).tolist() for row in self.labels] if self.several else self.labels[:, None].tolist()
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The number of examples of each class or label, int64 ``(classes,)``."""
+        return self.labels.sum(0) if self.several else np.bincount(self.labels, minlength=len(self.names))
+
     def describe(self) -> str:
-        """The number of examples, in all and of each class, in one line."""
-        counts = np.bincount(self.labels, minlength=len(self.names))
+        """The number of examples, in all and of each class or label, in one line."""
+        counts = self.counts
         each = [f"{name} ({count:,})" for name, count in zip(self.names, counts, strict=True)]
         if len(each) > _SHOWN_CLASSES:
             low, high = int(counts.argmin()), int(counts.argmax())
             each = [*each[:_SHOWN], f"…; the smallest {each[low]}, the largest {each[high]}"]
         total, classes = len(self.labels), len(self.names)
-        return (
-            f"{total:,} {self.unit}{'s' if total > 1 else ''} in {classes:,} class{'es' if classes > 1 else ''}: "
+        kinds = f"label{'s' if classes > 1 else ''}" if self.several else f"class{'es' if classes > 1 else ''}"
+        line = (
+            f"{total:,} {self.unit}{'s' if total > 1 else ''} {'with' if self.several else 'in'} {classes:,} {kinds}: "
             f"{', '.join(each)}"
         )
+        return f"{line}; {int((~self.labels.any(1)).sum()):,} without a label" if self.several else line
 
     @abstractmethod
     def content(self, mask: np.ndarray) -> Mapping[str, Any]:
@@ -81,15 +99,42 @@ def number_classes(
     >>> number_classes(["b", "10", "9"], None, "data.tsv")
     (array([2, 1, 0]), ('9', '10', 'b'))
     """
+    known = _known(labels, names, origin)
+    numbers = {name: number for number, name in enumerate(known)}
+    return np.array([numbers[label] for label in labels], dtype=np.int64), known
+
+
+def number_labels(
+    labels: Sequence[Sequence[str]], names: tuple[str, ...] | None, origin: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Which labels each example has, bool ``(n, labels)``, and the names of all labels; arguments as `number_classes`.
+
+    Raises:
+        UserError: a label is not one of the known ones.
+
+    >>> number_labels([["b", "a"], [], ["b"]], None, "data.tsv")
+    (array([[ True,  True],
+           [False, False],
+           [False,  True]]), ('a', 'b'))
+    """
+    known = _known([label for own in labels for label in own], names, origin)
+    numbers = {name: number for number, name in enumerate(known)}
+    marked = np.zeros((len(labels), len(known)), dtype=bool)
+    for row, own in zip(marked, labels, strict=True):
+        row[[numbers[label] for label in own]] = True
+    return marked, known
+
+
+def _known(labels: Sequence[str], names: tuple[str, ...] | None, origin: str) -> tuple[str, ...]:
+    """``names``, or by default the names in ``labels``. Raises UserError: a label is not one of ``names``."""
     known = tuple(sorted(set(labels), key=_natural)) if names is None else names
     strange = sorted(set(labels).difference(known), key=_natural)
     if strange:
         raise UserError(
             f"{origin}: has the class{'es' if len(strange) > 1 else ''} {', '.join(map(repr, strange[:_SHOWN]))}, "
-            f"which is not in the training data; its classes are {_listed(known)}"
+            f"which is not in the training data; its classes are {listed(known)}"
         )
-    numbers = {name: number for number, name in enumerate(known)}
-    return np.array([numbers[label] for label in labels], dtype=np.int64), known
+    return known
 
 
 def _natural(name: str) -> tuple[bool, int, str]:
@@ -97,6 +142,7 @@ def _natural(name: str) -> tuple[bool, int, str]:
     return (False, int(name), name) if name.isascii() and name.isdigit() else (True, 0, name)
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first of some names in one line, and the number of the others."""
     more = f" and {len(names) - _SHOWN_CLASSES:,} more" if len(names) > _SHOWN_CLASSES else ""
     return ", ".join(names[:_SHOWN_CLASSES]) + more

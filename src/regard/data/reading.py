@@ -33,7 +33,7 @@ class Reading:
     """The usable rows of a table: iterate over it once; then it says what was read.
 
     Text is stripped, in Unicode's composed form (NFC), except in columns of the kind ``"raw"``. A row in which a
-    required column is empty cannot be used.
+    required column is empty cannot be used, unless it may be blank.
 
     Args:
         path: see `regard.data.table.open_table`.
@@ -113,7 +113,7 @@ class Reading:
 
     def _without_empty(self, values: Values) -> Values | str:
         for value, column in zip(values, self._layout.columns, strict=True):
-            if value == "" and column.required:
+            if value == "" and column.required and not column.blank:
                 return f"empty {column.name}"
         return tuple([None if value == "" else value for value in values])
 

@@ -19,6 +19,9 @@ TOPICS = {
 }
 """The words that decide each class; a text has exactly one of them."""
 
+_OTHER = ("address", "colour", "letter", "name", "number", "picture")
+"""Words of no topic."""
+
 _FRAMES = (
     "Can you tell me about the {word} for {a} and {b}, please?",
     "{a} or {b}: which {word} is it?",
@@ -31,6 +34,10 @@ _FRAMES = (
     "Where do I find {a}, {b}, {c} and the {word}?",
     "We talked about {a}; add {b} to the {word} as well.",
 )
+
+
+_MOST = 3
+"""The largest number of requests in a text with several labels."""
 
 
 def requests(count: int, *, seed: int = 0) -> Texts:
@@ -52,13 +59,42 @@ def requests(count: int, *, seed: int = 0) -> Texts:
     while len(rows) < count:
         label = source.randrange(len(names))
         word = source.choice(TOPICS[names[label]])
-        a, b, c = (_filler(source) for _ in range(3))
-        rows[source.choice(_FRAMES).format(word=word, a=a, b=b, c=c)] = (label, word)
+        rows[_sentence(source, word)] = (label, word)
     texts = tuple(rows)
     return Texts(
         texts=texts, labels=np.array([label for label, _ in rows.values()]), names=names, keys=keys_of(texts),
         deciding=np.array([words_of(text).index(word) for text, (_, word) in rows.items()]),
     )  # fmt: skip
+
+
+def requests_of_several_topics(count: int, *, seed: int = 0) -> Texts:
+    """``count`` different texts with none to three of the labels of `requests`, one sentence for each.
+
+    A text without a label is a sentence with a word that is of no topic; see `requests`.
+
+    >>> texts = requests_of_several_topics(100)
+    >>> sorted(set(texts.labels.sum(1).tolist()))
+    [0, 1, 2, 3]
+    """
+    source = random.Random(f"{seed} several")
+    names = tuple(TOPICS)
+    rows: dict[str, dict[int, str]] = {}
+    while len(rows) < count:
+        labels = source.sample(range(len(names)), source.randint(0, _MOST))
+        words = {label: source.choice(TOPICS[names[label]]) for label in labels}
+        rows[" ".join(_sentence(source, word) for word in words.values() or [source.choice(_OTHER)])] = words
+    texts = tuple(rows)
+    deciding = np.full((count, len(names)), -1)
+    for row, (text, words) in zip(deciding, rows.items(), strict=True):
+        places = words_of(text)
+        for label, word in words.items():
+            row[label] = places.index(word)
+    return Texts(texts=texts, labels=deciding >= 0, names=names, keys=keys_of(texts), deciding=deciding)
+
+
+def _sentence(source: random.Random, word: str) -> str:
+    a, b, c = (_filler(source) for _ in range(3))
+    return source.choice(_FRAMES).format(word=word, a=a, b=b, c=c)
 
 
 def _filler(source: random.Random) -> str:

@@ -26,7 +26,7 @@ def stratified(
         int ``(n,)``, the part of each example.
 
     >>> stratified([[0], [0], [0, 1], [0, 1]], [0.5, 0.5], seed=0)
-    array([1, 0, 0, 1])
+    array([0, 1, 0, 1])
     """
     firsts = first_equal(range(len(labels)) if keys is None else keys)
     order = np.random.default_rng(seed).permutation(np.flatnonzero(firsts == np.arange(len(firsts)))).tolist()

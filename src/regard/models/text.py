@@ -27,7 +27,10 @@ _KERNELS = (3, 4, 5)
 
 
 class Seen(NamedTuple):
-    """Logits ``(B, classes)``, and the weight of each word, ``(B, W, L)``; None: the model has no attention."""
+    """Logits ``(B, classes)``, and the weight of each word, ``(B, Q, W, L)``; None: the model has no attention.
+
+    Q is 1, or the number of classes if each has a query of its own.
+    """
 
     logits: Tensor
     places: Tensor | None
@@ -42,6 +45,9 @@ class TextClassifier(nn.Module):
     2016). The keys are the encoder's outputs, which know the context, and the values are the embeddings, which do not:
     the weight of a word is then the share of that word, not of its neighbours too.
 
+    If a text can have several labels, each label has queries of its own (Mullenbach et al. 2018, arXiv:1802.05695), so
+    that its weights show the words for this label.
+
     Args:
         features: the number of features; feature 0 is padding.
         classes: the number of classes.
@@ -54,6 +60,11 @@ class TextClassifier(nn.Module):
         attention: False: the mean over words and windows in place of the attention, as a baseline.
         dropout: probability, on embeddings and on the encoder's output; and that the maximum of a text is hidden.
         word_dropout: the probability that a word is hidden in training.
+        several: whether a text can have several labels, or none: each logit is for a label of its own.
+
+    Attributes:
+        thresholds: with several labels, the probability from which each applies, ``(classes,)``, which validation
+            chooses; otherwise None.
 
     Raises:
         ValueError: a size is not positive, or they do not fit each other.
@@ -72,6 +83,7 @@ class TextClassifier(nn.Module):
         attention: bool = True,
         dropout: float = 0.5,
         word_dropout: float = 0.1,
+        several: bool = False,
     ):
         super().__init__()
         if min(features, classes, dim, width, layers, heads) < 1:
@@ -95,9 +107,12 @@ class TextClassifier(nn.Module):
         if attention:
             score = Learned(Additive, v=torch.randn(heads, out // heads) * (out // heads) ** -0.5)
             self.pool = MultiHeadAttention(out, heads, memory_width=out, memory_value_width=dim, score=score)
-            self.seed, self.query = (nn.Parameter(torch.randn(1, out) * out**-0.5) for _ in range(2))
+            count = classes if several else 1
+            self.seed, self.query = (nn.Parameter(torch.randn(count, out) * out**-0.5) for _ in range(2))
             self.among = AdditiveAttention(out, 2 * out, out)
         self.output = nn.Linear(2 * out, classes)
+        self.thresholds: Tensor | None
+        self.register_buffer("thresholds", torch.full((classes,), 0.5) if several else None)
 
     def forward(self, words: Tensor, features: Tensor) -> Tensor:
         """Logits ``(B, classes)``; see `look`."""
@@ -122,21 +137,28 @@ class TextClassifier(nn.Module):
         lengths = real.sum(1)
         highest = x.masked_fill(~real[..., None], -torch.inf).amax(1).masked_fill(lengths[:, None] == 0, 0.0)
         if self.pool is None or self.among is None:
-            pooled = x.masked_fill(~real[..., None], 0.0).sum(1) / lengths[:, None].clamp(min=1)
+            pooled = x.masked_fill(~real[..., None], 0.0).sum(1, keepdim=True) / lengths[:, None, None].clamp(min=1)
             places = None
         else:
-            queries = self.seed.expand(x.shape[0], 1, -1)
-            context, view = self.pool(queries, x, embedded, mask=Lengths(lengths), look=look)
-            pooled = context[:, 0]
+            queries = self.seed.expand(x.shape[0], -1, -1)
+            pooled, view = self.pool(queries, x, embedded, mask=Lengths(lengths), look=look)
             if self.training:
                 # The maximum alone would be enough for many texts, and the attention would not be trained.
                 highest = highest * (torch.rand(highest.shape[0], 1, device=x.device) >= self.hidden)
-            places = None if view is None else view.rows.mean((1, 2)).unflatten(0, (batch, windows))
-        vectors = torch.cat([highest, pooled.to(highest.dtype)], -1).unflatten(0, (batch, windows))
+            places = None if view is None else view.rows.mean(1).unflatten(0, (batch, windows)).transpose(1, 2)
+        every = highest[:, None].expand(-1, pooled.shape[1], -1)
+        vectors = torch.cat([every, pooled.to(highest.dtype)], -1).unflatten(0, (batch, windows)).transpose(1, 2)
         text, shares = self._over_windows(vectors, (lengths > 0).unflatten(0, (batch, windows)).sum(1), look)
         if places is not None and shares is not None:
             places = places * shares[..., None]
-        return Seen(self.output(self.after(text)), places)
+        return Seen(self._logits(self.after(text)), places)
+
+    def _logits(self, text: Tensor) -> Tensor:
+        """Logits ``(B, classes)`` from the vectors of texts ``(B, Q, F)``."""
+        if text.shape[1] == 1:
+            logits: Tensor = self.output(text[:, 0])
+            return logits
+        return (text * self.output.weight).sum(-1) + self.output.bias
 
     def _embed(self, words: Tensor, features: Tensor) -> Tensor:
         """Embeddings ``(N, L, dim)``."""
@@ -147,12 +169,18 @@ class TextClassifier(nn.Module):
         return F.embedding(words, vectors)
 
     def _over_windows(self, vectors: Tensor, counts: Tensor, look: Look | None) -> tuple[Tensor, Tensor | None]:
-        """The vector of each text from those of its windows ``(B, W, F)``, and the weight of each window ``(B, W)``."""
+        """The vectors of each text ``(B, Q, F)`` from those of its windows ``(B, Q, W, F)``, and their weights.
+
+        The weights of the windows are ``(B, Q, W)``.
+        """
         if self.among is None:
-            return vectors.sum(1) / counts[:, None], None  # windows without words are zero
-        queries = self.query.expand(vectors.shape[0], 1, -1)
-        text, view = self.among(queries, vectors, mask=Lengths(counts), look=look)
-        return text[:, 0], None if view is None else view.rows[:, 0, 0]
+            return vectors.sum(2) / counts[:, None, None], None  # windows without words are zero
+        batch, number = vectors.shape[:2]
+        queries = self.query.expand(batch, -1, -1).flatten(0, 1)[:, None]
+        mask = Lengths(counts[:, None].expand(-1, number).flatten())
+        text, view = self.among(queries, vectors.flatten(0, 1), mask=mask, look=look)
+        shares = None if view is None else view.rows[:, 0, 0].unflatten(0, (batch, number))
+        return text[:, 0].unflatten(0, (batch, number)), shares
 
 
 class OneWindow(nn.Module):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from regard.data.lines import compose
-from regard.data.requests import requests
+from regard.data.requests import requests, requests_of_several_topics
 from regard.data.texts import Texts, read_texts
 from regard.data.word_batches import word_batch
 from regard.data.word_features import Features, Spans, split_words, vocabulary
@@ -22,45 +21,13 @@ from regard.explain.marked import MarkedText
 from regard.models.text import TextClassifier
 from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.exporting import Exportable
-from regard.tasks.families.classify.labeller import Classified, Labeller, load_classes, save_classes
+from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
+from regard.tasks.families.classify.marked import ClassifiedText
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
 from regard.tasks.inputs.texts import exportable, on_deciding
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify
-
-
-@dataclass(frozen=True)
-class ClassifiedText(Classified):
-    """The classes of a text.
-
-    Attributes:
-        marked: the text and the weight of each word; None: the model has no attention.
-    """
-
-    unit = "text"
-
-    marked: MarkedText | None
-
-    def show(self, console: Console) -> None:
-        """Print the most probable classes, and the text with its words coloured by their weights."""
-        super().show(console)
-        if self.marked is not None:
-            self.marked.show(console)
-
-    def save(self, path: str | Path) -> None:
-        """Draw the attention over the text. Raises UserError: the model has none."""
-        if self.marked is None:
-            raise UserError("look: this model has no attention (train with --model.attention additive)")
-        name, probability = self.classes[0]
-        self.marked.save(Path(path), title=f"{name}, {probability:.0%}")
-
-    def weights(self) -> Mapping[str, Any]:
-        """Each word and its weight."""
-        if self.marked is None:
-            return {}
-        words = [self.marked.text[start:end] for start, end in self.marked.spans]
-        return {"words": words, "weights": self.marked.weights.tolist()}
 
 
 @dataclass(frozen=True)
@@ -86,10 +53,20 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
         words, features = self._tensors([[text[start:end] for start, end in spans] for text, spans in inputs])
         seen = self.model.look(words, features)
         for at, (text, spans) in enumerate(inputs):
-            marked = None
+            ranked = self.ranked(seen.logits[at])
+            labels = self.applying(ranked)
+            marked = []
             if seen.places is not None:
-                marked = MarkedText(text, spans, seen.places[at].flatten()[: len(spans)].float().cpu().numpy())
-            yield ClassifiedText(text, self.ranked(seen.logits[at]), marked)
+                places = seen.places[at].flatten(1)[:, : len(spans)].float().cpu().numpy()
+                for name, _ in labels or ranked[:1]:
+                    row = 0 if labels is None else self.names.index(name)
+                    marked.append((name, MarkedText(text, spans, places[row])))
+            yield ClassifiedText(text, ranked, tuple(marked), labels=labels)
+
+    @property
+    def thresholds(self) -> Tensor | None:
+        """See `Labeller`."""
+        return self.model.thresholds
 
     def inputs(self, examples: Texts, rows: Sequence[int]) -> tuple[Tensor, ...]:
         """See `Labeller`."""
@@ -109,7 +86,9 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
 
     def exportable(self) -> Exportable:
         """See `regard.tasks.task.Predictor`."""
-        return exportable(self.model, self.features, self.window, {"task": "classify-text", "classes": self.names})
+        thresholds = {} if self.thresholds is None else {"thresholds": self.thresholds.tolist()}
+        notes = {"task": "classify-text", "classes": self.names, **thresholds}
+        return exportable(self.model, self.features, self.window, notes)
 
 
 class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
@@ -132,10 +111,11 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
         """See `ClassifyTask`."""
         data = config.data
         if path is None:
-            return requests(data.builtin_texts, seed=config.train.seed)
+            built_in = requests_of_several_topics if data.labels == "multi" else requests
+            return built_in(data.builtin_texts, seed=config.train.seed)
         return read_texts(
-            path, names=names, text_column=data.text_column, label_column=data.label_column,
-            on_bad_line=data.on_bad_line, part=part,
+            path, names=names, several=data.labels == "multi", text_column=data.text_column,
+            label_column=data.label_column, on_bad_line=data.on_bad_line, part=part,
         )  # fmt: skip
 
     def prepare(self, config: ClassifyTextConfig, sets: Sets[Texts], folder: Path, notify: Notify) -> None:
@@ -151,7 +131,7 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
         model = TextClassifier(
             features.count, len(names), kind=settings.kind, dim=settings.dim, width=settings.width,
             layers=settings.layers, heads=settings.heads, attention=settings.attention != "none",
-            dropout=settings.dropout, word_dropout=settings.word_dropout,
+            dropout=settings.dropout, word_dropout=settings.word_dropout, several=config.data.labels == "multi",
         )  # fmt: skip
         return model, TextLabeller(model, names, features, settings.window)
 
@@ -176,9 +156,7 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
         texts = self.evaluated(config, run, labeller.names, path, notify)
         scores = labeller.score(texts).scores(self.unit)
         if texts.deciding is not None and labeller.model.pool is not None:
-            marked = [one.marked for one in labeller.predict(texts.texts) if isinstance(one, ClassifiedText)]
-            weights = [one.weights for one in marked if one is not None]
-            scores["deciding"] = on_deciding(weights, texts.deciding)
+            scores.update(_deciding(labeller, texts, texts.deciding))
         return scores
 
     def example(self, config: ClassifyTextConfig) -> str:
@@ -188,3 +166,16 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
     def inputs(self, config: ClassifyTextConfig, folder: Path) -> list[str]:
         """Two texts of the validation set."""
         return list(self.read(config, lambda line: None).valid.texts[:2])
+
+
+def _deciding(labeller: TextLabeller, texts: Texts, deciding: np.ndarray) -> Scores:
+    """The attention on the words that decide; with several labels, of those that apply rightly."""
+    weights, places = [], []
+    for row, result in zip(deciding.reshape(len(deciding), -1), labeller.predict(texts.texts), strict=True):
+        assert isinstance(result, ClassifiedText)
+        for name, marked in result.marked:
+            place = int(row[labeller.names.index(name) if texts.several else 0])
+            if place >= 0:
+                weights.append(marked.weights)
+                places.append(place)
+    return {"deciding": on_deciding(weights, places)} if places else {}

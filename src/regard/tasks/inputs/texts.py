@@ -41,14 +41,14 @@ def exportable(model: TextClassifier, features: Features, window: int, notes: Ma
     return Exportable(OneWindow(model), inputs, sample, {"length": window}, all_notes)
 
 
-def on_deciding(weights: Sequence[np.ndarray], deciding: np.ndarray) -> Score:
+def on_deciding(weights: Sequence[np.ndarray], deciding: Sequence[int]) -> Score:
     """The mean attention on the word that decides, beside what it would be with equal weights.
 
     Args:
         weights: of the words of each text.
         deciding: the number of the word that decides, for each text.
 
-    >>> on_deciding([np.array([0.5, 0.25, 0.25])], np.array([0])).value
+    >>> on_deciding([np.array([0.5, 0.25, 0.25])], [0]).value
     50.0
     """
     share = np.mean([one[at] for one, at in zip(weights, deciding, strict=True)])

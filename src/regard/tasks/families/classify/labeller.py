@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.data.labelled import Examples
 from regard.errors import UserError
+from regard.tasks.families.classify.label_scores import LabelsOutcome
 from regard.tasks.families.classify.scores import Outcome
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
@@ -25,6 +25,7 @@ from regard.training.validation import Part
 
 _CLASSES = "classes.json"
 _PRINTED = 3
+_NONE = "(no label)"
 
 Input = TypeVar("Input")
 
@@ -36,6 +37,7 @@ class Classified(ABC):
     Attributes:
         input: as it was given: the name of a file, or a text.
         classes: names and probabilities, the most probable first.
+        labels: if an input can have several labels or none, those that apply, with their probabilities; otherwise None.
     """
 
     unit: ClassVar[str]
@@ -43,15 +45,19 @@ class Classified(ABC):
 
     input: str
     classes: tuple[tuple[str, float], ...]
+    labels: tuple[tuple[str, float], ...] | None = field(default=None, kw_only=True)
 
     def line(self) -> str:
-        """The input and its classes with their probabilities, separated by tabs."""
-        return "\t".join([self.input, *(f"{name} {probability:.4f}" for name, probability in self.classes)])
+        """The input and its classes, or the labels that apply, with their probabilities, separated by tabs."""
+        named = self.classes if self.labels is None else self.labels
+        printed = [f"{name} {probability:.4f}" for name, probability in named]
+        return "\t".join([self.input, *(printed or [_NONE])])
 
     def show(self, console: Console) -> None:
-        """Print the most probable classes."""
-        classes = ", ".join(f"{name} {probability:.1%}" for name, probability in self.classes[:_PRINTED])
-        console.print(f"{self.input}: {classes}", highlight=False, markup=False, soft_wrap=True)
+        """Print the most probable classes, or the labels that apply."""
+        named = self.classes[:_PRINTED] if self.labels is None else self.labels
+        printed = ", ".join(f"{name} {probability:.1%}" for name, probability in named)
+        console.print(f"{self.input}: {printed or _NONE}", highlight=False, markup=False, soft_wrap=True)
 
     @abstractmethod
     def save(self, path: str | Path) -> None:
@@ -63,7 +69,9 @@ class Classified(ABC):
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The input and its classes with their probabilities; with ``attention``, also the weights."""
-        return {self.unit: self.input, "classes": dict(self.classes), **(self.weights() if attention else {})}
+        labels = {} if self.labels is None else {"labels": dict(self.labels)}
+        weights = self.weights() if attention else {}
+        return {self.unit: self.input, **labels, "classes": dict(self.classes), **weights}
 
 
 @dataclass(frozen=True)
@@ -120,26 +128,40 @@ class Labeller(Predictor, Generic[Examples, Input]):
         (result,) = self._label([self.open(item)])
         return result
 
-    def score(self, examples: Examples, part: Part | None = None) -> Outcome:
+    @property
+    def thresholds(self) -> Tensor | None:
+        """The probability from which each label applies, ``(classes,)``; None: an input has exactly one class."""
+        return None
+
+    def score(self, examples: Examples, part: Part | None = None) -> Outcome | LabelsOutcome:
         """The predictions for examples: those of this process of ``part``, or by default all."""
         part = part or Part.complete(len(examples.labels))
-        predicted, confidence, loss = [np.zeros(0, dtype=np.int64)], [np.zeros(0)], 0.0
+        no_logits = torch.zeros(0, len(self.names))
+        outcomes: list[Any] = [self._outcome(examples, [], no_logits)]
         with torch.no_grad():
             for rows in part.batches(self.batch_size(examples)):
-                labels = torch.from_numpy(examples.labels[list(rows)]).to(self.device)
-                logits = self.model(*self.inputs(examples, rows)).float()
-                loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-                best = logits.argmax(-1, keepdim=True)
-                predicted.append(best[:, 0].cpu().numpy())
-                confidence.append(logits.softmax(-1).gather(-1, best)[:, 0].cpu().numpy())
-        true = examples.labels[list(part.rows)]
-        return Outcome(examples.names, true, np.concatenate(predicted), np.concatenate(confidence), loss)
+                outcomes.append(self._outcome(examples, rows, self.model(*self.inputs(examples, rows)).float()))
+        joined: Outcome | LabelsOutcome = type(outcomes[0]).joined(outcomes)
+        return joined
+
+    def _outcome(self, examples: Examples, rows: Sequence[int], logits: Tensor) -> Outcome | LabelsOutcome:
+        labels = examples.labels[list(rows)]
+        if self.thresholds is None:
+            return Outcome.of(examples.names, labels, logits)
+        return LabelsOutcome.of(examples.names, labels, logits, self.thresholds.cpu().numpy())
 
     def ranked(self, logits: Tensor) -> tuple[tuple[str, float], ...]:
         """The names of the classes with their probabilities, the most probable first. ``logits``: ``(classes,)``."""
-        probabilities = logits.float().softmax(-1)
+        probabilities = logits.float().softmax(-1) if self.thresholds is None else logits.float().sigmoid()
         order = probabilities.argsort(descending=True).tolist()
         return tuple((self.names[label], float(probabilities[label])) for label in order)
+
+    def applying(self, ranked: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...] | None:
+        """The labels in `ranked` whose probability is not below their threshold; None: an input has one class."""
+        if self.thresholds is None:
+            return None
+        thresholds = dict(zip(self.names, self.thresholds.tolist(), strict=True))
+        return tuple((name, probability) for name, probability in ranked if probability >= thresholds[name])
 
     @property
     def device(self) -> torch.device:

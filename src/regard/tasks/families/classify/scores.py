@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from regard.tasks.results import Score, Scores
 
@@ -31,6 +35,22 @@ class Outcome:
     predicted: np.ndarray
     confidence: np.ndarray
     loss: float
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], labels: np.ndarray, logits: Tensor) -> Outcome:
+        """The outcome of a batch, from its logits ``(B, classes)``."""
+        loss = float(F.cross_entropy(logits, torch.from_numpy(labels).to(logits.device), reduction="sum"))
+        best = logits.argmax(-1, keepdim=True)
+        confidence = logits.softmax(-1).gather(-1, best)[:, 0]
+        return cls(names, labels, best[:, 0].cpu().numpy(), confidence.cpu().numpy(), loss)
+
+    @classmethod
+    def joined(cls, batches: Sequence[Outcome]) -> Outcome:
+        """The outcome of several batches."""
+        labels, predicted, confidence = (
+            np.concatenate([getattr(one, name) for one in batches]) for name in ("labels", "predicted", "confidence")
+        )
+        return cls(batches[0].names, labels, predicted, confidence, sum(one.loss for one in batches))
 
     @property
     def correct(self) -> int:
@@ -114,7 +134,11 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
 
 def by_class(counts: np.ndarray) -> ByClass:
     """Precision, recall and F1 of each class, from `confusion`."""
-    correct, true, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
+    return precision_recall_f1(np.diag(counts), counts.sum(1), counts.sum(0))
+
+
+def precision_recall_f1(correct: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> ByClass:
+    """Precision, recall and F1 of each class, from numbers of examples, each ``(classes,)``."""
     return ByClass(_ratio(correct, predicted), _ratio(correct, true), _ratio(2 * correct, true + predicted))
 
 

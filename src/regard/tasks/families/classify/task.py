@@ -17,7 +17,8 @@ from regard.data import split
 from regard.data.fold import Fold
 from regard.data.labelled import Examples, Labelled
 from regard.errors import UserError
-from regard.tasks.families.classify.held_out import set_aside
+from regard.tasks.families.classify.held_out import absent, set_aside
+from regard.tasks.families.classify.label_trainable import LabelsTrainable
 from regard.tasks.families.classify.labeller import Labeller
 from regard.tasks.families.classify.settings import ClassifyTrainConfig
 from regard.tasks.families.classify.trainable import ClassifyTrainable, Sets
@@ -114,7 +115,7 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         if path is None:
             return set_aside(self.examples(config, None), seed, notify if fold else lambda line: None, fold)
         train = self._read(config, path, notify, part="train")
-        if len(train.names) < 2:
+        if len(train.names) < 2 and not train.several:
             raise UserError(f"{path}: has one class, {train.names[0]!r}, and needs at least two; {self.place}")
         valid = path if data.valid is None and "valid" in train.parts else data.valid
         if fold and valid is not None:
@@ -125,6 +126,9 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
             sets = set_aside(train, seed, notify, fold)
         else:
             sets = Sets(train, self._read(config, valid, notify, part="valid", names=train.names))
+        if train.several:
+            for message in absent(sets):
+                notify(message)
         both = split.repeated(sets.train.keys, sets.valid.keys)
         if both:
             notify(split.shared_notice(both, len(sets.valid.keys), self.unit))
@@ -148,7 +152,8 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         """See `Task`."""
         torch.manual_seed(config.train.seed)
         model, labeller = self.build(config, run)
-        return ClassifyTrainable(config.train, model, labeller, sets, partial(self.augment, config))
+        kind = LabelsTrainable if sets.train.several else ClassifyTrainable
+        return kind(config.train, model, labeller, sets, partial(self.augment, config))
 
     def predictor(self, config: Config, run: Path, checkpoint: str) -> Labels:
         """See `Task`."""
@@ -174,7 +179,7 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         return self._read(config, path, notify, names=names)
 
     def samples(self, labeller: Labels, config: Config, sets: Sets[Examples]) -> Sequence[str]:
-        """The accuracy, the classes with the lowest F1, and the classes that are confused most often."""
+        """The accuracy, the classes with the lowest F1, and what is confused most often; or a table of the labels."""
         return labeller.score(sets.valid).report(self.unit)
 
     def finish_demo(self, labeller: Labels, config: Config, run: Path, console: Console) -> str:
@@ -212,4 +217,5 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
 
 
 def _rows(examples: Labelled) -> Iterator[tuple[str, bytes]]:
-    return ((examples.names[label], key) for key, label in zip(examples.keys, examples.labels, strict=True))
+    for key, numbers in zip(examples.keys, examples.numbers, strict=True):
+        yield "|".join(examples.names[number] for number in numbers), key

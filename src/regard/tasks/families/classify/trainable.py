@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from regard.data.labelled import Examples
 from regard.tasks.families.classify.labeller import Labeller
+from regard.tasks.families.classify.scores import Outcome
 from regard.tasks.families.classify.settings import ClassifyTrainConfig
 from regard.training.defaults import known
 from regard.training.metric import Metric
@@ -56,15 +57,22 @@ class ClassifyTrainable(Generic[Examples]):
         augment: Augment = lambda inputs, target: (inputs, target),
     ):
         self.config, self.model, self.labeller, self.sets, self.augment = config, model, labeller, sets, augment
-        unit = sets.train.unit
         self._lengths = labeller.lengths(sets.train)
-        counts = np.bincount(sets.train.labels, minlength=len(sets.train.names))
-        balanced = len(sets.train.labels) / (len(counts) * counts.clip(min=1))
-        self._weights = torch.from_numpy(balanced).float() if config.class_weights == "balanced" else None
-        self.metrics: tuple[Metric, ...] = (
+        self._weights = self.class_weights() if config.class_weights == "balanced" else None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """See `regard.training.trainable.Trainable`."""
+        unit = self.sets.train.unit
+        return (
             Metric("loss", unit=f"nats per {unit}", how="cross-entropy"),
             Metric("accuracy", higher_is_better=True, unit="%", how=f"{unit}s whose most probable class is their own"),
         )
+
+    def class_weights(self) -> Tensor:
+        """The weight of each class in the loss: the inverse of the number of its examples, ``(classes,)``."""
+        counts = self.sets.train.counts
+        return torch.from_numpy(len(self.sets.train.labels) / (len(counts) * counts.clip(min=1))).float()
 
     @property
     def described(self) -> str:
@@ -111,6 +119,7 @@ class ClassifyTrainable(Generic[Examples]):
     def evaluate(self, part: Part) -> dict[str, float]:
         """See `regard.training.trainable.Trainable`."""
         outcome = self.labeller.score(self.sets.valid, part)
+        assert isinstance(outcome, Outcome)
         loss, correct, count = part.sum(outcome.loss, outcome.correct, len(part.rows))
         return {"loss": loss / count, "accuracy": 100 * correct / count}
 
