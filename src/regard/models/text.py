@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from regard.attend import Additive, Lengths, Look
 from regard.models.layers import TransformerLayer
+from regard.models.masked import TokenEncoder
 from regard.nn import (
     GRU,
     AdditiveAttention,
@@ -159,6 +160,18 @@ class TextClassifier(nn.Module):
             logits: Tensor = self.output(text[:, 0])
             return logits
         return (text * self.output.weight).sum(-1) + self.output.bias
+
+    def token_encoder(self) -> TokenEncoder:
+        """The embedding and the encoder, to be pretrained: it takes windows of words, see `states`."""
+        return TokenEncoder(
+            self.states, self.encoder.width, "embedding", embedding=self.embedding, before=self.before,
+            encoder=self.encoder,
+        )  # fmt: skip
+
+    def states(self, words: Tensor, features: Tensor) -> Tensor:
+        """The encoder's outputs ``(N, L, width)`` for windows of words ``(N, L)``; see `look`."""
+        encoded: Tensor = self.encoder(self.before(self._embed(words, features)), words > 0)
+        return encoded
 
     def _embed(self, words: Tensor, features: Tensor) -> Tensor:
         """Embeddings ``(N, L, dim)``."""

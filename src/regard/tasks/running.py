@@ -15,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
+from torch import nn
 
 from regard.errors import UserError
 from regard.files import write_text
@@ -25,7 +27,7 @@ from regard.tasks.spec import TaskSpec
 from regard.tasks.table import spec_of
 from regard.tasks.task import Notify, Predictor, Task
 from regard.training import checkpoint as checkpoints
-from regard.training import defaults, fingerprint, report
+from regard.training import defaults, fingerprint, pretraining, report
 from regard.training import run as runs
 from regard.training.distributed import World, world
 from regard.training.initial import check_initial
@@ -85,7 +87,7 @@ def train(task: str, config: Any, run: str | Path) -> Progress:
             return _fit(spec, code, filled, run, data, process, resume=False)
         except BaseException:  # KeyboardInterrupt and SystemExit too
             # Without a checkpoint, the folder cannot be resumed, and it would block the corrected command.
-            if process.first and not checkpoints.exists(run):
+            if process.first and not (checkpoints.exists(run) or pretraining.begun(run)):
                 shutil.rmtree(run, ignore_errors=True)
             raise
 
@@ -203,9 +205,11 @@ def _fit(
         log = Log(run, unit=unit, shown=process.first, tensorboard=config.train.tensorboard, metrics=trained.metrics)
         with runs.alone(run) if process.first else nullcontext():
             try:
+                if not (resume and checkpoints.exists(run)):
+                    _pretrain(code, config, run, data, trained.model, process, resume=resume)
                 progress = fit(trained, config.train, run, process, log=log, resume=resume)
             except Interrupted:
-                if process.first:
+                if process.first and checkpoints.exists(run):
                     reached = Progress(**checkpoints.load_state(run, "last")["progress"])
                     write_report(reached, samples=None)
                 raise
@@ -215,11 +219,25 @@ def _fit(
         return progress
 
 
+def _pretrain(
+    code: Task[Any, Any, Any], config: Any, run: Path, data: Any, model: nn.Module, process: World, *, resume: bool
+) -> None:
+    """Pretrain, if the settings say so, and copy the weights into ``model``."""
+    if hasattr(config, "pretrain") and config.pretrain.wanted:
+        notify = _notifier(process)
+        torch.manual_seed(config.train.seed)
+        masked = code.pretraining(config, run, data, notify)
+        pretraining.pretrain(masked, config.train, run, process, notify, resume=resume)
+        pretraining.load_pretrained(model, run, notify)
+
+
 def _located(config: Any, run: Path) -> Any:
     """The settings of a run with the paths of its data as they are now."""
     data = config.data
-    located = replace(data, train=runs.locate(run, data.train), valid=runs.locate(run, data.valid))
-    return replace(config, data=located)
+    located = {"data": replace(data, train=runs.locate(run, data.train), valid=runs.locate(run, data.valid))}
+    if hasattr(config, "pretrain"):
+        located["pretrain"] = replace(config.pretrain, data=runs.locate(run, config.pretrain.data))
+    return replace(config, **located)
 
 
 def _notifier(process: World) -> Notify:

@@ -14,6 +14,7 @@ from regard.tasks import exporting
 from regard.tasks.exporting import Exportable, Format
 from regard.tasks.results import Failure, Result, Scores, Shown
 from regard.training.fingerprint import Fingerprint
+from regard.training.masked import MaskedTexts
 from regard.training.trainable import Trainable
 
 Notify = Callable[[str], None]
@@ -114,6 +115,16 @@ class Task(ABC, Generic[Config, Data, Predicts]):
     @abstractmethod
     def trainable(self, config: Config, run: Path, data: Data, notify: Notify) -> TaskTrainable:
         """The model and the data for the training loop."""
+
+    def pretraining(self, config: Config, run: Path, data: Data, notify: Notify) -> MaskedTexts:
+        """The texts and the part of a new model that are pretrained, for a task with a section ``pretrain``.
+
+        Its weights have the names of those of the model of `trainable`, into which they are copied.
+
+        Raises:
+            UserError: there are too few texts, or a file of texts cannot be used.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def predictor(self, config: Config, run: Path, checkpoint: str) -> Predicts:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from regard.errors import UserError
 from regard.training import checkpoint
 from regard.training import run as runs
+
+Notify = Callable[[str], None]
 
 _NAMED = 3
 """Weights that a line names."""
@@ -27,7 +29,7 @@ def check_initial(run: str | None) -> None:
         raise UserError(f"train.init: {error}") from error
 
 
-def load_initial(model: nn.Module, source: Path, run: Path, notify: Callable[[str], None]) -> None:
+def load_initial(model: nn.Module, source: Path, run: Path, notify: Notify) -> None:
     """Copy the weights of the best checkpoint of ``source`` into ``model``, where name and shape are equal.
 
     Args:
@@ -39,19 +41,35 @@ def load_initial(model: nn.Module, source: Path, run: Path, notify: Callable[[st
     Raises:
         UserError: the checkpoint cannot be read, or none of its weights fits.
     """
-    theirs, ours = checkpoint.load_tensors(source, "best", "model"), model.state_dict()
-    copied = {name for name, weight in theirs.items() if name in ours and ours[name].shape == weight.shape}
-    if not copied:
+    if not copy_weights(model, checkpoint.load_tensors(source, "best", "model"), str(source), notify):
         raise UserError(
             f"train.init: no weight of {source} has the name and shape of one of this model's; "
             "use a run with the same model settings"
         )
+    different = [
+        path.name
+        for path in sorted(source.glob("*tokenizer.json"))
+        if (run / path.name).exists() and (run / path.name).read_bytes() != path.read_bytes()
+    ]
+    if different:
+        notify(f"{_list(different)} of the two runs differ: copied rows of embeddings belong to other tokens")
+
+
+def copy_weights(model: nn.Module, theirs: Mapping[str, Tensor], origin: str, notify: Notify) -> int:
+    """Copy the weights ``theirs`` into ``model``, where name and shape are equal; returns the number of tensors.
+
+    Unless it is 0, ``notify`` gets lines that say which weights were copied from ``origin`` and which were not.
+    """
+    ours = model.state_dict()
+    copied = {name for name, weight in theirs.items() if name in ours and ours[name].shape == weight.shape}
+    if not copied:
+        return 0
     with torch.no_grad():
         for name in copied:
             ours[name].copy_(theirs[name])
     numbers = sum(ours[name].numel() for name in copied)
     total = sum(weight.numel() for weight in ours.values())
-    notify(f"initial weights from {source}: {len(copied):,} of {len(ours):,} tensors, {numbers:,} of {total:,} numbers")
+    notify(f"initial weights from {origin}: {len(copied):,} of {len(ours):,} tensors, {numbers:,} of {total:,} numbers")
     other_shape = [
         f"{name} {tuple(theirs[name].shape)} → {tuple(weight.shape)}"
         for name, weight in ours.items()
@@ -64,13 +82,7 @@ def load_initial(model: nn.Module, source: Path, run: Path, notify: Callable[[st
     ):
         if names:
             notify(f"{reason}: {_list(names)}")
-    different = [
-        path.name
-        for path in sorted(source.glob("*tokenizer.json"))
-        if (run / path.name).exists() and (run / path.name).read_bytes() != path.read_bytes()
-    ]
-    if different:
-        notify(f"{_list(different)} of the two runs differ: copied rows of embeddings belong to other tokens")
+    return len(copied)
 
 
 def _list(names: Sequence[str]) -> str:

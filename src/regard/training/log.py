@@ -30,6 +30,7 @@ class Log:
         shown: False in all processes but the first.
         tensorboard: also write event files for TensorBoard.
         metrics: the task's metrics, with whose digits figures are printed.
+        phase: begins the lines of progress, such as ``"pretraining"``; empty: they are those of the training.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Log:
         shown: bool = True,
         tensorboard: bool = False,
         metrics: Sequence[Metric] = (),
+        phase: str = "",
     ):
+        self._phase = f"{phase} · " if phase else ""
         self._unit, self._metrics = unit, metrics
         self.console = Console(quiet=not shown, stderr=True)
         self._path = run / "metrics.jsonl" if run is not None and shown else None
@@ -96,8 +99,10 @@ class Log:
         left = (time.monotonic() - self._began) / done * (1 - progress) if done > 0 else None
         (loss_text,) = figures_text({"loss": self._loss}, self._metrics)
         shown = f"{loss_text} · {self._speed:,.0f} {self._unit}/s · {_clock(left)} left"
-        self._bar.update(self._bar_task, completed=progress, description=f"epoch {epoch + 1}", figures=shown)
-        self._lines.offer(f"epoch {epoch + 1} · step {step} · {progress:4.0%} · {shown}")
+        self._bar.update(
+            self._bar_task, completed=progress, description=f"{self._phase}epoch {epoch + 1}", figures=shown
+        )
+        self._lines.offer(f"{self._phase}epoch {epoch + 1} · step {step} · {progress:4.0%} · {shown}")
         if step % 10 == 0:
             figures = {"loss": loss, "rate": rate, "norm": norm, f"{self._unit}_per_second": speed}
             self._keep({"step": step, "epoch": epoch, **figures, "samples_per_second": samples / max(seconds, 1e-9)})
@@ -139,15 +144,14 @@ class Log:
         loss = "".join(f" · training {figure}" for figure in figures_text(training, self._metrics))
         note = " · best so far" if better else (" · no improvement: stopping early" if stopped else "")
         which = f" · {weights}" if weights else ""
-        self.console.print(
-            f"epoch {epoch + 1} · step {step}{which} · valid {text}{loss}{speed}{note}", highlight=False, soft_wrap=True
-        )
+        line = f"{self._phase}epoch {epoch + 1} · step {step}{which} · valid {text}{loss}{speed}{note}"
+        self.console.print(line, highlight=False, soft_wrap=True)
         if not weights:
             self._keep({"step": step, "epoch": epoch, **{f"valid_{name}": figure for name, figure in figures.items()}})
 
     def resumed(self, step: int) -> None:
         """Log that training resumes after ``step`` steps: metrics of later steps are removed."""
-        self.console.print(f"resuming after step {step}", highlight=False, soft_wrap=True)
+        self.console.print(f"{self._phase}resuming after step {step}", highlight=False, soft_wrap=True)
         if self._path is not None and self._path.exists():
             kept = [line for line in self._path.read_text().splitlines() if _step(line) <= step]
             write_text(self._path, "".join(f"{line}\n" for line in kept))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from regard import __version__
+from regard.training import pretraining
 from regard.training.metric import Metric, figures_text
 from regard.training.progress import Progress
 
@@ -49,6 +50,8 @@ def write(
     if samples is not None and find_spec("matplotlib") is not None and figures:
         _draw(figures, validations, run / "curves.png")
         parts.append("![Loss, validation and learning rate](curves.png)")
+    if pretraining.begun(run):
+        parts += ["## Pretraining", f"It {pretraining.summary(run)}."]
     parts += [
         "## Validation",
         _table(validations, {metric.name: metric for metric in metrics}, best_by),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from regard.tasks.families.classify.settings import ClassifyTrainConfig, classify_verb
 from regard.tasks.inputs.text_settings import LabelledTextsConfig, LabelledTextsOptions, TextModelConfig
 from regard.tasks.spec import Demo, NoOptions, TaskSpec
+from regard.training.pretrain_config import PretrainConfig
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,11 @@ class ClassifyTextConfig:
     data: LabelledTextsConfig = field(default_factory=LabelledTextsConfig)
     model: TextModelConfig = field(default_factory=TextModelConfig)
     train: ClassifyTextTrainConfig = field(default_factory=ClassifyTextTrainConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
-        return self.data.problem() or self.model.problem() or self.train.problem()
+        return self.data.problem() or self.model.problem() or self.train.problem() or self.pretrain.problem(self.train)
 
 
 def demo_settings() -> ClassifyTextConfig:

@@ -25,9 +25,12 @@ from regard.tasks.families.classify.labeller import Labeller, load_classes, save
 from regard.tasks.families.classify.marked import ClassifiedText
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
+from regard.tasks.inputs.masked_words import masked_words
 from regard.tasks.inputs.texts import exportable, on_deciding
+from regard.tasks.pretraining import light, unlabelled
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify
+from regard.training.masked import MaskedTexts
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,14 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
             dropout=settings.dropout, word_dropout=settings.word_dropout, several=config.data.labels == "multi",
         )  # fmt: skip
         return model, TextLabeller(model, names, features, settings.window)
+
+    def pretraining(self, config: ClassifyTextConfig, run: Path, sets: Sets[Texts], notify: Notify) -> MaskedTexts:
+        """See `Task`."""
+        texts = unlabelled(config.pretrain, sets.train.texts, sets.valid.texts, notify)
+        _, labeller = self.build(light(config, word_dropout=0.0), run)
+        return masked_words(
+            labeller.model, labeller.features, texts, config.pretrain, window=labeller.window, seed=config.train.seed
+        )
 
     def evaluate(
         self,
