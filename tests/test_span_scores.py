@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from regard.tasks.families.span.scores import (
+    MEASURES,
     Judged,
     best_threshold,
     character_f1,
@@ -70,6 +74,33 @@ def test_without_questions_that_have_no_answer_every_question_is_answered() -> N
 def test_where_no_answer_is_correct_none_is_given() -> None:
     judged = [_judged(0.3, 0, 1), _judged(1.0, 0, 1)]
     assert mean(judged, best_threshold(judged))["f1"] == 100
+
+
+_SHARES = st.one_of(st.sampled_from([0.0, 0.3, 0.3 + 1e-12, 1 - 1e-12, 1.0]), st.floats(0, 1))
+_PARTS = st.floats(0, 1)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(_SHARES, *[_PARTS] * 6), max_size=8), st.sampled_from(list(MEASURES)))
+def test_no_threshold_is_better_on_the_validation_questions(rows: list[tuple[float, ...]], measure: str) -> None:
+    judged = [Judged(row[0], row[1:4], row[4:]) for row in rows]
+    threshold = best_threshold(judged, measure)
+    assert threshold == np.float32(threshold)
+    best = mean(judged, threshold)[measure]
+    for other in (0.0, 0.3, 0.6, 2.0):  # 0: always an answer; 2: never
+        assert best >= mean(judged, other)[measure] - 1e-6
+
+
+def test_questions_with_the_same_probability_are_answered_together() -> None:
+    judged = [_judged(1.0, 0, 1), _judged(1.0, 0.4, 0), _judged(1.0, 0, 1)]
+    assert mean(judged, best_threshold(judged))["f1"] == pytest.approx(100 * 2 / 3)
+
+
+def test_the_threshold_is_chosen_for_a_measure() -> None:
+    judged = [Judged(0.4, (0.0, 0.8, 0.8), (0.0, 0.0, 0.0)), Judged(0.3, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))]
+    judged += [Judged(0.9, (0.0, 0.9, 0.9), (1.0, 1.0, 1.0))]
+    assert best_threshold(judged, "exact") > 0.9
+    assert best_threshold(judged, "f1") == pytest.approx(0.35)
 
 
 def test_scores_are_reported_for_both_kinds_of_questions() -> None:

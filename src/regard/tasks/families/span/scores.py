@@ -109,22 +109,30 @@ def mean(judged: Sequence[Judged], threshold: float) -> dict[str, float]:
     return dict(zip(MEASURES, means.tolist(), strict=True))
 
 
-def best_threshold(judged: Sequence[Judged]) -> float:
-    """The threshold with the highest mean of F1 over words; of equal ones, the lowest; 0: always answer.
+def best_threshold(judged: Sequence[Judged], measure: str = "f1") -> float:
+    """The threshold with the highest mean of a measure; of equal ones, the lowest; 0: always answer.
 
-    >>> one, other = Judged(0.9, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)), Judged(0.3, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    It is a number in float32, as a model keeps it, and is compared with the shares as such. One of the thresholds that
+    are tried is above all shares, so that the mean is never below that of "no answer" to every question.
+
+    Args:
+        judged: the best span of each question.
+        measure: a name in `MEASURES`.
+
+    >>> one, other = Judged(0.875, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)), Judged(0.375, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     >>> best_threshold([one, other]), best_threshold([one])
-    (0.6, 0.0)
+    (0.625, 0.0)
     """
-    ordered = sorted(judged, key=lambda one: one.share)
-    at = list(MEASURES).index("f1")
-    gains = np.array([one.declined[at] - one.answered[at] for one in ordered])
-    totals = np.append(0.0, np.cumsum(gains))  # of declining the first n
-    count = int(np.argmax(totals > totals.max() - 1e-9))
-    if count == 0:
+    if not judged:
         return 0.0
-    after = ordered[count].share if count < len(ordered) else 1.0 + ordered[-1].share
-    return (ordered[count - 1].share + after) / 2
+    ordered = sorted(judged, key=lambda one: one.share)
+    at = list(MEASURES).index(measure)
+    gains = np.cumsum([0.0, *(one.declined[at] - one.answered[at] for one in ordered)])  # of declining the first n
+    shares = np.array([one.share for one in ordered])
+    between = (shares[1:] + shares[:-1]) / 2
+    thresholds = np.concatenate([[0.0], between, [shares[-1] + 0.5]]).astype(np.float32)
+    reached = gains[np.searchsorted(shares, thresholds.astype(np.float64))]
+    return float(thresholds[np.argmax(reached > reached.max() - 1e-9)])
 
 
 def scores(texts: Sequence[str], golds: Sequence[Sequence[str]]) -> Scores:

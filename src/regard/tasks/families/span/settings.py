@@ -118,7 +118,8 @@ class SpanTrainConfig(TrainConfig):
     label_smoothing: float = 0.0
     """Label smoothing: the share of the target's probability that is spread over all spans."""
     metric: Literal["loss", "f1", "exact", "character_f1"] = "f1"
-    """Validation metric that selects the best checkpoint and decides when to stop early. f1: of words, as SQuAD
+    """Validation metric that selects the best checkpoint and the threshold for no answer, and decides when to stop
+    early. loss: the threshold has the best F1; f1: of words, as SQuAD
     computes it; exact: the percentage of answers that equal a correct one; character_f1: F1 of characters, for
     languages without spaces between words."""
 

@@ -33,7 +33,9 @@ METRICS = (
 
 
 class SpanTrainable:
-    """See `regard.training.trainable.Trainable`. A validation also chooses the model's threshold.
+    """See `regard.training.trainable.Trainable`. A validation also chooses the model's threshold for no answer.
+
+    It is the one with the best mean of the metric that selects the best checkpoint, or of F1 if that is the loss.
 
     Args:
         model: what is trained.
@@ -91,7 +93,7 @@ class SpanTrainable:
                 judged.append(_judged(self.valid.questions[row], best.spans[0][0], best.share))
         total, windows = part.sum(total, count)
         every = part.gather(judged)
-        threshold = best_threshold(every)
+        threshold = best_threshold(every, self.config.metric if self.config.metric in MEASURES else "f1")
         self.model.threshold.fill_(threshold)
         return {"loss": total / max(1, windows), **mean(every, threshold)}
 
