@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -23,6 +24,8 @@ from regard.tasks.families.seq2seq.settings import TransformerConfig
 from regard.tasks.running import evaluate, load, train
 from regard.tasks.summarize.settings import DataConfig, SummarizeConfig, SummarizeTrainConfig
 from regard.tasks.summarize.task import Summarize
+
+LENGTHS = ("short", "medium", "long")
 
 NAMES = [
     f"{first}{second}" for first in ("Zor", "Bim", "Lax", "Dun", "Kev") for second in ("ka", "lo", "mi", "pa", "tu")
@@ -151,26 +154,53 @@ def test_every_second_training_summary_begins_with_its_length(tmp_path: Path) ->
     predictor = replace(task.untrained(config, tmp_path), max_target=5)
     rows = task.training_rows(predictor, config, pairs, messages.append)
     assert messages == ["left out 4 training summaries longer than 5 words (--data.max-summary)"]
-    assert rows.first.tolist() == [BOS, SHORT] * 4 + [BOS, MEDIUM] * 2 + [BOS, MEDIUM] * 2 + [BOS, LONG] * 2
+    assert rows.first.tolist() == [BOS, SHORT] * 4 + [BOS, MEDIUM] * 2 + [BOS, LONG] * 4
     (_, _, target, _), _ = rows.batch([1, 2], torch.device("cpu"))
     assert target[:, 0].tolist() == [SHORT, BOS]
     with pytest.raises(UserError, match=r"data\.max_summary: all 24 training summaries are longer than 0 words"):
         task.training_rows(replace(predictor, max_target=0), config, pairs, messages.append)
 
 
-def test_a_wanted_length_is_written(tmp_path: Path) -> None:
-    pairs = []
-    for at in range(300):
-        words = ["Rain.", "It rained in town.", "It rained in town and near it, and so on and on."]
-        pairs.append(
-            (f"Note {at}: rain fell in the town and the villages.", words[(0, 0, 0, 0, 1, 1, 1, 2, 2, 2)[at // 2 % 10]])
-        )
-    train("summarize", _config(_write(tmp_path / "a.tsv", pairs)), tmp_path / "run")
-    predictor: Any = load(tmp_path / "run")
-    text = "Note 999: rain fell in the town and the villages."
-    lengths = [len(next(predictor.predict([text], length=length)).text) for length in ("short", "medium", "long")]
-    assert lengths[0] < lengths[2]
-    assert lengths == sorted(lengths)
+def _of_length(at: int, length: int) -> tuple[str, str]:
+    """A text of which nothing tells the length of the summary, and its summary: 0 short, 1 medium, 2 long."""
+    one, other = f"{NAMES[at % 20]}{at}", f"{NAMES[at * 7 % 20]}x{at}"
+    summary = (f"{other} left.", f"{other} left the town.", f"{other} and {one} left in the evening.")
+    return f"Yesterday {one} met {other} in the town.", summary[length]
+
+
+@pytest.fixture(scope="module")
+def lengths(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lengths")
+    # Not in turn: each length must occur both with and without its token, which every second summary begins with.
+    pairs = [_of_length(at, at // 2 % 3) for at in range(600)]
+    config = _config(_write(folder / "train.tsv", pairs))
+    train("summarize", replace(config, train=replace(config.train, steps=250)), folder / "run")
+    return folder
+
+
+@pytest.mark.parametrize(("at", "length"), list(enumerate(LENGTHS)))
+def test_a_wanted_length_is_written(at: int, length: str, lengths: Path) -> None:
+    predictor: Any = load(lengths / "run")
+    pairs = [_of_length(number, at) for number in range(1000, 1040)]
+    summaries = list(predictor.predict([text for text, _ in pairs], length=length, beam=1))
+    words = [len(summary.text.split()) for summary in summaries]
+    assert np.mean(np.array(words) == (2, 4, 7)[at]) > 0.9
+    assert np.mean([summary.text == short for summary, (_, short) in zip(summaries, pairs, strict=True)]) > 0.8
+    assert predictor.look(pairs[0][0], length=length).text == next(predictor.predict([pairs[0][0]], length=length)).text
+
+
+def test_a_wanted_length_is_scored(lengths: Path) -> None:
+    test = _write(lengths / "test.tsv", [_of_length(number, 2) for number in range(1000, 1040)])
+    scores = {length: evaluate(lengths / "run", test, length=length, beam=1)["rougeL"].value for length in LENGTHS}
+    assert scores["long"] > 90 > 80 > scores["medium"] > scores["short"]
+
+
+def test_the_command_takes_a_length(lengths: Path, regard: Callable[..., Result]) -> None:
+    text = _of_length(1000, 0)[0]
+    results = [regard("summarize", lengths / "run", text, "--length", length) for length in LENGTHS]
+    assert [len(result.out.split()) for result in results] == [2, 4, 7]
+    wrong = regard("summarize", lengths / "run", text, "--length", "tiny")
+    assert (wrong.status, "short" in wrong.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from rich.console import Console
 
 from regard.data import docstrings
 from regard.data.summaries import open_summaries
-from regard.data.tokenizer import BOS, UNK
-from regard.data.words import LONG, MEDIUM, SHORT, Vocabulary, split
-from regard.errors import UserError
+from regard.data.tokenizer import UNK
+from regard.data.words import Vocabulary, split
 from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.families.seq2seq import evaluation
-from regard.tasks.families.seq2seq.copying import search
-from regard.tasks.families.seq2seq.data import PairData, PairList
+from regard.tasks.families.seq2seq.copying import CopiedShare, search
+from regard.tasks.families.seq2seq.data import PairData, PairList, references
+from regard.tasks.families.seq2seq.lengths import drop_long_targets, with_lengths
 from regard.tasks.families.seq2seq.models import build
 from regard.tasks.families.seq2seq.places import placed
 from regard.tasks.families.seq2seq.results import save_alignments
-from regard.tasks.families.seq2seq.rouge import TYPES, new_bigrams, rouge
+from regard.tasks.families.seq2seq.rouge import TYPES, rouge, scored
 from regard.tasks.families.seq2seq.rows import Rows
 from regard.tasks.families.seq2seq.task import PairTask
 from regard.tasks.families.seq2seq.trainable import LOSS
-from regard.tasks.results import Score, Scores
-from regard.tasks.summarize.predictor import Summarizer, Summary
+from regard.tasks.results import Scores
+from regard.tasks.summarize.predictor import Summarizer
 from regard.tasks.summarize.settings import SummarizeConfig
 from regard.tasks.task import Notify
 from regard.training.defaults import bounded, epochs, known
@@ -64,7 +62,7 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
 
     def text_scores(self, texts: Sequence[str], pairs: PairList) -> Mapping[str, float]:
         """ROUGE; the summaries of equal texts are references of each other's."""
-        by_source = _references(pairs)
+        by_source = references(pairs)
         return rouge(texts, [by_source[source] for source, _ in pairs])[0]
 
     def defaults(self, config: SummarizeConfig, pairs: PairData) -> Mapping[str, object]:
@@ -104,26 +102,9 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         return Summarizer(model, vocabulary, config.data.max_length, config.data.max_summary)
 
     def training_rows(self, predictor: Summarizer, config: SummarizeConfig, pairs: PairData, notify: Notify) -> Rows:
-        """The training pairs as words, without those with a long summary.
-
-        Every second summary begins with its length, a third of all, so that the model learns to write both for a wanted
-        length and without one (Fan et al. 2018, arXiv:1711.05217).
-        """
-        rows = predictor.rows(pairs.train)
-        kept = np.flatnonzero(rows.target.lengths <= predictor.max_target + 1)
-        if not len(kept):
-            raise UserError(
-                f"data.max_summary: all {len(rows):,} training summaries are longer than {predictor.max_target} words"
-            )
-        if len(kept) < len(rows):
-            longer = f"summaries longer than {predictor.max_target} words (--data.max-summary)"
-            notify(f"left out {len(rows) - len(kept):,} training {longer}")
-        rows = rows.select(kept)
-        lengths = rows.target.lengths
-        thirds = np.searchsorted(np.quantile(lengths, [1 / 3, 2 / 3]), lengths)
-        first = np.array([SHORT, MEDIUM, LONG])[thirds]
-        first[::2] = BOS
-        return replace(rows, first=first)
+        """The training pairs as words, without those with a long summary; every second one begins with its length."""
+        rows, longest = predictor.rows(pairs.train), predictor.max_target
+        return with_lengths(drop_long_targets(rows, longest, "summaries", "data.max_summary", notify))
 
     def evaluate(
         self,
@@ -144,27 +125,12 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         Raises:
             UserError: the texts cannot be used, or none are named for a run that was trained on the user's own.
         """
-        by_source = _references(self.evaluation_pairs(config, path, on_bad_line, notify))
-        pairs = [(source, references[0]) for source, references in by_source.items()]
-        copied = np.zeros(2)
-
-        def add(summary: Summary) -> None:
-            copied[:] += sum(one.share for one in summary.origins()), len(summary.origins())
-
-        wanted = search(beam, length, no_repeat)
-        texts, others = evaluation.outputs(predictor, pairs, wanted, path=output, unit="texts", each=add)
-        scores = {}
-        values, cut = rouge(texts, list(by_source.values()))
-        count = sum(map(len, by_source.values()))
-        several = f"the largest of {count / len(pairs):.1f} references, " if count > len(pairs) else ""
-        for name, value in values.items():
-            scores[name] = Score(value, f"F1, {several}rouge-score with stemmer, {cut}")
-        if copied[1]:
-            share = 100 * float(copied[0] / copied[1])
-            scores["copied"] = Score(share, "per cent of the words' probability, by copying")
-        new = new_bigrams(texts, [source for source, _ in pairs])
-        scores["new"] = Score(new, "per cent of the summaries' bigrams that are not in the text")
-        return scores | placed(predictor, pairs[:_PLACED]) | others
+        by_source = references(self.evaluation_pairs(config, path, on_bad_line, notify))
+        pairs = [(source, several[0]) for source, several in by_source.items()]
+        copied, wanted = CopiedShare(), search(beam, length, no_repeat)
+        texts, others = evaluation.outputs(predictor, pairs, wanted, path=output, unit="texts", each=copied.add)
+        scores = scored(texts, list(by_source), list(by_source.values()))
+        return {**scores, **copied.scores(), **placed(predictor, pairs[:_PLACED]), **others}
 
     def inputs(self, config: SummarizeConfig, folder: Path) -> list[str]:
         """Three texts of the test split."""
@@ -177,11 +143,3 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
             summary.show(console)
             console.print()
         return save_alignments(summaries, run)
-
-
-def _references(pairs: PairList) -> dict[str, list[str]]:
-    """The summaries of each different text."""
-    references: dict[str, list[str]] = {}
-    for source, target in pairs:
-        references.setdefault(source, []).append(target)
-    return references

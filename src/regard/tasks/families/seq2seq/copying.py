@@ -27,14 +27,13 @@ from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.seq2seq.data import PairList
 from regard.tasks.families.seq2seq.export import exportable
+from regard.tasks.families.seq2seq.lengths import first_token
 from regard.tasks.families.seq2seq.predictor import PairPredictor, Search, Tick
 from regard.tasks.families.seq2seq.results import NO_ATTENTION, TextOutput
 from regard.tasks.families.seq2seq.rows import Rows
+from regard.tasks.results import Score, Scores
 
 Output = TypeVar("Output", bound="CopiedOutput")
-
-LENGTHS = {"short": SHORT, "medium": MEDIUM, "long": LONG}
-"""The token with which the decoder starts for a wanted length."""
 
 _COLUMNS = 40
 """The largest number of source words of an image."""
@@ -99,6 +98,24 @@ class CopiedOutput(TextOutput):
     def origins(self) -> list[Origin]:
         """The origin of each word; none for a model that cannot copy."""
         return [] if self.alignment is None or self.shares is None else origins(self.alignment, self.shares)
+
+
+class CopiedShare:
+    """The share of copying in the probability of the words of outputs: the mean of those that are given to `add`."""
+
+    def __init__(self) -> None:
+        self._total, self._words = 0.0, 0
+
+    def add(self, output: CopiedOutput) -> None:
+        """Count the words of an output."""
+        words = output.origins()
+        self._total, self._words = self._total + sum(one.share for one in words), self._words + len(words)
+
+    def scores(self) -> Scores:
+        """The share as a score; none for a model that cannot copy."""
+        if not self._words:
+            return {}
+        return {"copied": Score(100 * self._total / self._words, "per cent of the words' probability, by copying")}
 
 
 @dataclass(frozen=True)
@@ -201,7 +218,7 @@ class CopyPredictor(PairPredictor[Article, Output]):
         ]
 
     def origins(
-        self, sources: list[Article], targets: list[list[int]], first: int = BOS
+        self, sources: list[Article], targets: Sequence[list[int]], first: int = BOS
     ) -> list[tuple[np.ndarray, np.ndarray | None]]:
         """The attention of each target's tokens, ``(tokens, source length)``, and their parts of copying.
 
@@ -210,7 +227,7 @@ class CopyPredictor(PairPredictor[Article, Output]):
         """
         model = self.model
         if not isinstance(model, PointerRNN | PointerTransformer):
-            return [(self.weights(one, tokens), None) for one, tokens in zip(sources, targets, strict=True)]
+            return [(weights, None) for weights in self.weights(sources, targets, first)]
         target, lengths = pad([[first, *tokens] for tokens in targets], PAD, model.device)
         with torch.inference_mode():
             model.eval()
@@ -242,7 +259,7 @@ class CopyPredictor(PairPredictor[Article, Output]):
 
 def search(beam: int, length: str | None = None, no_repeat: bool = True) -> Search:
     """How an output is searched for."""
-    return Search(beam, unrepeated=3 if no_repeat else 0, first=BOS if length is None else LENGTHS[length])
+    return Search(beam, unrepeated=3 if no_repeat else 0, first=first_token(length))
 
 
 def _flat(rows: list[list[int]]) -> Tokens:

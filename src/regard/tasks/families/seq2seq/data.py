@@ -72,6 +72,18 @@ def read_pairs(path: str, config: PairsConfig, notify: Callable[[str], None], re
     return pairs
 
 
+def references(pairs: PairList) -> dict[str, list[str]]:
+    """The targets of each different source, in order.
+
+    >>> references([("one", "a"), ("two", "b"), ("one", "c")])
+    {'one': ['a', 'c'], 'two': ['b']}
+    """
+    by_source: dict[str, list[str]] = {}
+    for source, target in pairs:
+        by_source.setdefault(source, []).append(target)
+    return by_source
+
+
 def _shared(train: Pairs, valid: Pairs) -> int:
     """The number of validation pairs that are training pairs too."""
     documents = (train.source, train.target, valid.source, valid.target)

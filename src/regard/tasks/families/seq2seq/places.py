@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from regard.data.batching import fill
 from regard.data.words import NAMES
-from regard.tasks.families.seq2seq.copying import CopyPredictor
+from regard.tasks.families.seq2seq.copying import Article, CopyPredictor
 from regard.tasks.families.seq2seq.data import PairList
 from regard.tasks.results import Score, Scores
 
@@ -24,19 +26,29 @@ def placed(predictor: CopyPredictor[Any], pairs: PairList) -> Scores:
     if getattr(predictor.model, "attend", True) is None:
         return {}  # no attention
     rare = min(len(NAMES) + _FREQUENT, len(predictor.vocabulary))
-    weight, chance, count = 0.0, 0.0, 0
+    shares: list[tuple[float, float]] = []
+    for article, tokens, weights in _attention(predictor, pairs):
+        numbers = np.array(article.numbers)
+        places = numbers == np.array(tokens)[:, None]
+        needed = (np.array(tokens) >= rare) & places.any(1)
+        shares += zip((weights * places).sum(1)[needed], places.mean(1)[needed], strict=True)
+    if not shares:
+        return {}
+    weight, chance = 100 * np.mean(shares, 0)
+    how = f"per cent of the attention on the place of a reference's word, {len(shares):,} words; by chance"
+    return {"place": Score(float(weight), f"{how} {chance:.2f}")}
+
+
+def _attention(predictor: CopyPredictor[Any], pairs: PairList) -> Iterator[tuple[Article, Sequence[int], np.ndarray]]:
+    """Each source with the tokens of its reference and their attention."""
+    examples = []
     for source, target in pairs:
         article = predictor.read(source)
-        tokens = predictor.vocabulary.target(target, article.extra if predictor.copies else ())
-        wanted = [at for at, token in enumerate(tokens) if token >= rare and token in article.numbers]
-        if not wanted:
-            continue
-        numbers = np.array(article.numbers)
-        weights, _ = predictor.origins([article], [tokens])[0]
-        for at in wanted:
-            places = numbers == tokens[at]
-            weight, chance, count = weight + float(weights[at][places].sum()), chance + float(places.mean()), count + 1
-    if not count:
-        return {}
-    how = f"per cent of the attention on the place of a reference's word, {count:,} words; by chance"
-    return {"place": Score(100 * weight / count, f"{how} {100 * chance / count:.2f}")}
+        examples.append((article, predictor.vocabulary.target(target, article.extra if predictor.copies else ())))
+    sizes = [(len(article), len(tokens)) for article, tokens in examples]
+    order = sorted(range(len(examples)), key=lambda at: sizes[at])
+    for batch in fill(order, sizes, predictor.batch_size):
+        articles, targets = zip(*(examples[at] for at in batch), strict=True)
+        origins = predictor.origins(list(articles), targets)
+        for article, tokens, (weights, _) in zip(articles, targets, origins, strict=True):
+            yield article, tokens, weights

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from regard.data.batching import fill
 from regard.data.lines import one_line
-from regard.data.tokenizer import BOS, EOS
+from regard.data.padding import pad
+from regard.data.tokenizer import BOS, EOS, PAD
 from regard.decode import Hypothesis, Step, StepFunction, beam_search, excluding, greedy, without_repeats
 from regard.errors import UserError
 from regard.models.encoder_decoder import EncoderDecoder
@@ -135,23 +136,34 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
                     raise UserError(result.error)
                 yield result
 
-    def weights(self, source: Source, tokens: list[int]) -> np.ndarray:
-        """The attention of the target ``tokens``, EOS last, if they are the output: ``(len(tokens), source length)``.
+    def weights(self, sources: list[Source], targets: Sequence[list[int]], first: int = BOS) -> list[np.ndarray]:
+        """The attention of the tokens of each target, EOS last, if they are the output of its source.
+
+        Args:
+            sources: a batch of sources.
+            targets: their outputs, as tokens.
+            first: the token with which the decoder starts.
+
+        Returns:
+            For each source, ``(tokens, source length)``.
 
         Raises:
             UserError: the model has no attention.
         """
+        inputs, _ = pad([[first, *tokens[:-1]] for tokens in targets], PAD, self.model.device)
         rows = []
         with torch.inference_mode():
             self.model.eval()
-            state = self.start([source])
-            for token in [BOS, *tokens[:-1]]:
-                step = self.model.step(torch.tensor([token], device=self.model.device), state)
+            state = self.start(sources)
+            for tokens in inputs.unbind(1):
+                step = self.model.step(tokens, state)
                 state = step.state
                 if step.weights is None:
                     raise UserError(NO_ATTENTION)
-                rows.append(step.weights[0].cpu())
-        return torch.stack(rows).numpy()
+                rows.append(step.weights.cpu())
+        weights = torch.stack(rows, 1).numpy()
+        ends = [(len(tokens), len(source)) for tokens, source in zip(targets, sources, strict=True)]
+        return [each[:length, :width] for each, (length, width) in zip(weights, ends, strict=True)]
 
     def _decode_part(self, items: Sequence[str], search: Search, tick: Tick) -> Iterator[Output | Failure]:
         """The outputs of a part of the inputs, sorted by length and decoded in batches."""

@@ -11,11 +11,16 @@ from typing import Any, Protocol
 from regard.data.lines import compose
 from regard.errors import require
 from regard.explain.alignment import UNSPACED
+from regard.tasks.results import Score, Scores
 
 TYPES = ("rouge1", "rouge2", "rougeL")
 
 _OTHER_LETTERS = 0.01
 """The share of letters outside of a to z from which on `Words` cuts text into words."""
+
+
+_LEAD = 20
+"""The most words of a first sentence."""
 
 
 class Splitter(Protocol):
@@ -74,6 +79,33 @@ def rouge(texts: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[di
         for name in TYPES:
             totals[name] += 100 * float(best[name].fmeasure)
     return {name: total / max(1, len(texts)) for name, total in totals.items()}, how
+
+
+def lead(text: str) -> str:
+    """The first sentence or line of a text, at most 20 words: a summary that needs no model.
+
+    >>> lead("Rain fell. It was cold.")
+    'Rain fell.'
+    """
+    return " ".join(re.split(r"(?<=[.!?])\s|\n", text.strip(), maxsplit=1)[0].split()[:_LEAD])
+
+
+def scored(texts: Sequence[str], sources: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
+    """ROUGE and the share of new bigrams, with the ROUGE of `lead` beside them.
+
+    Args:
+        texts: the outputs.
+        sources: the text of each.
+        references: those of each output, at least one.
+    """
+    values, cut = rouge(texts, references)
+    floor, _ = rouge([lead(source) for source in sources], references)
+    count = sum(map(len, references))
+    several = f"the largest of {count / len(texts):.1f} references, " if count > len(texts) else ""
+    how = f"F1, {several}rouge-score with stemmer, {cut}; first sentence"
+    scores = {name: Score(value, f"{how} {floor[name]:.2f}") for name, value in values.items()}
+    new = new_bigrams(texts, sources)
+    return {**scores, "new": Score(new, "per cent of the bigrams written that are not in the text")}
 
 
 def new_bigrams(texts: Sequence[str], sources: Sequence[str]) -> float:

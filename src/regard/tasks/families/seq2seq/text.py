@@ -66,7 +66,7 @@ class TextPredictor(PairPredictor[list[int], Output]):
     def align(self, text: str, target: str) -> Alignment:
         """The alignment of ``text`` with the output ``target``. Raises UserError: the model has no attention."""
         source, written = self._encode(text), self.target.encode(target.strip()) + [EOS]
-        return self._alignment(source, written, self.weights(source, written))
+        return self._alignment(source, written, self.weights([source], [written])[0])
 
     def rows(self, pairs: PairList) -> Rows:
         """See `PairPredictor`."""
