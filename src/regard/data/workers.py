@@ -22,8 +22,9 @@ from regard.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 2
-"""The number of items that a process has received and not answered."""
+_AHEAD = 4
+"""The number of items that a process has received and not answered; with fewer, a process that writes to a slow disk
+would keep the others waiting."""
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
