@@ -16,7 +16,7 @@ import pytest
 
 from children import children, wait_for_end
 from regard.data import workers
-from regard.data.workers import in_processes, interruptible
+from regard.data.workers import AHEAD, in_processes, interruptible
 from regard.errors import UserError
 
 
@@ -43,7 +43,7 @@ def test_items_are_read_only_as_far_ahead_as_the_processes_work() -> None:
     results = in_processes(partial(partial, pow, 2), items())
     assert list(islice(results, 5)) == [1, 2, 4, 8, 16]
     results.close()  # type: ignore[attr-defined]
-    assert len(read) <= 5 + 2 * 5
+    assert len(read) <= 5 + AHEAD * 5
 
 
 def test_large_items_and_results_do_not_block_each_other() -> None:

@@ -22,7 +22,7 @@ from regard.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 4
+AHEAD = 4
 """The number of items that a process has received and not answered; with fewer, a process that writes to a slow disk
 would keep the others waiting."""
 
@@ -63,7 +63,7 @@ def in_processes(make: Callable[[], Callable[[Item], Result]], items: Iterable[I
         processes = [stack.enter_context(_Process(make)) for _ in range(count)]
         sent = received = 0
         for item in items:
-            if sent - received == _AHEAD * count:
+            if sent - received == AHEAD * count:
                 yield processes[received % count].receive()
                 received += 1
             processes[sent % count].send(item)
