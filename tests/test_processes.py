@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from stopping import tensors
 from torchrun import by_processes
 
 COMMON = ["--train.epochs", "5", "--train.warmup", "2", "--train.seed", "3"]
@@ -91,6 +93,17 @@ def test_two_processes_have_the_loss_of_one(task: str, tmp_path: Path) -> None:
         assert first.keys() == second.keys()
         for name in {"loss", "valid_loss", "norm"} & first.keys():
             assert second[name] == pytest.approx(first[name], rel=2e-3)
+
+
+@pytest.mark.long
+def test_two_processes_choose_the_thresholds_of_one(tmp_path: Path) -> None:
+    data, thresholds = _data("classify-text", tmp_path), []
+    for count in (1, 2):
+        run = tmp_path / f"run{count}"
+        _train(count, "classify-text", run, data, *TASKS["classify-text"], "--data.labels", "multi")
+        thresholds.append(tensors(run)["thresholds"])
+    assert (thresholds[0] != 0.5).any()
+    torch.testing.assert_close(thresholds[1], thresholds[0], rtol=2e-3, atol=2e-3)
 
 
 def test_two_processes_do_not_warn_about_strides(tmp_path: Path) -> None:
