@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Lengths, Look, attention
+from regard.models.masked import TokenEncoder
 from regard.nn import GRU, Dropout, MultiHeadAttention, SequenceDropout
 
 HIDDEN = -1e4
@@ -143,9 +144,20 @@ class SpanReader(nn.Module):
         m = self.read(self.dropout(m), real)
         return self._logits(m, mean, real), rows
 
-    def _encode(self, tokens: Tensor, matches: Tensor, real: Tensor) -> Tensor:
+    def token_encoder(self) -> TokenEncoder:
+        """The embedding and the encoder of both texts, to be pretrained: it takes what `states` does."""
+        return TokenEncoder(
+            self.states, self.embedding.embedding_dim, "embedding", embedding=self.embedding, encoder=self.encoder,
+            dropout=self.dropout,
+        )  # fmt: skip
+
+    def states(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """The encoder's outputs ``(B, L, dim)`` for texts without match features: int64 ``(B, L)`` and ``(B,)``."""
+        return self._encode(tokens, None, _real(tokens, lengths))
+
+    def _encode(self, tokens: Tensor, matches: Tensor | None, real: Tensor) -> Tensor:
         embedded = self.embedding(tokens)
-        if self.matches is not None:
+        if self.matches is not None and matches is not None:
             embedded = embedded + self.matches(matches)
         encoded: Tensor = self.encoder(self.dropout(embedded), real)
         return encoded

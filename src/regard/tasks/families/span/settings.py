@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from regard.training.config import TrainConfig
+from regard.training.pretrain_config import PretrainConfig
 from regard.training.ranges import at_most, enough_tokens, positive, share
 
 
@@ -132,7 +133,14 @@ class SpanConfig:
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     train: SpanTrainConfig = field(default_factory=SpanTrainConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
-        return self.data.problem() or self.tokenizer.problem() or self.model.problem() or self.train.problem()
+        return (
+            self.data.problem()
+            or self.tokenizer.problem()
+            or self.model.problem()
+            or self.train.problem()
+            or self.pretrain.problem(self.train)
+        )

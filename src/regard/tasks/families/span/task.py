@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+import numpy as np
 import torch
 
 from regard.data.corpus import Documents
-from regard.data.encoding import train_tokenizer
+from regard.data.encoding import tokenize, train_tokenizer
 from regard.data.lines import one_line
+from regard.data.masking import begins_word
 from regard.data.matching import LONGEST
 from regard.data.questions import Question
-from regard.data.tokenizer import Tokenizer
+from regard.data.tokenizer import SIGNS, Tokenizer
 from regard.files import write_text
 from regard.models.span import SpanReader
 from regard.tasks.counting import bytes_of, count_tokens
@@ -29,11 +31,13 @@ from regard.tasks.families.span.scores import scores
 from regard.tasks.families.span.settings import SpanConfig
 from regard.tasks.families.span.trainable import SpanTrainable
 from regard.tasks.families.span.windows import Windows
+from regard.tasks.pretraining import light, masked_tokens, unlabelled
 from regard.tasks.results import Score, Scores
 from regard.tasks.task import Notify, Task, own_data
 from regard.training import checkpoint as checkpoints
 from regard.training.defaults import bounded, epochs, known
 from regard.training.fingerprint import Fingerprint, check_validation
+from regard.training.masked import MaskedTexts
 
 _TOKENIZER = "tokenizer.json"
 _BATCHES_PER_EPOCH = 64
@@ -106,6 +110,19 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         answerer = self.untrained(config, run)
         train, valid = (Windows(part, answerer.tokenizer, config.data) for part in sets)
         return SpanTrainable(answerer.model, train, valid, config.train, notify)
+
+    def pretraining(self, config: Config, run: Path, sets: QuestionSets, notify: Notify) -> MaskedTexts:
+        """See `Task`; on contexts and questions."""
+        texts = unlabelled(config.pretrain, _texts(sets.train), _texts(sets.valid), notify)
+        answerer = self.untrained(light(config), run)
+        tokenizer = answerer.tokenizer
+        targets = np.arange(len(tokenizer))
+        targets[: len(SIGNS)] = -1
+        return masked_tokens(
+            answerer.model.token_encoder(), [tokens[:-1] for tokens in tokenize(Documents.of(texts), tokenizer)],
+            targets, config.pretrain, begins=begins_word(tokenizer.pieces(range(len(tokenizer)))),
+            window=config.data.window, seed=config.train.seed, unit="tokens",
+        )  # fmt: skip
 
     def predictor(self, config: Config, run: Path, checkpoint: str) -> Answerer:
         """See `Task`."""
