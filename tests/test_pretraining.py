@@ -128,6 +128,33 @@ def test_padding_rows_and_hidden_features_stay_as_they_are() -> None:
     assert all(parameter.grad is not None for parameter in task.model.parameters())
 
 
+OTHERS: dict[str, dict[str, Any]] = {
+    "answer": {"data": {"builtin_questions": 40}, "tokenizer": {"size": 400}},
+    "summarize": {"data": {"builtin_pairs": 60, "max_length": 30, "max_summary": 25}, "tokenizer": {"size": 400}},
+}
+STILL = {"steps": 1, "tokens": 256, "learning_rate": 1e-30, "weight_decay": 0.0}
+"""Settings with which the training changes nothing."""
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [("answer", "conv"), ("answer", "gru"), ("summarize", "gru"), ("summarize", "transformer")],
+)
+def test_the_encoders_of_other_tasks_are_pretrained(task: str, kind: str, tmp_path: Path) -> None:
+    model = {"kind": kind, "dim": 16}
+    config = {**OTHERS[task], "model": model, "train": STILL, "pretrain": {"steps": 3, "tokens": 256}}
+    if kind == "transformer":
+        config["transformer"] = {"encoder_layers": 1, "decoder_layers": 1, "heads": 2, "hidden": 16}
+    train(task, config, tmp_path / "run")
+    ours, pretrained = tensors(tmp_path / "run"), tensors(tmp_path / "run" / "pretraining", which="best")
+    carried = {name.removeprefix("encoder."): name for name in pretrained if name.startswith("encoder.")}
+    assert carried.keys() < ours.keys()
+    assert any("embedding" in name for name in carried)
+    assert all(torch.equal(ours[name], pretrained[other]) for name, other in carried.items())
+    lines = (tmp_path / "run" / "pretraining" / "metrics.jsonl").read_text().splitlines()
+    assert "valid_accuracy" in json.loads(lines[-1])
+
+
 def test_too_few_texts_are_refused() -> None:
     features = Features(WORDS, 0)
     model = TextClassifier(features.count, 2, dim=8, width=8)

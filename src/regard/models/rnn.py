@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from regard.attend import Lengths, Look, View
 from regard.decode import Step
 from regard.models.encoder_decoder import EncoderDecoder
+from regard.models.masked import TokenEncoder
 from regard.nn import GRU, AdditiveAttention, LuongAttention, SequenceDropout, StepLinear, linear_cross_entropy
 
 AttentionKind = Literal["additive", "dot", "general", "concat", "none"]
@@ -102,13 +103,28 @@ class RNNTranslator(EncoderDecoder):
 
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
         """Encode a padded batch: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
+        states, final = self._read(source, lengths)
+        values = self.dropout(states)
+        keys = values[..., :0] if self.attend is None else self.attend.keys(values).to(values.dtype)
+        return Memory(values, keys, lengths, final)
+
+    def token_encoder(self) -> TokenEncoder:
+        """The embedding and the encoder of the source, to be pretrained: it takes what `states` does."""
+        name = "target_embedding" if self.source_embedding is None else "source_embedding"
+        parts = {name: self.get_submodule(name), "forwards": self.forwards, "backwards": self.backwards}
+        return TokenEncoder(self.states, self.bridge.in_features, name, dropout=self.dropout, **parts)
+
+    def states(self, source: Tensor, lengths: Tensor) -> Tensor:
+        """The encoder's outputs ``(B, Ls, dim)``; arguments as in `encode`."""
+        return self._read(source, lengths)[0]
+
+    def _read(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The states of the encoder ``(B, Ls, dim)``, and the last one of each direction ``(B, dim)``."""
         real = torch.arange(source.shape[1], device=source.device) < lengths[:, None]
         embedded = self.dropout((self.source_embedding or self.target_embedding)(source))
         ahead, last_ahead = self.forwards(embedded, real)
         back, last_back = self.backwards(embedded, real, reverse=True)
-        values = self.dropout(torch.cat([ahead, back], -1))
-        keys = values[..., :0] if self.attend is None else self.attend.keys(values).to(values.dtype)
-        return Memory(values, keys, lengths, torch.cat([last_ahead, last_back], -1))
+        return torch.cat([ahead, back], -1), torch.cat([last_ahead, last_back], -1)
 
     def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
         """The decoder's state before the first token; arguments as in `encode`."""

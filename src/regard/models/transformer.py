@@ -19,6 +19,7 @@ from regard.attend import Causal, Lengths, Look
 from regard.decode import Step, select
 from regard.models.encoder_decoder import EncoderDecoder
 from regard.models.layers import NormOrder, TransformerLayer
+from regard.models.masked import TokenEncoder
 from regard.nn import (
     Dropout,
     FeedForward,
@@ -144,12 +145,24 @@ class TransformerTranslator(EncoderDecoder):
 
     def encode(self, source: Tensor, lengths: Tensor) -> Encoded:
         """Encode a padded batch: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
+        features = self.states(source, lengths)
+        return Encoded(self.memories(features), lengths, torch.arange(source.shape[0], device=source.device))
+
+    def token_encoder(self) -> TokenEncoder:
+        """The embedding and the encoder of the source, to be pretrained: it takes what `states` does."""
+        name = "target_embedding" if self.source_embedding is None else "source_embedding"
+        names = (name, "source_position", "encoder", "encoder_norm", "dropout")
+        width = self.target_embedding.embedding_dim
+        return TokenEncoder(self.states, width, name, **{one: self.get_submodule(one) for one in names})
+
+    def states(self, source: Tensor, lengths: Tensor) -> Tensor:
+        """The encoder's outputs ``(B, Ls, dim)``; arguments as in `encode`."""
         embedding = self.source_embedding or self.target_embedding
         x = self.dropout(self.source_position(embedding(source) * self.scale))
         for layer in self.encoder:
             x, _ = layer(x, Lengths(lengths))
-        features = self.encoder_norm(x)
-        return Encoded(self.memories(features), lengths, torch.arange(source.shape[0], device=source.device))
+        states: Tensor = self.encoder_norm(x)
+        return states
 
     def memories(self, features: Tensor) -> list[multihead.Memory]:
         """Keys and values of the cross-attention of each decoder layer, of the encoder's output ``(B, Ls, dim)``."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
+from torch import Tensor
 
 from regard.data.masking import Masking
 from regard.data.padding import pad
@@ -34,9 +35,10 @@ def light(config: Config, **model: float) -> Config:
 def masked_tokens(
     encoder: TokenEncoder,
     texts: Sequence[Sequence[int]],
-    targets: np.ndarray,
     config: PretrainConfig,
     *,
+    size: int,
+    special: int,
     begins: np.ndarray | None,
     window: int,
     seed: int,
@@ -49,24 +51,24 @@ def masked_tokens(
     Args:
         encoder: what is pretrained.
         texts: the tokens of each text.
-        targets, begins: see `Masking`.
+        size: of the vocabulary.
+        special: the number of special tokens, which come first and are never masked.
+        begins: see `Masking`.
         config, window, seed, unit: see `MaskedTexts`.
 
     Raises:
         UserError: there are too few texts.
     """
     tokens = [np.asarray(text, dtype=np.int64) for text in texts]
-    masking = Masking(PAD, targets, begins)
+    targets = np.arange(size)
+    targets[:special] = -1
     return MaskedTexts(
-        encoder,
-        tokens,
-        masking,
-        lambda parts: pad([part.tolist() for part in parts], PAD),
-        config,
-        window=window,
-        seed=seed,
-        unit=unit,
+        encoder, tokens, Masking(PAD, targets, begins), _padded, config, window=window, seed=seed, unit=unit
     )
+
+
+def _padded(parts: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    return pad([part.tolist() for part in parts], PAD)
 
 
 def unlabelled(config: PretrainConfig, train: Iterable[str], valid: Iterable[str], notify: Notify) -> list[str]:

@@ -14,6 +14,7 @@ from regard.tasks.families.seq2seq.copying_settings import (
 )
 from regard.tasks.families.seq2seq.settings import PairsConfig, PairTaskConfig, Seq2SeqTrainConfig, TransformerConfig
 from regard.tasks.spec import Demo, TaskSpec, Verb
+from regard.training.pretrain_config import PretrainConfig
 from regard.training.ranges import at_most, positive
 
 
@@ -51,6 +52,7 @@ class SummarizeConfig(PairTaskConfig):
     tokenizer: WordsConfig = field(default_factory=WordsConfig)
     model: CopyModelConfig = field(default_factory=CopyModelConfig)
     train: SummarizeTrainConfig = field(default_factory=SummarizeTrainConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
@@ -58,6 +60,7 @@ class SummarizeConfig(PairTaskConfig):
             positive("data", self.data, "max_summary", "builtin_pairs")
             or at_most("data", self.data, 1_000_000, "max_summary", "builtin_pairs")
             or super().problem()
+            or self.pretrain.problem(self.train)
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from rich.console import Console
 from regard.data import docstrings
 from regard.data.summaries import open_summaries
 from regard.data.tokenizer import UNK
-from regard.data.words import Vocabulary, split
+from regard.data.words import NAMES, Vocabulary, split
 from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.families.seq2seq import evaluation
 from regard.tasks.families.seq2seq.copying import CopiedShare, search
@@ -25,11 +26,13 @@ from regard.tasks.families.seq2seq.rouge import TYPES, rouge, scored
 from regard.tasks.families.seq2seq.rows import Rows
 from regard.tasks.families.seq2seq.task import PairTask
 from regard.tasks.families.seq2seq.trainable import LOSS
+from regard.tasks.pretraining import light, masked_tokens, unlabelled
 from regard.tasks.results import Scores
 from regard.tasks.summarize.predictor import Summarizer
 from regard.tasks.summarize.settings import SummarizeConfig
 from regard.tasks.task import Notify
 from regard.training.defaults import bounded, epochs, known
+from regard.training.masked import MaskedTexts
 from regard.training.metric import Metric
 
 _VOCABULARY = "vocabulary.json"
@@ -100,6 +103,18 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         else:
             model = build(config, len(vocabulary), len(vocabulary), shared=True)
         return Summarizer(model, vocabulary, config.data.max_length, config.data.max_summary)
+
+    def pretraining(self, config: SummarizeConfig, run: Path, pairs: PairData, notify: Notify) -> MaskedTexts:
+        """See `Task`; on texts and summaries."""
+        train, valid = (itertools.chain.from_iterable(part) for part in (pairs.train, pairs.valid))
+        texts = unlabelled(config.pretrain, train, valid, notify)
+        predictor = self.untrained(light(config), run)
+        model: Any = predictor.model
+        tokens, size = [predictor.vocabulary.target(text) for text in texts], len(predictor.vocabulary)
+        return masked_tokens(
+            model.token_encoder(), tokens, config.pretrain, size=size, special=len(NAMES), begins=None,
+            window=config.data.max_length + 1, seed=config.train.seed, unit="words",
+        )  # fmt: skip
 
     def training_rows(self, predictor: Summarizer, config: SummarizeConfig, pairs: PairData, notify: Notify) -> Rows:
         """The training pairs as words, without those with a long summary; every second one begins with its length."""

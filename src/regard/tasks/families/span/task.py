@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-import numpy as np
 import torch
 
 from regard.data.corpus import Documents
@@ -115,13 +114,12 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         """See `Task`; on contexts and questions."""
         texts = unlabelled(config.pretrain, _texts(sets.train), _texts(sets.valid), notify)
         answerer = self.untrained(light(config), run)
-        tokenizer = answerer.tokenizer
-        targets = np.arange(len(tokenizer))
-        targets[: len(SIGNS)] = -1
+        tokenizer, size = answerer.tokenizer, len(answerer.tokenizer)
+        tokens = [row[:-1] for row in tokenize(Documents.of(texts), tokenizer)]  # without EOS
         return masked_tokens(
-            answerer.model.token_encoder(), [tokens[:-1] for tokens in tokenize(Documents.of(texts), tokenizer)],
-            targets, config.pretrain, begins=begins_word(tokenizer.pieces(range(len(tokenizer)))),
-            window=config.data.window, seed=config.train.seed, unit="tokens",
+            answerer.model.token_encoder(), tokens, config.pretrain, size=size, special=len(SIGNS),
+            begins=begins_word(tokenizer.pieces(range(size))), window=config.data.window, seed=config.train.seed,
+            unit="tokens",
         )  # fmt: skip
 
     def predictor(self, config: Config, run: Path, checkpoint: str) -> Answerer:
