@@ -41,6 +41,7 @@ PUBLISHED = {
     "Transformer, from scratch": (15.04, 7.39, 14.93),  # Zhang et al. 2020, arXiv:1912.08777
     "people": (24.7, 10.5, 23.4),  # an annotator's subject, compared with the sender's
 }
+ALL = "test-all.jsonl"
 WIDTH = 38
 
 
@@ -59,22 +60,16 @@ def main() -> None:
     lines += [
         row(f"published: {name}", [dict(zip(TYPES, figures, strict=True))]) for name, figures in PUBLISHED.items()
     ]
-    lines += [row(f"first sentence{several}", [floor(data / name)]) for name, several in tests()]
+    lines += rows("first sentence", [floor(data)])
     print(*lines, sep="\n", flush=True)
     for model in options.models:
         folders = [options.runs / f"{model.replace(' ', '-')}-{options.minutes:g}-{seed}" for seed in options.seeds]
         for folder, seed in zip(folders, options.seeds, strict=True):
             fit(folder, data, options, model, seed)
-        for name, several in tests():
-            lines.append(row(f"{model}{several}", [scores(folder, data / name) for folder in folders]))
-            print(lines[-1], flush=True)
+        lines += rows(model, [scores(folder, data) for folder in folders])
+        print(*lines[-2:], sep="\n", flush=True)
     if options.minutes == MINUTES and set(options.models) == set(MODELS):
         (HERE / "results" / "summaries.txt").write_text("\n".join(lines) + "\n")
-
-
-def tests() -> list[tuple[str, str]]:
-    """The files of test emails, and what a row of the table adds to its name for each."""
-    return [("test.jsonl", ""), ("test-all.jsonl", ", best of 4")]
 
 
 def prepared(archive: Path, folder: Path) -> Path:
@@ -88,15 +83,15 @@ def prepared(archive: Path, folder: Path) -> Path:
             for part in ("train", "dev", "test"):
                 source = next(Path(extracted).rglob(part))
                 emails = references(open_summaries(str(source), on_bad_line="skip")[0])
-                write(scratch / f"{part}.jsonl", ((text, subjects[:1]) for text, subjects in emails.items()))
-            write(scratch / "test-all.jsonl", emails.items())
+                write(scratch / f"{part}.jsonl", ((text, short[:1]) for text, short in emails.items()))
+            write(scratch / ALL, emails.items())
         scratch.rename(folder)
     return folder
 
 
 def write(path: Path, emails: Iterable[tuple[str, list[str]]]) -> None:
     """Emails with their subjects, an email a line."""
-    path.write_text("".join(json.dumps({"text": text, "subject": subjects}) + "\n" for text, subjects in emails))
+    path.write_text("".join(json.dumps({"text": text, "subject": short}) + "\n" for text, short in emails))
 
 
 def fit(folder: Path, data: Path, options: argparse.Namespace, model: str, seed: int) -> None:
@@ -113,20 +108,33 @@ def fit(folder: Path, data: Path, options: argparse.Namespace, model: str, seed:
     train("summarize", config | {name: config.get(name, {}) | part for name, part in parts.items()}, folder)
 
 
-def scores(folder: Path, test: Path) -> dict[str, float]:
-    """The scores of a trained model, which are kept in its folder."""
-    kept = folder / f"scores-{test.stem}.json"
+def scores(folder: Path, data: Path) -> list[dict[str, float]]:
+    """The scores of a trained model, which are kept in its folder: with the sender's subject, and with all subjects."""
+    kept = folder / "scores.json"
     if not kept.exists():
-        result = evaluate(folder, str(test), beam=5)
-        kept.write_text(json.dumps({name: score.value for name, score in result.items()}))
-    values: dict[str, float] = json.loads(kept.read_text())
+        written = folder / "subjects.txt"
+        result = evaluate(folder, str(data / "test.jsonl"), beam=5, output=written)
+        texts = written.read_text().split("\n")[:-1]
+        every, _ = rouge(texts, list(subjects(data / ALL).values()))
+        kept.write_text(json.dumps([{name: score.value for name, score in result.items()}, every]))
+    values: list[dict[str, float]] = json.loads(kept.read_text())
     return values
 
 
-def floor(test: Path) -> dict[str, float]:
-    """ROUGE of the first sentence of each email."""
-    emails = references(open_summaries(str(test))[0])
-    return rouge([lead(text) for text in emails], list(emails.values()))[0]
+def floor(data: Path) -> list[dict[str, float]]:
+    """ROUGE of the first sentence of each email, likewise."""
+    tests = [subjects(data / name) for name in ("test.jsonl", ALL)]
+    return [rouge([lead(text) for text in emails], list(emails.values()))[0] for emails in tests]
+
+
+def subjects(test: Path) -> dict[str, list[str]]:
+    """The subjects of each email."""
+    return references(open_summaries(str(test))[0])
+
+
+def rows(name: str, results: Sequence[list[dict[str, float]]]) -> list[str]:
+    """Lines of the table for a model, of the results of each seed."""
+    return [row(f"{name}{several}", one) for several, *one in zip(("", ", best of 4"), *results, strict=True)]
 
 
 def row(name: str, results: Sequence[dict[str, float]]) -> str:
