@@ -65,12 +65,14 @@ class SummarizeConfig(PairTaskConfig):
 
 
 def demo_settings() -> SummarizeConfig:
-    """Settings that train in two minutes on two cores."""
+    """Settings that train in two minutes on two cores: a small Transformer, which learns to copy in fewer seconds than
+    the recurrent model, and small batches, so that there are about a thousand steps."""
     return SummarizeConfig(
-        data=DataConfig(max_length=60, max_summary=25, builtin_pairs=4000),
+        data=DataConfig(max_length=40, max_summary=30),
         tokenizer=WordsConfig(size=3000),
-        model=CopyModelConfig(embedding=96, dim=128, dropout=0.2),
-        train=SummarizeTrainConfig(epochs=8, minutes=2.0, tokens=3000, learning_rate=1e-2, warmup=40),
+        model=CopyModelConfig(kind="transformer", dim=128, dropout=0.1),
+        transformer=TransformerConfig(encoder_layers=1, decoder_layers=1, hidden=256),
+        train=SummarizeTrainConfig(epochs=2, minutes=2.0, tokens=900, label_smoothing=0.0, warmup=50),
     )
 
 
