@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import Result
-from regard.data.matching import LONGEST, matches
+from regard.data.matching import LONGEST, match_features, matches, shared_words
 from regard.data.questions import Question
 from regard.data.tokenizer import Tokenizer
 from regard.errors import UserError
@@ -69,6 +69,28 @@ def test_a_span_that_ends_after_the_text_does_not_exist() -> None:
     assert (logits > HIDDEN / 2).tolist() == [[True] * (3 - at) + [False] * (2 + at) for at in range(3)]
 
 
+def test_hidden_tokens_are_hidden_in_question_and_context() -> None:
+    model = _model(60, word_dropout=0.5).train()
+    shown = model._shown(torch.zeros(3, 2, dtype=torch.int64))
+    assert shown is not None
+    assert shown.shape == (3, 60)
+    assert 0.3 < shown.float().mean() < 0.7
+    hidden = _model(60, word_dropout=0.999999, dropout=0.0, matches=0).train()
+    one, other = _inputs(7, 3), list(_inputs(7, 3))
+    other[0] = other[0] + 20
+    torch.testing.assert_close(hidden(*one), hidden(*other))  # no token is shown
+    assert model.eval()._shown(one[0]) is None
+    assert not torch.equal(model(*one), model(*other))
+
+
+def test_the_scores_of_starts_are_those_of_the_pointer() -> None:
+    pointer, m, q = _model(60).pointer, torch.randn(1, 7, 16), torch.randn(1, 3, 16)
+    real = torch.ones(1, 3, dtype=torch.bool)
+    scores, _, rows = pointer(m, torch.tensor([7]), q, real, weights=True)
+    means = rows.log().mean(1)  # of each row the scores, less a constant
+    torch.testing.assert_close(means - means.mean(), scores - scores.mean(), atol=1e-5, rtol=1e-4)
+
+
 def test_the_loss_is_that_of_all_correct_spans_together() -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0, HIDDEN], [3.0, 0.0, 0.0, HIDDEN]])
     index, real = torch.tensor([[1, 2], [0, 0]]), torch.tensor([[True, True], [True, False]])
@@ -98,6 +120,16 @@ def test_characters_whose_lower_case_is_longer_keep_their_places() -> None:
     ours, theirs = matches("İzmir", "izmir")
     assert (len(ours), len(theirs)) == (5, 5)
     assert ours.tolist()[1:] == [4, 4, 4, 4]
+
+
+def test_words_and_numbers_are_shared_as_a_whole() -> None:
+    text = "Bern has 0.85% of it, bernard 85%"
+    shared = shared_words(text, "Does BERN have 0.85?")
+    assert (
+        "".join(letter if one else "." for letter, one in zip(text, shared, strict=True)) == "Bern.....0.85" + 20 * "."
+    )
+    ours, _ = match_features(text, "Bern")
+    assert ours[:5].tolist() == [4 + LONGEST + 1] * 4 + [0]
 
 
 @given(st.integers(1, 60), st.integers(1, 20), st.data())

@@ -2,10 +2,50 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 LONGEST = 12
 """Longer matches count as this many characters."""
+
+FEATURES = 2 * (LONGEST + 1)
+"""The number of different match features, see `match_features`."""
+
+_WORD = re.compile(r"\w+(?:[.,]\d+)*")
+"""A word, or a number with its decimals."""
+
+
+def match_features(text: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+    """For each character of both texts, its match with the other text as a number from 0 to `FEATURES` − 1.
+
+    That is the length of `matches`, and `LONGEST` + 1 more for a character of a word that is in the other text, too.
+
+    Returns:
+        int64 ``(len(text),)`` and ``(len(other),)``.
+
+    >>> match_features("2.5% in Bern", "Bern?")[0].tolist()
+    [0, 0, 0, 0, 0, 0, 1, 0, 17, 17, 17, 17]
+    """
+    ours, theirs = matches(text, other)
+    shared = (LONGEST + 1) * shared_words(text, other)
+    return ours + shared, theirs + (LONGEST + 1) * shared_words(other, text)
+
+
+def shared_words(text: str, other: str) -> np.ndarray:
+    """For each character, whether it belongs to a word that is in ``other``, too, in upper or lower case.
+
+    Returns:
+        bool ``(len(text),)``.
+
+    >>> shared_words("in 2.5", "In 2")
+    array([ True,  True, False, False, False, False])
+    """
+    words = {match.group().lower() for match in _WORD.finditer(other)}
+    shared = np.zeros(len(text), dtype=bool)
+    for match in _WORD.finditer(text):
+        shared[match.start() : match.end()] = match.group().lower() in words
+    return shared
 
 
 def matches(text: str, other: str) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,9 @@
 The context and the question attend to each other (Seo et al. 2017, arXiv:1611.01603): each token of the context to the
 question, and, as in Xiong et al. 2017 (arXiv:1611.01604), each token of the question to the context, so that there is a
 row of weights for each word of the question. Then the context attends to itself (Wang et al. 2017, ACL, section 3.3).
-Start and end are scored together: all spans and "no answer" share one softmax.
+At last each token of the question points to a place of the context: the mean of these attention scores is a part of the
+score of a start (Wang and Jiang 2017, arXiv:1608.07905), and what the attention returns decides about the end and about
+"no answer". All spans and "no answer" share one softmax.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class SpanReader(nn.Module):
 
     Args:
         size: number of tokens.
-        matches: number of different match features, see `regard.data.matching.matches`; 0: the model has none.
+        matches: number of different match features, see `regard.data.matching.match_features`; 0: the model has none.
         dim: width of the layers; even, and a multiple of ``heads``.
         kind: ``"gru"``: bidirectional GRUs encode both texts and what the attention makes of the context; ``"conv"``:
             residual layers of convolutions do, which is faster.
@@ -37,7 +39,8 @@ class SpanReader(nn.Module):
             the context does not attend to itself.
         heads: number of heads of the self-attention.
         longest: the largest number of tokens of an answer.
-        dropout: probability, on embeddings, the encoders' outputs and attention weights' results.
+        dropout: probability, on embeddings, the encoders' outputs and the result of the self-attention.
+        word_dropout: the probability that a token is hidden in training, in the question and in the context.
 
     Raises:
         ValueError: a size does not fit.
@@ -53,7 +56,7 @@ class SpanReader(nn.Module):
         self,
         size: int,
         *,
-        matches: int = 13,
+        matches: int = 26,
         dim: int = 128,
         kind: Encoder = "gru",
         layers: int = 4,
@@ -61,6 +64,7 @@ class SpanReader(nn.Module):
         heads: int = 4,
         longest: int = 30,
         dropout: float = 0.2,
+        word_dropout: float = 0.0,
     ):
         super().__init__()
         if dim % 2 or dim % heads:
@@ -75,10 +79,10 @@ class SpanReader(nn.Module):
         self.itself = MultiHeadAttention(dim, heads) if attention else None
         self.norm = nn.LayerNorm(dim)
         self.read = _encoder(kind, dim, layers, dropout)
-        self.bounds = nn.Linear(dim, 2)
-        self.first, self.last = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.pointer = _Pointer(dim, attention=attention)
+        self.end, self.first, self.last = nn.Linear(dim, 1), nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.absent = nn.Sequential(nn.Linear(2 * dim, dim), nn.Tanh(), nn.Linear(dim, 1))
-        self.dropout = SequenceDropout(dropout)
+        self.dropout, self.word_dropout = SequenceDropout(dropout), word_dropout
         self.register_buffer("threshold", torch.tensor(0.5))
 
     @property
@@ -129,20 +133,23 @@ class SpanReader(nn.Module):
         Arguments as of `forward`; the weights are None for a model without attention, and without ``weights``.
         """
         real, asked = _real(context, context_lengths), _real(question, question_lengths)
-        c = self._encode(context, context_matches, real)
-        q = self._encode(question, question_matches, asked)
-        mean = (q * asked[..., None]).sum(1) / question_lengths[:, None].clamp(min=1)
-        rows = None
+        shown = self._shown(context)
+        c = self._encode(context, context_matches, real, shown)
+        q = self._encode(question, question_matches, asked, shown)
+        mean = _mean(q, asked)
         if self.between is not None and self.itself is not None:
-            joined, rows = self.between(c, context_lengths, q, question_lengths, weights=weights)
-            m = torch.relu(self.combine(joined))
+            m = torch.relu(self.combine(self.between(c, context_lengths, q, question_lengths)))
             own, _ = self.itself(self.norm(m), mask=Lengths(context_lengths))
             m = m + self.dropout(own)
         else:
             wide = mean[:, None].expand_as(c)
             m = torch.relu(self.combine(torch.cat([c, wide, c * wide], -1)))
         m = self.read(self.dropout(m), real)
-        return self._logits(m, mean, real), rows
+        start, pointed, rows = self.pointer(m, context_lengths, q, asked, weights=weights)
+        highest = m.masked_fill(~real[..., None], -torch.inf).amax(1)
+        absent = self.absent(torch.cat([highest, pointed], -1))
+        spans = self._spans(m, start, pointed, real)
+        return torch.cat([absent.float(), spans.flatten(1)], 1), rows
 
     def token_encoder(self) -> TokenEncoder:
         """The embedding and the encoder of both texts, to be pretrained: it takes what `states` does."""
@@ -153,27 +160,35 @@ class SpanReader(nn.Module):
 
     def states(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """The encoder's outputs ``(B, L, dim)`` for texts without match features: int64 ``(B, L)`` and ``(B,)``."""
-        return self._encode(tokens, None, _real(tokens, lengths))
+        return self._encode(tokens, None, _real(tokens, lengths), None)
 
-    def _encode(self, tokens: Tensor, matches: Tensor | None, real: Tensor) -> Tensor:
+    def _shown(self, tokens: Tensor) -> Tensor | None:
+        """Which tokens of the vocabulary each example shows in training, ``(B, size)``; None: all."""
+        if not self.training or not self.word_dropout:
+            return None
+        shape = len(tokens), self.embedding.num_embeddings
+        return torch.rand(shape, device=tokens.device) >= self.word_dropout
+
+    def _encode(self, tokens: Tensor, matches: Tensor | None, real: Tensor, shown: Tensor | None) -> Tensor:
         embedded = self.embedding(tokens)
+        if shown is not None:
+            embedded = embedded * shown.gather(1, tokens)[..., None]
         if self.matches is not None and matches is not None:
             embedded = embedded + self.matches(matches)
         encoded: Tensor = self.encoder(self.dropout(embedded), real)
         return encoded
 
-    def _logits(self, m: Tensor, mean: Tensor, real: Tensor) -> Tensor:
-        start, end = self.bounds(m).unbind(-1)
-        pairs = self.first(m) @ self.last(m).mT * m.shape[-1] ** -0.5 + start[..., None] + end[:, None]
+    def _spans(self, m: Tensor, start: Tensor, pointed: Tensor, real: Tensor) -> Tensor:
+        """The scores of all spans, ``(B, Lc, longest)``."""
+        scale = m.shape[-1] ** -0.5
+        first = self.first(m) + pointed[:, None]  # the end depends on the start, and on what the question points to
+        pairs = first @ self.last(m).mT * scale + start[..., None] + self.end(m).mT
         places = torch.arange(m.shape[1], device=m.device)
         ends = places[:, None] + torch.arange(self.longest, device=m.device)
         inside = ends.clamp(max=m.shape[1] - 1)
         spans = pairs.gather(2, inside.expand(m.shape[0], -1, -1))
         exists = (ends < m.shape[1]) & real[:, inside]
-        spans = spans.float().masked_fill(~exists, HIDDEN)
-        highest = m.masked_fill(~real[..., None], -torch.inf).amax(1)
-        absent = self.absent(torch.cat([highest, mean.to(m.dtype)], -1))
-        return torch.cat([absent.float(), spans.flatten(1)], 1)
+        return spans.float().masked_fill(~exists, HIDDEN)
 
 
 class _Between(nn.Module):
@@ -184,21 +199,46 @@ class _Between(nn.Module):
         self.scale = nn.Parameter(torch.ones(dim))
         self.of_question, self.of_context = nn.Linear(dim, 1), nn.Linear(dim, 1)
 
-    def forward(
-        self, c: Tensor, context_lengths: Tensor, q: Tensor, question_lengths: Tensor, *, weights: bool
-    ) -> tuple[Tensor, Tensor | None]:
-        """What each token of the context gets, ``(B, Lc, 4·dim)``, and the question's weights ``(B, Lq, Lc)``."""
+    def forward(self, c: Tensor, context_lengths: Tensor, q: Tensor, question_lengths: Tensor) -> Tensor:
+        """What each token of the context gets, ``(B, Lc, 4·dim)``."""
         one, other = c[:, None], q[:, None]
-        summary, view = attention(
-            other * self.scale, one, one, bias=self.of_context(c).mT[:, None], mask=Lengths(context_lengths),
-            look=Look(rows=slice(None) if weights else None),
-        )  # fmt: skip
+        summary = attention(
+            other * self.scale, one, one, bias=self.of_context(c).mT[:, None], mask=Lengths(context_lengths)
+        )
         values = torch.cat([other, summary.to(other.dtype)], -1)
         attended = attention(
             one * self.scale, other, values, bias=self.of_question(q).mT[:, None], mask=Lengths(question_lengths)
         )
         a, back = attended[:, 0].chunk(2, -1)
-        return torch.cat([c, a, c * a, c * back], -1), view.rows[:, 0] if weights else None
+        return torch.cat([c, a, c * a, c * back], -1)
+
+
+class _Pointer(nn.Module):
+    """Attention of the question's tokens over the context after it was read: each points to where the answer may be."""
+
+    def __init__(self, dim: int, attention: bool):
+        super().__init__()
+        self.attention = attention
+        self.query, self.of_context, self.joined = nn.Linear(dim, dim), nn.Linear(dim, 1), nn.Linear(2 * dim, dim)
+
+    def forward(
+        self, m: Tensor, context_lengths: Tensor, q: Tensor, asked: Tensor, *, weights: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The mean score of each token of the context ``(B, Lc)``, what is there ``(B, dim)``, and the weights.
+
+        Without attention, the score is the same, and the question alone decides what is there.
+        """
+        queries, bias = self.query(q), self.of_context(m).mT
+        mean, rows = _mean(q, asked), None
+        scores = (m @ _mean(queries, asked)[..., None])[..., 0] * m.shape[-1] ** -0.5 + bias[:, 0]
+        values = torch.zeros_like(mean)
+        if self.attention:
+            attended, view = attention(
+                queries[:, None], m[:, None], m[:, None], bias=bias[:, None], mask=Lengths(context_lengths),
+                look=Look(rows=slice(None) if weights else None),
+            )  # fmt: skip
+            values, rows = _mean(attended[:, 0].to(m.dtype), asked), view.rows[:, 0] if weights else None
+        return scores, torch.relu(self.joined(torch.cat([mean, values], -1))), rows
 
 
 class _Recurrent(nn.Module):
@@ -243,3 +283,8 @@ def _encoder(kind: Encoder, dim: int, layers: int, dropout: float) -> nn.Module:
 
 def _real(tokens: Tensor, lengths: Tensor) -> Tensor:
     return torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
+
+
+def _mean(x: Tensor, real: Tensor) -> Tensor:
+    """The mean over the real steps, ``(B, width)``."""
+    return (x * real[..., None]).sum(1) / real.sum(1, keepdim=True).clamp(min=1)

@@ -42,9 +42,10 @@ class AnswerConfig(SpanConfig):
 def demo_settings() -> AnswerConfig:
     """Settings that train in two minutes on two cores."""
     return AnswerConfig(
-        data=DataConfig(builtin_questions=3000),
-        model=ModelConfig(kind="conv", dim=64, layers=3, dropout=0.1),
-        train=SpanTrainConfig(epochs=3, tokens=4096, learning_rate=4e-3),
+        data=DataConfig(builtin_questions=5000, max_answer=20),
+        tokenizer=TokenizerConfig(size=1000),  # so that known names are several tokens, too, as unknown ones are
+        model=ModelConfig(kind="conv", dim=64, layers=3, dropout=0.1, word_dropout=0.1),
+        train=SpanTrainConfig(epochs=3, tokens=2048, learning_rate=4e-3),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.data.lines import compose, is_unicode, read_blocks
-from regard.data.matching import LONGEST
+from regard.data.matching import FEATURES, LONGEST
 from regard.data.questions import Question
 from regard.data.tokenizer import PAD, Tokenizer
 from regard.errors import UserError
@@ -116,7 +116,7 @@ class Answerer(Predictor):
         """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
         if self.model.recurrent:
             raise recurrent("conv")
-        vocabulary, features = len(self.tokenizer), LONGEST + 1
+        vocabulary, features = len(self.tokenizer), FEATURES
 
         def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
             batch, width, asked = sizes["batch"], sizes["context_length"], sizes["question_length"]
@@ -139,7 +139,8 @@ class Answerer(Predictor):
             "threshold": float(self.model.threshold),
             "use": "logit 0 is no answer; 1 + i * longest + k is the span from token i of the context to token i + k; "
             f"spans that do not exist have {_LEAST}; a match is the length of the longest part of the text around a "
-            f"token's characters that is in the other text, in lower case, at most {LONGEST}",
+            f"token's characters that is in the other text, in lower case, at most {LONGEST}, and {LONGEST + 1} more "
+            "if they are in a word that the other text has, too",
         }  # fmt: skip
         return Exportable(_Logits(self.model), inputs, sample, notes=notes)
 

@@ -81,7 +81,7 @@ class ModelConfig:
     question in place of all attention."""
     matches: bool = True
     """Whether the model knows of each token the length of the part of the text around it that context and question
-    share."""
+    share, and whether its word is in both."""
     dim: int | None = None
     """Number of features of every layer; by default 96 to 192, depending on the number of questions."""
     layers: int = 4
@@ -90,6 +90,9 @@ class ModelConfig:
     """Number of heads of the self-attention; model.dim must be a multiple of it."""
     dropout: float = 0.2
     """Dropout probability: on embeddings, the encoders' outputs and the result of the self-attention."""
+    word_dropout: float = 0.0
+    """The probability that a token is hidden in training, wherever it is in the question and its context, so that the
+    model learns to recognize names that it does not know by what is around them and by where they match."""
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
@@ -97,7 +100,7 @@ class ModelConfig:
             positive("model", self, "dim", "layers", "heads")
             or at_most("model", self, 1_000_000, "dim")
             or at_most("model", self, 1000, "layers", "heads")
-            or share("model", self, "dropout")
+            or share("model", self, "dropout", "word_dropout")
         )
         if wrong is not None:
             return wrong

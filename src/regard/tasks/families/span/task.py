@@ -16,7 +16,7 @@ from regard.data.corpus import Documents
 from regard.data.encoding import tokenize, train_tokenizer
 from regard.data.lines import one_line
 from regard.data.masking import begins_word
-from regard.data.matching import LONGEST
+from regard.data.matching import FEATURES
 from regard.data.questions import Question
 from regard.data.tokenizer import SIGNS, Tokenizer
 from regard.files import write_text
@@ -97,9 +97,9 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         """A new model with random weights, and the tokenizer of a run's folder."""
         tokenizer, settings = Tokenizer.load(run / _TOKENIZER), config.model
         model = SpanReader(
-            len(tokenizer), matches=LONGEST + 1 if settings.matches else 0, dim=known(settings.dim),
+            len(tokenizer), matches=FEATURES if settings.matches else 0, dim=known(settings.dim),
             kind=settings.kind, layers=settings.layers, attention=settings.attention == "both", heads=settings.heads,
-            longest=config.data.max_answer, dropout=settings.dropout,
+            longest=config.data.max_answer, dropout=settings.dropout, word_dropout=settings.word_dropout,
         )  # fmt: skip
         return Answerer(model, tokenizer, config.data)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from regard.data.matching import matches
+from regard.data.matching import match_features
 from regard.data.padding import pad
 from regard.data.questions import Question, Span
 from regard.data.tokenizer import PAD, Tokenizer
@@ -120,7 +120,7 @@ class Windows:
             question = self.questions[self.owner[row]]
             context, asked = self._window(row), self._question(question)
             text = question.context[context.starts[0] : context.ends[-1]]
-            ours, theirs = matches(text, question.question[asked.starts[0] : asked.ends[-1]])
+            ours, theirs = match_features(text, question.question[asked.starts[0] : asked.ends[-1]])
             self._features[row] = _by_token(ours, context), _by_token(theirs, asked)
         return self._features[row]
 
@@ -163,7 +163,7 @@ def _encode(texts: Sequence[str], tokenizer: Tokenizer) -> dict[str, Encoded]:
     return encoded
 
 
-def _by_token(lengths: np.ndarray, text: Encoded) -> np.ndarray:
-    """The largest of the lengths of each token's characters; those of a character in several tokens count for each."""
-    starts = np.minimum(text.starts - text.starts[0], len(lengths) - 1)
-    return np.maximum.reduceat(lengths, starts).astype(np.uint8)
+def _by_token(features: np.ndarray, text: Encoded) -> np.ndarray:
+    """The largest of the features of each token's characters; that of a character in several tokens counts for each."""
+    starts = np.minimum(text.starts - text.starts[0], len(features) - 1)
+    return np.maximum.reduceat(features, starts).astype(np.uint8)
