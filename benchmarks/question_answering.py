@@ -1,102 +1,112 @@
-"""Question answering: the model, the same model without attention, and a floor without a neural network.
+"""Question answering: the model, the same model without attention, and floors without a neural network.
 
-    python benchmarks/question_answering.py jaquad ../shared/data/jaquad/jaquad.tar.xz [--minutes 25] [--seeds 0]
-    python benchmarks/question_answering.py subjqa ../shared/data/subjqa/subjqa.tar.xz [--minutes 10] [--seeds 0 1 2]
+    python benchmarks/question_answering.py jaquad ../shared/data/jaquad/jaquad.tar.xz [--minutes 55] [--seeds 0]
+    python benchmarks/question_answering.py subjqa ../shared/data/subjqa/subjqa.tar.xz [--seeds 0 1 2]
 
 JaQuAD has no public test set: its validation part is the test set, and a tenth of the training contexts is held out.
-SubjQA is the four domains that have a training part, together. Each run is the command ``regard train answer``, with
-the same time for both models. The floor takes the sentence of the context that shares most with the question, weighted
-by rarity, and answers with the longest part of it that is not in the question, or never answers. The table goes to
-``results/question_answering_NAME.txt``.
+SubjQA is the four domains that have a training part, together. The settings are in ``question_answering_NAME.yaml``;
+all models of a table have the same, and the same time. The floor takes the sentence of the context that shares most
+with the question, weighted by rarity, and answers with the longest part of it that is not in the question, or never
+answers. The table is printed, for ``benchmarks/results/question_answering_NAME.txt``. A command that was stopped goes
+on where it was when it is run again: unpacked data and runs are kept in ``--runs``.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import re
 import statistics
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from machine import machine
 
 from regard.data.matching import matches
 from regard.data.questions import Question, QuestionColumns, read_questions
+from regard.settings import load_yaml
+from regard.tasks.answer.settings import AnswerConfig
 from regard.tasks.families.span.scores import scores
+from regard.tasks.running import evaluate, resume, train
 
 HERE = Path(__file__).parent
 SHOWN = ("exact", "f1", "character_f1", "has_answer_exact", "has_answer_f1", "no_answer")
-MODELS = {
-    "attention": [],
-    "no attention": ["--model.attention", "none"],
-    "attention, no matches": ["--model.no-matches"],
-    "no attention, no matches": ["--model.attention", "none", "--model.no-matches"],
+MODELS: dict[str, dict[str, Any]] = {
+    "attention": {},
+    "no attention": {"attention": "none"},
+    "attention, no matches": {"matches": False},
+    "no attention, no matches": {"attention": "none", "matches": False},
+}
+PUBLISHED = {
+    "jaquad": "BERT-Japanese, pretrained: 61.01 exact, 77.35 F1 of token positions (So et al. 2022; not comparable)",
+    "subjqa": "always no answer: 51.9 exact = F1, counted over all rows of the four domains",
 }
 
 
 @dataclass(frozen=True)
-class Data:
-    """A data set: its files, the settings of training, and what is published, with its protocol."""
+class Files:
+    """The files of a data set: without a validation file, a tenth of the training contexts is held out."""
 
     train: Path
     valid: Path | None
     test: Path
-    settings: tuple[str, ...]
-    columns: QuestionColumns
-    published: str
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=("jaquad", "subjqa"))
+    parser.add_argument("name", choices=list(PUBLISHED))
     parser.add_argument("archive", type=Path)
-    parser.add_argument("--minutes", type=float, default=25)
+    parser.add_argument("--minutes", type=float, help="of training for each model, in place of that of the settings")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS)[:2], help="none: floors only")
-    parser.add_argument("--runs", type=Path, default=Path("runs/question_answering"))
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        with tarfile.open(options.archive) as archive:
-            archive.extractall(scratch, filter="data")
-        data = (jaquad if options.name == "jaquad" else subjqa)(Path(scratch))
-        lines = [f"{options.name}: {options.minutes:g} minutes for each model", machine(), data.published]
-        lines.append(f"{'':26}" + "".join(f"{name:>18}" for name in SHOWN))
-        test, _ = read_questions(str(data.test), data.columns, "skip")
-        for floor, texts in (("floor: sentence", sentences(test)), ("floor: no answer", [""] * len(test))):
-            values = scores(texts, [one.texts for one in test])
-            lines.append(row(floor, [{name: score.value for name, score in values.items()}]))
-        print(*lines, sep="\n", flush=True)
-        for model in options.models:
-            folders = [options.runs / f"{options.name}-{model.replace(' ', '-')}-{seed}" for seed in options.seeds]
-            results = [run(data, folder, model, options.minutes, seed) for folder, seed in
-                       zip(folders, options.seeds, strict=True)]  # fmt: skip
-            lines.append(row(model, results))
-            print(lines[-1], flush=True)
-    if options.models:
-        (HERE / "results" / f"question_answering_{options.name}.txt").write_text("\n".join(lines) + "\n")
+    parser.add_argument("--settings", type=Path, help="a YAML file, in place of the one beside this script")
+    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()) / "regard-question-answering")
+    arguments = parser.parse_args()
+    config = load_yaml(arguments.settings or HERE / f"question_answering_{arguments.name}.yaml", AnswerConfig)
+    if arguments.minutes is not None:
+        config["train"]["minutes"] = arguments.minutes
+    files = FILES[arguments.name](unpacked(arguments.archive, arguments.runs / arguments.name))
+    columns = QuestionColumns(**{name: config["data"].get(name) for name in vars(QuestionColumns())})
+    test, notes = read_questions(str(files.test), columns, "skip")
+    print(
+        f"{arguments.name}, per cent; {config['train']['minutes']:g} minutes for each model; {machine()}",
+        *notes,
+        sep="\n",
+    )
+    print(f"published: {PUBLISHED[arguments.name]}", f"{'':26}{''.join(f'{name:>18}' for name in SHOWN)}", sep="\n")
+    for floor, texts in (("floor: sentence", sentences(test)), ("floor: no answer", [""] * len(test))):
+        values = scores(texts, [one.texts for one in test])
+        print(row(floor, [{name: score.value for name, score in values.items()}]), flush=True)
+    for model in arguments.models:
+        runs = [arguments.runs / f"{arguments.name}-{model.replace(' ', '-')}-{seed}" for seed in arguments.seeds]
+        results = [
+            score(config, files, run, model, seed) for run, seed in zip(runs, arguments.seeds, strict=True)
+        ]  # fmt: skip
+        print(row(model, results), flush=True)
 
 
-def run(data: Data, folder: Path, model: str, minutes: float, seed: int) -> dict[str, float]:
-    """Train one model, and score it on the test questions."""
-    regard = [sys.executable, "-m", "regard"]
-    settings = ["--data.train", str(data.train), *(["--data.valid", str(data.valid)] if data.valid else [])]
-    settings += [*data.settings, *MODELS[model], "--train.minutes", str(minutes), "--train.seed", str(seed)]
-    subprocess.run([*regard, "train", "answer", str(folder), *settings], check=True)
-    test = [*regard, "eval", str(folder), "--data", str(data.test), "--json"]
-    result = json.loads(subprocess.run(test, check=True, capture_output=True, text=True).stdout)
-    return {name: score["score"] for name, score in result.items()}
+def score(config: Mapping[str, Any], files: Files, run: Path, model: str, seed: int) -> dict[str, float]:
+    """Train a model, or what is left of its training, and score the test questions once."""
+    if run.exists():
+        resume(run)
+    else:
+        sections = {
+            **config,
+            "data": {**config["data"], "train": str(files.train), "valid": str(files.valid) if files.valid else None},
+            "model": {**config["model"], **MODELS[model]},
+            "train": {**config["train"], "seed": seed},
+        }
+        train("answer", sections, run)
+    return {name: one.value for name, one in evaluate(run, str(files.test)).items()}
 
 
-def row(name: str, results: Sequence[dict[str, float]]) -> str:
+def row(name: str, results: Sequence[Mapping[str, float]]) -> str:
     """A line of the table: the mean of each score, and the lowest and highest of several seeds."""
     cells = []
     for score in SHOWN:
@@ -106,17 +116,22 @@ def row(name: str, results: Sequence[dict[str, float]]) -> str:
     return f"{name:26}" + "".join(f"{cell:>18}" for cell in cells)
 
 
-def jaquad(folder: Path) -> Data:
+def unpacked(archive: Path, folder: Path) -> Path:
+    """The folder with the files of an archive."""
+    if not folder.exists():
+        partial = folder.with_name(f"{folder.name}.part")
+        with tarfile.open(archive) as packed:
+            packed.extractall(partial, filter="data")
+        partial.rename(folder)
+    return folder
+
+
+def jaquad(folder: Path) -> Files:
     """JaQuAD (So et al. 2022): questions about the Japanese Wikipedia."""
-    settings = (
-        "--tokenizer.kind", "char", "--train.metric", "character_f1", "--data.window", "384", "--data.overlap", "128",
-        "--model.kind", "conv", "--train.epochs", "10", "--train.validate-on", "1000",
-    )  # fmt: skip
-    published = "published, not comparable: BERT-Japanese, pretrained, 61.01 exact and 77.35 F1 of token positions"
-    return Data(folder / "data" / "train", None, folder / "data" / "dev", settings, QuestionColumns(), published)
+    return Files(folder / "data" / "train", None, folder / "data" / "dev")
 
 
-def subjqa(folder: Path) -> Data:
+def subjqa(folder: Path) -> Files:
     """SubjQA (Bjerva et al. 2020): questions about reviews, the four domains that have a training part."""
     domains = sorted(file.parents[1] for file in folder.glob("SubjQA/*/splits/train.csv"))
     for part in ("train", "dev", "test"):
@@ -125,14 +140,10 @@ def subjqa(folder: Path) -> Data:
             writer = csv.DictWriter(file, rows[0], extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
-    columns = QuestionColumns("review", "question", "human_ans_spans", "human_ans_indices", "ANSWERNOTFOUND")
-    settings = (
-        "--data.context", "review", "--data.answer", "human_ans_spans", "--data.start", "human_ans_indices",
-        "--data.no-answer", "ANSWERNOTFOUND", "--data.on-bad-line", "skip", "--model.kind", "conv",
-        "--train.epochs", "10",
-    )  # fmt: skip
-    published = "floor: always no answer, 51.9 exact = F1 as counted over all rows of the four domains"
-    return Data(folder / "train.csv", folder / "dev.csv", folder / "test.csv", settings, columns, published)
+    return Files(folder / "train.csv", folder / "dev.csv", folder / "test.csv")
+
+
+FILES = {"jaquad": jaquad, "subjqa": subjqa}
 
 
 def records(path: Path) -> Iterator[dict[str, str]]:
@@ -149,13 +160,13 @@ def sentences(questions: Sequence[Question]) -> list[str]:
     return [_sentence(one, rarity) for one in questions]
 
 
-def _sentence(question: Question, rarity: dict[str, float]) -> str:
+def _sentence(question: Question, rarity: Mapping[str, float]) -> str:
     asked = {question.question[at : at + 3] for at in range(len(question.question) - 2)}
     parts = [part for part in re.split(r"(?<=[.!?。!?])\s*", question.context) if part.strip()]
     best = max(parts, key=lambda part: sum(rarity.get(gram, 0.0) for gram in asked if gram in part))
     shared = matches(best, question.question)[0] >= 3
     runs = re.finditer("0+", "".join(str(int(one)) for one in shared))
-    longest = max(runs, key=lambda found: found.end() - found.start(), default=None)
+    longest = max(runs, key=lambda run: run.end() - run.start(), default=None)
     return best[longest.start() : longest.end()].strip() if longest else best
 
 
