@@ -4,7 +4,9 @@
     python benchmarks/question_answering.py subjqa ../shared/data/subjqa/subjqa.tar.xz [--seeds 0 1 2]
 
 JaQuAD has no public test set: its validation part is the test set, and a tenth of the training contexts is held out.
-SubjQA is the four domains that have a training part, together. The settings are in ``question_answering_NAME.yaml``;
+SubjQA is the four domains that have a training part, together. Nearly all questions of its development part are
+questions of its training part, about the same reviews, so both are trained on, and a tenth of the reviews is held out;
+no question of the test part is among them, but a tenth of its reviews is. The settings are in ``question_answering_NAME.yaml``;
 all models of a table have the same, and the same time. The floor takes the sentence of the context that shares most
 with the question, weighted by rarity, and answers with the longest part of it that is not in the question, or never
 answers. The table is printed, for ``benchmarks/results/question_answering_NAME.txt``. A command that was stopped goes
@@ -51,10 +53,9 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a data set: without a validation file, a tenth of the training contexts is held out."""
+    """The files of a data set; a tenth of the training contexts is held out for validation."""
 
     train: Path
-    valid: Path | None
     test: Path
 
 
@@ -98,7 +99,7 @@ def score(config: Mapping[str, Any], files: Files, run: Path, model: str, seed: 
     else:
         sections = {
             **config,
-            "data": {**config["data"], "train": str(files.train), "valid": str(files.valid) if files.valid else None},
+            "data": {**config["data"], "train": str(files.train)},
             "model": {**config["model"], **MODELS[model]},
             "train": {**config["train"], "seed": seed},
         }
@@ -128,19 +129,19 @@ def unpacked(archive: Path, folder: Path) -> Path:
 
 def jaquad(folder: Path) -> Files:
     """JaQuAD (So et al. 2022): questions about the Japanese Wikipedia."""
-    return Files(folder / "data" / "train", None, folder / "data" / "dev")
+    return Files(folder / "data" / "train", folder / "data" / "dev")
 
 
 def subjqa(folder: Path) -> Files:
     """SubjQA (Bjerva et al. 2020): questions about reviews, the four domains that have a training part."""
     domains = sorted(file.parents[1] for file in folder.glob("SubjQA/*/splits/train.csv"))
-    for part in ("train", "dev", "test"):
-        rows = [row for domain in domains for row in records(domain / "splits" / f"{part}.csv")]
-        with (folder / f"{part}.csv").open("w", newline="") as file:
+    for name, parts in (("train", ("train", "dev")), ("test", ("test",))):
+        rows = [row for domain in domains for part in parts for row in records(domain / "splits" / f"{part}.csv")]
+        with (folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0], extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
-    return Files(folder / "train.csv", folder / "dev.csv", folder / "test.csv")
+    return Files(folder / "train.csv", folder / "test.csv")
 
 
 FILES = {"jaquad": jaquad, "subjqa": subjqa}
