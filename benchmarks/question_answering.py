@@ -6,7 +6,7 @@
 JaQuAD has no public test set: its validation part is the test set, and a tenth of the training contexts is held out.
 SubjQA is the four domains that have a training part, together. Nearly all questions of its development part are
 questions of its training part, about the same reviews, so both are trained on, and a tenth of the reviews is held out;
-no question of the test part is among them, but a tenth of its reviews is. The settings are in ``question_answering_NAME.yaml``;
+no question of the test part is among them, but a tenth of its reviews is. The settings are in the YAML files beside it;
 all models of a table have the same, and the same time. The floor takes the sentence of the context that shares most
 with the question, weighted by rarity, and answers with the longest part of it that is not in the question, or never
 answers. The table is printed, for ``benchmarks/results/question_answering_NAME.txt``. A command that was stopped goes
