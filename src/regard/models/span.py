@@ -188,7 +188,8 @@ class SpanReader(nn.Module):
         inside = ends.clamp(max=m.shape[1] - 1)
         spans = pairs.gather(2, inside.expand(m.shape[0], -1, -1))
         exists = (ends < m.shape[1]) & real[:, inside]
-        return spans.float().masked_fill(~exists, HIDDEN)
+        scores: Tensor = spans.float().masked_fill(~exists, HIDDEN)
+        return scores
 
 
 class _Between(nn.Module):
