@@ -1,6 +1,6 @@
 """Settings that tasks with spans share; imports no torch."""
 
-from __future__ import annotations
+# Annotations are not postponed: the command line would evaluate those of a class in the module of its subclass.
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -123,9 +123,8 @@ class SpanTrainConfig(TrainConfig):
     """Label smoothing: the share of the target's probability that is spread over all spans."""
     metric: Literal["loss", "f1", "exact", "character_f1"] = "f1"
     """Validation metric that selects the best checkpoint and the threshold for no answer, and decides when to stop
-    early. loss: the threshold has the best F1; f1: of words, as SQuAD
-    computes it; exact: the percentage of answers that equal a correct one; character_f1: F1 of characters, for
-    languages without spaces between words."""
+    early. loss: the threshold has the best F1; f1: of words, as SQuAD computes it; exact: the percentage of answers
+    that equal a correct one; character_f1: F1 of characters, for languages without spaces between words."""
 
 
 @dataclass(frozen=True)
