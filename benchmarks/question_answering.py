@@ -19,7 +19,6 @@ import argparse
 import csv
 import math
 import re
-import statistics
 import tarfile
 import tempfile
 from collections import Counter
@@ -28,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparison import header, row, trained
 from machine import machine
 
 from regard.data.matching import matches
@@ -35,10 +35,11 @@ from regard.data.questions import Question, QuestionColumns, read_questions
 from regard.settings import load_yaml
 from regard.tasks.answer.settings import AnswerConfig
 from regard.tasks.families.span.scores import scores
-from regard.tasks.running import evaluate, resume, train
+from regard.tasks.running import evaluate
 
 HERE = Path(__file__).parent
 SHOWN = ("exact", "f1", "character_f1", "has_answer_exact", "has_answer_f1", "no_answer")
+WIDTH = 26
 MODELS: dict[str, dict[str, Any]] = {
     "attention": {},
     "no attention": {"attention": "none"},
@@ -80,41 +81,23 @@ def main() -> None:
         *notes,
         sep="\n",
     )
-    print(f"published: {PUBLISHED[arguments.name]}", f"{'':26}{''.join(f'{name:>18}' for name in SHOWN)}", sep="\n")
+    print(f"published: {PUBLISHED[arguments.name]}", header(SHOWN, WIDTH), sep="\n")
     for floor, texts in (("floor: sentence", sentences(test)), ("floor: no answer", [""] * len(test))):
         values = scores(texts, [one.texts for one in test])
-        print(row(floor, [{name: score.value for name, score in values.items()}]), flush=True)
+        print(row(floor, [{name: score.value for name, score in values.items()}], SHOWN, WIDTH), flush=True)
     for model in arguments.models:
         runs = [arguments.runs / f"{arguments.name}-{model.replace(' ', '-')}-{seed}" for seed in arguments.seeds]
         results = [
             score(config, files, run, model, seed) for run, seed in zip(runs, arguments.seeds, strict=True)
         ]  # fmt: skip
-        print(row(model, results), flush=True)
+        print(row(model, results, SHOWN, WIDTH), flush=True)
 
 
 def score(config: Mapping[str, Any], files: Files, run: Path, model: str, seed: int) -> dict[str, float]:
     """Train a model, or what is left of its training, and score the test questions once."""
-    if run.exists():
-        resume(run)
-    else:
-        sections = {
-            **config,
-            "data": {**config["data"], "train": str(files.train)},
-            "model": {**config["model"], **MODELS[model]},
-            "train": {**config["train"], "seed": seed},
-        }
-        train("answer", sections, run)
+    changes = {"data": {"train": str(files.train)}, "model": MODELS[model], "train": {"seed": seed}}
+    trained("answer", config, changes, run)
     return {name: one.value for name, one in evaluate(run, str(files.test)).items()}
-
-
-def row(name: str, results: Sequence[Mapping[str, float]]) -> str:
-    """A line of the table: the mean of each score, and the lowest and highest of several seeds."""
-    cells = []
-    for score in SHOWN:
-        values = [result[score] for result in results if score in result]
-        spread = f" ({min(values):.1f}–{max(values):.1f})" if len(values) > 1 else ""
-        cells.append(f"{statistics.mean(values):.2f}{spread}" if values else "–")
-    return f"{name:26}" + "".join(f"{cell:>18}" for cell in cells)
 
 
 def unpacked(archive: Path, folder: Path) -> Path:

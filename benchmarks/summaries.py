@@ -17,20 +17,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from comparison import header, row, trained
 from machine import machine
 
 from regard.data.summaries import open_summaries
 from regard.settings import load_yaml
 from regard.tasks.families.seq2seq.data import references
 from regard.tasks.families.seq2seq.rouge import TYPES, lead, rouge
-from regard.tasks.running import evaluate, resume, train
+from regard.tasks.running import evaluate
 from regard.tasks.summarize.settings import SummarizeConfig
 
 HERE = Path(__file__).parent
@@ -56,9 +56,10 @@ def main() -> None:
     options = parser.parse_args()
     data = prepared(options.archive, options.runs / "data")
     lines = [f"AESLC, test: {options.minutes:g} minutes for each model, seeds {options.seeds}", machine()]
-    lines.append(f"{'':{WIDTH}}" + "".join(f"{name:>18}" for name in (*TYPES, "copied %", "new bigrams %", "place %")))
+    lines.append(header((*TYPES, "copied %", "new bigrams %", "place %"), WIDTH))
     lines += [
-        row(f"published: {name}", [dict(zip(TYPES, figures, strict=True))]) for name, figures in PUBLISHED.items()
+        row(f"published: {name}", [dict(zip(TYPES, figures, strict=True))], SHOWN, WIDTH)
+        for name, figures in PUBLISHED.items()
     ]
     lines += rows("first sentence", [floor(data)])
     print(*lines, sep="\n", flush=True)
@@ -96,16 +97,12 @@ def write(path: Path, emails: Iterable[tuple[str, list[str]]]) -> None:
 
 def fit(folder: Path, data: Path, options: argparse.Namespace, model: str, seed: int) -> None:
     """Train a model, or go on with it."""
-    if folder.exists():
-        resume(folder)
-        return
-    config: dict[str, Any] = load_yaml(options.settings, SummarizeConfig)
-    parts: dict[str, dict[str, Any]] = {
+    changes: dict[str, dict[str, Any]] = {
         "data": {"train": str(data / "train.jsonl"), "valid": str(data / "dev.jsonl")},
         "model": {"copy": MODELS[model]},
         "train": {"minutes": options.minutes, "seed": seed},
     }
-    train("summarize", config | {name: config.get(name, {}) | part for name, part in parts.items()}, folder)
+    trained("summarize", load_yaml(options.settings, SummarizeConfig), changes, folder)
 
 
 def scores(folder: Path, data: Path) -> list[dict[str, float]]:
@@ -134,17 +131,8 @@ def subjects(test: Path) -> dict[str, list[str]]:
 
 def rows(name: str, results: Sequence[list[dict[str, float]]]) -> list[str]:
     """Lines of the table for a model, of the results of each seed."""
-    return [row(f"{name}{several}", one) for several, *one in zip(("", ", best of 4"), *results, strict=True)]
-
-
-def row(name: str, results: Sequence[dict[str, float]]) -> str:
-    """A line of the table: the mean of each score, and the lowest and highest of several seeds."""
-    cells = []
-    for score in SHOWN:
-        values = [result[score] for result in results if score in result]
-        spread = f" ({min(values):.1f}–{max(values):.1f})" if len(values) > 1 else ""
-        cells.append(f"{statistics.mean(values):.2f}{spread}" if values else "–")
-    return f"{name:{WIDTH}}" + "".join(f"{cell:>18}" for cell in cells)
+    parts = zip(("", ", best of 4"), *results, strict=True)
+    return [row(f"{name}{several}", one, SHOWN, WIDTH) for several, *one in parts]
 
 
 if __name__ == "__main__":

@@ -32,14 +32,20 @@ def sections(kind: type[T]) -> type[T]:
     from cyclopts import Group, Parameter
 
     for name, hint in get_type_hints(kind).items():
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             Parameter(group=Group.create_ordered(name.replace("_", " ").capitalize()))(hint)
-            # Python looks up the names in inherited annotations, such as Literal, in the module of the subclass.
-            names = get_type_hints(hint, include_extras=True)
-            vars(hint)["__init__"].__annotations__ |= {
-                field.name: names[field.name] for field in dataclasses.fields(hint)
-            }
+            _resolve(hint)
+    _resolve(kind)
     return kind
+
+
+def _resolve(kind: type) -> None:
+    """Put types in place of their names into the annotations of a dataclass's constructor.
+
+    Python looks up the names in inherited annotations, such as Literal, in the module of the subclass.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    vars(kind)["__init__"].__annotations__ |= {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def file_settings(kind: type) -> Callable[..., None]:

@@ -69,8 +69,7 @@ def _check(examples: Examples, firsts: np.ndarray) -> None:
     different: list[set[int]] = [set() for _ in examples.names]
     for label, first in zip(examples.labels.tolist(), firsts.tolist(), strict=True):
         different[label].add(first)
-    counts = np.bincount(examples.labels, minlength=len(examples.names))
-    for name, own, count in zip(examples.names, different, counts, strict=True):
+    for name, own, count in zip(examples.names, different, examples.counts, strict=True):
         if len(own) < 2:
             unit = examples.unit if count == 1 else f"distinct {examples.unit}"
             raise UserError(f"data.train: the class {name!r} has one {unit}, and needs another one for validation")

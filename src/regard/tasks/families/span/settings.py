@@ -1,6 +1,6 @@
 """Settings that tasks with spans share; imports no torch."""
 
-# Annotations are not postponed: the command line would evaluate those of a class in the module of its subclass.
+from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
