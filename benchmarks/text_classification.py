@@ -9,20 +9,20 @@ the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each se
 fifth).
 The checkpoint is chosen on the development set, or on a tenth of the training texts; the test texts are scored once.
 The linear classifier has TF-IDF of words and pairs of words and of parts of words, and a linear SVM; for SST-2 the
-naive-Bayes SVM of Wang and Manning 2012. The table is printed, for ``benchmarks/results/text_classification.txt``.
+naive-Bayes SVM of Wang and Manning 2012. The table is printed, for ``benchmarks/results/text_classification.txt``. A
+command that was stopped goes on where it was when it is run again.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from comparison import header, row, trained
 from machine import machine
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
@@ -33,9 +33,11 @@ from sklearn.svm import LinearSVC
 from regard.data.texts import Texts, read_texts
 from regard.settings import load_yaml
 from regard.tasks.classify_text.settings import ClassifyTextConfig
-from regard.tasks.running import load, train
+from regard.tasks.running import load
 
 HERE = Path(__file__).parent
+WIDTH = 22
+MODELS = {"attention": "additive", "no attention": "none"}
 PUBLISHED = {
     "sst2": "CNN, random vectors: 82.7 (Kim 2014)",
     "trec": "CNN, random vectors: 91.2 (Kim 2014)",
@@ -59,31 +61,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", help="by default 0 to 2, for sms 0 to 4")
     parser.add_argument("--settings", type=Path, default=HERE / "text_classification.yaml")
     parser.add_argument("--runs", type=Path, default=Path("runs/text_classification"))
-    parser.add_argument("--attention", nargs="+", default=["additive", "none"], choices=["additive", "none"])
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="none: the floor only")
     arguments = parser.parse_args()
     if arguments.seeds is None:
         arguments.seeds = list(range(5 if arguments.set == "sms" else 3))
     print(f"{arguments.set}: test set, per cent; {machine()}")
     print(f"published: {PUBLISHED[arguments.set]}")
     floors = [floor(arguments.set, split(arguments, seed)) for seed in arguments.seeds[: _splits(arguments)]]
-    report("linear classifier", floors)
-    for attention in arguments.attention:
-        scores, minutes = [], []
-        for seed in arguments.seeds:
-            began = time.monotonic()
-            scores.append(score(arguments, split(arguments, seed), seed, attention))
-            minutes.append((time.monotonic() - began) / 60)
-        report(f"attention {attention}", scores, f"{statistics.mean(minutes):.1f} min each")
-
-
-def report(name: str, scores: Sequence[dict[str, float]], note: str = "") -> None:
-    """Print the mean and the range of each score over the seeds."""
-    parts = []
-    for metric in scores[0]:
-        values = [one[metric] for one in scores]
-        spread = f" ({min(values):.2f} – {max(values):.2f})" if len(values) > 1 else ""
-        parts.append(f"{metric} {statistics.mean(values):.2f}{spread}")
-    print(f"{name:18} {' · '.join(parts)}{' · ' + note if note else ''}", flush=True)
+    shown = list(floors[0])
+    print(header(shown, WIDTH), row("linear classifier", floors, shown, WIDTH), sep="\n", flush=True)
+    for model in arguments.models:
+        results = [score(arguments, split(arguments, seed), seed, model) for seed in arguments.seeds]
+        print(row(model, results, shown, WIDTH), flush=True)
 
 
 def _splits(arguments: argparse.Namespace) -> int:
@@ -107,16 +96,16 @@ def split(arguments: argparse.Namespace, seed: int) -> Split:
     return Split(files[0], None, files[1])
 
 
-def score(arguments: argparse.Namespace, files: Split, seed: int, attention: str) -> dict[str, float]:
-    """Train with one seed, and score the test set once."""
-    config = load_yaml(arguments.settings, ClassifyTextConfig)
-    run = arguments.runs / f"{arguments.set}-{attention}-{seed}"
-    config["data"] = {
-        "train": str(files.train), "valid": None if files.valid is None else str(files.valid), "on_bad_line": "skip",
-    }  # fmt: skip
-    config["model"] = {**config.get("model", {}), "attention": attention}
-    config["train"] = {**config.get("train", {}), "seed": seed}
-    train("classify-text", config, run)
+def score(arguments: argparse.Namespace, files: Split, seed: int, model: str) -> dict[str, float]:
+    """Train with one seed, or what is left of the training, and score the test set once."""
+    valid = None if files.valid is None else str(files.valid)
+    changes: dict[str, dict[str, Any]] = {
+        "data": {"train": str(files.train), "valid": valid, "on_bad_line": "skip"},
+        "model": {"attention": MODELS[model]},
+        "train": {"seed": seed},
+    }
+    run = arguments.runs / f"{arguments.set}-{model.replace(' ', '-')}-{seed}"
+    trained("classify-text", load_yaml(arguments.settings, ClassifyTextConfig), changes, run)
     test = read_texts(str(files.test), on_bad_line="skip")
     predicted = [result.classes[0][0] for result in load(run).predict(test.texts, top=1)]  # type: ignore[union-attr]
     return scores(test, predicted)

@@ -170,6 +170,11 @@ def test_windows_with_a_part_of_an_answer_are_not_learned(tokenizer: Tokenizer) 
     assert cut.usable[-1]
 
 
+def test_an_answer_is_at_most_as_long_as_a_window() -> None:
+    assert SpanDataConfig(window=16, overlap=8, max_answer=100_000).longest == 16
+    assert SpanDataConfig(window=16, overlap=8, max_answer=5).longest == 5
+
+
 def test_answers_of_windows_are_merged(tokenizer: Tokenizer) -> None:
     config = SpanDataConfig(window=16, overlap=8, max_answer=5)
     model, one = _model(len(tokenizer)), Question(CONTEXT, "Where is Bern?", ())

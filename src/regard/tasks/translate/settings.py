@@ -73,7 +73,7 @@ class EvaluateOptions(EvaluationOptions):
 def demo_settings() -> TranslateConfig:
     """Settings that train in two minutes on two cores."""
     return TranslateConfig(
-        data=DataConfig(builtin_pairs=23_000),
+        data=DataConfig(builtin_pairs=20_000),
         tokenizer=TokenizerConfig(kind="byte", source_size=1500, target_size=1500),
         model=ModelConfig(embedding=96, dim=192, dropout=0.05),
         train=TranslateTrainConfig(epochs=2, tokens=2048, learning_rate=1e-2, warmup=60, label_smoothing=0.05),

@@ -42,8 +42,13 @@ class SpanDataConfig:
     max_question: int = 64
     """Maximum length of a question in tokens; of a longer one, the model reads the beginning."""
     max_answer: int = 30
-    """Maximum length of an answer in tokens; the model gives none that is longer, and training questions that have
-    only longer ones are left out."""
+    """Maximum length of an answer in tokens, at most data.window; the model gives none that is longer, and training
+    questions that have only longer ones are left out."""
+
+    @property
+    def longest(self) -> int:
+        """Maximum length of an answer in tokens, which is that of a window if `max_answer` is larger."""
+        return min(self.max_answer, self.window)
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""

@@ -99,7 +99,7 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         model = SpanReader(
             len(tokenizer), matches=FEATURES if settings.matches else 0, dim=known(settings.dim),
             kind=settings.kind, layers=settings.layers, attention=settings.attention == "both", heads=settings.heads,
-            longest=config.data.max_answer, dropout=settings.dropout, word_dropout=settings.word_dropout,
+            longest=config.data.longest, dropout=settings.dropout, word_dropout=settings.word_dropout,
         )  # fmt: skip
         return Answerer(model, tokenizer, config.data)
 

@@ -54,7 +54,7 @@ class SpanTrainable:
         self.model, self.train, self.valid, self.config = model, train, valid, config
         self._rows = np.flatnonzero(train.usable)
         learned = set(train.owner[self._rows].tolist())
-        longest = train.config.max_answer
+        longest = train.config.longest
         if not len(self._rows):
             raise UserError(f"data.max_answer: the answers of all training questions have more than {longest} tokens")
         if len(learned) < len(train.questions):

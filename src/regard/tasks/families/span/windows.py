@@ -77,14 +77,14 @@ class Windows:
 
     def targets(self, rows: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
         """The places of the correct logits of each window, int64 ``(B, n)``, and which of them are not padding."""
-        longest = self.config.max_answer
+        longest = self.config.longest
         places = [[1 + at * longest + more for at, more in self._golds.get(row, ())] or [0] for row in rows]
         index, counts = pad(places, 0, device)
         return index, torch.arange(index.shape[1], device=device) < counts[:, None]
 
     def span(self, row: int, place: int) -> Span:
         """Where the span of a logit is in the context, in characters, without white space at its ends."""
-        at, more = divmod(place - 1, self.config.max_answer)
+        at, more = divmod(place - 1, self.config.longest)
         context, text = self._window(row), self.questions[self.owner[row]].context
         start, end = int(context.starts[at]), int(context.ends[min(at + more, len(context.ends) - 1)])
         part = text[start:end]
@@ -133,7 +133,7 @@ class Windows:
                 if last < first:
                     continue  # it is in another window
                 complete = context.starts[first] <= start and context.ends[last] >= end
-                if complete and last - first < self.config.max_answer:
+                if complete and last - first < self.config.longest:
                     self._golds.setdefault(row, []).append((first, last - first))
                 else:
                     self.usable[row] = False
