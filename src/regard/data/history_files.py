@@ -1,0 +1,233 @@
+"""Reads histories from lines of users or from pairs of user and item, and titles of items."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from regard.data.columns import Column, Layout
+from regard.data.histories import Histories, histories_of, sorted_names
+from regard.data.lines import bare_suffix, read_lines
+from regard.data.reading import Reading, Values
+from regard.errors import UserError
+
+Form = Literal["auto", "lines", "pairs"]
+
+_ENDINGS = (".txt", ".tsv", ".dat", ".data", ".inter", ".item")
+_SEPARATORS = ("\t", "::", " ")
+_USERS = ("user_id", "userid", "user_id:token", "uid", "reviewer_id", "reviewerid", "session_id", "sessionid",
+          "session_id:token", "customer_id")  # fmt: skip
+_ITEMS = ("item_id", "itemid", "item_id:token", "movie_id", "movieid", "product_id", "productid", "asin",
+          "parent_asin", "artist_id", "business_id", "isbn")  # fmt: skip
+_RATINGS = ("rating:float", "overall", "stars", "score", "book_rating")
+_TIMES = ("timestamp", "timestamp:float", "datetime", "date", "unix_review_time", "unixreviewtime", "unix time")
+_TITLES = ("name", "title:token_seq", "movie_title:token_seq", "item_name", "product_name", "description")
+
+
+@dataclass(frozen=True)
+class HistoryColumns:
+    """The columns of pairs: names, or numbers from 1; None: a usual name or place."""
+
+    user: str | int | None = None
+    item: str | int | None = None
+    rating: str | int | None = None
+    time: str | int | None = None
+
+
+def read_histories(
+    path: str,
+    columns: HistoryColumns = HistoryColumns(),
+    *,
+    form: Form = "auto",
+    min_rating: float | None = None,
+    on_bad_line: Literal["error", "skip"] = "error",
+) -> tuple[Histories, list[str]]:
+    """Read histories.
+
+    Args:
+        path: lines of users or pairs in a text file (``.txt``, ``.tsv``, ``.dat``, ``.data``, with tabs, ``::`` or
+            spaces), or pairs in ``.csv``, ``.jsonl``, ``.parquet``, RecBole's ``.inter``, or ``"hf:NAME"``; all but
+            Parquet also ``.gz`` or ``.xz``.
+        columns: those of pairs.
+        form: ``"lines"``: a user and the items in the order of time; ``"pairs"``: a user, an item, and perhaps a rating
+            and a time; ``"auto"``: pairs, unless the lines of a text file have different numbers of fields, or more
+            than four, or no user has several lines.
+        min_rating: pairs with a lower rating are left out.
+        on_bad_line: whether a line that cannot be used is an error, or is left out.
+
+    Returns:
+        The histories, and messages about what was read.
+
+    Raises:
+        UserError: the file cannot be read, or has a bad line and that is an error.
+    """
+    if form == "auto":
+        text = not path.startswith("hf:") and bare_suffix(Path(path)) in (".txt", ".tsv", ".dat", ".data")
+        form = "lines" if text and columns == HistoryColumns() and _has_user_lines(Path(path)) else "pairs"
+    if form == "lines":
+        return _read_lines(path, on_bad_line)
+    return _read_pairs(path, columns, min_rating, on_bad_line)
+
+
+def read_titles(path: str, on_bad_line: Literal["error", "skip"] = "error") -> dict[str, str]:
+    """Item → title, of a table with both: TSV, CSV, JSONL, Parquet, ``::``, or RecBole's ``.item``.
+
+    Raises:
+        UserError: the file cannot be read, or has a bad line and that is an error.
+    """
+    layout = Layout(
+        (
+            Column("item", "data.titles", number=1, usual=_ITEMS, kind="label"),
+            Column("title", "data.titles", number=2, usual=_TITLES, kind="label"),
+        ),
+        unit="title", endings=_ENDINGS, separators=("\t", "::"),
+    )  # fmt: skip
+    return dict(Reading(path, layout, on_bad_line))
+
+
+def words_of(title: str) -> list[str]:
+    """The words of a title, in lower case.
+
+    >>> words_of("The Two Towers (1954)")
+    ['the', 'two', 'towers', '1954']
+    """
+    return re.findall(r"\w+", title.lower())
+
+
+def _has_user_lines(path: Path) -> bool:
+    """Whether a text file has a line for each user, and not pairs."""
+    users, widths = set[str](), set[int]()
+    for line in read_lines(path):
+        fields = _fields(line or "")
+        if not fields:
+            continue
+        widths.add(len(fields))
+        if len(widths) > 1 and max(widths) > 4:
+            return True
+        if fields[0] in users and max(widths) <= 4:
+            return False
+        users.add(fields[0])
+    return bool(widths) and max(widths) != 1
+
+
+def _fields(line: str) -> list[str]:
+    mark = next((mark for mark in _SEPARATORS if mark in line), " ")
+    return line.split() if mark == " " else [part for part in (part.strip() for part in line.split(mark)) if part]
+
+
+def _read_lines(path: str, on_bad_line: Literal["error", "skip"]) -> tuple[Histories, list[str]]:
+    columns = Column("user", "data.user", number=1, kind="raw"), Column("items", "data.item", number=2, kind="raw")
+    layout = Layout(
+        columns, unit="user", endings=_ENDINGS, recognize=lambda fields: None, undivided="no items after the user",
+        split=lambda line: [f[0], "\t".join(f[1:])] if len(f := _fields(line)) > 1 else f or [""],
+    )  # fmt: skip
+    seen: set[str] = set()
+
+    def check(values: Values) -> Values | str:
+        if values[0] in seen:
+            return "a second line of the same user"
+        seen.add(values[0])
+        return values
+
+    reading = Reading(path, layout, on_bad_line, check=check)
+    histories = histories_of((user, items.split("\t")) for user, items in reading)
+    return histories, _notes(reading, "a line for each user", histories)
+
+
+def _read_pairs(
+    path: str, columns: HistoryColumns, min_rating: float | None, on_bad_line: Literal["error", "skip"]
+) -> tuple[Histories, list[str]]:
+    reading = Reading(path, _pairs_layout(columns), on_bad_line, check=_checked)
+    users, items = dict[str, int](), dict[str, int]()
+    owner, chosen, times, timed, left_out = array("q"), array("q"), array("d"), None, 0
+    for user, item, rating, time in reading:
+        if timed is None:
+            timed = time is not None
+        elif timed != (time is not None):
+            raise UserError(
+                f"{path}: {'no ' if timed else 'a '}time in row {reading.count:,}; either all have one or none"
+            )
+        if min_rating is not None:
+            if rating is None:
+                raise UserError(f"data.min_rating: {path} has no ratings; name their column with --data.rating")
+            if rating < min_rating:
+                left_out += 1
+                continue
+        owner.append(users.setdefault(user, len(users)))
+        chosen.append(items.setdefault(item, len(items)))
+        times.append(0.0 if time is None else time)
+    if not owner:
+        raise UserError(f"data.min_rating: no rating in {path} is at least {min_rating}")
+    owners, when = np.array(owner), np.array(times)
+    order = np.lexsort((when, owners))  # stable: of equal times, the order of the file
+    bounds = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(users)))])
+    histories = sorted_names(
+        list(users), items, np.array(chosen)[order], bounds, when[order] if timed else None
+    )  # fmt: skip
+    notes = _notes(reading, f"pairs, {'by their times' if timed else 'in the order of the file'}", histories)
+    if left_out:
+        notes.append(f"{path}: {left_out:,} pairs with a rating below {min_rating} left out")
+    return histories, notes
+
+
+def _pairs_layout(columns: HistoryColumns) -> Layout:
+    return Layout(
+        (
+            Column("user", "data.user", columns.user, 1, _USERS, "label"),
+            Column("item", "data.item", columns.item, 2, _ITEMS, "label"),
+            Column("rating", "data.rating", columns.rating, 3, _RATINGS, "any", required=False),
+            Column("time", "data.time", columns.time, 4, _TIMES, "any", required=False),
+        ),
+        unit="pair", endings=_ENDINGS, separators=_SEPARATORS, split=_fields_of_pair,
+        undivided="expected a user and an item",
+    )  # fmt: skip
+
+
+def _fields_of_pair(line: str) -> list[str]:
+    """The fields of a line; those between tabs may be empty."""
+    return [field.strip() for field in line.split("\t")] if "\t" in line else _fields(line) or [""]
+
+
+def _checked(values: Values) -> Values | str:
+    """A row with numbers for rating and time, or why it cannot be used."""
+    user, item, rating, time = values
+    if rating is not None:
+        try:
+            rating = float(rating)
+        except (TypeError, ValueError):
+            return f"the rating {rating!r} is not a number"
+    if time is not None:
+        time = _seconds(time)
+        if time is None:
+            return f"the time {values[3]!r} is neither a number nor a date"
+    return user, item, rating, time
+
+
+def _seconds(time: Any) -> float | None:
+    """A time in seconds; None: it is not one."""
+    if isinstance(time, str):
+        try:
+            return _finite(float(time))
+        except ValueError:
+            try:
+                time = datetime.fromisoformat(time)
+            except ValueError:
+                return None
+    if isinstance(time, datetime):
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return _finite(float(time)) if isinstance(time, int | float) else None
+
+
+def _finite(number: float) -> float | None:
+    return number if np.isfinite(number) else None
+
+
+def _notes(reading: Reading, form: str, histories: Histories) -> list[str]:
+    notice = reading.notice()
+    return [f"{reading.origin}: {form}: {histories.describe()}", *([notice] if notice else [])]
