@@ -1,0 +1,99 @@
+"""Recommendations by neighbours, without a neural network: items that were often chosen near those of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from regard.data.histories import Histories
+from regard.errors import UserError
+from regard.files import write_whole
+
+_REACH = 30
+"""The largest distance in a history of two items that count as neighbours."""
+_BACKWARD = 0.5
+"""The weight of an item that came before another, relative to one that came after it."""
+_FORGET = 0.9
+"""The weight of an item of the history, relative to the one after it."""
+_POWER = 0.4
+"""By which power of their numbers of occurrences the weights of two items are divided; 0.5 is the cosine."""
+_KEPT = 200
+"""The number of neighbours that are kept of each item."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The neighbours of each item, in flat arrays.
+
+    The similarity of two items is the sum of ``1 / √distance`` over their occurrences in the same history, divided by
+    a power of how often each occurs, near the cosine (Sarwar et al. 2001). The order counts: what came after an item is
+    a closer neighbour than what came before. The score of an item is the sum of its similarities to the items of the
+    history, of which later ones count more.
+
+    Attributes:
+        bounds: item i has the neighbours from ``bounds[i]`` to ``bounds[i + 1]``, int64 ``(items + 1,)``.
+        others: the neighbours of all items, int32 ``(n,)``.
+        weights: their similarities, float32 ``(n,)``.
+    """
+
+    bounds: np.ndarray
+    others: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, histories: Histories, ends: np.ndarray | None = None) -> Neighbours:
+        """Count neighbours.
+
+        Args:
+            histories: of all users.
+            ends: use user u's choices before ``ends[u]`` only, ``(users,)``; None: all.
+        """
+        kept = np.arange(len(histories.items)) < (histories.bounds[1:] if ends is None else ends)[histories.owners]
+        items, owners, size = histories.items[kept], histories.owners[kept], len(histories.names)
+        counts = np.maximum(np.bincount(items, minlength=size), 1.0)
+        keys, values = np.empty(0, np.int64), np.empty(0)
+        for distance in range(1, _REACH + 1):
+            same = owners[distance:] == owners[:-distance]
+            first, second = items[:-distance][same], items[distance:][same]
+            new = np.concatenate([keys, first * size + second, second * size + first])
+            weights = np.repeat([distance**-0.5, _BACKWARD * distance**-0.5], len(first))
+            keys, place = np.unique(new, return_inverse=True)
+            values = np.bincount(place, weights=np.concatenate([values, weights]), minlength=len(keys))
+        rows, columns = np.divmod(keys, size)
+        values /= (counts[rows] * counts[columns]) ** _POWER
+        order = np.lexsort((columns, -values, rows))
+        rows, columns, values = rows[order], columns[order], values[order]
+        strongest = np.arange(len(rows)) - np.searchsorted(rows, np.arange(size))[rows] < _KEPT
+        strongest &= rows != columns
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(rows[strongest], minlength=size))])
+        return cls(bounds, columns[strongest].astype(np.int32), values[strongest].astype(np.float32))
+
+    def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
+        """The score of every item for each history, float32 ``(n, items)``; an item number of −1 is passed over."""
+        result = np.zeros((len(histories), len(self.bounds) - 1), dtype=np.float32)
+        for row, history in zip(result, histories, strict=True):
+            for age, item in enumerate(history[::-1][:_KEPT]):
+                if item >= 0:
+                    places = slice(self.bounds[item], self.bounds[item + 1])
+                    row[self.others[places]] += self.weights[places] * np.float32(_FORGET**age)
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write them to a safetensors file."""
+        from safetensors.numpy import save_file
+
+        write_whole(path, lambda fresh: save_file(dict(vars(self)), fresh))
+
+    @classmethod
+    def load(cls, path: Path) -> Neighbours:
+        """Read what `save` wrote. Raises UserError: it is missing or damaged."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            return cls(**load_file(path))
+        except (OSError, SafetensorError, TypeError) as error:
+            raise UserError(f"{path}: is not a file of neighbours ({error})") from error
