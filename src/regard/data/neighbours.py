@@ -54,7 +54,8 @@ class Neighbours:
         kept = np.arange(len(histories.items)) < (histories.bounds[1:] if ends is None else ends)[histories.owners]
         items, owners, size = histories.items[kept], histories.owners[kept], len(histories.names)
         counts = np.maximum(np.bincount(items, minlength=size), 1.0)
-        keys, values = np.empty(0, np.int64), np.empty(0)
+        keys: np.ndarray = np.empty(0, np.int64)
+        values: np.ndarray = np.empty(0)
         for distance in range(1, _REACH + 1):
             same = owners[distance:] == owners[:-distance]
             first, second = items[:-distance][same], items[distance:][same]

@@ -26,7 +26,8 @@ def ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
     competing = ~np.isneginf(scores)
     better = (competing & ~(scores < own)).sum(1) - competing[np.arange(len(targets)), np.maximum(targets, 0)] + 1
     possible = (targets >= 0) & ~np.isnan(own[:, 0]) & ~np.isneginf(own[:, 0])
-    return np.where(possible, better, scores.shape[1] + 1)
+    places: np.ndarray = np.where(possible, better, scores.shape[1] + 1)
+    return places
 
 
 def sampled_ranks(scores: np.ndarray, targets: np.ndarray, *, count: int, seed: Sequence[int]) -> np.ndarray:
