@@ -21,6 +21,8 @@ from regard.errors import UserError
 from regard.models.text import TextClassifier
 from regard.settings import from_dict
 from regard.tasks.classify_text.settings import ClassifyTextConfig
+from regard.tasks.classify_text.task import ClassifyText
+from regard.tasks.families.classify.labeller import load_classes
 from regard.tasks.inputs.masked_words import masked_words
 from regard.tasks.pretraining import unlabelled
 from regard.tasks.running import resume, train
@@ -253,6 +255,18 @@ def test_validation_texts_and_repeats_are_left_out(tmp_path: Path) -> None:
     config, notes = PretrainConfig(steps=1, data=str(tmp_path / "a.txt")), list[str]()
     assert unlabelled(config, ["train", "other"], ["held out"], notes.append) == ["train", "other", "new"]
     assert notes[-1].endswith("1 texts are left out, since they are validation texts")
+
+
+def test_words_of_more_texts_follow_those_of_the_training_texts(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("the okapi sleeps\nthe zebra sleeps\na zebra\n")
+    task, vocabularies = ClassifyText(), []
+    for more in ({}, {"steps": 1, "data": str(tmp_path / "a.txt")}):
+        config = from_dict(ClassifyTextConfig, {"data": TINY["data"], "pretrain": more}, "settings")
+        task.prepare(config, task.read(config, lambda line: None), tmp_path, lambda line: None)
+        vocabularies.append(load_classes(tmp_path, "vocabulary")[1]["vocabulary"])
+    without, with_more = vocabularies
+    assert with_more[: len(without)] == without
+    assert set(with_more[len(without) :]) == {"sleeps", "zebra"}
 
 
 @pytest.mark.parametrize(

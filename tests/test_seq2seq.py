@@ -178,7 +178,14 @@ def test_a_given_output_is_aligned(predictor: RepeatPredictor) -> None:
     shown = predictor.look("a b", target="a b")
     assert (shown.text, type(shown)) == ("a b", Repetition)
     assert shown.alignment.source == shown.alignment.target
-    assert predictor.look("").alignment.target == ("<eos>",)
+
+
+@pytest.mark.parametrize(("text", "target", "name"), [(" ", None, "text"), ("a", "", "--target")])
+def test_an_empty_text_cannot_be_looked_into(
+    text: str, target: str | None, name: str, predictor: RepeatPredictor
+) -> None:
+    with pytest.raises(UserError, match=f"{name}: is empty; expected text"):
+        predictor.look(text, target=target)
 
 
 def test_samples_are_a_table(predictor: RepeatPredictor) -> None:

@@ -92,7 +92,8 @@ def test_look_prints_the_origin_of_each_word(trained: Path, tmp_path: Path) -> N
     for name in ("a.png", "a.html", "a.svg"):
         summary.save(tmp_path / name)
         assert (tmp_path / name).stat().st_size
-    assert predictor.look("").to_dict()["summary"] == ""
+    with pytest.raises(UserError, match="text: is empty; expected text"):
+        predictor.look("")
 
 
 def test_results_have_the_origins(trained: Path, regard: Callable[..., Result]) -> None:

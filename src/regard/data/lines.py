@@ -152,6 +152,13 @@ def check_unicode(name: str, *texts: str | None) -> None:
         raise UserError(f"{name}: is not UTF-8; expected text in UTF-8")
 
 
+def check_text(name: str, *texts: str | None) -> None:
+    """Raises UserError: one of ``texts`` is empty, or not Unicode (see `check_unicode`)."""
+    check_unicode(name, *texts)
+    if not all(text.strip() for text in texts if text is not None):
+        raise UserError(f"{name}: is empty; expected text")
+
+
 def is_unicode(text: str) -> bool:
     """Whether ``text`` has no half of a surrogate pair, which no tokenizer accepts and UTF-8 cannot encode."""
     try:

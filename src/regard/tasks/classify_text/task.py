@@ -15,7 +15,7 @@ from regard.data.lines import compose
 from regard.data.requests import requests, requests_of_several_topics
 from regard.data.texts import Texts, read_texts
 from regard.data.word_batches import word_batch
-from regard.data.word_features import Features, Spans, split_words, vocabulary
+from regard.data.word_features import Features, Spans, split_words, vocabulary, words_of
 from regard.errors import UserError
 from regard.explain.marked import MarkedText
 from regard.models.text import TextClassifier
@@ -123,7 +123,13 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
 
     def prepare(self, config: ClassifyTextConfig, sets: Sets[Texts], folder: Path, notify: Notify) -> None:
         """Write the classes and the vocabulary."""
-        words = vocabulary(sets.train.words, size=config.model.vocabulary, least=2)
+        size = config.model.vocabulary
+        words = vocabulary(sets.train.words, size=size, least=2)
+        if config.pretrain.data is not None:
+            # Words that are in no training text get an embedding, too, which a new text may need.
+            texts = unlabelled(config.pretrain, sets.train.texts, sets.valid.texts, lambda line: None)
+            more = vocabulary(map(words_of, texts), size=size, least=2)
+            words = tuple(dict.fromkeys((*words, *more)))[:size]
         notify(f"vocabulary: {len(words):,} words")
         save_classes(folder, sets.train.names, vocabulary=words, buckets=config.model.buckets)
 

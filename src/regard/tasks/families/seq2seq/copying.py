@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from regard.data.encoding import Tokens
-from regard.data.lines import check_unicode
+from regard.data.lines import check_text
 from regard.data.padding import pad
 from regard.data.tokenizer import BOS, EOS, PAD, UNK
 from regard.data.words import LONG, MEDIUM, SHORT, Vocabulary, pieces, unknown
@@ -157,8 +157,8 @@ class CopyPredictor(PairPredictor[Article, Output]):
         no_repeat: bool = True,
     ) -> Output:
         """The output for a text, or ``target`` if it is given, with the origin of each word."""
-        check_unicode("text", item)
-        check_unicode("--target", target)
+        check_text("text", item)
+        check_text("--target", target)
         article = self.read(item)
         if target is None:
             output = next(self.outputs([item], search(beam, length, no_repeat)))

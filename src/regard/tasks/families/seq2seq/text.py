@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from regard.data.lines import check_unicode
+from regard.data.lines import check_text
 from regard.data.padding import pad
 from regard.data.tokenizer import EOS, PAD, Tokenizer
 from regard.decode import Hypothesis
+from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.seq2seq.data import PairList
 from regard.tasks.families.seq2seq.export import USE, exportable
 from regard.tasks.families.seq2seq.predictor import PairPredictor, Search
-from regard.tasks.families.seq2seq.results import TextOutput
+from regard.tasks.families.seq2seq.results import NO_ATTENTION, TextOutput
 from regard.tasks.families.seq2seq.rows import Rows, encode
 from regard.tasks.results import Failure
 
@@ -44,16 +45,19 @@ class TextPredictor(PairPredictor[list[int], Output]):
         return self.decoded(inputs, Search(beam))
 
     def look(self, item: str, *, target: str | None = None, beam: int = 5) -> Output:
-        """The output of a text, or ``target`` if it is given, with the alignment."""
-        check_unicode("text", item)
-        check_unicode("--target", target)
+        """The output of a text, or ``target`` if it is given, with the alignment.
+
+        Raises:
+            UserError: one of both is empty, or the model has no attention.
+        """
+        check_text("text", item)
+        check_text("--target", target)
         if target is not None:
             given: Output = self.output_type(item, target, 0.0, self.align(item, target))
             return given
         output = next(self.outputs([item], Search(beam)))
         if output.alignment is None:
-            # Either the model has no attention, which align reports, or the text is empty: then EOS alone is aligned.
-            return replace(output, alignment=self.align(item, output.text))
+            raise UserError(NO_ATTENTION)
         return output
 
     def exportable(self) -> Exportable:
