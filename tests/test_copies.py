@@ -55,6 +55,8 @@ OTHERS: dict[str, Callable[[], Any]] = {
     "Norms": lambda: _call()[1].norms,
     "Choice": lambda: regard.explain_choice(*_inputs()),
     "KVCache": lambda: _cache(),
+    "LogMel": lambda: regard.nn.LogMel(8000, bands=10),
+    "Cepstra": lambda: regard.nn.Cepstra(8000),
     "Scaling": lambda: regard.nn.Scaling("linear", 2.0),
     "Gates": lambda: regard.nn.CBAM(4)(torch.ones(1, 4, 3, 3))[1],
 }

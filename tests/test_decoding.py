@@ -17,6 +17,7 @@ from PIL import Image
 from children import children, wait_for_end
 from image_sets import TWO, WAYS, encoded
 from regard.data import cache, decoding, workers
+from regard.data.image_items import ImageCodec
 from regard.data.images import Images, read_images
 from regard.data.pixels import Rows
 from regard.errors import UserError
@@ -47,13 +48,15 @@ def _same(one: Images, other: Images) -> bool:
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(decoding, "SECONDS", 60.0)  # on a busy machine, even a small set takes longer than usual
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every set of more than a few images is large."""
-    monkeypatch.setattr(decoding, "BYTES", 5 * 3 * 8**2)
+    monkeypatch.setattr(decoding, "BYTES", 3 * 3 * 8**2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
 
 
 def _files(place: Path) -> list[Path]:
@@ -70,7 +73,7 @@ def test_images_of_a_large_set_are_those_in_memory(
     assert isinstance(memory.pixels, np.ndarray)
     assert not _files(place)
     monkeypatch.setattr(workers, "cores", lambda: cores)
-    monkeypatch.setattr(decoding, "BYTES", 5 * 3 * 8**2)
+    monkeypatch.setattr(decoding, "BYTES", 3 * 3 * 8**2)
     large = read_images(path, 8, on_bad="skip")
     assert isinstance(large.pixels, Rows)
     assert _same(large, memory)
@@ -153,19 +156,20 @@ def test_without_a_cache_images_stay_in_memory(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("REGARD_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(decoding, "SECONDS", 0.0)
     assert len(read_images(path, 8).pixels) == COUNT
+    monkeypatch.setattr(workers, "cores", lambda: 2)
     monkeypatch.setattr(decoding, "_BYTES_IN_MEMORY", 3 * 3 * 8**2)
     with pytest.raises(UserError, match=r"the cache cannot be written .*REGARD_CACHE"):
         read_images(path, 8)
 
 
-def _kill(path: str, size: int, item: Any) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+class _Killed(ImageCodec):
+    def decode_group(self, path: str, numbered: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.usefixtures("large")
 def test_a_worker_that_is_killed_is_an_error(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "cores", lambda: 2)
-    monkeypatch.setattr(decoding, "decode_into", _kill)
+    monkeypatch.setattr("regard.data.images.ImageCodec", _Killed)
     with pytest.raises(UserError, match=r"a worker process ended unexpectedly \(exit status -9\)"):
         read_images(_write(tmp_path), 8)
     assert not _files(place)

@@ -30,6 +30,7 @@ KINDS = {
     "tokens": "tokens of large text",
     "tokenizer": "tokenizers trained on large text",
     "images": "decoded images",
+    "sounds": "decoded sounds",
     "part": "fingerprints of large data",
     "set-aside": "the examples that are set aside for validation",
     "shared": "how many examples of large data are for training and for validation",

@@ -1,4 +1,4 @@
-"""Decodes the images of a set: few of them in this process, many by worker processes and into a file of the cache."""
+"""Decodes the examples of a set: few of them in this process, many by worker processes and into a file of the cache."""
 
 from __future__ import annotations
 
@@ -9,53 +9,51 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
-from typing import IO
+from typing import IO, Generic
 
 import numpy as np
 
 from regard.data import cache
 from regard.data.class_trees import Item
+from regard.data.codec import KEY, Codec, Result, Values, decode_item, digest
 from regard.data.file_trees import BadItem
-from regard.data.image_items import KEY, NO_PIXELS, Result, decode_into, decode_item, digest
-from regard.data.pixels import Pixels, Rows
 from regard.data.progress import counted
 from regard.data.workers import in_processes, in_threads
 
 SECONDS = 0.3
 BYTES = 100_000_000
-"""Worker processes and the cache are used if decoding takes longer, or if there are more bytes of pixels."""
+"""Worker processes and the cache are used if decoding takes longer, or if there are more bytes of values."""
 
 _BYTES_IN_MEMORY = 500_000_000
 """The limit in place of `BYTES` if the cache cannot be written."""
 
 _GROUP = 16
 _GROUP_BYTES = 4_000_000
-"""The largest number of images that a worker process gets in one message, and of the bytes of their files."""
+"""The largest number of examples that a worker process gets in one message, and of the bytes of their files."""
 
 
 @dataclass
-class Decoded:
-    """The images that can be used, in the order of the items.
+class Decoded(Generic[Values]):
+    """The examples that can be used, in the order of the items.
 
     Attributes:
-        pixels: uint8 ``(n, 3, size, size)``; of many images, in a mapped file.
+        values: of all of them, such as their pixels; of many examples, in a mapped file.
         labels: the class of each.
-        keys: a digest of each before scaling.
-        bad: the origins of the other images, and why they cannot be used.
-        reasons: the same reasons by the digest of the image.
+        keys: a digest of the content of each.
+        bad: the origins of the other examples, and why they cannot be used.
+        reasons: the same reasons by the digest of the content.
     """
 
-    pixels: Pixels = field(default_factory=lambda: NO_PIXELS[None][:0])
+    values: Values
     labels: list[str] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     reasons: dict[bytes, str] = field(default_factory=dict)
 
     def add(self, result: Result) -> bool:
-        """Add an image without its pixels; returns whether it can be used."""
+        """Add an example without its values; returns whether it can be used."""
         if result.reason is None:
             self.labels.append(result.item.label)
             self.keys.append(result.key)
@@ -66,83 +64,94 @@ class Decoded:
         return False
 
 
-Check = Callable[[Decoded], None]
-
-
 def decode_items(
-    items: Callable[[], Iterator[Item]], size: int, origin: tuple[object, ...], check: Check = lambda images: None
-) -> Decoded:
-    """Decode images, crop each to the central square and scale it to ``size``.
+    items: Callable[[], Iterator[Item]],
+    codec: Codec[Values],
+    origin: tuple[object, ...],
+    check: Callable[[str], None] = lambda bad: None,
+) -> Decoded[Values]:
+    """Decode the examples of a set.
 
-    If that takes longer than `SECONDS`, worker processes decode them, and the pixels are kept in the cache under the
-    names of ``origin`` and ``size``. The next call compares the digest of each image with those that the cache has, and
-    decodes all of them again if one is new. Of several processes, one decodes and the others wait for it.
+    If that takes longer than `SECONDS`, worker processes decode them, and the values are kept in the cache under the
+    names of ``origin`` and of what the codec depends on. The next call compares the digest of each example with those
+    that the cache has, and decodes all of them again if one is new. Of several processes, one decodes and the others
+    wait for it.
 
     Args:
-        items: called for the images, and once more if those in the cache are others.
-        size: height and width, in pixels.
+        items: called for the examples, and once more if those in the cache are others.
+        codec: decodes and holds them.
         origin: what identifies the set, such as its path.
-        check: called after each image that cannot be used; it may raise an exception.
+        check: called with each example that cannot be used, and the reason; it may raise an exception.
 
     Raises:
         UserError: the cache is needed and cannot be written, or a worker process was killed.
     """
-    name = cache.name("images", size, _pillow(), *origin)
+    name = cache.name(codec.kind, *codec.depends_on, *origin)
     while True:
         read = _cached if cache.exists(name) else _decoded
-        with counted("reading images") as advance:
-            images = read(items(), size, name, check, advance)
-        if images is not None:
-            return images
+        with counted(f"reading {codec.kind}") as advance:
+            decoded = read(items(), codec, name, check, advance)
+        if decoded is not None:
+            return decoded
 
 
-def _decoded(items: Iterator[Item], size: int, name: str, check: Check, advance: Callable[[], None]) -> Decoded | None:
-    """Decode images; None: another process has written them to the cache."""
-    images, first, written = Decoded(), list[np.ndarray](), False
+def _decoded(
+    items: Iterator[Item], codec: Codec[Values], name: str, check: Callable[[str], None], advance: Callable[[], None]
+) -> Decoded[Values] | None:
+    """Decode examples; None: another process has written them to the cache."""
+    decoded, first, written = Decoded(codec.held([])), list[np.ndarray](), False
 
     def added(result: Result) -> bool:
         advance()
-        if images.add(result):
+        if decoded.add(result):
             return True
-        check(images)
+        check(decoded.bad[-1])
         return False
 
     def write(file: IO[bytes]) -> None:
         nonlocal written
         written = True
-        for pixels in first:
-            file.write(pixels.data)
+        lengths = []
+        for values in first:
+            lengths.append(values.nbytes)
+            file.write(values.data)
         file.flush()
-        rows, row = list(range(len(first))), len(first) - 1
+        rows = list(range(len(first)))
         groups = _groups(enumerate(rest, len(first)))
-        with closing(in_processes(partial(partial, decode_into, file.name, size), groups)) as results:
-            for row, result in enumerate(chain.from_iterable(results), len(first)):
+        with closing(in_processes(partial(partial, codec.decode_group, file.name), groups)) as results:
+            for row, (result, values) in enumerate(chain.from_iterable(results), len(first)):
                 if added(result):
                     rows.append(row)
-        file.truncate((row + 1) * 3 * size**2)  # the last images may have no pixels
+                lengths.append(values.nbytes)
+                file.write(values.data)
+        if codec.slot is not None:
+            file.truncate(len(lengths) * codec.slot)  # the last ones may have no values
         file.seek(0, os.SEEK_END)
-        arrays = {"keys": np.frombuffer(b"".join(images.keys), dtype=np.uint8), "rows": np.array(rows)}
-        reasons = {key.hex(): reason for key, reason in images.reasons.items()}
-        cache.finish(file, arrays, {"count": row + 1, "reasons": reasons})
+        arrays = {
+            "keys": np.frombuffer(b"".join(decoded.keys), dtype=np.uint8), "rows": np.array(rows),
+            "lengths": np.array(lengths),
+        }  # fmt: skip
+        cache.finish(file, arrays, {"reasons": {key.hex(): reason for key, reason in decoded.reasons.items()}})
 
-    with closing(in_threads(partial(decode_item, size=size), _beginning(items, size))) as results:
-        for result, pixels in results:
+    with closing(in_threads(partial(decode_item, codec=codec), _beginning(items, first))) as results:
+        for result, values in results:
             if added(result):
-                first.append(pixels)
+                first.append(values)
     following = next(items, None)
     rest = chain([] if following is None else [following], items)
     if following is None:
-        images.pixels = np.stack(first) if first else images.pixels
-        return images
+        decoded.values = codec.held(first)
+        return decoded
     path = cache.entry(name, write)
     if not written:
         return None
-    images.pixels = _Kept(path, size).pixels
-    return images
+    kept = _Kept(path)
+    decoded.values = kept.values(codec, kept.order)
+    return decoded
 
 
 def _groups(numbered: Iterator[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:
-    """Images that a worker process gets in one message: one at a time, it would wait as long as it works."""
+    """Examples that a worker process gets in one message: one at a time, it would wait as long as it works."""
     group, size = list[tuple[int, Item]](), 0
     for number, item in numbered:
         group.append((number, item))
@@ -154,45 +163,49 @@ def _groups(numbered: Iterator[tuple[int, Item]]) -> Iterator[list[tuple[int, It
         yield group
 
 
-def _cached(items: Iterator[Item], size: int, name: str, check: Check, advance: Callable[[], None]) -> Decoded | None:
-    """The images that the cache has; None: some are not in it, and its file is removed."""
+def _cached(
+    items: Iterator[Item], codec: Codec[Values], name: str, check: Callable[[str], None], advance: Callable[[], None]
+) -> Decoded[Values] | None:
+    """The examples that the cache has; None: some are not in it, and its file is removed."""
     path = cache.folder() / name
     try:
-        kept = _Kept(path, size)
+        kept = _Kept(path)
     except FileNotFoundError:  # another process has removed it
         return None
-    images, rows = Decoded(), []
+    decoded, rows = Decoded(codec.held([])), []
     for item in items:
         advance()
         result = kept.result(item)
-        if not images.add(result):
-            check(images)
+        if not decoded.add(result):
+            check(decoded.bad[-1])
         elif result.key in kept.rows:
             rows.append(kept.rows[result.key])
         else:
             path.unlink(missing_ok=True)
             return None
-    images.pixels = Rows(kept.pixels.mapped, np.array(rows, dtype=np.int64))
-    return images
+    decoded.values = kept.values(codec, np.array(rows, dtype=np.int64))
+    return decoded
 
 
 class _Kept:
-    """The images in a file of the cache.
+    """The examples in a file of the cache.
 
     Attributes:
-        pixels: those that can be used.
+        order: the indices in the file of those that can be used.
         rows: digest → index in the file.
-        reasons: digest → why an image cannot be used.
+        reasons: digest → why an example cannot be used.
     """
 
-    def __init__(self, path: Path, size: int):
+    def __init__(self, path: Path):
         with path.open("rb") as file:
-            content, arrays, notes = cache.load(file)
-        shape = (notes["count"], 3, size, size)
-        keys = arrays["keys"].tobytes()
-        self.pixels = Rows(content[: math.prod(shape)].reshape(shape), arrays["rows"])
-        self.rows = {keys[KEY * at : KEY * (at + 1)]: row for at, row in enumerate(arrays["rows"].tolist())}
+            self._content, arrays, notes = cache.load(file)
+        keys, self.order, self._lengths = arrays["keys"].tobytes(), arrays["rows"], arrays["lengths"]
+        self.rows = {keys[KEY * at : KEY * (at + 1)]: row for at, row in enumerate(self.order.tolist())}
         self.reasons = {bytes.fromhex(key): reason for key, reason in notes["reasons"].items()}
+
+    def values(self, codec: Codec[Values], rows: np.ndarray) -> Values:
+        """The values of these rows of the file."""
+        return codec.mapped(self._content, self._lengths, rows)
 
     def result(self, item: Item) -> Result:
         """The result of decoding an item, which may be one that the file does not have."""
@@ -203,20 +216,18 @@ class _Kept:
         return Result(item, key, self.reasons.get(key))
 
 
-def _pillow() -> str:
-    """The version of Pillow, whose decoders may change."""
-    try:
-        return version("pillow")
-    except PackageNotFoundError:  # images that are stored as pixels are read without it
-        return ""
+def _beginning(items: Iterator[Item], decoded: list[np.ndarray]) -> Iterator[Item]:
+    """The items that are decoded in this process: at least one, and all others if the cache cannot be written.
 
-
-def _beginning(items: Iterator[Item], size: int) -> Iterator[Item]:
-    """The items that are decoded in this process: at least one, and all others if the cache cannot be written."""
+    ``decoded`` has the values of the first ones, to which the caller adds.
+    """
     usable = cache.writable()
     end = time.monotonic() + (SECONDS if usable else math.inf)
-    left = (BYTES if usable else _BYTES_IN_MEMORY) // (3 * size**2)
-    for number, item in enumerate(items, 1):
+    limit = BYTES if usable else _BYTES_IN_MEMORY
+    counted_values = total = 0
+    for item in items:
         yield item
-        if number >= left or time.monotonic() > end:
+        total += sum(values.nbytes for values in decoded[counted_values:])
+        counted_values = len(decoded)
+        if total >= limit or time.monotonic() > end:
             return

@@ -1,61 +1,58 @@
-"""Decodes one image of a set; a worker process imports little else."""
+"""How images are decoded and held: all of one size."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from regard.data.class_trees import Item
-from regard.data.file_trees import BadItem
+from regard.data.codec import NOTHING, Codec, Result, decode_item, version_of
 from regard.data.image_files import decode_image, squared
-
-KEY = 16
-"""Bytes of a digest."""
-
-NO_PIXELS = np.zeros((3, 0, 0), dtype=np.uint8)
+from regard.data.pixels import Pixels, Rows
 
 
-class Result(NamedTuple):
-    """What decoding gave: the item without its content, a digest of the content, and why it cannot be used, or None."""
+@dataclass(frozen=True)
+class ImageCodec(Codec[Pixels]):
+    """Images, cropped to the central square and scaled to ``size``."""
 
-    item: Item
-    key: bytes
-    reason: str | None
+    kind = "images"
 
+    size: int
 
-def decode_item(item: Item, size: int) -> tuple[Result, np.ndarray]:
-    """Decode an image; if it cannot be used, the pixels are empty."""
-    empty = item._replace(content=b"")
-    try:
-        content = item.load()
-    except BadItem as error:
-        return Result(empty, b"", str(error)), NO_PIXELS
-    key = digest(content)
-    try:
-        pixels = squared(content if isinstance(content, np.ndarray) else decode_image(content), size)
-    except BadItem as error:
-        return Result(empty, key, str(error)), NO_PIXELS
-    return Result(empty, key, None), pixels
+    @property
+    def slot(self) -> int:  # type: ignore[override]
+        """See `Codec`."""
+        return 3 * self.size**2
 
+    @property
+    def depends_on(self) -> tuple[object, ...]:
+        """See `Codec`. Images that are stored as pixels are read without Pillow."""
+        return self.size, version_of("pillow")
 
-def digest(content: bytes | np.ndarray) -> bytes:
-    """Identifies the content of an image, in `KEY` bytes."""
-    data = content if isinstance(content, bytes) else content.tobytes()
-    return hashlib.blake2b(data, digest_size=KEY).digest()
+    def decode(self, content: bytes | np.ndarray) -> np.ndarray:
+        """See `Codec`."""
+        return squared(content if isinstance(content, np.ndarray) else decode_image(content), self.size)
 
+    def held(self, values: list[np.ndarray]) -> Pixels:
+        """See `Codec`."""
+        return np.stack(values) if values else np.zeros((0, 3, self.size, self.size), dtype=np.uint8)
 
-def decode_into(path: str, size: int, numbered: list[tuple[int, Item]]) -> list[Result]:
-    """Decode items, and write the pixels of each into the file ``path`` at the place of its number."""
-    results = []
-    with warnings.catch_warnings(), open(path, "r+b", buffering=0) as file:
-        warnings.simplefilter("ignore")
-        for number, item in numbered:
-            result, pixels = decode_item(item, size)
-            if result.reason is None:
-                os.pwrite(file.fileno(), pixels.data, number * pixels.nbytes)
-            results.append(result)
-    return results
+    def mapped(self, content: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Pixels:
+        """See `Codec`."""
+        count = len(lengths)
+        return Rows(content[: count * self.slot].reshape(count, 3, self.size, self.size), rows)
+
+    def decode_group(self, path: str, numbered: list[tuple[int, Item]]) -> list[tuple[Result, np.ndarray]]:
+        """See `Codec`. The pixels are written to the file here, each image at the place of its number."""
+        results = []
+        with warnings.catch_warnings(), open(path, "r+b", buffering=0) as file:
+            warnings.simplefilter("ignore")
+            for number, item in numbered:
+                result, pixels = decode_item(item, self)
+                if result.reason is None:
+                    os.pwrite(file.fileno(), pixels.data, number * pixels.nbytes)
+                results.append((result, NOTHING))
+        return results

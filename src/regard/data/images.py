@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,17 @@ from typing import Any, Literal
 import numpy as np
 
 from regard.data.class_trees import Item, Kind, Source, read_tree
-from regard.data.decoding import Decoded, decode_items
+from regard.data.file_tables import read_image_table
 from regard.data.file_trees import BadItem, is_archive, open_tree
 from regard.data.image_files import HEAD, image_format, why_not
-from regard.data.image_tables import read_image_table
-from regard.data.labelled import Labelled, number_classes
+from regard.data.image_items import ImageCodec
+from regard.data.labelled import Labelled
+from regard.data.labelled_files import read_labelled_files
 from regard.data.pixels import Pixels, select
 from regard.errors import UserError
 
 _CIFAR_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 _PICKLES = ("data_batch", "test_batch")
-_SHOWN = 3
 
 
 def _examine(name: str, head: bytes) -> bool:
@@ -83,30 +82,11 @@ def read_images(
     def opened() -> Source:
         return _source(path, part, image_column, label_column, keep_empty=on_bad == "skip" or names is not None)
 
-    def check(images: Decoded) -> None:
-        if on_bad == "error":
-            raise UserError(
-                f"{path}: not a usable image: {images.bad[0]}; replace it, or leave such images out with "
-                "--data.on-bad skip"
-            )
-
-    source = opened()
-    unread = [source]
-    place = path if path.startswith("hf:") else os.path.realpath(path)
-    images = decode_items(
-        lambda: (unread.pop() if unread else opened()).items, size, (place, part, image_column, label_column), check
-    )
-    notes, bad = source.notes, images.bad
-    if bad:
-        more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
-        count = "one image that is" if len(bad) == 1 else f"{len(bad):,} images that are"
-        notes = (*notes, f"left out {count} not usable: {'; '.join(bad[:_SHOWN])}{more}")
-    if not images.keys:
-        raise UserError("; ".join((f"{path}: no images in it", *notes, *_instead(Path(path)))))
-    numbers, known = number_classes(images.labels, names, path)
-    return Images(
-        pixels=images.pixels, labels=numbers, names=known, keys=tuple(images.keys), notes=notes, parts=source.parts
-    )
+    files = read_labelled_files(
+        path, opened, ImageCodec(size), (part, image_column, label_column), names=names, on_bad=on_bad,
+        advice=lambda: _instead(Path(path)),
+    )  # fmt: skip
+    return Images(pixels=files.values, **files.labelled)
 
 
 def _source(path: str, part: str | None, image: str | None, label: str | None, *, keep_empty: bool) -> Source:

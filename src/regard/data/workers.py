@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -205,6 +206,9 @@ def _receive(connection: Connection[Any, Any], arrived: queue.Queue[Any]) -> Non
             arrived.put(connection.recv())
         except (EOFError, ConnectionResetError):
             os._exit(0)  # the caller has ended
+        except Exception:  # an item that cannot be unpickled; without an end, the caller would wait for its result
+            traceback.print_exc()
+            os._exit(1)
 
 
 def _sendable(error: Exception) -> Exception:

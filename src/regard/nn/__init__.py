@@ -15,6 +15,7 @@ from regard.nn.pooling import AttentionPooling
 from regard.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
 from regard.nn.projected import HardAttention, SoftAttention, VariationalAttention, reinforce
 from regard.nn.scaling import Scaling
+from regard.nn.sound import Cepstra, LogMel
 from regard.nn.step_linear import StepLinear
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "GRU",
     "AdditiveAttention",
     "AttentionPooling",
+    "Cepstra",
     "Dropout",
     "FeedForward",
     "Gates",
@@ -30,6 +32,7 @@ __all__ = [
     "Learned",
     "LearnedPositions",
     "LocationAwareAttention",
+    "LogMel",
     "LuongAttention",
     "MultiHeadAttention",
     "Rotary",

@@ -1,0 +1,94 @@
+"""Labelled files in a table: their content or their paths in one column, and their labels in another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from regard.data.class_trees import Item, Source
+from regard.data.columns import Bad, Column, Header, Layout
+from regard.data.file_trees import BadItem
+from regard.data.label_cells import BadLabels, labels_of
+from regard.data.lines import compose
+from regard.data.table import open_table
+
+_LABELS = ("labels", "class", "category", "target")
+
+
+def read_image_table(path: str, image: str | None, label: str | None) -> Source:
+    """The images of a Parquet file or of ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset.
+
+    Args:
+        path: the table; paths of image files in a Parquet file are relative to its folder.
+        image: the column of the image; None: the one that has the type or a usual name of images.
+        label: the column of the label, likewise.
+
+    Raises:
+        UserError: it cannot be read, or has no such columns.
+    """
+    usual = ("img", "picture", "photo")
+    return read_file_table(
+        path, Column("image", "data.image_column", image, usual=usual, kind="any", feature="Image"), label
+    )
+
+
+def read_file_table(
+    path: str, content: Column, label: str | None, *, number: int | None = None, several: bool = False
+) -> Source:
+    """The files of a table.
+
+    Args:
+        path: see `regard.data.table.open_table`; paths of files in a table are relative to its folder.
+        content: the column of the file: its path, its bytes, or a record of both.
+        label: the name of the column of the label; None: the one that has the type or a usual name of labels.
+        number: the number of that column in tables without a header; None: it has to be named.
+        several: whether a file can have several labels, or none.
+
+    Raises:
+        UserError: it cannot be read, or has no such columns.
+    """
+    column = Column(
+        "label", "data.label_column", label, usual=_LABELS, kind="labels" if several else "label",
+        feature="ClassLabel", number=number, blank=several,
+    )  # fmt: skip
+    table = open_table(path, Layout((content, column), content.name))
+    folder = Path() if path.startswith("hf:") else Path(path).parent
+    names = table.names
+    notes = () if names is None else (f"{content.name} column {names[0]}, label column {names[1]}",)
+    unit = "line" if names is None else "record"
+    rows = ((number, row) for number, row in table.rows if not isinstance(row, Header))
+    items = (_item(f"{path}: {unit} {number:,}", row, folder, content.name, several) for number, row in rows)
+    return Source(items, notes)
+
+
+def _item(origin: str, row: Bad | tuple[Any, ...], folder: Path, unit: str, several: bool) -> Item:
+    if isinstance(row, Bad):
+        return Item(origin, "", BadItem(row.reason))
+    content, cell = row
+    try:
+        label = "|".join(labels_of(cell)) if several else str(cell or "").strip()
+        if not label and not several:
+            raise BadItem("empty label")
+        return Item(origin, compose(label), _content(content, folder, unit))
+    except BadLabels as error:
+        return Item(origin, "", BadItem(str(error)))
+    except BadItem as error:
+        return Item(origin, "", error)
+
+
+def _content(cell: Any, folder: Path, unit: str) -> bytes | str:
+    """The bytes of a file from a cell of a table, or its path."""
+    path, content = cell, cell
+    if isinstance(cell, dict):
+        path, content = cell.get("path"), cell.get("bytes")
+    if isinstance(content, bytes):
+        return content
+    article = f"a{'n' if unit[0] in 'aeiou' else ''} {unit}"
+    if isinstance(path, str) and path.strip():
+        file = folder / path.strip()
+        if not file.is_file():
+            raise BadItem(f"names the file {path.strip()}, which does not exist")
+        return str(file)
+    if path is None or path == "":
+        raise BadItem(f"has no {unit}")
+    raise BadItem(f"expected the bytes of {article} file, got {type(content).__name__}")

@@ -1,0 +1,176 @@
+"""The samples of a sound file, or features that are ready in a file: which formats are read, by their content."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import struct
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from regard.data.file_trees import BadItem
+from regard.errors import require
+
+HEAD = 64
+"""The number of bytes of a file from which its format is recognized."""
+
+LOUDEST = 32767
+"""The largest sample after decoding."""
+
+_SILENCE = 1e-4
+"""The largest sample of a silent file, −80 dB."""
+_RATES = (1000, 768_000)
+
+_MAGIC = (
+    ("WAV", rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE"),
+    ("FLAC", rb"fLaC"),
+    ("Ogg", rb"OggS"),
+    ("MP3", rb"ID3|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"),
+    ("AIFF", rb"FORM....AIF[FC]"),
+    ("AU", rb"\.snd"),
+    ("CAF", rb"caff"),
+)
+_MAGIC_NOT_READ = (
+    ("M4A or MP4", rb"....ftyp"),
+    ("WMA", rb"\x30\x26\xb2\x75"),
+    ("AMR", rb"#!AMR"),
+    ("WebM", rb"\x1a\x45\xdf\xa3"),
+)
+_NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_SOUND_ENDINGS = (
+    ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".snd",
+    ".wav", ".wave", ".webm", ".wma",
+)  # fmt: skip
+_FEATURE_ENDINGS = (".npy", ".npz", ".mfc")
+
+
+def sound_format(head: bytes) -> str | None:
+    """The format of a sound file by its first bytes; None: not a format that is read."""
+    return next((name for name, magic in _MAGIC if re.match(magic, head, re.DOTALL)), None)
+
+
+def examine(name: str, head: bytes) -> bool:
+    """Whether a file is a sound or has features. Raises BadItem: only by its name, or in a format that is not read."""
+    ending = name[name.rfind(".") :].lower() if "." in name else ""
+    if sound_format(head) is not None or (ending in _FEATURE_ENDINGS and head):
+        return True
+    if ending not in (*_SOUND_ENDINGS, *_FEATURE_ENDINGS):
+        return False
+    raise BadItem(_why_not(head))
+
+
+def _why_not(head: bytes) -> str:
+    if not head:
+        return "the file is empty"
+    other = next((kind for kind, magic in _MAGIC_NOT_READ if re.match(magic, head, re.DOTALL)), None)
+    if other is not None:
+        return f"{other} is not supported; convert it to WAV, FLAC, Ogg or MP3"
+    return "its content is not a sound"
+
+
+def open_sound(content: bytes, *, rate: int, seconds: float, mfc_width: int) -> np.ndarray:
+    """The samples of a sound file, int16 ``(n,)``, or the features of another file, float32 ``(frames, width)``.
+
+    Channels are mixed to one. The samples have the mean 0, and the loudest one is ±32,767, so that the volume of a
+    recording makes no difference.
+
+    Args:
+        content: of the file.
+        rate: samples per second of the result; others are resampled.
+        seconds: a longer sound is cut to its first part of this length.
+        mfc_width: features per frame in Sphinx's files (``.mfc``), which do not say it.
+
+    Raises:
+        BadItem: it is damaged, truncated, empty, silent, or of a format that is not read.
+        UserError: a package that reads it is not installed.
+    """
+    if sound_format(content[:HEAD]) is not None:
+        return _samples(content, rate, seconds)
+    if content.startswith((_NPY, _ZIP)):
+        return _checked(_array(content))
+    if len(content) >= 8 and (order := _sphinx_order(content)) is not None:
+        values = np.frombuffer(content, dtype=f"{order}f4", offset=4).astype(np.float32)
+        if len(values) % mfc_width:
+            raise BadItem(
+                f"has {len(values):,} numbers, not a multiple of {mfc_width}; give the features per frame with "
+                "--data.mfc-width"
+            )
+        return _checked(values.reshape(-1, mfc_width))
+    raise BadItem(_why_not(content[:HEAD]))
+
+
+def _samples(content: bytes, rate: int, seconds: float) -> np.ndarray:
+    soundfile: Any = require("soundfile", "speech", "reading sounds")
+    name = sound_format(content[:HEAD])
+    if name == "WAV":
+        _check_wav(content)
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            own_rate, expected = file.samplerate, min(file.frames, math.ceil(seconds * file.samplerate))
+            if not _RATES[0] <= own_rate <= _RATES[1]:
+                raise BadItem(f"has {own_rate:,} samples per second; expected {_RATES[0]:,} to {_RATES[1]:,}")
+            x = file.read(expected, dtype="float32", always_2d=True).mean(1)
+    except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
+        raise BadItem(f"cannot be read as {name}: {str(error).strip() or type(error).__name__}") from error
+    if not len(x):
+        raise BadItem("has no samples")
+    if len(x) < expected and name != "MP3":  # an MP3 file states its length only approximately
+        raise BadItem(f"is truncated: has {len(x):,} of {expected:,} samples")
+    if not np.isfinite(x).all():
+        raise BadItem("has samples that are not finite")
+    if np.abs(x).max() < _SILENCE or np.ptp(x) < _SILENCE:
+        raise BadItem("is silent")
+    if own_rate != rate:
+        soxr: Any = require("soxr", "speech", "resampling sounds")
+        x = soxr.resample(x, own_rate, rate)
+    x = x - x.mean()
+    return np.asarray(np.round(x * (LOUDEST / max(np.abs(x).max(), 1e-9))), dtype=np.int16)
+
+
+def _check_wav(content: bytes) -> None:
+    """Raises BadItem: a WAV file ends before its samples do, which libsndfile does not report."""
+    order, at = ">" if content.startswith(b"RIFX") else "<", 12
+    while at + 8 <= len(content):
+        name, (size,) = content[at : at + 4], struct.unpack(f"{order}I", content[at + 4 : at + 8])
+        if name == b"data":
+            left = len(content) - at - 8
+            if left < size < 0xFFFFFF00:  # larger ones stand for a length that was not known
+                raise BadItem(f"is truncated: has {left:,} of {size:,} bytes of samples")
+            return
+        at += 8 + size + size % 2
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The only array of a ``.npy`` or ``.npz`` file. Nothing is unpickled."""
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        if len(loaded.files) != 1:
+            raise BadItem(f"has {len(loaded.files)} arrays; expected one, frames × features")
+        return np.asarray(loaded[loaded.files[0]])
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
+        raise BadItem(f"cannot be read as an array of NumPy: {str(error).splitlines()[0]}") from error
+
+
+def _sphinx_order(content: bytes) -> str | None:
+    """The byte order of Sphinx's features, which begin with their number as int32; None: these are none."""
+    return next((o for o in "<>" if struct.unpack(f"{o}i", content[:4])[0] == len(content) // 4 - 1), None)
+
+
+def _checked(features: np.ndarray) -> np.ndarray:
+    """Features as float32. Raises BadItem: they are not numbers, frames × features, or all equal."""
+    if features.ndim != 2 or features.dtype.kind not in "fiu":
+        shape = " × ".join(map(str, features.shape))
+        raise BadItem(f"expected numbers, frames × features, got {features.dtype} of shape {shape}")
+    features = np.ascontiguousarray(features, dtype=np.float32)
+    if not features.size:
+        raise BadItem("has no frames")
+    if not np.isfinite(features).all():
+        raise BadItem("has numbers that are not finite")
+    if np.ptp(features) == 0:
+        raise BadItem("is silent: all numbers are equal")
+    return features

@@ -1,0 +1,187 @@
+"""Labelled sounds from a user's files: a folder for each class, archives of it, tables of paths, Hugging Face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from regard.data.class_trees import Item, Kind, Source, read_tree
+from regard.data.codec import Codec, version_of
+from regard.data.columns import Column
+from regard.data.file_tables import read_file_table
+from regard.data.file_trees import BadItem, is_archive, open_tree
+from regard.data.labelled import Labelled
+from regard.data.labelled_files import read_labelled_files
+from regard.data.ragged import Ragged
+from regard.data.sound_files import HEAD, examine, open_sound
+from regard.errors import UserError
+
+SOUNDS = Kind("sound", HEAD, examine)
+"""Files with sounds or features: see `regard.data.class_trees.read_tree`."""
+
+_USUAL = ("path", "file", "filename", "audio", "audio_filepath", "wav", "recording")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sounds(Labelled):
+    """Sounds, or features of sounds.
+
+    Attributes:
+        values: of each sound, the samples, int16 ``(n,)``, or features, float32 ``(frames, width)``; of large sets, in
+            a mapped file.
+        deciding: the first and last second of the moment that decides each class, ``(n, 2)``, if it is known.
+    """
+
+    unit = "sound"
+
+    values: Ragged
+    deciding: np.ndarray | None = None
+
+    @property
+    def width(self) -> int:
+        """The number of features of a frame; 0: these are samples."""
+        return 0 if self.values.flat.ndim == 1 else self.values.flat.shape[1]
+
+    def content(self, mask: np.ndarray) -> Mapping[str, Any]:
+        """See `Labelled`."""
+        return {
+            "values": self.values.select(mask), "deciding": None if self.deciding is None else self.deciding[mask],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SoundFormat:
+    """How sounds are decoded: see `regard.data.sound_files.open_sound`."""
+
+    rate: int = 16_000
+    seconds: float = 30.0
+    mfc_width: int = 13
+
+    def open(self, content: bytes) -> np.ndarray:
+        """See `regard.data.sound_files.open_sound`. Raises BadItem: it cannot be used."""
+        return open_sound(content, rate=self.rate, seconds=self.seconds, mfc_width=self.mfc_width)
+
+
+@dataclass(frozen=True)
+class SoundCodec(Codec[Ragged]):
+    """Sounds of one rate, or features of one width (0: sounds)."""
+
+    kind = "sounds"
+
+    format: SoundFormat
+    width: int
+
+    @property
+    def depends_on(self) -> tuple[object, ...]:
+        """See `Codec`."""
+        return self.format, self.width, version_of("soundfile"), version_of("soxr")
+
+    def decode(self, content: bytes | np.ndarray) -> np.ndarray:
+        """See `Codec`."""
+        assert isinstance(content, bytes)
+        values = self.format.open(content)
+        check_width(values, self.width)
+        return values
+
+    def held(self, values: list[np.ndarray]) -> Ragged:
+        """See `Codec`."""
+        return Ragged.of(values)
+
+    def mapped(self, content: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Ragged:
+        """See `Codec`."""
+        flat = content[: lengths.sum()].view(np.float32 if self.width else np.int16)
+        size = flat.itemsize * max(1, self.width)
+        starts = (lengths.cumsum() - lengths) // size
+        return Ragged(flat.reshape(-1, self.width) if self.width else flat, starts[rows], lengths[rows] // size)
+
+
+def check_width(values: np.ndarray, width: int) -> None:
+    """Raises BadItem: a file has samples where others have features, or features of another number."""
+    own = 0 if values.ndim == 1 else values.shape[1]
+    if own != width:
+        kinds = [f"{number} features per frame" if number else "samples" for number in (own, width)]
+        raise BadItem(f"has {kinds[0]}, where the others have {kinds[1]}")
+
+
+def read_sounds(
+    path: str,
+    form: SoundFormat,
+    *,
+    width: int | None = None,
+    names: tuple[str, ...] | None = None,
+    several: bool = False,
+    on_bad: Literal["error", "skip"] = "error",
+    part: Literal["train", "valid"] | None = None,
+    sound_column: str | None = None,
+    label_column: str | None = None,
+) -> Sounds:
+    """Read sounds, each with one class, or, from a table, with any number of labels.
+
+    Args:
+        path: a folder with a folder per class, a tar or zip archive of it; a table of paths and labels (`.csv`, `.tsv`,
+            `.jsonl`, `.parquet`); or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset. Whether a file is a sound
+            depends on its content; features are recognized by their endings.
+        form: the rate and length to which they are converted.
+        width: the number of features of a frame, 0 for sounds; None: that of the first file.
+        names: the known classes; another class is an error. None: the classes of the data.
+        several: whether a sound can have several labels, or none: see `regard.data.label_cells`.
+        on_bad: what to do with files that are damaged, empty or silent, or are sounds only by their suffix.
+        part: the folder to read of data that are divided into folders such as train and val.
+        sound_column: the column of a table with the path or the content of the file; None: chosen by type and name.
+        label_column: the column of a table with the label; None: likewise.
+
+    Raises:
+        UserError: there is no such file or no sound, it is unclear which folder or column is the class, a class is
+            unknown or has no sound; with ``on_bad="error"``, a file is bad.
+    """
+
+    def opened() -> Source:
+        keep_empty = on_bad == "skip" or names is not None
+        return _source(path, part, sound_column, label_column, several, keep_empty=keep_empty)
+
+    codec = SoundCodec(form, _width(opened().items, form) if width is None else width)
+    origin = (part, sound_column, label_column, several)
+    files = read_labelled_files(path, opened, codec, origin, names=names, on_bad=on_bad, several=several)
+    if several and not files.names:
+        raise UserError(f"{path}: no sound has a label; check which column is the label (--data.label-column)")
+    sounds = Sounds(values=files.values, **files.labelled)
+    longest = round(form.seconds * form.rate)
+    cut = 0 if sounds.width else int((sounds.values.lengths >= longest).sum())
+    if cut:
+        note = f"used the first {form.seconds:g} seconds of {cut:,} sound{'s' if cut > 1 else ''}; see --data.seconds"
+        sounds = Sounds(values=files.values, **{**files.labelled, "notes": (*files.notes, note)})
+    return sounds
+
+
+def _width(items: Iterator[Item], form: SoundFormat) -> int:
+    """The width of the first usable file; 0: it has samples, or there is none."""
+    for item in items:
+        try:
+            content = item.load()
+            assert isinstance(content, bytes)
+            values = form.open(content)
+        except BadItem:
+            continue
+        return 0 if values.ndim == 1 else values.shape[1]
+    return 0
+
+
+def _source(
+    path: str, part: str | None, file: str | None, label: str | None, several: bool, *, keep_empty: bool
+) -> Source:
+    place = Path(path)
+    if not path.startswith("hf:"):
+        if not place.exists():
+            raise UserError(f"{path}: no such file or folder")
+        if place.is_dir() or is_archive(place):
+            if several:
+                raise UserError(
+                    f"{path}: a file in a folder of a class has one label; for --data.labels multi, name a table"
+                )
+            return read_tree(open_tree(place), path, SOUNDS, part=part, keep_empty=keep_empty)
+    column = Column("sound", "data.sound_column", file, number=1, usual=_USUAL, kind="any", feature="Audio")
+    return read_file_table(path, column, label, number=2, several=several)
