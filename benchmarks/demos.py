@@ -1,0 +1,61 @@
+"""The demo of each task: its time, its scores, the attention on the place that decides, and the task's lines of code.
+
+    python benchmarks/demos.py [TASK …] [--runs FOLDER]
+
+Each demo is run as a new process, as a user does. Demos whose deciding place is known print the share of the attention
+on it and the share that it would get by chance. The lines of code are those of the task's own folder, blank lines and
+documentation included; the model, readers and what tasks of a kind share are not counted. The table is printed, for
+``benchmarks/results/demos.txt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import machine
+
+import regard
+from regard.tasks.spec import TaskSpec
+from regard.tasks.table import TASKS
+
+TASK_FOLDERS = Path(regard.__file__).parent / "tasks"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    specs = {spec.name: spec for spec in TASKS}
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"by default all of {', '.join(specs)}")
+    parser.add_argument("--runs", type=Path, help="folder for the runs; by default a temporary one")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.tasks) - specs.keys():
+        parser.error(f"no such task: {', '.join(sorted(unknown))}")
+    print(machine(), flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.runs or Path(temporary)
+        for name in arguments.tasks or specs:
+            print("", *measured(specs[name], folder / name), sep="\n", flush=True)
+
+
+def measured(spec: TaskSpec, run: Path) -> list[str]:
+    """Run the demo of a task: its time, lines of code, and the scores that it prints."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "regard", "demo", spec.name, str(run)]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=run.parent).stdout.splitlines()
+    seconds = time.monotonic() - began
+    first = next(at for at, line in enumerate(output) if line.startswith(f"On {spec.demo.scored[:30]}"))
+    scores = output[first : output.index("", first)]
+    return [f"{spec.name}: {seconds:.0f} seconds, {lines_of(spec)} lines of code", *scores]
+
+
+def lines_of(spec: TaskSpec) -> int:
+    """The lines of code of a task's folder."""
+    return sum(len(file.read_text().splitlines()) for file in (TASK_FOLDERS / spec.code.split(".")[2]).glob("*.py"))
+
+
+if __name__ == "__main__":
+    main()
