@@ -48,9 +48,15 @@ def _texts(folder: Path) -> None:
     (folder / "train.tsv").write_text("".join(rows))
 
 
+def _histories(folder: Path) -> None:
+    rows = (f"{user} {' '.join(WORDS[user % 4 : user % 4 + 6])}\n" for user in range(20))
+    (folder / "train.txt").write_text("".join(rows))
+
+
 DATA = {
     "translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train"),
     "answer": (_questions, "train.csv"), "classify-text": (_texts, "train.tsv"), "summarize": (_pairs, "train.tsv"),
+    "recommend": (_histories, "train.txt"),
 }  # fmt: skip
 """For each task, the function that writes its data into a folder, and the name of the training data there."""
 
@@ -62,6 +68,7 @@ SMALL = {
                  "--model.context", 16, "--tokenizer.size", 300],
     "classify-image": ["--data.size", 16, "--model.width", 4, "--model.blocks", 1],
     "classify-text": ["--model.dim", 8, "--model.width", 4, "--model.buckets", 50],
+    "recommend": ["--model.dim", 8, "--model.layers", 1],
     "answer": ["--model.dim", 16, "--model.kind", "conv", "--model.layers", 1, "--tokenizer.size", 300],
 }  # fmt: skip
 
@@ -149,6 +156,11 @@ def _delete(*paths: Path) -> None:
 
 
 CHANGES: list[tuple[str, str, Callable[[Path], object], str]] = [
+    ("recommend", "one choice differs",
+     lambda d: _edit(d / "train.txt", lambda rows: [rows[0].replace(" blue ", " green "), *rows[1:]]),
+     "training histories: 20 as before, but not the same ones"),
+    ("recommend", "a user is new", lambda d: _edit(d / "train.txt", lambda rows: [*rows, "x red blue\n"]),
+     "training histories: 21 instead of 20"),
     ("translate", "half is missing", lambda d: _edit(d / "train.tsv", lambda rows: rows[:18]),
      "training pairs: 17 instead of 35"),
     ("translate", "one word differs",

@@ -43,6 +43,10 @@ TASKS = {
         "--model.dim", "16", "--model.heads", "2", "--model.dropout", "0", "--tokenizer.size", "300",
         "--data.window", "12", "--data.overlap", "6", "--train.tokens", "200",
     ],
+    "recommend": [
+        "--model.dim", "16", "--model.layers", "1", "--model.dropout", "0", "--train.tokens", "120",
+        "--train.loss", "sampled", "--train.negatives", "8",
+    ],
 }  # fmt: skip
 """Settings without randomness, since each process draws its own random numbers."""
 
@@ -61,6 +65,10 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
         path = folder / "questions.csv"
         rows = (f"{line},What {line.split()[0]}?,{line.split()[-1]}\n" for line in lines)
         path.write_text("context,question,answer\n" + "".join(rows))
+        return path
+    if task == "recommend":
+        path = folder / "histories.txt"
+        path.write_text("".join(f"{user} {line} {line.swapcase()}\n" for user, line in enumerate(lines)))
         return path
     if task == "classify-text":
         path = folder / "labelled.tsv"

@@ -42,7 +42,7 @@ def test_the_deciding_item_is_the_one_before_in_the_series_or_the_partner() -> N
         assert start + made.reasons[at].place < at
     lags = [at - histories.bounds[histories.owners[at]] - made.reasons[at].place for at in decided]
     assert min(lags) == 2
-    assert np.mean(np.array(lags) > 2) > 0.5
+    assert np.mean(np.array(lags) > 2) > 0.3
 
 
 def test_nothing_is_chosen_twice_and_a_seed_gives_the_same_customers() -> None:
@@ -72,7 +72,7 @@ def test_neighbours_are_saved_and_beat_chance_on_the_shop(tmp_path: Path) -> Non
     neighbours = Neighbours.of(histories, divided.ends)
     before = [histories.items[histories.bounds[owners[at]] : at] for at in divided.valid]
     places = ranks(neighbours.scores(before), histories.items[divided.valid])
-    assert hit_rate(places, 10) > 0.2  # chance is 10 of 216
+    assert hit_rate(places, 10) > 0.2  # chance is 10 of 132
     neighbours.save(tmp_path / "a.safetensors")
     np.testing.assert_array_equal(Neighbours.load(tmp_path / "a.safetensors").scores(before), neighbours.scores(before))
     (tmp_path / "b.safetensors").write_bytes(b"no")

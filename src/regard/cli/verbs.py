@@ -82,6 +82,11 @@ def _use(
     options: dict[str, Any],
 ) -> None:
     verb = spec.verb
+    named = options.pop(verb.named_input, None)
+    if named is not None:
+        if inputs or file is not None:
+            raise UserError(f"--{verb.named_input}: is the {verb.unit}; give no other one with it")
+        inputs = (named,)
     check_unicode(verb.unit, *(() if verb.many else inputs))  # several inputs are names of files, in any encoding
     if inputs and file is not None:
         raise UserError(f"--file: give {_article(verb.unit)} or a file, not both")

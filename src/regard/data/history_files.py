@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from array import array
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from regard.data.column_places import locate
 from regard.data.columns import Column, Layout
 from regard.data.histories import Histories, histories_of, sorted_names
 from regard.data.lines import bare_suffix, read_lines
@@ -88,7 +90,14 @@ def read_titles(path: str, on_bad_line: Literal["error", "skip"] = "error") -> d
         ),
         unit="title", endings=_ENDINGS, separators=("\t", "::"),
     )  # fmt: skip
-    return dict(Reading(path, layout, on_bad_line))
+    # A header names both columns; a first line with one of these words can be a title.
+    own = replace(layout, recognize=lambda fields: None if None in (places := _places(fields, layout)) else places)
+    return dict(Reading(path, own, on_bad_line))
+
+
+def _places(fields: Sequence[str], layout: Layout) -> list[int | None]:
+    """The indices of the columns with usual names, None for one that is not there."""
+    return [None if name is None else fields.index(name) for name in locate(fields, layout)]
 
 
 def words_of(title: str) -> list[str]:

@@ -38,7 +38,7 @@ class TransformerLayer(nn.Module):
     """Self-attention, optionally attention to a memory, and a feed-forward layer.
 
     Args:
-        attend: the self-attention.
+        attend: the self-attention, or a module that is called in the same way.
         cross: the attention to the memory; None: no memory.
         feed: the feed-forward layer.
         norm: creates a normalization layer.
@@ -48,7 +48,7 @@ class TransformerLayer(nn.Module):
 
     def __init__(
         self,
-        attend: MultiHeadAttention,
+        attend: nn.Module,
         feed: FeedForward,
         norm: Callable[[], nn.Module],
         *,

@@ -233,8 +233,9 @@ def _pretrain(
 
 def _located(config: Any, run: Path) -> Any:
     """The settings of a run with the paths of its data as they are now."""
-    data = config.data
-    located = {"data": replace(data, train=runs.locate(run, data.train), valid=runs.locate(run, data.valid))}
+    paths = [name for name in ("train", "valid", "titles") if hasattr(config.data, name)]
+    data = {name: runs.locate(run, getattr(config.data, name)) for name in paths}
+    located = {"data": replace(config.data, **data)}
     if hasattr(config, "pretrain"):
         located["pretrain"] = replace(config.pretrain, data=runs.locate(run, config.pretrain.data))
     return replace(config, **located)

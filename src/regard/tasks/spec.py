@@ -28,6 +28,7 @@ class Verb:
         options: a dataclass of its options, which are keyword arguments of `Predictor.predict`.
         many: whether several inputs may be given as arguments.
         draws: whether ``--look FILE`` draws the attention of a single input.
+        named_input: an option that gives a single input by name, in place of the argument; empty: there is none.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Verb:
     options: type = NoOptions
     many: bool = False
     draws: bool = False
+    named_input: str = ""
 
 
 @dataclass(frozen=True)

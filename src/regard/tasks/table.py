@@ -7,11 +7,12 @@ from regard.tasks.answer.settings import ANSWER
 from regard.tasks.classify_image.settings import CLASSIFY_IMAGE
 from regard.tasks.classify_text.settings import CLASSIFY_TEXT
 from regard.tasks.generate.settings import GENERATE
+from regard.tasks.recommend.settings import RECOMMEND
 from regard.tasks.spec import TaskSpec
 from regard.tasks.summarize.settings import SUMMARIZE
 from regard.tasks.translate.settings import TRANSLATE
 
-TASKS: tuple[TaskSpec, ...] = (TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, ANSWER)
+TASKS: tuple[TaskSpec, ...] = (TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, ANSWER, RECOMMEND)
 
 
 def spec_of(name: str) -> TaskSpec:

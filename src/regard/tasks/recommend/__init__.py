@@ -1,0 +1,1 @@
+"""Recommendation: rank the items that come next in a history."""
