@@ -1,0 +1,105 @@
+"""Recommendation: the model, the same model without attention, and neighbours without a neural network.
+
+    python benchmarks/recommendation.py ../shared/data/s3rec/Beauty.txt.gz [--minutes 55] [--seeds 0]
+    python benchmarks/recommendation.py ../shared/data/s3rec/LastFM.txt.gz --models
+
+A file has a line for each user. The last item of each is the test, the one before it is for validation, by which the
+checkpoint is chosen; all items that are not in the history are ranked. The settings are in the YAML file of the data
+set beside this script; all models of a table have the same, and the same time. The table is printed, for
+``benchmarks/results/recommendation_NAME.txt``, with all scores in per cent. A command that was stopped goes on where it
+was when it is run again: runs are kept in ``--runs``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from comparison import header, row, trained
+from machine import machine
+
+from regard.data.held_out import divide
+from regard.data.history_files import read_histories
+from regard.data.neighbours import Neighbours
+from regard.settings import load_yaml
+from regard.tasks.families.rank.histories import Cases
+from regard.tasks.families.rank.scores import hit_rate, ndcg, ranks, reciprocal
+from regard.tasks.recommend.settings import RecommendConfig
+from regard.tasks.running import evaluate
+
+HERE = Path(__file__).parent
+SHOWN = ("hr5", "ndcg5", "hr10", "ndcg10", "mrr")
+WIDTH = 36
+MODELS: dict[str, dict[str, Any]] = {
+    "attention": {},
+    "no attention": {"attention": "none"},
+    "attention, neighbours": {"blend": 0.3},
+}
+PUBLISHED = {
+    "Beauty": {"SASRec": (6.05, 3.18), "SASRec, sampled softmax": (9.21, 5.31), "BSARec": (10.08, 6.11)},
+    "Toys_and_Games": {"SASRec": (6.75, 3.74), "SASRec, sampled softmax": (9.70, 5.80)},
+    "LastFM": {"SASRec": (6.88, 3.90), "WEARec, 200 items": (9.72, 5.56)},
+}
+"""HR@10 and NDCG@10 of papers that rank all items without those of the history."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--minutes", type=float, help="of training for each model, in place of that of the settings")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="none: neighbours only")
+    parser.add_argument("--settings", type=Path, help="a YAML file, in place of the one beside this script")
+    parser.add_argument("--runs", type=Path, default=Path(tempfile.gettempdir()) / "regard-recommendation")
+    arguments = parser.parse_args()
+    name = arguments.file.name.split(".")[0]
+    settings = HERE / f"recommendation_{'lastfm' if name == 'LastFM' else 'amazon'}.yaml"
+    config = load_yaml(arguments.settings or settings, RecommendConfig)
+    if arguments.minutes is not None:
+        config["train"]["minutes"] = arguments.minutes
+    print(f"{name}, per cent; {config['train']['minutes']:g} minutes for each model; {machine()}")
+    print(header(SHOWN, WIDTH))
+    for model, (hits, gain) in PUBLISHED.get(name, {}).items():
+        print(row(f"{model} (published)", [{"hr10": hits, "ndcg10": gain}], SHOWN, WIDTH))
+    print(row("neighbours", [floor(arguments.file)], SHOWN, WIDTH), flush=True)
+    arguments.runs.mkdir(parents=True, exist_ok=True)
+    for model in arguments.models:
+        results = []
+        for seed in arguments.seeds:
+            run = arguments.runs / f"{name}-{model.replace(' ', '-').replace(',', '')}-{seed}"
+            results.append(score(config, arguments.file, run, model, seed))
+        print(row(model, results, SHOWN, WIDTH), flush=True)
+
+
+def score(config: Mapping[str, Any], file: Path, run: Path, model: str, seed: int) -> dict[str, float]:
+    """Train a model, or what is left of its training, and score the last items once."""
+    changes = {"data": {"train": str(file.resolve())}, "model": MODELS[model], "train": {"seed": seed}}
+    trained("recommend", config, changes, run)
+    return {name: 100 * one.value for name, one in evaluate(run).items() if name in SHOWN}
+
+
+def floor(file: Path) -> dict[str, float]:
+    """The scores of neighbours, counted without the last two items of each user."""
+    divided = divide(read_histories(str(file))[0], "last")
+    neighbours, cases, places = (
+        Neighbours.of(divided.histories, divided.ends),
+        Cases(divided.histories, divided.test),
+        [],
+    )
+    for start in range(0, len(cases), 256):
+        before = cases.before(range(start, min(len(cases), start + 256)))
+        scores = neighbours.scores(before)
+        for line, history in zip(scores, before, strict=True):
+            line[history] = -np.inf
+        places.append(ranks(scores, cases.targets[start : start + 256]))
+    every = np.concatenate(places)
+    measures = {f"{n}{k}": f(every, k) for k in (5, 10) for n, f in (("hr", hit_rate), ("ndcg", ndcg))}
+    return {name: 100 * value for name, value in (measures | {"mrr": reciprocal(every)}).items()}
+
+
+if __name__ == "__main__":
+    main()
