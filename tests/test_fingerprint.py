@@ -14,6 +14,7 @@ from conftest import Result, run_command
 from regard.errors import UserError
 from regard.training.fingerprint import Fingerprint, Part, check_resume, check_validation, save
 from regard.training.run import create, locate
+from sound_sets import write_classes
 
 WORDS = ("red", "blue", "green", "white", "black", "brown", "grey", "pink", "gold", "teal", "plum", "lime")
 
@@ -38,6 +39,10 @@ def _images(folder: Path) -> None:
             Image.new("L", (16, 16), colour + number).save(folder / "train" / name / f"{number}.png")
 
 
+def _sounds(folder: Path) -> None:
+    write_classes(folder, 10).rename(folder / "train")
+
+
 def _questions(folder: Path) -> None:
     rows = [f"The cat is {word}.,What colour is the cat?,{word}\n" for word in WORDS]
     (folder / "train.csv").write_text("context,question,answer\n" + "".join(rows))
@@ -55,8 +60,8 @@ def _histories(folder: Path) -> None:
 
 DATA = {
     "translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train"),
-    "answer": (_questions, "train.csv"), "classify-text": (_texts, "train.tsv"), "summarize": (_pairs, "train.tsv"),
-    "recommend": (_histories, "train.txt"),
+    "classify-sound": (_sounds, "train"), "answer": (_questions, "train.csv"),
+    "classify-text": (_texts, "train.tsv"), "summarize": (_pairs, "train.tsv"), "recommend": (_histories, "train.txt"),
 }  # fmt: skip
 """For each task, the function that writes its data into a folder, and the name of the training data there."""
 
@@ -69,6 +74,7 @@ SMALL = {
     "classify-image": ["--data.size", 16, "--model.width", 4, "--model.blocks", 1],
     "classify-text": ["--model.dim", 8, "--model.width", 4, "--model.buckets", 50],
     "recommend": ["--model.dim", 8, "--model.layers", 1],
+    "classify-sound": ["--data.rate", 4000, "--model.width", 2, "--model.heads", 2, "--model.bands", 16],
     "answer": ["--model.dim", 16, "--model.kind", "conv", "--model.layers", 1, "--tokenizer.size", 300],
 }  # fmt: skip
 

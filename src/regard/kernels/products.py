@@ -45,7 +45,10 @@ def along(hidden: Tensor, vector: Tensor) -> Tensor:
     if _tiled(hidden):
         return (hidden * vector[:, None, None]).sum(-1)
     # One matrix-vector product per head: its backward is an outer product; that of an einsum permutes the tensor first.
-    return (hidden.flatten(2, 3) @ vector[..., None])[..., 0].view(hidden.shape[:4])
+    # A graph cannot join one query and a number of keys that was computed from another size.
+    one = isinstance(hidden.shape[2], int) and hidden.shape[2] == 1
+    rows = hidden.squeeze(2) if one else hidden.flatten(2, 3)
+    return (rows @ vector[..., None])[..., 0].view(hidden.shape[:4])
 
 
 def _tiled(tensor: Tensor) -> bool:

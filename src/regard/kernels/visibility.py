@@ -49,7 +49,9 @@ def guarded(plan: Plan, visible: Tensor, key: Tensor, value: Tensor) -> tuple[Te
     if all_true(finite):
         return key, value, None
     key, value = (torch.where(finite[..., None], tensor, 0.0) for tensor in (key, value))
-    bad = (~finite).repeat_interleave(plan.query.shape[1] // max(1, key.shape[1]), 1)
+    bad, shared = ~finite, plan.query.shape[1] // max(1, key.shape[1])
+    if shared != 1:  # without this operation, a graph can have a length that was computed from another one
+        bad = bad.repeat_interleave(shared, 1)
     sees_bad = (visible & bad[..., None, :]).any(-1)
     return key, value, torch.where(sees_bad, torch.nan, 0.0).to(key.dtype)
 

@@ -47,6 +47,7 @@ class Exportable:
         sample: makes example inputs from the sizes by name.
         limits: name of a size → its maximum; sizes that are not in it are unlimited.
         notes: what users of the file need to know; stored in it as JSON.
+        minimums: name of a size → its minimum, which ``sample`` keeps; others can be 1.
     """
 
     module: nn.Module
@@ -54,6 +55,7 @@ class Exportable:
     sample: Callable[[Mapping[str, int]], tuple[Tensor, ...]]
     limits: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    minimums: Mapping[str, int] = field(default_factory=dict)
 
     def examples(self, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Example inputs of these sizes."""
@@ -99,7 +101,10 @@ def export(exportable: Exportable, path: Path, form: Format) -> tuple[float, int
 
 
 def _traced(exportable: Exportable) -> torch.export.ExportedProgram:
-    dims = {name: torch.export.Dim(name, min=1, max=exportable.limits.get(name)) for name in exportable.dynamic}
+    dims = {
+        name: torch.export.Dim(name, min=exportable.minimums.get(name, 1), max=exportable.limits.get(name))
+        for name in exportable.dynamic
+    }
     shapes = tuple(
         {axis: dims[size] for axis, size in enumerate(shape) if isinstance(size, str)}
         for shape in exportable.inputs.values()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from regard.errors import UserError
 from regard.tasks.answer.settings import ANSWER
 from regard.tasks.classify_image.settings import CLASSIFY_IMAGE
+from regard.tasks.classify_sound.settings import CLASSIFY_SOUND
 from regard.tasks.classify_text.settings import CLASSIFY_TEXT
 from regard.tasks.generate.settings import GENERATE
 from regard.tasks.recommend.settings import RECOMMEND
@@ -12,7 +13,9 @@ from regard.tasks.spec import TaskSpec
 from regard.tasks.summarize.settings import SUMMARIZE
 from regard.tasks.translate.settings import TRANSLATE
 
-TASKS: tuple[TaskSpec, ...] = (TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, ANSWER, RECOMMEND)
+TASKS: tuple[TaskSpec, ...] = (
+    TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, CLASSIFY_SOUND, ANSWER, RECOMMEND,
+)  # fmt: skip
 
 
 def spec_of(name: str) -> TaskSpec:
