@@ -49,7 +49,9 @@ class Histories:
     def describe(self) -> str:
         """The numbers of users, items and choices in one line."""
         mean = len(self.items) / max(1, len(self))
-        return f"{len(self):,} users, {len(self.names):,} items, {len(self.items):,} choices, {mean:.1f} for each user"
+        counts = ((len(self), "user"), (len(self.names), "item"), (len(self.items), "choice"))
+        parts = (f"{count:,} {unit}{'' if count == 1 else 's'}" for count, unit in counts)
+        return f"{', '.join(parts)}, {mean:.1f} for each user"
 
     def where(self, kept: np.ndarray) -> Histories:
         """The histories without the choices, bool ``(n,)``, that are not ``kept``, and without users who have none."""

@@ -238,5 +238,5 @@ def _finite(number: float) -> float | None:
 
 
 def _notes(reading: Reading, form: str, histories: Histories) -> list[str]:
-    notice = reading.notice()
-    return [f"{reading.origin}: {form}: {histories.describe()}", *([notice] if notice else [])]
+    described = f"{reading.origin}: {form}: {histories.describe()}"
+    return list(filter(None, (described, reading.first(), reading.notice())))
