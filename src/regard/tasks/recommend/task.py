@@ -15,9 +15,17 @@ from regard.data import shop
 from regard.data.neighbours import Neighbours
 from regard.errors import UserError
 from regard.models.sequential import SequentialModel
-from regard.tasks.families.rank import histories as inputs
 from regard.tasks.families.rank.evaluation import scores_of
-from regard.tasks.families.rank.histories import Cases, HistorySets
+from regard.tasks.families.rank.histories import (
+    Cases,
+    HistorySets,
+    fingerprint,
+    known_cases,
+    load_catalogue,
+    read_file,
+    read_sets,
+    save_catalogue,
+)
 from regard.tasks.families.rank.predictor import Recommender
 from regard.tasks.families.rank.trainable import RecommendTrainable
 from regard.tasks.recommend.settings import RecommendConfig
@@ -40,11 +48,11 @@ class Recommend(Task[RecommendConfig, HistorySets, Recommender]):
 
     def read(self, config: RecommendConfig, notify: Notify) -> HistorySets:
         """See `Task`."""
-        return inputs.read_sets(config.data, config.train.seed, notify)
+        return read_sets(config.data, config.train.seed, notify)
 
     def fingerprint(self, sets: HistorySets) -> Fingerprint:
         """See `Task`."""
-        return inputs.fingerprint(sets)
+        return fingerprint(sets)
 
     def defaults(self, config: RecommendConfig, sets: HistorySets) -> Mapping[str, object]:
         """Settings by the numbers of choices and items, and by the lengths of histories."""
@@ -62,12 +70,12 @@ class Recommend(Task[RecommendConfig, HistorySets, Recommender]):
 
     def prepare(self, config: RecommendConfig, sets: HistorySets, folder: Path, notify: Notify) -> None:
         """Write the items and their neighbours."""
-        inputs.save_catalogue(folder, sets)
+        save_catalogue(folder, sets)
         Neighbours.of(sets.divided.histories, sets.divided.ends).save(folder / _NEIGHBOURS)
 
     def untrained(self, config: RecommendConfig, run: Path) -> Recommender:
         """A new model with random weights, with the items of a run's folder."""
-        catalogue, model = inputs.load_catalogue(run), config.model
+        catalogue, model = load_catalogue(run), config.model
         words = offsets = None
         if model.titles and catalogue.words:
             words, offsets = (torch.from_numpy(part) for part in catalogue.bag(catalogue.titles))
@@ -150,11 +158,9 @@ class Recommend(Task[RecommendConfig, HistorySets, Recommender]):
         self, recommender: Recommender, config: RecommendConfig, run: Path, path: str | None, notify: Notify
     ) -> Cases:
         if path is not None:
-            return inputs.known_cases(
-                inputs.read_file(path, config.data, notify), recommender.catalogue.names, path, notify
-            )
+            return known_cases(read_file(path, config.data, notify), recommender.catalogue.names, path, notify)
         sets = self.read(config, notify)
-        check_validation(run, inputs.fingerprint(sets))
+        check_validation(run, fingerprint(sets))
         if config.data.split == "none" and config.data.valid is None:
             raise UserError(f"{run}: was trained on everything; name other histories to score on with --data")
         return sets.test if len(sets.test) else sets.valid
