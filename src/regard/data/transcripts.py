@@ -1,0 +1,237 @@
+"""Recordings with their texts: tables and manifests, Kaldi's folders, LibriSpeech's trees, Sphinx's file lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from regard.data.columns import Column, Layout
+from regard.data.lines import check_file, compose, read_lines
+from regard.data.reading import Reading
+from regard.errors import UserError
+
+_SOUND = ("audio_filepath", "path", "file", "filename", "audio", "wav")
+_TEXT = ("sentence", "transcript", "transcription", "normalized_text")
+_ENDINGS = (".flac", ".wav", ".mp3", ".ogg", ".mfc", ".npy")
+_SPHINX = re.compile(r"^(?:<s>)?(.*?)(?:</s>)?\s*\(([^()\s]+)\)$")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording, or a part of one, and its text.
+
+    Attributes:
+        sound: the file.
+        text: in Unicode's composed form (NFC).
+        start: the second at which it begins in the file.
+        end: the second at which it ends; None: with the file.
+        speaker: who speaks, if that is known.
+    """
+
+    sound: Path
+    text: str
+    start: float = 0.0
+    end: float | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class Transcripts:
+    """Utterances, and notes about what was left out and why."""
+
+    utterances: tuple[Utterance, ...]
+    notes: tuple[str, ...] = ()
+
+
+Results = Iterator[tuple[str, Utterance | str]]
+"""The place of each utterance, and the utterance, or why it cannot be used."""
+
+
+def read_transcripts(
+    path: str,
+    *,
+    sound_column: str | None = None,
+    text_column: str | None = None,
+    on_bad: Literal["error", "skip"] = "error",
+) -> Transcripts:
+    """Read recordings with their texts. The sounds themselves are not read.
+
+    Args:
+        path: a table with a column for the path and one for the text (`.tsv`, `.csv`, `.jsonl`, `.parquet`), such as a
+            manifest of NeMo, whose ``offset`` and ``duration`` are used; a Kaldi folder, with ``wav.scp`` and ``text``,
+            and optionally ``segments`` and ``utt2spk``; a folder with LibriSpeech's ``*.trans.txt`` files at any depth;
+            or Sphinx's ``.fileids``, beside which is the ``.transcription``. Paths in files are relative to their
+            folder; those of Kaldi and Sphinx may also be relative to a folder above it.
+        sound_column: the column of the path; None: chosen by its name.
+        text_column: the column of the text; None: likewise.
+        on_bad: what to do with utterances without a text or a file.
+
+    Raises:
+        UserError: the format is unknown, a command is in the place of a file (it is never run), or there is no usable
+            utterance; with ``on_bad="error"``, one is bad.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     (Path(name) / "1-2-0003.flac").touch()
+    ...     _ = (Path(name) / "1-2.trans.txt").write_text("1-2-0003 A LINE\\n")
+    ...     read_transcripts(name).utterances[0].text
+    'A LINE'
+    """
+    place = Path(path)
+    if place.is_dir():
+        if (place / "wav.scp").exists():
+            return _collected(path, _kaldi(place), on_bad)
+        texts = sorted(place.rglob("*.trans.txt"))
+        if not texts:
+            raise UserError(f"{path}: expected a folder with wav.scp (Kaldi) or with *.trans.txt files (LibriSpeech)")
+        return _collected(path, _librispeech(texts), on_bad)
+    if place.suffix == ".fileids":
+        return _collected(path, _sphinx(place), on_bad)
+    return _table(path, sound_column, text_column, on_bad)
+
+
+def _collected(path: str, results: Results, on_bad: str) -> Transcripts:
+    utterances, bad = [], []
+    for where, one in results:
+        if isinstance(one, Utterance):
+            utterances.append(one)
+        else:
+            bad.append(f"{where} ({one})")
+    if bad and on_bad == "error":
+        raise UserError(
+            f"{path}: not a usable utterance: {bad[0]}; correct it, or leave such out with --data.on-bad skip"
+        )
+    if not utterances:
+        raise UserError(f"{path}: no usable utterance in it{''.join(f'; {one}' for one in bad[:_SHOWN])}")
+    more = ", …" if len(bad) > _SHOWN else ""
+    notes = (f"left out {len(bad):,} utterances: {'; '.join(bad[:_SHOWN])}{more}",) if bad else ()
+    return Transcripts(tuple(utterances), notes)
+
+
+def _table(path: str, sound: str | None, text: str | None, on_bad: Literal["error", "skip"]) -> Transcripts:
+    columns = (
+        Column("sound", "data.sound_column", sound, number=1, usual=_SOUND),
+        Column("text", "data.text_column", text, number=2, usual=_TEXT),
+        Column("offset", "data.offset_column", required=False, kind="any"),
+        Column("duration", "data.duration_column", required=False, kind="any"),
+        Column("speaker", "data.speaker_column", required=False, kind="any"),
+    )
+    folder = Path(path).parent
+
+    def check(values: tuple[object, ...]) -> tuple[object, ...] | str:
+        file = folder / str(values[0])
+        if not file.is_file():
+            return f"names the file {values[0]}, which does not exist"
+        try:
+            start = float(str(values[2] or 0))
+            # NeMo's duration is that of the part; without an offset, it is that of the file.
+            end = None if values[3] is None or values[2] is None else start + float(str(values[3]))
+        except ValueError:
+            return "offset and duration must be numbers of seconds"
+        if not (start >= 0 and (end is None or end > start)):
+            return f"a part from {start} to {end} seconds"
+        return file, values[1], start, end, None if values[4] is None else str(values[4])
+
+    reading = Reading(path, Layout(columns, "utterance"), on_bad, check=check, option="data.on_bad")
+    utterances = tuple(Utterance(*values) for values in reading)
+    notice = reading.notice()
+    return Transcripts(utterances, () if notice is None else (notice.removeprefix(f"{path}: "),))
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
+    """The place of each line, its first word, and the rest of it."""
+    check_file(path)
+    for number, line in enumerate(read_lines(path), 1):
+        if line is None:
+            raise UserError(f"{path}: line {number:,} is not UTF-8")
+        if line.strip():
+            first, *rest = line.split(maxsplit=1)
+            yield f"{path}: line {number:,}", first, compose("".join(rest).strip())
+
+
+def _kaldi(folder: Path) -> Results:
+    sounds = {}
+    for where, name, named in _pairs(folder / "wav.scp"):
+        if named.startswith("|") or named.endswith("|"):
+            raise UserError(
+                f"{where}: a command in the place of a file, which is not run; write the sounds to files, and their "
+                "paths to wav.scp"
+            )
+        sounds[name] = named
+    parts: dict[str, list[str]] = {}
+    if (folder / "segments").exists():
+        parts = {name: rest.split() for _, name, rest in _pairs(folder / "segments")}
+    speakers = {}
+    if (folder / "utt2spk").exists():
+        speakers = {name: speaker for _, name, speaker in _pairs(folder / "utt2spk")}
+    for where, name, text in _pairs(folder / "text"):
+        recording, *times = parts.get(name, [name])
+        try:
+            start, end = map(float, times) if times else (0.0, None)
+        except ValueError:
+            yield where, f"segments: expected a recording and two times, got {' '.join(parts[name])!r}"
+            continue
+        file = _below(folder, sounds[recording]) if recording in sounds else None
+        if file is None:
+            missing = f"{sounds[recording]} does not exist" if recording in sounds else f"{recording} is not in wav.scp"
+            yield where, missing
+        elif not text:
+            yield where, "no text"
+        elif end is not None and not 0 <= start < end:
+            yield where, f"a part from {start} to {end} seconds"
+        else:
+            yield where, Utterance(file, text, start, end, speakers.get(name))
+
+
+def _librispeech(texts: list[Path]) -> Results:
+    for path in texts:
+        for where, name, text in _pairs(path):
+            file = _with_ending(path.parent / name)
+            if file is None:
+                yield where, f"no sound {name} beside it"
+            elif not text:
+                yield where, "no text"
+            else:
+                yield where, Utterance(file, text, speaker=name.split("-")[0])
+
+
+def _sphinx(path: Path) -> Results:
+    texts = path.with_suffix(".transcription")
+    check_file(path)
+    check_file(texts)
+    names, lines = list(read_lines(path)), list(read_lines(texts))
+    if len(names) != len(lines):
+        raise UserError(f"{path} has {len(names):,} lines, {texts} {len(lines):,}; they must have the same number")
+    for number, (name, line) in enumerate(zip(names, lines, strict=True), 1):
+        where, match = f"{texts}: line {number:,}", _SPHINX.match((line or "").strip())
+        if name is None or match is None or match[2] != name.strip().split("/")[-1]:
+            yield where, f"expected <s> TEXT </s> ({(name or '').strip().split('/')[-1]})"
+            continue
+        file = _below(path.parent, name.strip())
+        text = compose(match[1].strip())
+        if file is None:
+            yield where, f"no file {name.strip()} with the ending {', '.join(_ENDINGS)} in a folder above"
+        elif not text:
+            yield where, "no text"
+        else:
+            yield where, Utterance(file, text)
+
+
+def _below(folder: Path, name: str) -> Path | None:
+    """The file ``name``, relative to the folder or one of the two above, or to their folders ``wav`` and ``feat``."""
+    for above in (folder, *folder.resolve().parents[:2]):
+        for inner in ("", "wav", "feat"):
+            if (file := _with_ending(above / inner / name)) is not None:
+                return file
+    return None
+
+
+def _with_ending(path: Path) -> Path | None:
+    """The path if it is a file, or with the first of the usual endings that makes it one."""
+    if path.is_file():
+        return path
+    return next((file for ending in _ENDINGS if (file := path.with_name(path.name + ending)).is_file()), None)
