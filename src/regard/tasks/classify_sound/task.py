@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from regard.data.ragged import Ragged
@@ -21,7 +20,8 @@ from regard.explain.timeline import Timeline
 from regard.models.sound import STEP, SoundClassifier
 from regard.tasks.classify_sound.settings import ClassifySoundConfig
 from regard.tasks.exporting import Exportable
-from regard.tasks.families.classify.labeller import Classified, Labeller, load_classes, save_classes
+from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
+from regard.tasks.families.classify.moments import ClassifiedSound
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets, mixed
 from regard.tasks.inputs.sounds import FRAMES_PER_SECOND, exportable, on_moment, read_sound, save_example, scale_of
@@ -30,44 +30,6 @@ from regard.tasks.task import Notify
 
 _FRAMES = 40_000
 """The largest number of frames of a batch in validation, with its padding."""
-
-
-@dataclass(frozen=True)
-class ClassifiedSound(Classified):
-    """The classes of a sound file.
-
-    Attributes:
-        timelines: the weight of each moment, for the most probable class, or, with several labels, for each that
-            applies, or the most probable one if none does; empty: the model has no attention.
-    """
-
-    unit = "sound"
-
-    timelines: tuple[tuple[str, Timeline], ...]
-
-    def show(self, console: Console) -> None:
-        """Print the most probable classes, and the weights over time."""
-        super().show(console)
-        for name, timeline in self.timelines:
-            if self.labels is not None:
-                console.print(f"moments for {name}:", highlight=False, markup=False)
-            timeline.show(console)
-
-    def save(self, path: str | Path) -> None:
-        """Draw the weights below the features. Raises UserError: the model has none."""
-        if not self.timelines:
-            raise UserError("look: this model has no attention (train with --model.attention additive)")
-        name, timeline = self.timelines[0]
-        timeline.save(Path(path), title=f"{name}, {dict(self.classes)[name]:.0%}")
-
-    def weights(self) -> Mapping[str, Any]:
-        """The first second of each moment, and its weight; with several labels, its weights for each of them."""
-        if not self.timelines:
-            return {}
-        first = self.timelines[0][1]
-        by_label = {name: timeline.weights.tolist() for name, timeline in self.timelines}
-        seconds = (first.step * np.arange(len(first.weights))).round(6).tolist()
-        return {"seconds": seconds, "weights": first.weights.tolist() if self.labels is None else by_label}
 
 
 @dataclass(frozen=True)
