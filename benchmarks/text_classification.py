@@ -8,9 +8,9 @@ The folders hold SST-2 (``train.tsv.gz``, ``dev.tsv``, ``test.tsv``), TREC (``TR
 the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each seed, five by default, tests on a random
 fifth).
 The checkpoint is chosen on the development set, or on a tenth of the training texts; the test texts are scored once.
-The linear classifier has TF-IDF of words and pairs of words and of parts of words, and a linear SVM; for SST-2 the
-naive-Bayes SVM of Wang and Manning 2012. The table is printed, for ``benchmarks/results/text_classification.txt``. A
-command that was stopped goes on where it was when it is run again.
+The settings are in the YAML files beside this script. The linear classifier has TF-IDF of words and pairs of words and
+of parts of words, and a linear SVM; for SST-2 the naive-Bayes SVM of Wang and Manning 2012. The table is printed, for
+``benchmarks/results/text_classification.txt``. A command that was stopped goes on where it was when it is run again.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("set", choices=list(PUBLISHED))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", help="by default 0 to 2, for sms 0 to 4")
-    parser.add_argument("--settings", type=Path, default=HERE / "text_classification.yaml")
+    parser.add_argument("--settings", type=Path, help="a YAML file, in place of the one beside this script")
     parser.add_argument("--runs", type=Path, default=Path("runs/text_classification"))
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="none: the floor only")
     arguments = parser.parse_args()
@@ -105,7 +105,8 @@ def score(arguments: argparse.Namespace, files: Split, seed: int, model: str) ->
         "train": {"seed": seed},
     }
     run = arguments.runs / f"{arguments.set}-{model.replace(' ', '-')}-{seed}"
-    trained("classify-text", load_yaml(arguments.settings, ClassifyTextConfig), changes, run)
+    settings = arguments.settings or HERE / f"text_classification_{arguments.set}.yaml"
+    trained("classify-text", load_yaml(settings, ClassifyTextConfig), changes, run)
     test = read_texts(str(files.test), on_bad_line="skip")
     predicted = [result.classes[0][0] for result in load(run).predict(test.texts, top=1)]  # type: ignore[union-attr]
     return scores(test, predicted)
