@@ -15,12 +15,14 @@ from regard.nn import (
     GRU,
     AdditiveAttention,
     AttentionPooling,
+    Cepstra,
     Dropout,
     FeedForward,
     HardAttention,
     Learned,
     LearnedPositions,
     LocationAwareAttention,
+    LogMel,
     LuongAttention,
     MultiHeadAttention,
     Rotary,
@@ -110,6 +112,8 @@ LAYERS: dict[str, Row] = {
     "Rotary": Row(lambda: Rotary(8, scaling=Scaling("yarn", 2.0, 16)), (_SEQUENCE,), factory=False, ranks=None),
     "Dropout": Row(lambda: Dropout(0.5), (_SEQUENCE,), factory=False, ranks=None),
     "SequenceDropout": Row(lambda: SequenceDropout(0.5), (_SEQUENCE,), factory=False),
+    "LogMel": Row(lambda: LogMel(8000, bands=8), (rand(2, 800),), factory=False, ranks=(1, 2)),
+    "Cepstra": Row(lambda: Cepstra(8000, bands=8, count=5), (rand(2, 800),), factory=False, ranks=(1, 2)),
     "Learned": Row(lambda **f: Learned(Softmax, sink=torch.arange(2.0, device="cpu"), **f), called=False),
 }  # fmt: skip
 

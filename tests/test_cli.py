@@ -110,8 +110,8 @@ def test_a_blank_text_gives_an_empty_line(
     assert regard("translate", run, text) == Result(0, "\n", "")
     assert regard("translate", run).out == "\n"
     result = regard("look", run, text, "--out", tmp_path / "a.png")
-    assert (result.status, result.err) == (0, "")
-    assert "<eos>" in result.out
+    assert (result.status, result.err) == (2, "regard: text: is empty; expected text\n")
+    assert not (tmp_path / "a.png").exists()
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u0085", "\f", "\v", "\x1c"])

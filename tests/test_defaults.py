@@ -217,7 +217,7 @@ def test_settings_refuse_nan_and_infinity_and_integers_refuse_fractions(
 
 UNLIMITED = {
     "steps", "minutes", "learning-rate", "warmup", "accumulate", "weight-decay", "clip", "average", "evaluate-every",
-    "patience", "save-every", "seed", "tokens", "batch", "mixup", "validate-on", "coverage",
+    "patience", "save-every", "seed", "tokens", "batch", "mixup", "validate-on", "coverage", "min-rating", "core",
 }  # fmt: skip
 """Settings without an upper limit: a large number means "all", "never", or at least no more work per step."""
 

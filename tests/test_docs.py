@@ -44,6 +44,7 @@ def test_every_mechanism_has_an_example() -> None:
     assert len({entry.slug for entry in ENTRIES}) == len(ENTRIES)
 
 
+@pytest.mark.long
 def test_the_site_is_complete(tmp_path: Path) -> None:
     """The site builds as by ``make docs``; one test, so that several processes build it only once."""
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]

@@ -130,7 +130,7 @@ def most_bands(rate: int) -> int:
     """The largest number of bands of which each is wider than the distance of two frequencies of the spectrum.
 
     >>> most_bands(8000), most_bands(16_000)
-    (84, 112)
+    (86, 115)
     """
     spacing = rate / 2 ** math.ceil(math.log2(round(0.025 * rate)))
     low, high, wide = (1127 * math.log1p(frequency / 700) for frequency in (20, rate / 2, 20 + spacing))

@@ -54,6 +54,6 @@ class HistoriesConfig:
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
-        if not 0 < self.share < 0.5:
-            return f"data.share: must be above 0 and below 0.5, got {self.share}"
+        if not 0.001 <= self.share <= 0.4:
+            return f"data.share: must be at least 0.001 and at most 0.4, got {self.share}"
         return positive("data", self, "core", "builtin_users") or at_most("data", self, 1_000_000, "builtin_users")

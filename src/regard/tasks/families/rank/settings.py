@@ -132,4 +132,6 @@ class RecommendTrainConfig(TrainConfig):
         """The error message for the first setting that is out of range; None if there is none."""
         if self.loss == "sampled" and self.label_smoothing:
             return "train.label_smoothing: only for --train.loss full"
-        return super().problem() or positive("train", self, "negatives")
+        return (
+            super().problem() or positive("train", self, "negatives") or at_most("train", self, 1_000_000, "negatives")
+        )
