@@ -204,7 +204,15 @@ def _numbers() -> Iterator[tuple[str, str, bool]]:
                     yield spec.name, f"--{section}.{name}".replace("_", "-"), float in options
 
 
-@pytest.mark.parametrize(("task", "flag", "is_float"), list(_numbers()), ids=str)
+def _first_with_each_setting() -> Iterator[Any]:
+    """The rows of `_numbers`: those of a setting that another task before has under the same name are long tests."""
+    flags: set[str] = set()
+    for task, flag, is_float in _numbers():
+        yield pytest.param(task, flag, is_float, marks=pytest.mark.long if flag in flags else ())
+        flags.add(flag)
+
+
+@pytest.mark.parametrize(("task", "flag", "is_float"), list(_first_with_each_setting()), ids=str)
 def test_settings_refuse_nan_and_infinity_and_integers_refuse_fractions(
     task: str, flag: str, is_float: bool, regard: Callable[..., Result]
 ) -> None:

@@ -39,7 +39,10 @@ SIZES = tuple(
 
 MECHANISM_OF_MASK = {name: CASES[(7 * number) % len(CASES)] for number, name in enumerate(MASKS)}
 MASK_OF_MECHANISM = {case.name: list(MASKS)[number % len(MASKS)] for number, case in enumerate(CASES)}
-PAIRS: list[Any] = [(case, MASK_OF_MECHANISM[case.name]) for case in CASES]
+PAIRS: list[Any] = [
+    pytest.param(case, MASK_OF_MECHANISM[case.name], marks=pytest.mark.long if number % 2 else ())
+    for number, case in enumerate(CASES)
+]
 PAIRS += [pytest.param(MECHANISM_OF_MASK[mask], mask, marks=pytest.mark.long) for mask in MASKS]
 
 

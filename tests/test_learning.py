@@ -11,7 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import copying
 
-LONG = ("Variational", "Hard, gumbel", "Hard, straight-through")
+LONG = ("Variational", "Hard, gumbel", "Hard, straight-through", "Sparsemax")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long if n in LONG else ()) for n in copying.LAYERS])

@@ -64,6 +64,7 @@ def test_each_process_writes_its_rows_and_resumes_bitwise(tmp_path: Path) -> Non
         checkpoint.fill(model, complete, "last")
 
 
+@pytest.mark.long
 def test_each_process_reads_only_its_rows_for_the_mean_of_checkpoints(tmp_path: Path) -> None:
     script = tmp_path / "without_full_tensors.py"
     script.write_text(f"""

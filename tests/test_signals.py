@@ -64,8 +64,8 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("number", "pause", "reached"),
     [
         (signal.SIGINT, "validation:3:0.9", "-unvalidated"),
-        (signal.SIGTERM, "validation:20:0.9", "-unvalidated"),
-        (signal.SIGINT, "validation:46:0.9", ""),
+        pytest.param(signal.SIGTERM, "validation:20:0.9", "-unvalidated", marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, "validation:46:0.9", "", marks=pytest.mark.long),
         (signal.SIGTERM, "saving:3:0.5", ""),
     ],
     ids=["first validation", "second validation", "mean of weights", "saving"],

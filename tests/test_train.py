@@ -103,7 +103,7 @@ _MUON, _ACCUMULATED = {"optimizer": "muon", "kind": "transformer"}, {"accumulate
     [
         pytest.param(False, {}, marks=pytest.mark.long, id="DDP"),
         pytest.param(True, {}, id="FSDP2"),
-        pytest.param(False, _ACCUMULATED, id="DDP, accumulated"),
+        pytest.param(False, _ACCUMULATED, marks=pytest.mark.long, id="DDP, accumulated"),
         pytest.param(True, _ACCUMULATED, marks=pytest.mark.long, id="FSDP2, accumulated"),
         pytest.param(False, _MUON, marks=pytest.mark.long, id="DDP, muon"),
         pytest.param(True, _MUON, marks=pytest.mark.long, id="FSDP2, muon"),

@@ -13,7 +13,7 @@ from torchrun import by_processes
 JOB = Path(__file__).parent / "contrastive_job.py"
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_two_processes_have_the_weights_of_one(tmp_path: Path, accumulate: int) -> None:
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder, count in zip(folders, (1, 2), strict=True):
