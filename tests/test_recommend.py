@@ -249,7 +249,7 @@ def test_without_attention_there_is_nothing_to_look_at(tmp_path: Path, regard: C
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"data": {"share": 0.5}}, r"data\.share: must be above 0 and below 0\.5"),
+        ({"data": {"share": 0.5}}, r"data\.share: must be at least 0\.001 and at most 0\.4"),
         ({"model": {"dim": 10}}, r"model\.dim: must be a multiple of twice model\.heads"),
         (
             {"train": {"loss": "sampled", "label_smoothing": 0.1}},
