@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from comparison import header, row, trained
 from machine import machine
 
@@ -26,8 +25,10 @@ from regard.data.held_out import divide
 from regard.data.history_files import read_histories
 from regard.data.neighbours import Neighbours
 from regard.settings import load_yaml
+from regard.tasks.families.rank.evaluation import places_of
 from regard.tasks.families.rank.histories import Cases
-from regard.tasks.families.rank.scores import hit_rate, ndcg, ranks, reciprocal
+from regard.tasks.families.rank.predictor import without_history
+from regard.tasks.families.rank.scores import hit_rate, ndcg, reciprocal
 from regard.tasks.recommend.settings import RecommendConfig
 from regard.tasks.running import evaluate
 
@@ -85,18 +86,8 @@ def score(config: Mapping[str, Any], file: Path, run: Path, model: str, seed: in
 def floor(file: Path) -> dict[str, float]:
     """The scores of neighbours, counted without the last two items of each user."""
     divided = divide(read_histories(str(file))[0], "last")
-    neighbours, cases, places = (
-        Neighbours.of(divided.histories, divided.ends),
-        Cases(divided.histories, divided.test),
-        [],
-    )
-    for start in range(0, len(cases), 256):
-        before = cases.before(range(start, min(len(cases), start + 256)))
-        scores = neighbours.scores(before)
-        for line, history in zip(scores, before, strict=True):
-            line[history] = -np.inf
-        places.append(ranks(scores, cases.targets[start : start + 256]))
-    every = np.concatenate(places)
+    neighbours, cases = Neighbours.of(divided.histories, divided.ends), Cases(divided.histories, divided.test)
+    every = places_of(cases, lambda before: without_history(neighbours.scores(before), before))
     measures = {f"{n}{k}": f(every, k) for k in (5, 10) for n, f in (("hr", hit_rate), ("ndcg", ndcg))}
     return {name: 100 * value for name, value in (measures | {"mrr": reciprocal(every)}).items()}
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-
-from regard.data.history_files import words_of
 
 _FREQUENT = 2
 """In how many titles a word has to be, so that the model learns it."""
@@ -38,7 +37,7 @@ class Catalogue:
         ('tea',)
         """
         own = tuple(titles.get(name, "") for name in names)
-        counts = Counter(word for title in own for word in set(words_of(title)))
+        counts = Counter(word for title in own for word in set(title_words(title)))
         return cls(tuple(names), own, tuple(sorted(word for word, count in counts.items() if count >= _FREQUENT)))
 
     def __len__(self) -> int:
@@ -60,7 +59,7 @@ class Catalogue:
     def bag(self, titles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of the known words of ``titles``, one after the other, and where each title begins, int64."""
         known = self._word_numbers
-        rows = [[known[word] for word in words_of(title) if word in known] for title in titles]
+        rows = [[known[word] for word in title_words(title) if word in known] for title in titles]
         offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])])[:-1]
         return np.array([word for row in rows for word in row], dtype=np.int64), offsets.astype(np.int64)
 
@@ -76,3 +75,12 @@ class Catalogue:
             return lower[name.lower()]
         matches = difflib.get_close_matches(name, self.names, 1)
         return matches[0] if matches else None
+
+
+def title_words(title: str) -> list[str]:
+    """The words of a title, in lower case.
+
+    >>> title_words("The Two Towers (1954)")
+    ['the', 'two', 'towers', '1954']
+    """
+    return re.findall(r"\w+", title.lower())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -98,15 +97,6 @@ def read_titles(path: str, on_bad_line: Literal["error", "skip"] = "error") -> d
 def _places(fields: Sequence[str], layout: Layout) -> list[int | None]:
     """The indices of the columns with usual names, None for one that is not there."""
     return [None if name is None else fields.index(name) for name in locate(fields, layout)]
-
-
-def words_of(title: str) -> list[str]:
-    """The words of a title, in lower case.
-
-    >>> words_of("The Two Towers (1954)")
-    ['the', 'two', 'towers', '1954']
-    """
-    return re.findall(r"\w+", title.lower())
 
 
 def _has_user_lines(path: Path) -> bool:

@@ -28,10 +28,10 @@ _KEPT = 200
 class Neighbours:
     """The neighbours of each item, in flat arrays.
 
-    The similarity of two items is the sum of ``1 / √distance`` over their occurrences in the same history, divided by
-    a power of how often each occurs, near the cosine (Sarwar et al. 2001). The order counts: what came after an item is
-    a closer neighbour than what came before. The score of an item is the sum of its similarities to the items of the
-    history, of which later ones count more.
+    The similarity of item b to item a is a sum over the places at which both are in the same history: ``1 / √distance``
+    if b came after a, half of it if b came before. The sum is divided by a power of the number of times that each item
+    occurs; with the power 0.5 it would be like the cosine similarity (Sarwar et al. 2001). The score of an item is the
+    sum of its similarities to the items of a history, where later items have larger weights.
 
     Attributes:
         bounds: item i has the neighbours from ``bounds[i]`` to ``bounds[i + 1]``, int64 ``(items + 1,)``.

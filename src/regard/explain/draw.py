@@ -37,9 +37,7 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
     Raises:
         UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
     """
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"{path}: expected a name that ends in .png or .svg (an image) or .html (an interactive page)")
-    require("matplotlib", "plot", "drawing an image")
+    check_image_name(path, page=True)
     from matplotlib.figure import Figure
 
     rows, columns = alignment.weights.shape
@@ -66,6 +64,22 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
         # A font without a glyph for a character draws a box; a warning for each character would not help.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         write_whole(path, lambda fresh: figure.savefig(fresh, bbox_inches="tight", pad_inches=0.12))
+
+
+def check_image_name(path: Path, *, page: bool = False) -> None:
+    """Check that an image can be drawn to a file, before the work for it begins.
+
+    Args:
+        path: of the file.
+        page: whether there is an interactive page, too, which the error then names.
+
+    Raises:
+        UserError: the name does not end in ``.png`` or ``.svg``, or matplotlib is not installed.
+    """
+    if path.suffix.lower() not in (".png", ".svg"):
+        more = " (an image) or .html (an interactive page)" if page else ""
+        raise UserError(f"{path}: expected a name that ends in .png or .svg{more}")
+    require("matplotlib", "plot", "drawing an image")
 
 
 def fonts() -> list[str]:

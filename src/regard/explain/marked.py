@@ -12,8 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from regard.errors import UserError, require
-from regard.explain.draw import fonts
+from regard.explain.draw import check_image_name, fonts
 from regard.explain.page import filled
 from regard.explain.terminal import isolated
 from regard.files import write_text, write_whole
@@ -74,15 +73,11 @@ class MarkedText:
         Raises:
             UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
         """
-        ending = path.suffix.lower()
-        if ending in (".html", ".htm"):
+        if path.suffix.lower() in (".html", ".htm"):
             write_text(path, self._page(title))
-        elif ending in (".png", ".svg"):
-            self._draw(path, title)
         else:
-            raise UserError(
-                f"{path}: expected a name that ends in .png or .svg (an image) or .html (an interactive page)"
-            )
+            check_image_name(path, page=True)
+            self._draw(path, title)
 
     def _page(self, title: str) -> str:
         parts, end = [], 0
@@ -98,7 +93,6 @@ class MarkedText:
         return filled("marked.html", TITLE=html.escape(title), TEXT="".join(parts), ROWS=rows)
 
     def _draw(self, path: Path, title: str) -> None:
-        require("matplotlib", "plot", "drawing an image")
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regard.errors import UserError, require
+from regard.explain.draw import check_image_name
 from regard.files import write_whole
 
 
@@ -22,9 +22,7 @@ def save_overlay(image: np.ndarray, places: np.ndarray, path: Path, *, title: st
     Raises:
         UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
     """
-    if path.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"{path}: expected a name that ends in .png or .svg")
-    require("matplotlib", "plot", "drawing an image")
+    check_image_name(path)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.0, 3.9), dpi=120, layout="constrained")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from regard.errors import UserError, require
+from regard.explain.draw import check_image_name
 from regard.files import write_whole
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -67,9 +67,7 @@ class Timeline:
         Raises:
             UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
         """
-        if path.suffix.lower() not in (".png", ".svg"):
-            raise UserError(f"{path}: expected a name that ends in .png or .svg")
-        require("matplotlib", "plot", "drawing an image")
+        check_image_name(path)
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(8.0, 4.2), dpi=120, layout="constrained")

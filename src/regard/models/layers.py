@@ -1,4 +1,4 @@
-"""A Transformer layer: attention and a feed-forward layer, each with a residual connection."""
+"""A Transformer layer: attention and a feed-forward layer, each with a residual connection; and logits of classes."""
 
 from __future__ import annotations
 
@@ -92,3 +92,16 @@ class TransformerLayer(nn.Module):
             y, view = self.cross(self.around_cross.enter(x), memory=memory, mask=memory_mask, look=look)
             x = self.around_cross.leave(x, y)
         return self.around_feed.leave(x, self.feed(self.around_feed.enter(x))), view
+
+
+def class_logits(output: nn.Linear, vectors: Tensor) -> Tensor:
+    """Logits ``(B, classes)`` from the vectors of inputs ``(B, Q, width)``.
+
+    Args:
+        output: the layer from a vector to the logits of all classes.
+        vectors: one for all classes (Q is 1), or one for each of them.
+    """
+    if vectors.shape[1] == 1:
+        logits: Tensor = output(vectors[:, 0])
+        return logits
+    return (vectors * output.weight).sum(-1) + output.bias

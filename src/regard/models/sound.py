@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.attend import Additive, Lengths, Look
+from regard.models.layers import class_logits
 from regard.nn import Dropout, Learned, LogMel, MultiHeadAttention
 
 STEP = 4
@@ -125,7 +126,7 @@ class SoundClassifier(nn.Module):
             queries = self.seed.expand(states.shape[0], -1, -1)
             vectors, view = self.pool(queries, states, mask=Lengths(lengths), look=look)
         places = None if view is None else view.rows.mean(1)
-        return Heard(self._logits(self.drop(vectors.to(states.dtype))), places, features)
+        return Heard(class_logits(self.output, self.drop(vectors.to(states.dtype))), places, features)
 
     def _encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The states of the steps ``(B, steps, dim)``, those of padding 0, and the number of steps of each sound."""
@@ -138,13 +139,6 @@ class SoundClassifier(nn.Module):
         states = self.drop(states * real)
         states = (states + F.relu(self.context(states))) * real
         return states.transpose(1, 2), lengths
-
-    def _logits(self, vectors: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` from the vectors ``(B, Q, dim)``."""
-        if vectors.shape[1] == 1:
-            logits: Tensor = self.output(vectors[:, 0])
-            return logits
-        return (vectors * self.output.weight).sum(-1) + self.output.bias
 
 
 class Block(nn.Module):

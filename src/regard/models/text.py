@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.attend import Additive, Lengths, Look
-from regard.models.layers import TransformerLayer
+from regard.models.layers import TransformerLayer, class_logits
 from regard.models.masked import TokenEncoder
 from regard.nn import (
     GRU,
@@ -152,14 +152,7 @@ class TextClassifier(nn.Module):
         text, shares = self._over_windows(vectors, (lengths > 0).unflatten(0, (batch, windows)).sum(1), look)
         if places is not None and shares is not None:
             places = places * shares[..., None]
-        return Seen(self._logits(self.after(text)), places)
-
-    def _logits(self, text: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` from the vectors of texts ``(B, Q, F)``."""
-        if text.shape[1] == 1:
-            logits: Tensor = self.output(text[:, 0])
-            return logits
-        return (text * self.output.weight).sum(-1) + self.output.bias
+        return Seen(class_logits(self.output, self.after(text)), places)
 
     def token_encoder(self) -> TokenEncoder:
         """The embedding and the encoder, to be pretrained: it takes windows of words, see `states`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +161,10 @@ class ClassifyImage(ClassifyTask[ClassifyImageConfig, Images, ImageLabeller]):
         label_column: str | None = None,
     ) -> Scores:
         """See `Task`. The options apply to ``path``."""
-        given: dict[str, Any] = {"on_bad": on_bad, "image_column": image_column, "label_column": label_column}
-        options = {name: value for name, value in given.items() if value is not None and path is not None}
-        return self.score(labeller, replace(config, data=replace(config.data, **options)), run, path, notify)
+        config = self.with_options(
+            config, path, on_bad=on_bad, image_column=image_column, label_column=label_column
+        )  # fmt: skip
+        return self.score(labeller, config, run, path, notify)
 
     def example(self, config: ClassifyImageConfig) -> str:
         """See `Task`."""

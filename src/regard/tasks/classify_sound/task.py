@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -171,17 +170,16 @@ class ClassifySound(ClassifyTask[ClassifySoundConfig, Sounds, SoundLabeller]):
         label_column: str | None = None,
     ) -> Scores:
         """See `Task`. The options apply to ``path``."""
-        given: dict[str, Any] = {"on_bad": on_bad, "sound_column": sound_column, "label_column": label_column}
-        options = {name: value for name, value in given.items() if value is not None and path is not None}
-        sounds = self.evaluated(
-            replace(config, data=replace(config.data, **options)), run, labeller.names, path, notify
-        )
+        config = self.with_options(
+            config, path, on_bad=on_bad, sound_column=sound_column, label_column=label_column
+        )  # fmt: skip
+        sounds = self.evaluated(config, run, labeller.names, path, notify)
         _check_width(path or "data.valid", sounds.width, labeller.width)
         scores = labeller.score(sounds).scores(self.unit)
         if sounds.deciding is not None and labeller.model.pool is not None:
             heard = labeller.label([("", sounds.values[row]) for row in range(len(sounds.values))])
             with torch.inference_mode():
-                scores["deciding"] = on_moment([one.timelines[0][1] for one in heard], sounds.deciding)
+                scores["deciding"] = on_moment([one.attended[0][1] for one in heard], sounds.deciding)
         return scores
 
     def example(self, config: ClassifySoundConfig) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -165,11 +164,9 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
         label_column: str | None = None,
     ) -> Scores:
         """See `Task`. The options apply to ``path``."""
-        given: dict[str, Any] = {
-            "on_bad_line": on_bad_line, "text_column": text_column, "label_column": label_column,
-        }  # fmt: skip
-        options = {name: value for name, value in given.items() if value is not None and path is not None}
-        config = replace(config, data=replace(config.data, **options))
+        config = self.with_options(
+            config, path, on_bad_line=on_bad_line, text_column=text_column, label_column=label_column
+        )
         texts = self.evaluated(config, run, labeller.names, path, notify)
         scores = labeller.score(texts).scores(self.unit)
         if texts.deciding is not None and labeller.model.pool is not None:
@@ -190,7 +187,7 @@ def _deciding(labeller: TextLabeller, texts: Texts, deciding: np.ndarray) -> Sco
     weights, places = [], []
     for row, result in zip(deciding.reshape(len(deciding), -1), labeller.predict(texts.texts), strict=True):
         assert isinstance(result, ClassifiedText)
-        for name, marked in result.marked:
+        for name, marked in result.attended:
             place = int(row[labeller.names.index(name) if texts.several else 0])
             if place >= 0:
                 weights.append(marked.weights)

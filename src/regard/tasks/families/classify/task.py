@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -177,6 +178,13 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         if path is None:
             return self._own_validation(config, run, names, notify)
         return self._read(config, path, notify, names=names)
+
+    def with_options(self, config: Config, path: str | None, **options: object) -> Config:
+        """The settings with options of the command for the data at ``path``; None: as in training."""
+        settings: Any = config
+        given = {name: value for name, value in options.items() if value is not None and path is not None}
+        changed: Config = replace(settings, data=replace(settings.data, **given))
+        return changed
 
     def samples(self, labeller: Labels, config: Config, sets: Sets[Examples]) -> Sequence[str]:
         """The accuracy, the classes with the lowest F1, and what is confused most often; or a table of the labels."""

@@ -39,13 +39,13 @@ def scores_of(recommender: Recommender, cases: Cases, *, sampled: bool = False) 
     among = "the item among all others" if recommender.repeats else "the item among all that are not in the history"
     if sampled:
         random = "the item among itself and 99 random ones"
-        result = ranking_scores(_places(cases, own, sampled=True), random, "_of_100")
+        result = ranking_scores(places_of(cases, own, sampled=True), random, "_of_100")
     else:
-        result = ranking_scores(_places(cases, own), f"{among}, ties count against it")
+        result = ranking_scores(places_of(cases, own), f"{among}, ties count against it")
     speed = f"{len(cases) / (time.perf_counter() - began):,.0f} histories per second"
     result["coverage"] = Score(100 * float(listed.mean()), f"per cent of the items that are in any first {CUTOFF}")
     if not sampled:
-        floor = _places(cases, lambda before: recommender.competing(recommender.neighbours.scores(before), before))
+        floor = places_of(cases, lambda before: recommender.competing(recommender.neighbours.scores(before), before))
         how = "of the neighbours, without a neural network"
         result["neighbours_hr10"] = Score(hit_rate(floor, CUTOFF), f"hit rate at {CUTOFF} {how}", 4)
         result["neighbours_ndcg10"] = Score(ndcg(floor, CUTOFF), f"NDCG at {CUTOFF} {how}", 4)
@@ -54,7 +54,7 @@ def scores_of(recommender: Recommender, cases: Cases, *, sampled: bool = False) 
     return result | {"histories": Score(float(len(cases)), speed, 0)}
 
 
-def _places(cases: Cases, score: ScoreItems, *, sampled: bool = False) -> np.ndarray:
+def places_of(cases: Cases, score: ScoreItems, *, sampled: bool = False) -> np.ndarray:
     """The places of the items that were chosen, by the scores of all items."""
     places = []
     for start in range(0, len(cases), _TOGETHER):

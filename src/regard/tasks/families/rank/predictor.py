@@ -192,11 +192,7 @@ class Recommender(Predictor):
 
     def competing(self, scores: np.ndarray, histories: Sequence[np.ndarray]) -> np.ndarray:
         """``scores`` with −∞ for items of the history, unless items can be chosen again."""
-        scores = scores.copy()
-        if not self.repeats:
-            for row, history in zip(scores, histories, strict=True):
-                row[history[history >= 0]] = -np.inf
-        return scores
+        return scores if self.repeats else without_history(scores, histories)
 
     def weights(self, histories: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The weights of the last item of each history over those that the model read; see `SequentialModel.look`."""
@@ -240,6 +236,14 @@ class Recommender(Predictor):
     def _padded(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         rows = [history if len(history) else np.zeros(1, np.int64) for history in histories]
         return pad([row.tolist() for row in rows], 0, self.model.device)
+
+
+def without_history(scores: np.ndarray, histories: Sequence[np.ndarray]) -> np.ndarray:
+    """``scores`` ``(n, items)`` with −∞ for the items of each history."""
+    scores = scores.copy()
+    for row, history in zip(scores, histories, strict=True):
+        row[history[history >= 0]] = -np.inf
+    return scores
 
 
 class _Scores(nn.Module):

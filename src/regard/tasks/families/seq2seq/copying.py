@@ -162,9 +162,9 @@ class CopyPredictor(PairPredictor[Article, Output]):
         article = self.read(item)
         if target is None:
             output = next(self.outputs([item], search(beam, length, no_repeat)))
-            if output.alignment is not None:
-                return output
-            target = output.text
+            if output.alignment is None:
+                raise UserError(NO_ATTENTION)
+            return output
         tokens = self.vocabulary.target(target, article.extra if self.copies else ())
         weights, shares = self.origins([article], [tokens])[0]
         given: Output = self.output_type(item, target, 0.0, self._alignment(article, tokens, weights), shares)
