@@ -134,9 +134,9 @@ def load(run: str | Path, checkpoint: str = "best", task: str | None = None) -> 
         UserError: the folder is not a run of this task, or a file is missing or damaged.
 
     Example:
-        >>> load("runs/mine")
+        >>> load("elsewhere/mine")
         Traceback (most recent call last):
-        regard.errors.UserError: runs/mine: there is no such run
+        regard.errors.UserError: elsewhere/mine: there is no such run
     """
     run = Path(run)
     runs.check(run, task)
