@@ -39,25 +39,27 @@ class Item(NamedTuple):
     """One example: its origin, its class, and its content.
 
     The content is the bytes of the file, its pixels, the path of a file that is not read yet (another process can read
-    it), or why it cannot be read.
+    it), a function that reads it there, or why it cannot be read.
     """
 
     origin: str
     label: str
-    content: bytes | np.ndarray | str | BadItem
+    content: bytes | np.ndarray | str | BadItem | Callable[[], bytes]
 
     def load(self) -> bytes | np.ndarray:
         """The bytes of the file, or its pixels. Raises BadItem: it cannot be read."""
         if isinstance(self.content, BadItem):
             raise self.content
-        return read_file(self.content) if isinstance(self.content, str) else self.content
+        if isinstance(self.content, bytes | np.ndarray):
+            return self.content
+        return read_file(self.content) if isinstance(self.content, str) else self.content()
 
     @property
     def nbytes(self) -> int:
         """The bytes of the content that are in memory."""
         if isinstance(self.content, np.ndarray):
             return self.content.nbytes
-        return 0 if isinstance(self.content, BadItem) else len(self.content)
+        return len(self.content) if isinstance(self.content, bytes | str) else 0
 
 
 @dataclass(frozen=True)

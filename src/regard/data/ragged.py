@@ -40,6 +40,11 @@ class Ragged:
         start = self.starts[row]
         return self.flat[start : start + self.lengths[row]]
 
+    @property
+    def width(self) -> int:
+        """The second dimension of each array; 0: there is none."""
+        return 0 if self.flat.ndim == 1 else self.flat.shape[1]
+
     def select(self, rows: np.ndarray) -> Ragged:
         """Some of them: by a mask or by their numbers; ``flat`` is not copied."""
         return Ragged(self.flat, self.starts[rows], self.lengths[rows])

@@ -20,6 +20,9 @@ HEAD = 64
 LOUDEST = 32767
 """The largest sample after decoding."""
 
+FRAMES_PER_SECOND = 100
+"""Of features: those of `regard.nn.LogMel`, and of files that do not say it."""
+
 _SILENCE = 1e-4
 """The largest sample of a silent file, −80 dB."""
 _RATES = (1000, 768_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +44,7 @@ class Sounds(Labelled):
     @property
     def width(self) -> int:
         """The number of features of a frame; 0: these are samples."""
-        return 0 if self.values.flat.ndim == 1 else self.values.flat.shape[1]
+        return self.values.width
 
     def content(self, mask: np.ndarray) -> Mapping[str, Any]:
         """See `Labelled`."""
@@ -143,7 +143,7 @@ def read_sounds(
         keep_empty = on_bad == "skip" or names is not None
         return _source(path, part, sound_column, label_column, several, keep_empty=keep_empty)
 
-    codec = SoundCodec(form, _width(opened().items, form) if width is None else width)
+    codec = SoundCodec(form, width_of(opened().items, form) if width is None else width)
     origin = (part, sound_column, label_column, several)
     files = read_labelled_files(path, opened, codec, origin, names=names, on_bad=on_bad, several=several)
     if several and not files.names:
@@ -157,8 +157,8 @@ def read_sounds(
     return sounds
 
 
-def _width(items: Iterator[Item], form: SoundFormat) -> int:
-    """The width of the first usable file; 0: it has samples, or there is none."""
+def width_of(items: Iterable[Item], form: SoundFormat) -> int:
+    """The number of features of the first usable file; 0: it has samples, or there is none."""
     for item in items:
         try:
             content = item.load()

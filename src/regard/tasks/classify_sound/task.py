@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from regard.data.ragged import Ragged
 from regard.data.sound_batches import augment, sound_batch
+from regard.data.sound_files import FRAMES_PER_SECOND
 from regard.data.sounds import SoundFormat, Sounds, read_sounds
 from regard.data.tones import tones
 from regard.errors import UserError
@@ -23,7 +24,7 @@ from regard.tasks.families.classify.labeller import Labeller, load_classes, save
 from regard.tasks.families.classify.moments import ClassifiedSound
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets, mixed
-from regard.tasks.inputs.sounds import FRAMES_PER_SECOND, exportable, on_moment, read_sound, save_example, scale_of
+from regard.tasks.inputs.sounds import exportable, on_moment, read_sound, save_example, scale_of
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify
 

@@ -21,8 +21,6 @@ from regard.nn import LogMel
 from regard.tasks.exporting import Exportable
 from regard.tasks.results import Score
 
-FRAMES_PER_SECOND = 100
-
 _MEASURED = 1000
 """The number of training sounds from which the normalization is computed."""
 

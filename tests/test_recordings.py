@@ -1,0 +1,74 @@
+"""Morse code is where it says, and recordings are read from files, parts of files and features."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regard.data.morse import CODE, morse
+from regard.data.recordings import read_recordings
+from regard.data.sounds import SoundFormat
+from regard.errors import UserError
+from sound_sets import encoded, saved, tone
+
+
+def test_every_character_of_the_morse_code_is_at_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regard.data.morse._NOISE", (0.0, 0.001))
+    recordings = morse(12, 4000, seed=7)
+    assert len(set(recordings.texts)) == len(recordings) == 12
+    assert not set(recordings.texts) & set(morse(12, 4000, split="valid").texts)
+    assert recordings.spans is not None
+    for row, (text, spans) in enumerate(zip(recordings.texts, recordings.spans, strict=True)):
+        assert (spans[1:, 0] == spans[:-1, 1]).all()
+        x = recordings.values[row].astype(float)
+        pitch = np.abs(np.fft.rfft(x)).argmax() * 4000 / len(x)
+        wave = x * np.exp(-2j * np.pi * pitch * np.arange(len(x)) / 4000)
+        level = np.abs(np.convolve(wave, np.ones(40) / 40, mode="same"))
+        on = level > 0.5 * np.percentile(level, 95)
+        for character, (start, end) in zip(text, spans, strict=True):
+            inside = on[round(4000 * start) - 60 : round(4000 * end) - 60].astype(int)
+            tones = np.flatnonzero(np.diff(inside, prepend=0) == 1)
+            lengths = [int((np.cumsum(1 - inside[at:]) == 0).sum()) for at in tones]
+            assert len(tones) == len(CODE.get(character, ""))
+            if len({*CODE.get(character, "")}) == 2:
+                signs = ["-" if length > (min(lengths) + max(lengths)) / 2 else "." for length in lengths]
+                assert "".join(signs) == CODE[character]
+
+
+def test_recordings_and_parts_of_them_are_read(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    pytest.importorskip("soxr")
+    two = np.concatenate([tone(300, 0.5), tone(900, 0.5)])
+    (tmp_path / "a.flac").write_bytes(encoded(two, kind="FLAC"))
+    (tmp_path / "b.wav").write_bytes(encoded(tone(500, 3.0)))
+    (tmp_path / "silent.wav").write_bytes(encoded(0 * tone()))
+    lines = [
+        {"audio_filepath": "a.flac", "text": "both", "speaker": "ann"},
+        {"audio_filepath": "a.flac", "text": "high", "offset": 0.5, "duration": 0.5},
+        {"audio_filepath": "b.wav", "text": "long"},
+        {"audio_filepath": "silent.wav", "text": "none"},
+        {"audio_filepath": "a.flac", "text": "late", "offset": 9, "duration": 0.5},
+    ]
+    path = tmp_path / "all.jsonl"
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    form = SoundFormat(rate=4000, seconds=2)
+    with pytest.raises(UserError, match=r"silent\.wav \(is silent\)"):
+        read_recordings(str(path), form)
+    recordings = read_recordings(str(path), form, on_bad="skip")
+    assert recordings.texts == ("both", "high")
+    assert recordings.speakers == ("ann", None)
+    assert recordings.values.lengths.tolist() == [4000, 2000]
+    assert np.abs(np.fft.rfft(recordings.values[1])).argmax() == 450
+    assert "late" not in recordings.texts
+    assert [note for note in recordings.notes if "longer than 2 s" in note]
+    assert [note for note in recordings.notes if "begins at 9.0 s, and the file has 1.00 s" in note]
+
+
+def test_features_are_read_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(saved(np.random.default_rng(0).normal(size=(9, 13))))
+    (tmp_path / "all.tsv").write_text("a.npy\tnine frames\n")
+    recordings = read_recordings(str(tmp_path / "all.tsv"), SoundFormat())
+    assert (recordings.values.width, len(recordings.values[0])) == (13, 9)
