@@ -2,6 +2,7 @@
 
 from regard.decode.beam import beam_search
 from regard.decode.constraints import excluding, without_repeats
+from regard.decode.ctc import align, joint
 from regard.decode.greedy import greedy
 from regard.decode.sample import filter_logits, sample
 from regard.decode.step import Hypothesis, State, Step, StepFunction, select
@@ -11,10 +12,12 @@ __all__ = [
     "State",
     "Step",
     "StepFunction",
+    "align",
     "beam_search",
     "excluding",
     "filter_logits",
     "greedy",
+    "joint",
     "sample",
     "select",
     "without_repeats",

@@ -53,6 +53,7 @@ def beam_search(
     beam: int = 5,
     length_penalty: float = 1.0,
     best: int = 1,
+    normalized: bool = False,
 ) -> list[list[Hypothesis]]:
     """Search for the sequences with the highest length-normalized log-probability.
 
@@ -75,6 +76,8 @@ def beam_search(
         beam: the beam size. 1 without a length penalty is `greedy`.
         length_penalty: α, at least 0; 0 ranks by the score itself, larger values favour longer sequences.
         best: the number of hypotheses to return for each sentence, at most ``beam``.
+        normalized: whether ``logits`` are added up as they are: log-probabilities, or other scores that are at most 0,
+            such as those of `regard.decode.joint`.
 
     Returns:
         For each sentence up to ``best`` hypotheses, at least one, highest rank first. Unfinished ones, of
@@ -106,7 +109,7 @@ def beam_search(
         result = advance(step, tokens, state, eos)
         if result.weights is not None:
             trace.weights.append(result.weights)
-        candidates = _extend(scores, result.logits, beam)
+        candidates = _extend(scores, result.logits, beam, normalized)
         for at, score, row in _ended(candidates, beam, eos):
             end = _End(score / _penalty(length, length_penalty), score, length - 1, row, True)
             _keep(kept[searched[at]], end, best)
@@ -137,13 +140,14 @@ def _penalty(length: int, alpha: float) -> float:
     return float(((5 + length) / 6) ** alpha)
 
 
-def _extend(scores: Tensor, logits: Tensor, beam: int) -> _Candidates:
+def _extend(scores: Tensor, logits: Tensor, beam: int, normalized: bool) -> _Candidates:
     """Extend beams ``(sentences, width)`` by one token: of each row enough tokens that ``beam`` of them do not end."""
     # The tokens of a row are chosen by logits, and sorting is stable, so that rounded scores never change their order.
     # The first token comes from max, which breaks ties as argmax does and topk does not: beam size 1 is greedy.
     top, token = logits.max(-1, keepdim=True)
     more, others = logits.scatter(1, token, -math.inf).topk(min(beam, logits.shape[1] - 1))
-    gains = torch.cat([top, more], 1) - logits.logsumexp(-1, keepdim=True)
+    gains = torch.cat([top, more], 1)
+    gains = gains if normalized else gains - logits.logsumexp(-1, keepdim=True)
     dead = scores.flatten()[:, None] == -math.inf
     extended = torch.where(dead, -math.inf, scores.flatten()[:, None] + gains)
     check_gains(extended)
