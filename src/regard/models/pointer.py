@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from regard.attend import Lengths, Look, attention
 from regard.decode import Step
 from regard.models import rnn, transformer
+from regard.models.decoder import DecoderState
 from regard.nn import MultiHeadAttention, multihead
 
 _TINY = 1e-20
@@ -154,7 +155,7 @@ class _Pointer(nn.Module):
 class PointerState(NamedTuple):
     """The state of `PointerRNN`: the decoder's, the words of the source, and the sum of the weights so far."""
 
-    decoder: rnn.DecoderState
+    decoder: DecoderState
     source: Tensor
     covered: Tensor
 

@@ -1,59 +1,26 @@
-"""A recurrent translator: bidirectional GRU encoder, GRU decoder that attends, with input feeding.
+"""A recurrent translator: bidirectional GRU encoder, and a GRU decoder that attends.
 
-Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473) for the encoder and the additive score; the order in a step of the
-decoder (new state, then attention, then an attentional vector that is fed back) is that of Luong et al. 2015
-(arXiv:1508.04025). ``attention="none"`` is the same model with one fixed context, the final states of the encoder
+Bahdanau, Cho and Bengio 2015 (arXiv:1409.0473) for the encoder and the additive score; the decoder is that of
+`regard.models.decoder`. ``attention="none"`` is the same model with one fixed context, the final states of the encoder
 (Cho et al. 2014, arXiv:1406.1078), as a baseline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from regard.attend import Lengths, Look, View
-from regard.decode import Step
-from regard.models.encoder_decoder import EncoderDecoder
+from regard.models.decoder import DecoderState, Memory, RecurrentDecoder, token_embedding
 from regard.models.masked import TokenEncoder
-from regard.nn import GRU, AdditiveAttention, LuongAttention, SequenceDropout, StepLinear, linear_cross_entropy
+from regard.nn import GRU, linear_cross_entropy
 
 AttentionKind = Literal["additive", "dot", "general", "concat", "none"]
 
 
-class Memory(NamedTuple):
-    """An encoded batch of source sentences; each field has the batch as its first dimension.
-
-    ``values`` ``(B, Ls, dim)``; ``keys`` ``(B, Ls, …)``; ``lengths`` int64 ``(B,)``; ``final`` ``(B, dim)``, the last
-    states of both directions.
-    """
-
-    values: Tensor
-    keys: Tensor
-    lengths: Tensor
-    final: Tensor
-
-
-class DecoderState(NamedTuple):
-    """The state of the decoder: ``hidden`` and ``fed``, both ``(B, dim)``, and the memory."""
-
-    hidden: Tensor
-    fed: Tensor
-    memory: Memory
-
-
-class _Layers(NamedTuple):
-    """The decoder's layers, bound for the steps of one sequence."""
-
-    state: Callable[[Tensor], Tensor]
-    feed: Callable[[Tensor], Tensor]
-    combine: Callable[[Tensor], Tensor]
-
-
-class RNNTranslator(EncoderDecoder):
+class RNNTranslator(RecurrentDecoder):
     """Encoder, attention and decoder.
 
     Args:
@@ -84,29 +51,16 @@ class RNNTranslator(EncoderDecoder):
         super().__init__()
         if dim < 2 or dim % 2:
             raise ValueError(f"dim: must be even, because each direction of the encoder has half of it, got {dim}")
-        self.source_embedding = None if shared else _embedding(source_size, embedding)
-        self.target_embedding = _embedding(target_size, embedding)
+        self.source_embedding = None if shared else token_embedding(source_size, embedding)
+        self.target_embedding = token_embedding(target_size, embedding)
         self.forwards = GRU(embedding, dim // 2)
         self.backwards = GRU(embedding, dim // 2)
-        self.bridge = nn.Linear(dim, dim)
-        self.attend: AdditiveAttention | LuongAttention | None = None
-        if attention == "additive":
-            self.attend = AdditiveAttention(dim, dim, dim)
-        elif attention != "none":
-            self.attend = LuongAttention(dim, dim, attention)
-        self.decoder = GRU(embedding, dim)
-        self.feed = StepLinear(dim, 3 * dim, bias=False)
-        self.combine = StepLinear(2 * dim, dim)
-        self.output = nn.Linear(dim, embedding)
-        self.output_bias = nn.Parameter(torch.zeros(target_size))
-        self.dropout = SequenceDropout(dropout)
+        self._add_decoder(embedding, dim, target_size, attention, dropout)
 
     def encode(self, source: Tensor, lengths: Tensor) -> Memory:
         """Encode a padded batch: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
         states, final = self._read(source, lengths)
-        values = self.dropout(states)
-        keys = values[..., :0] if self.attend is None else self.attend.keys(values).to(values.dtype)
-        return Memory(values, keys, lengths, final)
+        return self._remember(states, lengths, final)
 
     def token_encoder(self) -> TokenEncoder:
         """The embedding and the encoder of the source, to be pretrained: it takes what `states` does."""
@@ -128,16 +82,7 @@ class RNNTranslator(EncoderDecoder):
 
     def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
         """The decoder's state before the first token; arguments as in `encode`."""
-        memory = self.encode(source, lengths)
-        hidden = torch.tanh(self.bridge(memory.final)).to(memory.final.dtype)
-        return DecoderState(hidden, torch.zeros_like(hidden), memory)
-
-    def step(self, tokens: Tensor, state: DecoderState) -> Step:
-        """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``."""
-        projected = self.decoder.input(self.target_embedding(tokens))
-        state, view = self._advance(projected, state, self._layers(), look=Look(rows=slice(None)))
-        logits = F.linear(self.output(state.fed), self.target_embedding.weight, self.output_bias)
-        return Step(logits, state, None if view is None else view.rows[:, 0, 0])
+        return self._begin(self.encode(source, lengths))
 
     def forward(
         self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor, smoothing: float = 0.0
@@ -151,51 +96,10 @@ class RNNTranslator(EncoderDecoder):
             target_lengths: int64 ``(B,)``, including BOS.
             smoothing: label smoothing.
         """
-        features, wanted = self._teach(source, lengths, target, target_lengths)
+        features, wanted = self._teach(self.start(source, lengths), target, target_lengths)
         return linear_cross_entropy(features, self.target_embedding.weight, self.output_bias, wanted, smoothing)
 
     def logits(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> Tensor:
         """Logits of each target token given all before it, row by row, padding left out; arguments as in `forward`."""
-        features, _ = self._teach(source, lengths, target, target_lengths)
+        features, _ = self._teach(self.start(source, lengths), target, target_lengths)
         return F.linear(features, self.target_embedding.weight, self.output_bias)
-
-    def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs of the output layer, and the tokens to predict, both without padding."""
-        inputs, wanted = target[:, :-1], target[:, 1:]
-        real = torch.arange(inputs.shape[1], device=target.device) < target_lengths[:, None] - 1
-        state = self.start(source, lengths)
-        embedded = self.dropout(self.target_embedding(inputs))
-        mask, layers, fed = self.dropout.mask(state.fed), self._layers(), []
-        for projected in self.decoder.input(embedded).to(state.hidden.dtype).unbind(1):
-            state, _ = self._advance(projected, state, layers, mask=mask)
-            fed.append(state.fed)
-        # Padding is removed after the product, so that its shape depends on the batch only: see data.batching.
-        return self.output(torch.stack(fed, 1))[real], wanted[real]
-
-    def _advance(
-        self,
-        projected: Tensor,
-        state: DecoderState,
-        layers: _Layers,
-        *,
-        mask: Tensor | None = None,
-        look: Look | None = None,
-    ) -> tuple[DecoderState, View | None]:
-        memory, view = state.memory, None
-        hidden = self.decoder.step(projected + layers.feed(state.fed), state.hidden, layers.state)
-        context = memory.final
-        if self.attend is not None:
-            lengths = Lengths(memory.lengths)
-            contexts, view = self.attend(hidden[:, None], memory.values, keys=memory.keys, mask=lengths, look=look)
-            context = contexts[:, 0].to(hidden.dtype)
-        fed = torch.tanh(layers.combine(torch.cat([hidden, context], -1))).to(hidden.dtype)
-        return DecoderState(hidden, fed if mask is None else fed * mask, memory), view
-
-    def _layers(self) -> _Layers:
-        return _Layers(self.decoder.state.bound(), self.feed.bound(), self.combine.bound())
-
-
-def _embedding(size: int, width: int) -> nn.Embedding:
-    embedding = nn.Embedding(size, width)
-    nn.init.normal_(embedding.weight, std=width**-0.5)
-    return embedding
