@@ -32,7 +32,7 @@ _TOLERANCE = 1e-4
 def recurrent(kind: str) -> UserError:
     """The error for recurrent models; ``kind``: the kind of model to train instead."""
     return UserError(
-        "export: a recurrent model cannot be exported, because its loop over the text would be traced for one length "
+        "export: a recurrent model cannot be exported, because its loop over the input would be traced for one length "
         f"only; train with --model.kind {kind}"
     )
 

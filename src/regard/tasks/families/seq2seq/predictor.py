@@ -57,7 +57,8 @@ def _no_tick(count: int) -> None:
 class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
     """A trained model that decodes outputs; how an input is read and what an output is are the task's.
 
-    A subclass implements `read`, `start`, `limit` and `output`; its ``predict`` calls `decoded`.
+    An input is one source for the model, or several, such as the parts of a long recording. A subclass implements
+    `sources`, `start`, `limit` and `result`; its ``predict`` calls `decoded`.
 
     Attributes:
         model: the model.
@@ -75,8 +76,8 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
     excluded: ClassVar[Sequence[int]] = ()
 
     @abstractmethod
-    def read(self, item: str) -> Source | Failure:
-        """The source that the model reads, such as the tokens of a text; a Failure if the input cannot be used."""
+    def sources(self, item: str) -> list[Source] | Failure:
+        """The sources of an input, such as the tokens of a text; a Failure if the input cannot be used."""
 
     @abstractmethod
     def start(self, sources: list[Source]) -> Any:
@@ -87,8 +88,8 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
         """The largest number of tokens of an output for one of ``sources``."""
 
     @abstractmethod
-    def output(self, item: str, source: Source, hypothesis: Hypothesis) -> Output:
-        """The output for an input, of what was decoded."""
+    def result(self, item: str, sources: list[Source], hypotheses: list[Hypothesis]) -> Output:
+        """The output for an input, of what was decoded for each of its sources."""
 
     def decode(self, sources: list[Source], search: Search, tick: Tick) -> list[Hypothesis]:
         """The best output of each source of a batch; a task with another search overrides it."""
@@ -165,23 +166,26 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
         ends = [(len(tokens), len(source)) for tokens, source in zip(targets, sources, strict=True)]
         return [each[:length, :width] for each, (length, width) in zip(weights, ends, strict=True)]
 
-    def _decode_part(self, items: Sequence[str], search: Search, tick: Tick) -> Iterator[Output | Failure]:
-        """The outputs of a part of the inputs, sorted by length and decoded in batches."""
-        results: dict[int, Output | Failure] = {}
-        sources: dict[int, Source] = {}
-        for at, item in enumerate(items):
-            source = self.read(item)
-            if isinstance(source, Failure):
-                results[at] = source
-            else:
-                sources[at] = source
-        sizes = [(len(sources[at]) * search.beam if at in sources else 0, 0) for at in range(len(items))]
-        for batch in fill(sorted(sources, key=lambda at: sizes[at]), sizes, self.batch_size):
-            hypotheses = self.decode([sources[at] for at in batch], search, tick)
+    def hypotheses(self, sources: Sequence[Source], search: Search, tick: Tick = _no_tick) -> list[Hypothesis]:
+        """What is decoded for each source, sorted by length and in batches."""
+        results: dict[int, Hypothesis] = {}
+        sizes = [(len(source) * search.beam, 0) for source in sources]
+        for batch in fill(sorted(range(len(sources)), key=lambda at: sizes[at]), sizes, self.batch_size):
+            decoded = self.decode([sources[at] for at in batch], search, tick)
             tick(len(batch))
-            for at, hypothesis in zip(batch, hypotheses, strict=True):
-                results[at] = self.output(items[at], sources[at], hypothesis)
-        return (results[at] for at in range(len(items)))
+            results.update(zip(batch, decoded, strict=True))
+        return [results[at] for at in range(len(sources))]
+
+    def _decode_part(self, items: Sequence[str], search: Search, tick: Tick) -> Iterator[Output | Failure]:
+        """The outputs of a part of the inputs."""
+        every = [self.sources(item) for item in items]
+        flat = [source for sources in every if not isinstance(sources, Failure) for source in sources]
+        hypotheses = iter(self.hypotheses(flat, search, tick))
+        for item, sources in zip(items, every, strict=True):
+            if isinstance(sources, Failure):
+                yield sources
+            else:
+                yield self.result(item, sources, list(islice(hypotheses, len(sources))))
 
 
 Text = TypeVar("Text", bound=TextOutput)
@@ -189,9 +193,27 @@ Text = TypeVar("Text", bound=TextOutput)
 
 @dataclass(frozen=True)
 class PairPredictor(Seq2SeqPredictor[Source, Text], Generic[Source, Text]):
-    """A model from text to text. A subclass implements `rows` too, and sets ``output_type``, the class of an output."""
+    """A model from text to text. A subclass implements `read`, `start`, `limit`, `output` and `rows`, and sets
+    ``output_type``, the class of an output."""
 
     output_type: ClassVar[Any] = TextOutput
+
+    @abstractmethod
+    def read(self, item: str) -> Source | Failure:
+        """The source of a text, such as its tokens; a Failure if the text cannot be used."""
+
+    @abstractmethod
+    def output(self, item: str, source: Source, hypothesis: Hypothesis) -> Text:
+        """The output for a text, of what was decoded."""
+
+    def sources(self, item: str) -> list[Source] | Failure:
+        """See `Seq2SeqPredictor`."""
+        source = self.read(item)
+        return source if isinstance(source, Failure) else [source]
+
+    def result(self, item: str, sources: list[Source], hypotheses: list[Hypothesis]) -> Text:
+        """See `Seq2SeqPredictor`."""
+        return self.output(item, sources[0], hypotheses[0])
 
     @abstractmethod
     def rows(self, pairs: PairList) -> Rows:
@@ -201,6 +223,16 @@ class PairPredictor(Seq2SeqPredictor[Source, Text], Generic[Source, Text]):
         """``count`` of the pairs with their outputs by beam search, as a Markdown table."""
         pairs = pairs[:: max(1, len(pairs) // count)][:count]
         outputs = self.outputs([source for source, _ in pairs])
-        rows = [("source", self.output_type.name, "reference"), ("---",) * 3]
-        rows += [(one.source, one.text, target) for one, (_, target) in zip(outputs, pairs, strict=True)]
-        return [f"| {' | '.join(one_line(cell).replace('|', '¦') for cell in row)} |" for row in rows]
+        rows = [(one.source, one.text, target) for one, (_, target) in zip(outputs, pairs, strict=True)]
+        return markdown_table([("source", self.output_type.name, "reference"), *rows])
+
+
+def markdown_table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The lines of a table in Markdown; the first row is its head.
+
+    >>> markdown_table([("a", "b"), ("1 | 2", "3")])
+    ['| a | b |', '| --- | --- |', '| 1 ¦ 2 | 3 |']
+    """
+    head, *others = rows
+    every = (head, ("---",) * len(head), *others)
+    return [f"| {' | '.join(one_line(cell).replace('|', '¦') for cell in row)} |" for row in every]

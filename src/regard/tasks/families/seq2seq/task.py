@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
 
@@ -16,21 +16,73 @@ from regard.models.encoder_decoder import EncoderDecoder
 from regard.tasks.families.seq2seq import data
 from regard.tasks.families.seq2seq.data import PairData, PairList, Reader
 from regard.tasks.families.seq2seq.models import build
-from regard.tasks.families.seq2seq.predictor import PairPredictor, Search, Tick
+from regard.tasks.families.seq2seq.predictor import PairPredictor, Search, Seq2SeqPredictor, Tick
 from regard.tasks.families.seq2seq.rows import Rows, drop_long, load_tokenizers, save_tokenizers, train_tokenizers
-from regard.tasks.families.seq2seq.settings import PairTaskConfig, TextToTextConfig
+from regard.tasks.families.seq2seq.settings import PairTaskConfig, Seq2SeqTrainConfig, TextToTextConfig
 from regard.tasks.families.seq2seq.text import TextPredictor
-from regard.tasks.families.seq2seq.trainable import Seq2SeqTrainable
+from regard.tasks.families.seq2seq.trainable import Examples, Seq2SeqTrainable, Validation
 from regard.tasks.task import Notify, Task, own_data
 from regard.training import checkpoint as checkpoints
 from regard.training.fingerprint import Fingerprint
 from regard.training.metric import Metric
 
+
+class TrainedConfig(Protocol):
+    """Settings of a task of this family."""
+
+    @property
+    def train(self) -> Seq2SeqTrainConfig:
+        """Settings of training."""
+        ...
+
+
+Trained = TypeVar("Trained", bound=TrainedConfig)
+Data = TypeVar("Data")
+Predictor = TypeVar("Predictor", bound=Seq2SeqPredictor[Any, Any])
 Config = TypeVar("Config", bound=PairTaskConfig)
 Predicts = TypeVar("Predicts", bound=PairPredictor[Any, Any])
 
 
-class PairTask(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
+class Seq2SeqTask(Task[Trained, Data, Predictor], Generic[Trained, Data, Predictor]):
+    """A task whose output is text; see `regard.tasks.task.Task`.
+
+    Attributes:
+        metrics: the validation metrics: the loss, and those that the `Validation` of `learned` returns.
+        examples: what the examples are, in the plural.
+    """
+
+    unit = "tokens"
+    metrics: ClassVar[tuple[Metric, ...]]
+    examples: ClassVar[str] = "pairs"
+
+    @abstractmethod
+    def untrained(self, config: Trained, run: Path) -> Predictor:
+        """A predictor with what `prepare` wrote to a run's folder, and a new model with random weights."""
+
+    @abstractmethod
+    def learned(
+        self, predictor: Predictor, config: Trained, data: Data, notify: Notify
+    ) -> tuple[Examples, Examples, Validation]:
+        """The training and the validation examples, and how the outputs for the latter are decoded and scored."""
+
+    def trainable(self, config: Trained, run: Path, data: Data, notify: Notify) -> Seq2SeqTrainable:
+        """See `Task`."""
+        torch.manual_seed(config.train.seed)
+        predictor = self.untrained(config, run)
+        train, valid, validation = self.learned(predictor, config, data, notify)
+        return Seq2SeqTrainable(
+            predictor.model, train, valid, config.train, self.metrics, validation, self.examples
+        )  # fmt: skip
+
+    def predictor(self, config: Trained, run: Path, checkpoint: str) -> Predictor:
+        """See `Task`."""
+        predictor = self.untrained(config, run)
+        checkpoints.fill(predictor.model, run, checkpoint)
+        predictor.model.eval()
+        return predictor
+
+
+class PairTask(Seq2SeqTask[Config, PairData, Predicts], Generic[Config, Predicts]):
     """A task from text to text, which splits text in some way; see `regard.tasks.task.Task`.
 
     A task implements `builtin`, `text_scores`, `prepare`, `untrained`, `defaults`, `evaluate`, which calls
@@ -43,8 +95,6 @@ class PairTask(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
         data_name: what the pairs are called in messages, such as ``"parallel text"``.
     """
 
-    unit = "tokens"
-    metrics: ClassVar[tuple[Metric, ...]]
     reader: ClassVar[Reader] = staticmethod(open_parallel)
     builtin_pairs: ClassVar[str]
     data_name: ClassVar[str]
@@ -56,10 +106,6 @@ class PairTask(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
     @abstractmethod
     def text_scores(self, texts: Sequence[str], pairs: PairList) -> Mapping[str, float]:
         """The validation metrics of outputs by name, without the loss; ``pairs``: their sources and references."""
-
-    @abstractmethod
-    def untrained(self, config: Config, run: Path) -> Predicts:
-        """A predictor with what `prepare` wrote to a run's folder, and a new model with random weights."""
 
     def read(self, config: Config, notify: Notify) -> PairData:
         """The user's pairs, or the built-in ones."""
@@ -73,30 +119,16 @@ class PairTask(Task[Config, PairData, Predicts], Generic[Config, Predicts]):
         """See `Task`."""
         return data.fingerprint(pairs)
 
-    def trainable(self, config: Config, run: Path, pairs: PairData, notify: Notify) -> Seq2SeqTrainable:
-        """See `Task`."""
-        torch.manual_seed(config.train.seed)
-        predictor = self.untrained(config, run)
+    def learned(
+        self, predictor: Predicts, config: Config, pairs: PairData, notify: Notify
+    ) -> tuple[Examples, Examples, Validation]:
+        """See `Seq2SeqTask`."""
         rows = self.training_rows(predictor, config, pairs, notify)
-        return Seq2SeqTrainable(
-            predictor.model,
-            rows,
-            predictor.rows(pairs.valid),
-            config.train,
-            self.metrics,
-            TextValidation(self, predictor, pairs.valid),
-        )
+        return rows, predictor.rows(pairs.valid), TextValidation(self, predictor, pairs.valid)
 
     def training_rows(self, predictor: Predicts, config: Config, pairs: PairData, notify: Notify) -> Rows:
         """The training pairs as tokens, without those with a long side."""
         return drop_long(predictor.rows(pairs.train), config.data.max_length, notify)
-
-    def predictor(self, config: Config, run: Path, checkpoint: str) -> Predicts:
-        """See `Task`."""
-        predictor = self.untrained(config, run)
-        checkpoints.fill(predictor.model, run, checkpoint)
-        predictor.model.eval()
-        return predictor
 
     def evaluation_pairs(self, config: Config, path: str | None, on_bad_line: str | None, notify: Notify) -> PairList:
         """The pairs at ``path``; None: the built-in test split.

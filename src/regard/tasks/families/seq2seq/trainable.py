@@ -64,6 +64,7 @@ class Seq2SeqTrainable:
         config: settings of training.
         metrics: `LOSS`, and the text metrics by which ``config.metric`` may choose.
         validation: decodes and scores outputs, if ``config.metric`` is not the loss.
+        unit: what the examples are, in the plural.
     """
 
     def __init__(
@@ -74,15 +75,16 @@ class Seq2SeqTrainable:
         config: Seq2SeqTrainConfig,
         metrics: tuple[Metric, ...],
         validation: Validation,
+        unit: str = "pairs",
     ):
         self.model, self.train, self.valid, self.config = model, train, valid, config
-        self.metrics, self.validation = metrics, validation
+        self.metrics, self.validation, self.unit = metrics, validation, unit
         self._lengths = train.lengths
 
     @property
     def described(self) -> str:
         """See `regard.tasks.task.TaskTrainable`."""
-        return f"{len(self.train):,} pairs"
+        return f"{len(self.train):,} {self.unit}"
 
     def batches(self, epoch: int) -> Sequence[list[int]]:
         """See `regard.training.trainable.Trainable`."""
