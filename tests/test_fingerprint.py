@@ -43,6 +43,12 @@ def _sounds(folder: Path) -> None:
     write_classes(folder, 10).rename(folder / "train")
 
 
+def _recordings(folder: Path) -> None:
+    write_classes(folder, 6).rename(folder / "sounds")
+    rows = [f"sounds/{name}/{at}.wav\ta {name} tone {at}\n" for name in ("low", "high") for at in range(6)]
+    (folder / "train.tsv").write_text("".join(rows))
+
+
 def _questions(folder: Path) -> None:
     rows = [f"The cat is {word}.,What colour is the cat?,{word}\n" for word in WORDS]
     (folder / "train.csv").write_text("context,question,answer\n" + "".join(rows))
@@ -62,6 +68,7 @@ DATA = {
     "translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train"),
     "classify-sound": (_sounds, "train"), "answer": (_questions, "train.csv"),
     "classify-text": (_texts, "train.tsv"), "summarize": (_pairs, "train.tsv"), "recommend": (_histories, "train.txt"),
+    "transcribe": (_recordings, "train.tsv"),
 }  # fmt: skip
 """For each task, the function that writes its data into a folder, and the name of the training data there."""
 
@@ -75,6 +82,8 @@ SMALL = {
     "classify-text": ["--model.dim", 8, "--model.width", 4, "--model.buckets", 50],
     "recommend": ["--model.dim", 8, "--model.layers", 1],
     "classify-sound": ["--data.rate", 4000, "--model.width", 2, "--model.heads", 2, "--model.bands", 16],
+    "transcribe": ["--data.rate", 4000, "--model.dim", 8, "--model.layers", 1, "--model.bands", 16,
+                   "--train.metric", "loss"],
     "answer": ["--model.dim", 16, "--model.kind", "conv", "--model.layers", 1, "--tokenizer.size", 300],
 }  # fmt: skip
 

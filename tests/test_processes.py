@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sound_sets import encoded, tone
 from stopping import tensors
 from torchrun import by_processes
 
@@ -47,6 +48,11 @@ TASKS = {
         "--model.dim", "16", "--model.layers", "1", "--model.dropout", "0", "--train.tokens", "120",
         "--train.loss", "sampled", "--train.negatives", "8",
     ],
+    "transcribe": [
+        "--data.rate", "4000", "--model.kind", "conformer", "--model.dim", "16", "--model.heads", "2",
+        "--model.layers", "1", "--model.bands", "16", "--model.dropout", "0", "--augment.speed", "0",
+        "--augment.time-masks", "0", "--train.tokens", "400", "--train.metric", "wer", "--train.validate-on", "3",
+    ],
 }  # fmt: skip
 """Settings without randomness, since each process draws its own random numbers, and without batch normalization, whose
 statistics are those of one process. The model of classify-sound always has it."""
@@ -62,6 +68,11 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
         return folder / "images"
+    if task == "transcribe":
+        (folder / "sounds.tsv").write_text("".join(f"{at}.wav\t{line}\n" for at, line in enumerate(lines[:30])))
+        for at in range(30):
+            (folder / f"{at}.wav").write_bytes(encoded(tone(300 + 40 * at, 1 + 0.02 * at)))
+        return folder / "sounds.tsv"
     if task == "answer":
         path = folder / "questions.csv"
         rows = (f"{line},What {line.split()[0]}?,{line.split()[-1]}\n" for line in lines)

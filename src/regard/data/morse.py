@@ -36,7 +36,7 @@ _PAUSE = (0.08, 0.3)
 
 
 @lru_cache(maxsize=4)
-def morse(count: int, rate: int, *, split: cldr.Split = "train", longest: int = 16, seed: int = 0) -> Recordings:
+def morse(count: int, rate: int, *, split: cldr.Split = "train", longest: int = 10, seed: int = 0) -> Recordings:
     """``count`` different English texts of the CLDR as Morse code, in an order that depends on the seed.
 
     Each recording has its own speed, pitch and noise; the durations of its tones and pauses vary. A character's time is

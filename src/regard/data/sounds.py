@@ -185,3 +185,19 @@ def _source(
             return read_tree(open_tree(place), path, SOUNDS, part=part, keep_empty=keep_empty)
     column = Column("sound", "data.sound_column", file, number=1, usual=_USUAL, kind="any", feature="Audio")
     return read_file_table(path, column, label, number=2, several=several)
+
+
+def read_sound(path: Path, form: SoundFormat, width: int) -> np.ndarray:
+    """The samples or features of a file, as `regard.data.sound_files.open_sound`.
+
+    Raises:
+        UserError: it cannot be read or used, or has another number of features than ``width``.
+    """
+    try:
+        values = form.open(path.read_bytes())
+        check_width(values, width)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except BadItem as error:
+        raise UserError(f"{path}: not a usable sound: {error}") from error
+    return values

@@ -11,10 +11,11 @@ from regard.tasks.generate.settings import GENERATE
 from regard.tasks.recommend.settings import RECOMMEND
 from regard.tasks.spec import TaskSpec
 from regard.tasks.summarize.settings import SUMMARIZE
+from regard.tasks.transcribe.settings import TRANSCRIBE
 from regard.tasks.translate.settings import TRANSLATE
 
 TASKS: tuple[TaskSpec, ...] = (
-    TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, CLASSIFY_SOUND, ANSWER, RECOMMEND,
+    TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, CLASSIFY_SOUND, TRANSCRIBE, ANSWER, RECOMMEND,
 )  # fmt: skip
 
 

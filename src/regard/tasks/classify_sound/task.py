@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from regard.data.ragged import Ragged
 from regard.data.sound_batches import augment, sound_batch
 from regard.data.sound_files import FRAMES_PER_SECOND
-from regard.data.sounds import SoundFormat, Sounds, read_sounds
+from regard.data.sounds import SoundFormat, Sounds, read_sound, read_sounds
 from regard.data.tones import tones
 from regard.errors import UserError
 from regard.explain.timeline import Timeline
-from regard.models.sound import STEP, SoundClassifier
+from regard.models.sound import STEP, OneLength, SoundClassifier
 from regard.tasks.classify_sound.settings import ClassifySoundConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
 from regard.tasks.families.classify.moments import ClassifiedSound
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets, mixed
-from regard.tasks.inputs.sounds import exportable, on_moment, read_sound, save_example, scale_of
+from regard.tasks.inputs.sounds import exportable, on_moment, save_example, scale_of
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify
 
@@ -95,7 +95,7 @@ class SoundLabeller(Labeller[Sounds, tuple[str, np.ndarray]]):
         """See `regard.tasks.task.Predictor`."""
         thresholds = {} if self.thresholds is None else {"thresholds": self.thresholds.tolist()}
         notes = {"task": "classify-sound", "classes": self.names, **thresholds}
-        return exportable(self.model, self.form.rate, self.width, notes)
+        return exportable(OneLength(self.model), self.model.mel, self.form.rate, self.width, notes)
 
 
 class ClassifySound(ClassifyTask[ClassifySoundConfig, Sounds, SoundLabeller]):
@@ -128,7 +128,7 @@ class ClassifySound(ClassifyTask[ClassifySoundConfig, Sounds, SoundLabeller]):
         """Write the classes and the normalization of the features."""
         train = sets.train
         _check_width("data.valid", sets.valid.width, train.width)
-        mean, deviation = scale_of(train, config.data.rate, config.model.bands)
+        mean, deviation = scale_of(train.values, config.data.rate, config.model.bands)
         save_classes(folder, train.names, width=train.width, mean=mean, deviation=deviation)
 
     def build(self, config: ClassifySoundConfig, run: Path) -> tuple[nn.Module, SoundLabeller]:

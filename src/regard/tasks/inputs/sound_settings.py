@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+from regard.data.bands import RATES, most_bands
 from regard.data.fold import fold_problem
 from regard.training.ranges import at_least, at_most, not_negative, positive, share
-
-_RATES = (1000, 192_000)
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,8 @@ class LabelledSoundsConfig:
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
         return (
-            at_least("data.rate", self.rate, _RATES[0])
-            or at_most("data", self, _RATES[1], "rate")
+            at_least("data.rate", self.rate, RATES[0])
+            or at_most("data", self, RATES[1], "rate")
             or positive("data", self, "seconds", "mfc_width")
             or at_most("data", self, 3600, "seconds")
             or at_most("data", self, 10_000, "mfc_width")
@@ -124,14 +122,3 @@ class SoundModelConfig:
         if wrong is None and self.bands > (limit := most_bands(rate)):
             return f"model.bands: must be at most {limit} for data.rate {rate:,}, got {self.bands}"
         return wrong
-
-
-def most_bands(rate: int) -> int:
-    """The largest number of bands of which each is wider than the distance of two frequencies of the spectrum.
-
-    >>> most_bands(8000), most_bands(16_000)
-    (86, 115)
-    """
-    spacing = rate / 2 ** math.ceil(math.log2(round(0.025 * rate)))
-    low, high, wide = (1127 * math.log1p(frequency / 700) for frequency in (20, rate / 2, 20 + spacing))
-    return max(1, math.floor(2 * (high - low) / (wide - low)) - 2)

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from regard.data.file_trees import BadItem
+from regard.data.ragged import Ragged
 from regard.data.sound_batches import sound_batch
-from regard.data.sounds import SoundFormat, Sounds, check_width
-from regard.errors import UserError
 from regard.explain.timeline import Timeline
-from regard.models.sound import STEP, OneLength, SoundClassifier
+from regard.models.sound import STEP
 from regard.nn import LogMel
 from regard.tasks.exporting import Exportable
 from regard.tasks.results import Score
@@ -28,28 +26,12 @@ Scale = tuple[list[float], list[float]]
 """The mean and the standard deviation of each feature."""
 
 
-def read_sound(path: Path, form: SoundFormat, width: int) -> np.ndarray:
-    """The samples or features of a file, as `regard.data.sound_files.open_sound`.
-
-    Raises:
-        UserError: it cannot be read or used, or has another number of features than ``width``.
-    """
-    try:
-        values = form.open(path.read_bytes())
-        check_width(values, width)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except BadItem as error:
-        raise UserError(f"{path}: not a usable sound: {error}") from error
-    return values
-
-
-def scale_of(sounds: Sounds, rate: int, bands: int) -> Scale:
+def scale_of(values: Ragged, rate: int, bands: int) -> Scale:
     """The normalization of the features of sounds, from at most a thousand of them, evenly spaced."""
-    mel = None if sounds.width else LogMel(rate, bands=bands)
+    mel = None if values.width else LogMel(rate, bands=bands)
     total, squares, count = torch.zeros(1), torch.zeros(1), 0
-    for row in range(0, len(sounds.values), -(-len(sounds.values) // _MEASURED)):
-        x, _ = sound_batch(sounds.values, [row], 1 if mel is None else mel.size)
+    for row in range(0, len(values), -(-len(values) // _MEASURED)):
+        x, _ = sound_batch(values, [row], 1 if mel is None else mel.size)
         features = (x if mel is None else mel(x))[0].double()
         total, squares, count = total + features.sum(0), squares + features.square().sum(0), count + len(features)
     mean = total / count
@@ -57,9 +39,17 @@ def scale_of(sounds: Sounds, rate: int, bands: int) -> Scale:
     return mean.tolist(), deviation.tolist()
 
 
-def exportable(model: SoundClassifier, rate: int, width: int, notes: Mapping[str, Any]) -> Exportable:
-    """A model from samples or features to logits, with what its export needs. ``notes``: see `Exportable`."""
-    size, step = (1, 1) if model.mel is None else (model.mel.size, model.mel.step)
+def exportable(module: nn.Module, mel: LogMel | None, rate: int, width: int, notes: Mapping[str, Any]) -> Exportable:
+    """A module from samples or features to logits, with what its export needs.
+
+    Args:
+        module: takes sounds without padding.
+        mel: computes its features; None: it takes features.
+        rate: samples per second.
+        width: the number of features; 0: it takes samples.
+        notes: see `Exportable`.
+    """
+    size, step = (1, 1) if mel is None else (mel.size, mel.step)
     least = size + STEP * step  # two steps; a traced graph differs for one
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
@@ -73,7 +63,7 @@ def exportable(model: SoundClassifier, rate: int, width: int, notes: Mapping[str
         inputs = {"samples": ("batch", "length")}
         use = f"{rate} samples per second, one channel, with the mean 0 and the loudest at 1 or -1"
     every = {**notes, "rate": rate, "use": use}
-    return Exportable(OneLength(model), inputs, sample, notes=every, minimums={"length": least})
+    return Exportable(module, inputs, sample, notes=every, minimums={"length": least})
 
 
 def on_moment(timelines: Sequence[Timeline], deciding: np.ndarray) -> Score:

@@ -1,0 +1,102 @@
+"""Decodes recordings, scores the texts, and measures the attention on the time at which a character is known to be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from regard.data.recordings import Recordings
+from regard.data.sound_files import FRAMES_PER_SECOND
+from regard.data.tokenizer import EOS
+from regard.explain.transcript import Transcript
+from regard.models.transcriber import STEP
+from regard.tasks.families.seq2seq.error_rates import error_rate
+from regard.tasks.families.seq2seq.evaluation import write_lines
+from regard.tasks.families.seq2seq.predictor import Tick
+from regard.tasks.families.seq2seq.trainable import mean_loss
+from regard.tasks.families.speech.predictor import JointSearch, SpeechPredictor
+from regard.tasks.families.speech.rows import SpokenRows, duration
+from regard.tasks.results import Score, Scores
+
+_PLACED = 32
+"""Recordings whose attention is computed in one batch."""
+
+
+def _no_tick(count: int) -> None:
+    """Without progress."""
+
+
+@dataclass(frozen=True)
+class SpokenValidation:
+    """Decodes and scores recordings: see `regard.tasks.families.seq2seq.trainable.Validation`."""
+
+    predictor: SpeechPredictor
+    recordings: Recordings
+    search: JointSearch
+
+    def texts(self, rows: Sequence[int], tick: Tick = _no_tick) -> list[str]:
+        """See `Validation`."""
+        sounds = [self.predictor.listener.sound(self.recordings.values[row]) for row in rows]
+        hypotheses = self.predictor.hypotheses(sounds, self.search, tick)
+        return [self.predictor.tokenizer.decode(one.tokens) for one in hypotheses]
+
+    def scores(self, texts: Sequence[str], rows: Sequence[int]) -> Mapping[str, float]:
+        """See `Validation`."""
+        references = [self.recordings.texts[row] for row in rows]
+        return {
+            "cer": error_rate(texts, references, "character").rate, "wer": error_rate(texts, references, "word").rate,
+        }  # fmt: skip
+
+
+def scored(predictor: SpeechPredictor, recordings: Recordings, search: JointSearch, output: Path | None) -> Scores:
+    """Error rates, loss and speed, and the attention on the times of characters, if they are known.
+
+    Args:
+        predictor: the model.
+        recordings: with their texts.
+        search: how the texts are searched for.
+        output: a file to which the texts are written, one per line.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    began = time.perf_counter()
+    texts = SpokenValidation(predictor, recordings, search).texts(range(len(recordings)))
+    seconds = time.perf_counter() - began
+    if output is not None:
+        write_lines(texts, output)
+    loss = mean_loss(predictor.model, SpokenRows(recordings, predictor.tokenizer, predictor.listener))
+    spoken = 3600 * duration(recordings.values, predictor.form.rate)
+    speed = f"beam {search.beam}, {spoken / seconds:,.1f} seconds of sound per second"
+    return {
+        "wer": error_rate(texts, recordings.texts, "word").score(),
+        "cer": error_rate(texts, recordings.texts, "character").score(),
+        "loss": Score(loss, "CTC and cross-entropy in nats per character", 4),
+        "recordings": Score(float(len(recordings)), speed, 0),
+        **_placed(predictor, recordings),
+    }
+
+
+def _placed(predictor: SpeechPredictor, recordings: Recordings) -> Scores:
+    """The mean attention of the characters of the references on their times and one step beside, and the chance."""
+    if recordings.spans is None or predictor.model.attend is None:
+        return {}
+    shares = list[tuple[float, float]]()
+    for first in range(0, len(recordings), _PLACED):
+        rows = range(first, min(len(recordings), first + _PLACED))
+        sounds = [predictor.listener.sound(recordings.values[row]) for row in rows]
+        texts = [recordings.texts[row] for row in rows]
+        targets = [[*predictor.tokenizer.encode(text), EOS] for text in texts]
+        step = STEP / FRAMES_PER_SECOND
+        for row, text, weights in zip(rows, texts, predictor.weights(sounds, targets), strict=True):
+            own = weights[: len(text)]
+            one = Transcript(np.zeros((1, 1)), step * own.shape[1], step, text, np.zeros((len(text), 2)), own)
+            # The convolutions see more than a step, so the step before a character begins may already stand for it.
+            shares.append(one.share(recordings.spans[row] + (-step, step)))
+    share, chance = 100 * np.array(shares).mean(0)
+    how = f"per cent of a character's attention is where it is, or a step of 40 ms beside it; by chance {chance:.1f}"
+    return {"placed": Score(float(share), how)}

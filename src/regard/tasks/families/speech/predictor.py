@@ -1,0 +1,189 @@
+"""Predictors from sounds of any length to text, with the times of words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from regard.data.ragged import Ragged
+from regard.data.silences import windows
+from regard.data.sound_files import FRAMES_PER_SECOND
+from regard.data.sounds import SoundFormat, read_sound
+from regard.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from regard.decode import Hypothesis, StepFunction, align, beam_search, excluding, joint
+from regard.errors import UserError
+from regard.explain.captions import Word
+from regard.explain.transcript import Transcript
+from regard.models.transcriber import STEP, Transcriber
+from regard.tasks.families.seq2seq.predictor import Search, Seq2SeqPredictor, Tick
+from regard.tasks.families.speech.results import Transcription
+from regard.tasks.families.speech.rows import Listener, Sound
+from regard.tasks.results import Failure
+
+_LONGEST = 24 * 3600.0
+"""The seconds of a file that are read."""
+
+
+@dataclass(frozen=True)
+class JointSearch(Search):
+    """A search with the scores of CTC, whose weight is ``ctc``; see `regard.decode.joint`."""
+
+    length_penalty: float = 0.0
+    ctc: float = 0.4
+
+
+@dataclass(frozen=True)
+class Timed(Hypothesis):
+    """A decoded sequence with the first step of each token, and the step after its last one, ``(tokens, 2)``."""
+
+    spans: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)), compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
+    """A trained model with its characters and the format of its sounds. A task adds `exportable`."""
+
+    model: Transcriber
+    tokenizer: Tokenizer
+    form: SoundFormat
+    width: int
+    first_parts: ClassVar[Sequence[int]] = (1, 4)
+    part_size: ClassVar[int] = 16
+    batch_size: ClassVar[int] = 8000
+    excluded: ClassVar[Sequence[int]] = (PAD, BOS, UNK)
+
+    @property
+    def listener(self) -> Listener:
+        """Makes batches of sounds."""
+        return Listener(self.model)
+
+    def predict(
+        self, inputs: Iterable[str], *, beam: int = 5, ctc: float = 0.4, form: Literal["text", "srt", "vtt"] = "text"
+    ) -> Iterator[Transcription | Failure]:
+        """The text of each sound file, in order; a file that cannot be used gives a `Failure`."""
+        for one in self.decoded(inputs, JointSearch(beam, ctc=ctc)):
+            yield one if isinstance(one, Failure) else Transcription(one.file, one.words, one.score, form)
+
+    def look(
+        self, item: str, *, beam: int = 5, ctc: float = 0.4, text: str | None = None, start: float = 0.0
+    ) -> Transcription:
+        """The text of a sound file, or ``text`` if it is given, and where its characters are heard.
+
+        Raises:
+            UserError: the file or the text cannot be used.
+        """
+        values, per_second = self._values(item), FRAMES_PER_SECOND if self.width else self.form.rate
+        first = round(start * per_second)
+        if first >= len(values):
+            raise UserError(f"--start: {start:g}, and {item} has {len(values) / per_second:.2f} seconds")
+        _, end = windows(values[first:], self.form.rate, self.form.seconds)[0]
+        sound = self.listener.sound(values[first : first + end], start)
+        search = JointSearch(beam, ctc=ctc)
+        hypothesis: Any = self.hypotheses([sound], search)[0] if text is None else self._given(sound, text)
+        if not hypothesis.tokens:
+            raise UserError(f"{item}: nothing is heard in it; give its text with --text")
+        one = self.result(item, [sound], [hypothesis])
+        return Transcription(one.file, one.words, one.score, heard=self.heard(sound, hypothesis))
+
+    def heard(self, sound: Sound, hypothesis: Timed) -> Transcript:
+        """Where the tokens of a hypothesis are heard."""
+        with torch.inference_mode():
+            features = self.model.encode(*self._batch([sound])).features[0].float().cpu().numpy()
+        count, step = len(hypothesis.tokens), STEP / FRAMES_PER_SECOND
+        weights = None if self.model.attend is None else self.weights([sound], [[*hypothesis.tokens, EOS]])[0][:count]
+        pieces = [self.tokenizer.decode([token]) for token in hypothesis.tokens]
+        return Transcript(features, len(features) / FRAMES_PER_SECOND, step, pieces, step * hypothesis.spans, weights)
+
+    def sources(self, item: str) -> list[Sound] | Failure:
+        """See `Seq2SeqPredictor`: the windows of a file."""
+        try:
+            values = self._values(item)
+        except UserError as error:
+            return Failure(item, str(error))
+        per_second = FRAMES_PER_SECOND if self.width else self.form.rate
+        cuts = windows(values, self.form.rate, self.form.seconds)
+        return [self.listener.sound(values[first:end], first / per_second) for first, end in cuts]
+
+    def start(self, sources: list[Sound]) -> Any:
+        """See `Seq2SeqPredictor`."""
+        return self.model.start(*self._batch(sources))
+
+    def limit(self, sources: list[Sound]) -> int:
+        """See `Seq2SeqPredictor`: each character takes a step."""
+        return max(map(len, sources)) + 1
+
+    def decode(self, sources: list[Sound], search: Search, tick: Tick) -> list[Hypothesis]:
+        """See `Seq2SeqPredictor`: a joint search with CTC, by which the tokens are then aligned."""
+        assert isinstance(search, JointSearch)
+        model, model_step, state = self.model, None, None
+        with torch.inference_mode():
+            model.eval()
+            encoded = model.encode(*self._batch(sources))
+            steps = model.log_probabilities(encoded)
+            if model.attend is not None:
+                model_step, state = excluding(model.step, self.excluded), model.remember(encoded)
+            weight = 1.0 if model.attend is None else search.ctc
+            scored, state = joint(model_step, state, steps, encoded.lengths, weight=weight, blank=PAD, eos=EOS)
+
+            def step(tokens: torch.Tensor, state: Any) -> Any:
+                tick(0)
+                return scored(tokens, state)
+
+            allowed: StepFunction = excluding(step, self.excluded)
+            results = beam_search(
+                allowed, state, torch.full((len(sources),), BOS, device=model.device), eos=EOS,
+                max_length=self.limit(sources), beam=search.beam, length_penalty=0.0, normalized=True,
+            )  # fmt: skip
+        logs = steps.cpu().numpy()
+        return [
+            self._timed(best[0], each[: len(source)]) for best, each, source in zip(results, logs, sources, strict=True)
+        ]
+
+    def result(self, item: str, sources: list[Sound], hypotheses: list[Hypothesis]) -> Transcription:
+        """See `Seq2SeqPredictor`."""
+        words = list[Word]()
+        for sound, hypothesis in zip(sources, hypotheses, strict=True):
+            assert isinstance(hypothesis, Timed)
+            seconds, text, begun = sound.start + STEP / FRAMES_PER_SECOND * hypothesis.spans, "", 0.0
+            for at, token in enumerate([*hypothesis.tokens, EOS]):
+                piece = " " if token == EOS else self.tokenizer.decode([token])
+                if piece.isspace() and text:
+                    words.append(Word(text, begun, float(seconds[at - 1, 1])))
+                    text = ""
+                elif not piece.isspace():
+                    begun = begun if text else float(seconds[at, 0])
+                    text += piece
+        return Transcription(item, tuple(words), sum(one.score for one in hypotheses))
+
+    def _values(self, item: str) -> np.ndarray:
+        return read_sound(Path(item), SoundFormat(self.form.rate, _LONGEST, self.form.mfc_width), self.width)
+
+    def _batch(self, sources: Sequence[Sound]) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.listener.batch(Ragged.of([source.values for source in sources]), range(len(sources)))
+
+    def _given(self, sound: Sound, text: str) -> Timed:
+        """The hypothesis that a text is said. Raises UserError: it is too long for the sound, or unknown characters."""
+        tokens = self.tokenizer.encode(text.strip())
+        if UNK in tokens or not tokens:
+            raise UserError(f"--text: {text!r} has a character that is in no training text, or none at all")
+        with torch.inference_mode():
+            steps = self.model.log_probabilities(self.model.encode(*self._batch([sound])))[0].cpu().numpy()
+        try:
+            spans = align(steps, tokens, PAD)
+        except ValueError:
+            raise UserError(f"--text: has {len(tokens):,} characters, too many for {len(sound)} steps") from None
+        return Timed(tokens, 0.0, 0.0, True, spans=spans)
+
+    def _timed(self, best: Hypothesis, steps: np.ndarray) -> Timed:
+        """A hypothesis with times; those of more tokens than fit into the sound are spread evenly."""
+        try:
+            spans = align(steps, best.tokens, PAD)
+        except ValueError:
+            edges = np.linspace(0, len(steps), len(best.tokens) + 1)
+            spans = np.stack([edges[:-1], edges[1:]], 1)
+        return Timed(best.tokens, best.score, best.rank, best.finished, best.weights, spans=spans)

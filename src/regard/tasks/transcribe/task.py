@@ -1,0 +1,191 @@
+"""Transcription: how `regard.tasks.running` trains, scores and shows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from regard.data import split
+from regard.data.morse import morse
+from regard.data.sound_files import FRAMES_PER_SECOND
+from regard.data.tokenizer import PAD, Tokenizer
+from regard.errors import UserError
+from regard.models.transcriber import STEP, Labels
+from regard.tasks.exporting import Exportable, recurrent
+from regard.tasks.families.seq2seq.error_rates import error_rate
+from regard.tasks.families.seq2seq.predictor import markdown_table
+from regard.tasks.families.seq2seq.task import Seq2SeqTask
+from regard.tasks.families.seq2seq.trainable import Examples, Validation
+from regard.tasks.families.speech.evaluation import SpokenValidation, scored
+from regard.tasks.families.speech.models import build
+from regard.tasks.families.speech.predictor import JointSearch, SpeechPredictor
+from regard.tasks.families.speech.rows import RecordingData, SpokenRows, duration, read_part, set_aside, sound_format
+from regard.tasks.inputs.sounds import exportable, save_example, scale_of
+from regard.tasks.results import Scores
+from regard.tasks.task import Notify, own_data
+from regard.tasks.transcribe.settings import TranscribeConfig
+from regard.training import checkpoint
+from regard.training.defaults import bounded, epochs
+from regard.training.fingerprint import Fingerprint
+from regard.training.metric import Metric
+
+_VALID = 100
+"""The number of built-in recordings for validation."""
+
+_TOKENIZER, _SCALE = "tokenizer.json", "scale.json"
+
+
+@dataclass(frozen=True)
+class Transcriptionist(SpeechPredictor):
+    """See `SpeechPredictor`."""
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`: the logits of CTC. Raises UserError: the encoder is recurrent."""
+        if self.model.recurrent is not None:
+            raise recurrent("conformer")
+        tokens = [self.tokenizer.pieces([number])[0] for number in range(len(self.tokenizer))]
+        notes = {"task": "transcribe", "tokens": tokens, "blank": PAD, "seconds_per_step": STEP / FRAMES_PER_SECOND}
+        return exportable(Labels(self.model), self.model.mel, self.form.rate, self.width, notes)
+
+
+class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist]):
+    """See `regard.tasks.families.seq2seq.task.Seq2SeqTask`."""
+
+    unit = "characters"
+    examples = "recordings"
+    metrics = (
+        Metric("loss", unit="nats per character", how="CTC and cross-entropy with EOS, in the shares of --model.ctc"),
+        Metric("cer", unit="%", how="character errors per 100 characters, greedy joint search"),
+        Metric("wer", unit="%", how="word errors per 100 words, greedy joint search"),
+    )
+
+    def read(self, config: TranscribeConfig, notify: Notify) -> RecordingData:
+        """The user's recordings, or the built-in Morse code."""
+        data = config.data
+        path = own_data(data.train, data.valid, "generated Morse code", "it has a validation set", notify)
+        if path is None:
+            return RecordingData(
+                morse(data.builtin_recordings, data.rate, seed=config.train.seed),
+                morse(min(_VALID, data.builtin_recordings), data.rate, split="valid", seed=config.train.seed),
+            )
+        train = read_part(path, data, notify)
+        if data.valid is None:
+            return set_aside(train, config.train.seed, notify)
+        valid = read_part(data.valid, data, notify, train.values.width)
+        if shared := split.repeated(train.keys, valid.keys):
+            notify(split.shared_notice(shared, len(valid), "recordings"))
+        return RecordingData(train, valid)
+
+    def fingerprint(self, recordings: RecordingData) -> Fingerprint:
+        """See `Task`."""
+        return recordings.fingerprint()
+
+    def defaults(self, config: TranscribeConfig, recordings: RecordingData) -> Mapping[str, object]:
+        """Settings by the number of recordings and their length.
+
+        The number of steps grows with the square root of the number of recordings, as for translation.
+        """
+        train, rate = recordings.train, config.data.rate
+        frames = 3600 * FRAMES_PER_SECOND * duration(train.values, rate)
+        size = config.train.tokens or bounded(frames / 40, 2000, 40_000)
+        dim = 128 if len(train) < 500 else 192 if len(train) < 5000 else 320
+        multiple = 2 * config.model.heads if config.model.kind == "conformer" else 2
+        return {
+            "model.dim": -(-dim // multiple) * multiple,
+            "train.tokens": size,
+            "train.epochs": epochs(1000.0 + 20 * math.sqrt(len(train)), frames / size),
+        }
+
+    def prepare(self, config: TranscribeConfig, recordings: RecordingData, folder: Path, notify: Notify) -> None:
+        """Write the characters and the normalization of the features."""
+        train, valid = recordings.train, recordings.valid
+        if train.values.width != valid.values.width:
+            raise UserError("data.valid: has other features than data.train; use the same kind of files")
+        tokenizer = Tokenizer.train(train.texts, kind="char")
+        hours = [duration(part.values, config.data.rate) for part in (train, valid)]
+        notify(f"{hours[0]:.2f} hours to train on, {hours[1]:.2f} to validate; {len(tokenizer) - 4} characters")
+        tokenizer.save(folder / _TOKENIZER)
+        mean, deviation = scale_of(train.values, config.data.rate, config.model.bands)
+        checkpoint.write_json(folder / _SCALE, {"width": train.values.width, "mean": mean, "deviation": deviation})
+
+    def untrained(self, config: TranscribeConfig, run: Path) -> Transcriptionist:
+        """See `Seq2SeqTask`."""
+        tokenizer, facts = Tokenizer.load(run / _TOKENIZER), checkpoint.read_json(run / _SCALE)
+        model = build(
+            config.model, config.augment, len(tokenizer), rate=config.data.rate, width=facts["width"],
+            scale=(facts["mean"], facts["deviation"]),
+        )  # fmt: skip
+        return Transcriptionist(model, tokenizer, sound_format(config.data), facts["width"])
+
+    def learned(
+        self, predictor: Transcriptionist, config: TranscribeConfig, recordings: RecordingData, notify: Notify
+    ) -> tuple[Examples, Examples, Validation]:
+        """See `Seq2SeqTask`."""
+        train = SpokenRows(recordings.train, predictor.tokenizer, predictor.listener, config.augment)
+        valid = SpokenRows(recordings.valid, predictor.tokenizer, predictor.listener)
+        return train, valid, SpokenValidation(predictor, recordings.valid, JointSearch(1))
+
+    def evaluate(
+        self,
+        predictor: Transcriptionist,
+        config: TranscribeConfig,
+        run: Path,
+        path: str | None,
+        notify: Notify,
+        *,
+        beam: int = 5,
+        ctc: float = 0.4,
+        on_bad: Literal["error", "skip"] | None = None,
+        sound_column: str | None = None,
+        text_column: str | None = None,
+        output: Path | None = None,
+    ) -> Scores:
+        """Error rates on recordings; ``output`` is a file for the texts."""
+        if path is None:
+            recordings = self.read(config, lambda line: None).valid
+        else:
+            given = {"on_bad": on_bad, "sound_column": sound_column, "text_column": text_column}
+            chosen: Any = {name: value for name, value in given.items() if value is not None}
+            config = replace(config, data=replace(config.data, **chosen))
+            recordings = read_part(path, config.data, notify, predictor.width)
+        return scored(predictor, recordings, JointSearch(beam, ctc=ctc), output)
+
+    def samples(
+        self, predictor: Transcriptionist, config: TranscribeConfig, recordings: RecordingData
+    ) -> Sequence[str]:
+        """A table of texts."""
+        valid = recordings.valid
+        rows = range(0, len(valid), max(1, len(valid) // 5))[:5]
+        texts = SpokenValidation(predictor, valid, JointSearch()).texts(rows)
+        pairs = [(texts[at], valid.texts[row]) for at, row in enumerate(rows)]
+        return markdown_table([("transcription", "reference"), *pairs])
+
+    def example(self, config: TranscribeConfig) -> str:
+        """See `Task`."""
+        return "sound.wav"
+
+    def inputs(self, config: TranscribeConfig, folder: Path) -> list[str]:
+        """Two recordings of the validation set."""
+        values = self.read(config, lambda line: None).valid.values
+        names = ("sound.wav", "sound-2.wav")
+        return [save_example(values[row], config.data.rate, folder / name) for row, name in enumerate(names)]
+
+    def finish_demo(self, predictor: Transcriptionist, config: TranscribeConfig, run: Path, console: Console) -> str:
+        """Transcribe two recordings of the validation set by CTC alone too, and draw where the characters are heard."""
+        files = self.inputs(config, run)
+        recordings = self.read(config, lambda line: None).valid
+        alone = SpokenValidation(predictor, recordings, JointSearch(1, ctc=1.0)).texts(range(len(recordings)))
+        rate = error_rate(alone, recordings.texts, "character").rate
+        console.print(f"with the scores of CTC alone, cer is {rate:.2f}\n", highlight=False)
+        for file, text in zip(files, recordings.texts, strict=False):
+            shown = predictor.look(file)
+            shown.show(console)
+            console.print(f"reference: {text}\n", highlight=False, markup=False)
+            image = Path(file).with_suffix(".png")
+            shown.save(image)
+        return f"drawings   {run / 'sound.png'}, {run / 'sound-2.png'}"
