@@ -6,7 +6,8 @@ ARCHIVE is ``recordings.tar.xz`` of the Free Spoken Digit Dataset, with files su
 unpacked into the folder of the runs. With ``takes``, the takes 0 to 4 of each digit and speaker are the test sounds;
 with ``speakers``, one speaker after the other. The checkpoint is chosen on a tenth of the training sounds, and the test
 sounds are scored once. The support-vector machine sees 20 means of 26 log-mel energies over time. The table is printed,
-for ``benchmarks/results/sound_classification.txt``.
+for ``benchmarks/results/sound_classification.txt``. A command that was stopped goes on where it was when it is run
+again.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import argparse
 import itertools
 import statistics
 import tarfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from comparison import header, row, trained
 from machine import machine
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,9 +33,11 @@ from regard.data.sounds import SoundFormat, Sounds, read_sounds
 from regard.nn import LogMel
 from regard.settings import load_yaml
 from regard.tasks.classify_sound.settings import ClassifySoundConfig
-from regard.tasks.running import evaluate, train
+from regard.tasks.running import evaluate
 
 HERE = Path(__file__).parent
+WIDTH = 24
+MODELS = {"attention": "additive", "no attention": "none"}
 PUBLISHED = {"takes": "a small CNN on MFCC: 99.67", "speakers": "none for this split"}
 _TEST_TAKES = 5
 _RATE, _BANDS, _PARTS = 8000, 26, 20
@@ -65,18 +68,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--settings", type=Path, default=HERE / "sound_classification.yaml")
     parser.add_argument("--runs", type=Path, default=Path("runs/sound_classification"))
-    parser.add_argument("--attention", nargs="*", default=["additive", "none"], choices=["additive", "none"])
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="none: the floor only")
     arguments = parser.parse_args()
     splits = divided(recordings(arguments.archive, arguments.runs), arguments.split, arguments.runs)
     print(f"FSDD, {arguments.split}: test accuracy, per cent; {machine()}")
     print(f"published: {PUBLISHED[arguments.split]}")
-    report("support-vector machine", {split.name: [floor(split)] for split in splits})
-    for attention in arguments.attention:
-        began, scores = time.monotonic(), dict[str, list[float]]()
-        for split in splits:
-            scores[split.name] = [score(arguments, split, seed, attention) for seed in arguments.seeds]
-        count = len(splits) * len(arguments.seeds)
-        report(f"attention {attention}", scores, f"{(time.monotonic() - began) / 60 / count:.1f} min each")
+    shown = ["mean", *(split.name for split in splits if len(splits) > 1)]
+    floors = with_mean({split.name: floor(split) for split in splits})
+    print(header(shown, WIDTH), row("support-vector machine", [floors], shown, WIDTH), sep="\n", flush=True)
+    for model in arguments.models:
+        results = [
+            with_mean({split.name: score(arguments, split, seed, model) for split in splits})
+            for seed in arguments.seeds
+        ]
+        print(row(model, results, shown, WIDTH), flush=True)
 
 
 def recordings(archive: Path, runs: Path) -> list[Recording]:
@@ -109,15 +114,21 @@ def divided(every: Sequence[Recording], how: str, runs: Path) -> list[Split]:
     return splits
 
 
-def score(arguments: argparse.Namespace, split: Split, seed: int, attention: str) -> float:
-    """Train with one seed, and score the test sounds once."""
-    config = load_yaml(arguments.settings, ClassifySoundConfig)
-    config["data"] = {**config.get("data", {}), "train": str(split.train)}
-    config["model"] = {**config.get("model", {}), "attention": attention}
-    config["train"] = {**config.get("train", {}), "seed": seed}
-    run = arguments.runs / f"{split.name}-{attention}-{seed}"
-    train("classify-sound", config, run)
+def score(arguments: argparse.Namespace, split: Split, seed: int, model: str) -> float:
+    """Train with one seed, or what is left of the training, and score the test sounds once."""
+    changes: dict[str, dict[str, Any]] = {
+        "data": {"train": str(split.train)},
+        "model": {"attention": MODELS[model]},
+        "train": {"seed": seed},
+    }
+    run = arguments.runs / f"{split.name}-{model.replace(' ', '-')}-{seed}"
+    trained("classify-sound", load_yaml(arguments.settings, ClassifySoundConfig), changes, run)
     return evaluate(run, str(split.test))["accuracy"].value
+
+
+def with_mean(scores: dict[str, float]) -> dict[str, float]:
+    """The accuracy of each split, and their mean."""
+    return scores | {"mean": statistics.mean(scores.values())}
 
 
 def floor(split: Split) -> float:
@@ -132,23 +143,11 @@ def floor(split: Split) -> float:
 def _means(sounds: Sounds) -> np.ndarray:
     """The mean log-mel energies of twenty parts of each sound, ``(n, 520)``."""
     mel, rows = LogMel(_RATE, bands=_BANDS), []
-    for row in range(len(sounds.values)):
-        features = mel(torch.from_numpy(sounds.values[row] / np.float32(32768))).numpy()
-        at = np.linspace(0, len(features), _PARTS + 1)
-        rows.append([features[int(a) : max(int(a) + 1, int(b))].mean(0) for a, b in itertools.pairwise(at)])
+    for at in range(len(sounds.values)):
+        features = mel(torch.from_numpy(sounds.values[at] / np.float32(32768))).numpy()
+        bounds = np.linspace(0, len(features), _PARTS + 1)
+        rows.append([features[int(a) : max(int(a) + 1, int(b))].mean(0) for a, b in itertools.pairwise(bounds)])
     return np.array(rows).reshape(len(rows), -1)
-
-
-def report(name: str, scores: dict[str, list[float]], note: str = "") -> None:
-    """Print the mean over splits and seeds, the range over seeds, and the mean of each split."""
-    means = {split: statistics.mean(values) for split, values in scores.items()}
-    seeds = [statistics.mean(values) for values in zip(*scores.values(), strict=True)]
-    parts = [f"{statistics.mean(means.values()):.2f}"]
-    if len(seeds) > 1:
-        parts.append(f"({min(seeds):.2f} – {max(seeds):.2f})")
-    if len(means) > 1:
-        parts.append("· " + ", ".join(f"{split} {mean:.1f}" for split, mean in means.items()))
-    print(f"{name:24} {' '.join(parts)}{' · ' + note if note else ''}", flush=True)
 
 
 if __name__ == "__main__":
