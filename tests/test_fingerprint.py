@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from clip_sets import write_clips
 from conftest import Result, run_command
 from regard.errors import UserError
 from regard.training.fingerprint import Fingerprint, Part, check_resume, check_validation, save
@@ -49,6 +50,10 @@ def _recordings(folder: Path) -> None:
     (folder / "train.tsv").write_text("".join(rows))
 
 
+def _clips(folder: Path) -> None:
+    write_clips(folder, 10).rename(folder / "train")
+
+
 def _questions(folder: Path) -> None:
     rows = [f"The cat is {word}.,What colour is the cat?,{word}\n" for word in WORDS]
     (folder / "train.csv").write_text("context,question,answer\n" + "".join(rows))
@@ -66,7 +71,7 @@ def _histories(folder: Path) -> None:
 
 DATA = {
     "translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train"),
-    "classify-sound": (_sounds, "train"), "answer": (_questions, "train.csv"),
+    "classify-sound": (_sounds, "train"), "classify-video": (_clips, "train"), "answer": (_questions, "train.csv"),
     "classify-text": (_texts, "train.tsv"), "summarize": (_pairs, "train.tsv"), "recommend": (_histories, "train.txt"),
     "transcribe": (_recordings, "train.tsv"),
 }  # fmt: skip
@@ -84,6 +89,7 @@ SMALL = {
     "classify-sound": ["--data.rate", 4000, "--model.width", 2, "--model.heads", 2, "--model.bands", 16],
     "transcribe": ["--data.rate", 4000, "--model.dim", 8, "--model.layers", 1, "--model.bands", 16,
                    "--train.metric", "loss"],
+    "classify-video": ["--model.width", 8, "--model.heads", 2],
     "answer": ["--model.dim", 16, "--model.kind", "conv", "--model.layers", 1, "--tokenizer.size", 300],
 }  # fmt: skip
 

@@ -55,7 +55,7 @@ TASKS = {
     ],
 }  # fmt: skip
 """Settings without randomness, since each process draws its own random numbers, and without batch normalization, whose
-statistics are those of one process. The model of classify-sound always has it."""
+statistics are those of one process. The models of classify-sound and classify-video always have it."""
 
 
 def _data(task: str, folder: Path, images: int = 24) -> Path:

@@ -31,6 +31,7 @@ KINDS = {
     "tokenizer": "tokenizers trained on large text",
     "images": "decoded images",
     "sounds": "decoded sounds",
+    "clips": "decoded clips",
     "part": "fingerprints of large data",
     "set-aside": "the examples that are set aside for validation",
     "shared": "how many examples of large data are for training and for validation",

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from regard.data.file_trees import BadItem, Entries, read_file
+from regard.data.file_trees import BadItem, Entries
+from regard.data.packed import read_whole
 from regard.errors import UserError
 
 _SYSTEM = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "System Volume Information"))
@@ -39,7 +40,8 @@ class Item(NamedTuple):
     """One example: its origin, its class, and its content.
 
     The content is the bytes of the file, its pixels, the path of a file that is not read yet (another process can read
-    it), a function that reads it there, or why it cannot be read.
+    it), a function that reads it there, or why it cannot be read. A path can also be that of a folder, whose files are
+    packed.
     """
 
     origin: str
@@ -52,7 +54,7 @@ class Item(NamedTuple):
             raise self.content
         if isinstance(self.content, bytes | np.ndarray):
             return self.content
-        return read_file(self.content) if isinstance(self.content, str) else self.content()
+        return read_whole(self.content) if isinstance(self.content, str) else self.content()
 
     @property
     def nbytes(self) -> int:

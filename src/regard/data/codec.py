@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
@@ -79,6 +80,18 @@ def decode_item(item: Item, codec: Codec[Values]) -> tuple[Result, np.ndarray]:
         return Result(empty, key, None), codec.decode(content)
     except BadItem as error:
         return Result(empty, key, str(error)), NOTHING
+
+
+def first_usable(items: Iterable[Item], decode: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
+    """The values of the first item that can be used, on which may depend how all are decoded; None: there is none."""
+    for item in items:
+        try:
+            content = item.load()
+            assert isinstance(content, bytes)
+            return decode(content)
+        except BadItem:
+            continue
+    return None
 
 
 def digest(content: bytes | np.ndarray) -> bytes:

@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -122,18 +123,50 @@ def read_image(path: Path) -> np.ndarray:
 
 def decode_image(content: bytes) -> np.ndarray:
     """As `open_image`, but Pillow's warnings are shown; for threads, in which filters of warnings are not safe."""
-    images: Any = require("PIL.Image", "image", "reading images")
+    return _with_image(content, _first)
+
+
+def decode_frames(content: bytes, size: int, *, every: int, longest: int) -> np.ndarray:
+    """The frames of an animation, or the only one of another image, as `squared`: uint8 ``(frames, 3, size, size)``.
+
+    Args:
+        content: of the file.
+        size: height and width.
+        every: use each n-th frame.
+        longest: of more frames, only the first ones are used.
+
+    Raises:
+        BadItem: see `open_image`.
+    """
+
+    def read(image: Any, images: Any) -> np.ndarray:
+        frames = []
+        for number in range(0, min(getattr(image, "n_frames", 1), every * longest), every):
+            image.seek(number)
+            frames.append(squared(_colours(image, images), size))
+        return np.stack(frames)
+
+    return _with_image(content, read)
+
+
+def _first(image: Any, images: Any) -> np.ndarray:
     ops: Any = require("PIL.ImageOps", "image", "reading images")
+    image.load()
+    with suppress(Exception):  # broken EXIF data do not change the pixels
+        image = ops.exif_transpose(image)
+    return _colours(image, images)
+
+
+def _with_image(content: bytes, read: Callable[[Any, Any], np.ndarray]) -> np.ndarray:
+    """What ``read`` returns for an image and the module ``PIL.Image``. Raises BadItem: see `open_image`."""
+    images: Any = require("PIL.Image", "image", "reading images")
     name = image_format(content[:HEAD])
     if name is None:
         raise BadItem(why_not(".png", content[:HEAD]) or "its content is not an image")
     images.init()
     try:
         image = images.open(io.BytesIO(content), formats=[known for known in _FORMATS if known in images.OPEN])
-        image.load()
-        with suppress(Exception):  # broken EXIF data do not change the pixels
-            image = ops.exif_transpose(image)
-        return _colours(image, images)
+        return read(image, images)
     except BadItem:
         raise
     except images.DecompressionBombError as error:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regard.data.class_trees import Item, Kind, Source, read_tree
-from regard.data.codec import Codec, version_of
+from regard.data.class_trees import Item, Kind, Source
+from regard.data.codec import Codec, first_usable, version_of
 from regard.data.columns import Column
-from regard.data.file_tables import read_file_table
-from regard.data.file_trees import BadItem, is_archive, open_tree
+from regard.data.file_tables import read_tree_or_table
+from regard.data.file_trees import BadItem
 from regard.data.labelled import Labelled
 from regard.data.labelled_files import read_labelled_files
 from regard.data.ragged import Ragged
@@ -141,7 +141,10 @@ def read_sounds(
 
     def opened() -> Source:
         keep_empty = on_bad == "skip" or names is not None
-        return _source(path, part, sound_column, label_column, several, keep_empty=keep_empty)
+        column = Column("sound", "data.sound_column", sound_column, number=1, usual=_USUAL, kind="any", feature="Audio")
+        return read_tree_or_table(
+            path, SOUNDS, column, label_column, part=part, several=several, keep_empty=keep_empty
+        )  # fmt: skip
 
     codec = SoundCodec(form, width_of(opened().items, form) if width is None else width)
     origin = (part, sound_column, label_column, several)
@@ -159,32 +162,8 @@ def read_sounds(
 
 def width_of(items: Iterable[Item], form: SoundFormat) -> int:
     """The number of features of the first usable file; 0: it has samples, or there is none."""
-    for item in items:
-        try:
-            content = item.load()
-            assert isinstance(content, bytes)
-            values = form.open(content)
-        except BadItem:
-            continue
-        return 0 if values.ndim == 1 else values.shape[1]
-    return 0
-
-
-def _source(
-    path: str, part: str | None, file: str | None, label: str | None, several: bool, *, keep_empty: bool
-) -> Source:
-    place = Path(path)
-    if not path.startswith("hf:"):
-        if not place.exists():
-            raise UserError(f"{path}: no such file or folder")
-        if place.is_dir() or is_archive(place):
-            if several:
-                raise UserError(
-                    f"{path}: a file in a folder of a class has one label; for --data.labels multi, name a table"
-                )
-            return read_tree(open_tree(place), path, SOUNDS, part=part, keep_empty=keep_empty)
-    column = Column("sound", "data.sound_column", file, number=1, usual=_USUAL, kind="any", feature="Audio")
-    return read_file_table(path, column, label, number=2, several=several)
+    first = first_usable(items, form.open)
+    return 0 if first is None or first.ndim == 1 else first.shape[1]
 
 
 def read_sound(path: Path, form: SoundFormat, width: int) -> np.ndarray:

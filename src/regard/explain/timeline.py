@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -14,6 +15,34 @@ from regard.files import write_whole
 _BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 60
 _NAMED = 3
+
+
+def bars(weights: np.ndarray) -> str:
+    """A bar for each part of a sequence of weights, at most 60.
+
+    >>> bars(np.array([0.0, 0.5, 1.0]))
+    '▁▅█'
+    """
+    columns = min(_COLUMNS, len(weights))
+    sums = np.array([part.sum() for part in np.array_split(weights, columns)])
+    levels = np.round(sums / max(float(sums.max()), 1e-12) * (len(_BARS) - 1)).astype(int)
+    return "".join(_BARS[level] for level in levels)
+
+
+def strongest(weights: np.ndarray) -> list[int]:
+    """The places of the largest weights, the largest first: at most three, each of at least 0.5 %."""
+    order = np.argsort(-weights, kind="stable")[:_NAMED]
+    return [int(at) for at in order if weights[at] >= 0.005]
+
+
+def draw_weights(axes: Any, weights: np.ndarray, step: float, unit: str) -> None:
+    """Draw the weights of a sequence, each ``step`` of ``unit`` wide."""
+    edges = step * np.arange(len(weights) + 1)
+    axes.stairs(weights, edges, fill=True, color="#08519c")
+    axes.set_ylim(0, None)
+    axes.set_ylabel("attention", fontsize=8)
+    axes.set_xlabel(unit, fontsize=8)
+    axes.tick_params(labelsize=7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +63,13 @@ class Timeline:
 
     def show(self, console: Console) -> None:
         """Print a bar for each part of the sound, and the moments with the largest weights."""
-        columns = min(_COLUMNS, len(self.weights))
-        sums = np.array([part.sum() for part in np.array_split(self.weights, columns)])
-        levels = np.round(sums / max(float(sums.max()), 1e-12) * (len(_BARS) - 1)).astype(int)
-        bars = "".join(_BARS[level] for level in levels)
-        console.print(f"0 s {bars} {self.seconds:.2f} s", highlight=False, markup=False, soft_wrap=True)
+        line = f"0 s {bars(self.weights)} {self.seconds:.2f} s"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
         console.print(self.strongest(), highlight=False, markup=False, soft_wrap=True)
 
     def strongest(self) -> str:
         """The moments with the largest weights in one line."""
-        order = np.argsort(-self.weights, kind="stable")[:_NAMED]
-        moments = (f"{at * self.step:.2f} s {self.weights[at]:.0%}" for at in order if self.weights[at] >= 0.005)
+        moments = (f"{at * self.step:.2f} s {self.weights[at]:.0%}" for at in strongest(self.weights))
         return f"attention: {', '.join(moments)}"
 
     def share(self, start: float, end: float) -> tuple[float, float]:
@@ -78,13 +103,8 @@ class Timeline:
             extent=(0, self.seconds, 0, self.features.shape[1]),
         )  # fmt: skip
         above.set_ylabel("band", fontsize=8)
-        edges = self.step * np.arange(len(self.weights) + 1)
-        below.stairs(self.weights, edges, fill=True, color="#08519c")
+        above.tick_params(labelsize=7)
+        draw_weights(below, self.weights, self.step, "seconds")
         below.set_xlim(0, self.seconds)
-        below.set_ylim(0, None)
-        below.set_ylabel("attention", fontsize=8)
-        below.set_xlabel("seconds", fontsize=8)
-        for axes in (above, below):
-            axes.tick_params(labelsize=7)
         figure.suptitle(title, fontsize=11, parse_math=False)
         write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -72,6 +73,20 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """The score and how it was computed."""
         return {"score": self.value, "how": self.how}
+
+
+def attention_on(place: str, shares: Sequence[tuple[float, float]]) -> Score:
+    """The mean attention on a known place, beside what it would be with equal weights.
+
+    Args:
+        place: its name, such as ``"moment that decides the class"``.
+        shares: both of each example, from 0 to 1.
+
+    >>> attention_on("word that decides", [(0.5, 0.1), (0.7, 0.2)]).how
+    'per cent of the attention is on the word that decides; by chance 15.0'
+    """
+    share, chance = (100 * sum(values) / len(shares) for values in zip(*shares, strict=True))
+    return Score(share, f"per cent of the attention is on the {place}; by chance {chance:.1f}")
 
 
 Scores = dict[str, Score]

@@ -7,6 +7,7 @@ from regard.tasks.answer.settings import ANSWER
 from regard.tasks.classify_image.settings import CLASSIFY_IMAGE
 from regard.tasks.classify_sound.settings import CLASSIFY_SOUND
 from regard.tasks.classify_text.settings import CLASSIFY_TEXT
+from regard.tasks.classify_video.settings import CLASSIFY_VIDEO
 from regard.tasks.generate.settings import GENERATE
 from regard.tasks.recommend.settings import RECOMMEND
 from regard.tasks.spec import TaskSpec
@@ -15,7 +16,8 @@ from regard.tasks.transcribe.settings import TRANSCRIBE
 from regard.tasks.translate.settings import TRANSLATE
 
 TASKS: tuple[TaskSpec, ...] = (
-    TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, CLASSIFY_SOUND, TRANSCRIBE, ANSWER, RECOMMEND,
+    TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, CLASSIFY_SOUND, CLASSIFY_VIDEO, TRANSCRIBE, ANSWER,
+    RECOMMEND,
 )  # fmt: skip
 
 

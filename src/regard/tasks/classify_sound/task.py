@@ -24,8 +24,8 @@ from regard.tasks.families.classify.labeller import Labeller, load_classes, save
 from regard.tasks.families.classify.moments import ClassifiedSound
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets, mixed
-from regard.tasks.inputs.sounds import exportable, on_moment, save_example, scale_of
-from regard.tasks.results import Scores
+from regard.tasks.inputs.sounds import exportable, save_example, scale_of
+from regard.tasks.results import Scores, attention_on
 from regard.tasks.task import Notify
 
 _FRAMES = 40_000
@@ -180,7 +180,9 @@ class ClassifySound(ClassifyTask[ClassifySoundConfig, Sounds, SoundLabeller]):
         if sounds.deciding is not None and labeller.model.pool is not None:
             heard = labeller.label([("", sounds.values[row]) for row in range(len(sounds.values))])
             with torch.inference_mode():
-                scores["deciding"] = on_moment([one.attended[0][1] for one in heard], sounds.deciding)
+                lines = (one.attended[0][1] for one in heard)
+                shares = [line.share(*moment) for line, moment in zip(lines, sounds.deciding.tolist(), strict=True)]
+            scores["deciding"] = attention_on("moment that decides the class", shares)
         return scores
 
     def example(self, config: ClassifySoundConfig) -> str:

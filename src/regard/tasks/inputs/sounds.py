@@ -1,9 +1,9 @@
-"""What a model of sounds needs whatever it computes: files, normalization, export, attention on a known moment."""
+"""What a model of sounds needs whatever it computes: files, normalization, export, an example."""
 
 from __future__ import annotations
 
 import wave
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ from torch import Tensor, nn
 
 from regard.data.ragged import Ragged
 from regard.data.sound_batches import sound_batch
-from regard.explain.timeline import Timeline
 from regard.models.sound import STEP
 from regard.nn import LogMel
 from regard.tasks.exporting import Exportable
-from regard.tasks.results import Score
 
 _MEASURED = 1000
 """The number of training sounds from which the normalization is computed."""
@@ -64,19 +62,6 @@ def exportable(module: nn.Module, mel: LogMel | None, rate: int, width: int, not
         use = f"{rate} samples per second, one channel, with the mean 0 and the loudest at 1 or -1"
     every = {**notes, "rate": rate, "use": use}
     return Exportable(module, inputs, sample, notes=every, minimums={"length": least})
-
-
-def on_moment(timelines: Sequence[Timeline], deciding: np.ndarray) -> Score:
-    """The mean attention on the moment that decides, beside what it would be with equal weights.
-
-    Args:
-        timelines: of the sounds.
-        deciding: the first and last second of the moment of each, ``(n, 2)``.
-    """
-    shares = np.array([one.share(*moment) for one, moment in zip(timelines, deciding.tolist(), strict=True)])
-    share, chance = 100 * shares.mean(0)
-    how = f"per cent of the attention is on the moment that decides the class; by chance {chance:.1f}"
-    return Score(float(share), how)
 
 
 def save_example(samples: np.ndarray, rate: int, path: Path) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from regard.data.word_features import Features
 from regard.models.text import OneWindow, TextClassifier
 from regard.tasks.exporting import Exportable, recurrent
-from regard.tasks.results import Score
+from regard.tasks.results import Score, attention_on
 
 _FEATURES = 24
 """The number of features of a word in an exported model's input."""
@@ -51,7 +51,5 @@ def on_deciding(weights: Sequence[np.ndarray], deciding: Sequence[int]) -> Score
     >>> on_deciding([np.array([0.5, 0.25, 0.25])], [0]).value
     50.0
     """
-    share = np.mean([one[at] for one, at in zip(weights, deciding, strict=True)])
-    chance = np.mean([1 / len(one) for one in weights])
-    how = f"per cent of the attention is on the word that decides the class; by chance {100 * chance:.1f}"
-    return Score(100 * float(share), how)
+    shares = [(float(one[at]), 1 / len(one)) for one, at in zip(weights, deciding, strict=True)]
+    return attention_on("word that decides the class", shares)

@@ -1,0 +1,1 @@
+"""Video classification: train a classifier on labelled clips, classify others, and see which moments decided."""
