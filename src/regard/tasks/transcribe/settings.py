@@ -60,9 +60,9 @@ def demo_settings() -> TranscribeConfig:
     return TranscribeConfig(
         data=RecordingsConfig(rate=4000, builtin_recordings=900),
         augment=RecordingAugmentConfig(speed=0.0, time_masks=0),
-        model=TranscriberConfig(kind="conformer", dim=64, layers=2, bands=24, dropout=0.05, ctc=0.6),
+        model=TranscriberConfig(kind="conformer", dim=64, layers=2, bands=24, dropout=0.05, ctc=0.7),
         train=TranscribeTrainConfig(
-            epochs=7, tokens=12_000, learning_rate=1.5e-2, warmup=30, metric="loss", label_smoothing=0.05
+            epochs=8, tokens=12_000, learning_rate=1.5e-2, warmup=30, metric="loss", label_smoothing=0.05
         ),
     )
 

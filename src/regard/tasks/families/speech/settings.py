@@ -136,7 +136,7 @@ class JointOptions(DecodingOptions):
 
     def problem(self) -> str | None:
         """The error message for the first option that is out of range; None if there is none."""
-        wrong = super().problem() or not_negative("-", self, "ctc")
+        wrong = super().problem() or at_least("ctc", self.ctc, 0)
         return wrong if wrong or self.ctc <= 1 else f"--ctc: must be at least 0 and at most 1, got {self.ctc}"
 
 
@@ -165,4 +165,4 @@ class LookOptions(JointOptions):
 
     def problem(self) -> str | None:
         """The error message for the first option that is out of range; None if there is none."""
-        return super().problem() or not_negative("-", self, "start")
+        return super().problem() or at_least("start", self.start, 0)
