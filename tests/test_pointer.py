@@ -9,7 +9,8 @@ import torch
 
 from regard.data.padding import pad
 from regard.decode import greedy
-from regard.models.pointer import Pointed, PointerRNN, PointerTransformer, coverage_loss, extended, mixed_loss, mixture
+from regard.models.copying import OpenEmbedding, Pointed, coverage_loss, extended, mixed_loss, mixture
+from regard.models.pointer import PointerRNN, PointerTransformer
 
 SIZE, UNK, EOS = 12, 3, 2
 SOURCES = [[5, 12, 6, 13, 12, 2], [7, 12, 2], [8, 2]]
@@ -178,3 +179,22 @@ def test_a_model_learns_to_copy_a_word_that_it_has_never_seen(kind: str) -> None
     sources, targets = batch(50)
     best = greedy(model.step, model.start(*pad(sources, 0)), torch.ones(50, dtype=torch.int64), eos=EOS, max_length=4)
     assert sum(one.tokens == target[1:-1] for one, target in zip(best, targets, strict=True)) >= 48
+
+
+def test_the_pointer_prefers_what_follows_the_word_written_last() -> None:
+    model = _model("transformer")
+    torch.nn.init.zeros_(model.pointer.query.weight)
+    torch.nn.init.zeros_(model.pointer.query.bias)
+    source, lengths = pad([[5, 12, 6, 12, 2]], 0)
+    weights, _ = model.copying(source, lengths, torch.tensor([[1, 12, 5, 13]]))
+    follows = torch.tensor([[0, 0, 0, 0, 0], [0, 0, 1, 0, 1], [0, 1, 0, 0, 0]])
+    torch.testing.assert_close(weights[0], (model.onward * follows).softmax(-1))
+
+
+def test_words_outside_of_the_vocabulary_have_embeddings_of_their_own() -> None:
+    embedding = OpenEmbedding(SIZE, 4, UNK, (2, 3))
+    known, unknown, first, second = embedding(torch.tensor([4, UNK, SIZE, SIZE + 5]))
+    torch.testing.assert_close(known, embedding.weight[4])
+    for number, vector in ((0, first), (5, second)):
+        expected = unknown + embedding.groups.weight[number // 3] + embedding.others.weight[number]
+        torch.testing.assert_close(vector, expected)

@@ -116,7 +116,7 @@ def test_a_long_text_is_read_to_the_limit(trained: Path) -> None:
     predictor: Any = replace(load(trained / "run"), max_length=4)  # type: ignore[type-var]
     article = predictor.read("Yesterday Ann met Bob in the town.")
     assert len(article) == 5
-    assert article.extra == ["Ann", "Bob"]
+    assert list(article.extra.values()) == ["Ann", "Bob"]
     assert next(predictor.predict(["Yesterday Ann met Bob in the town. " * 50])).alignment.source[-2:] == (
         "▁Bob",
         "<eos>",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from regard.data.lines import compose
 from regard.data.tokenizer import BOS, EOS, UNK
-from regard.data.words import JOIN, NAMES, Vocabulary, join, pieces, split
+from regard.data.words import JOIN, NAMES, SHAPES, SPELLINGS, Vocabulary, join, outside, pieces, split
 from regard.errors import UserError
 
 
@@ -47,24 +47,36 @@ def test_names_of_special_tokens_in_a_text_are_text() -> None:
     text = "the <pad> and <join> tags <eos>"
     vocabulary = Vocabulary.train([text], min_frequency=1)
     numbers, extra = vocabulary.source(text)
-    assert (extra, numbers.count(EOS)) == ([], 1)
+    assert (extra, numbers.count(EOS)) == ({}, 1)
     assert join(vocabulary.words(numbers, extra)) == text
 
 
 def test_words_of_a_source_extend_the_vocabulary() -> None:
     vocabulary = Vocabulary.train(["one one two", "one two", "one three three"])
-    assert [len(vocabulary), *vocabulary.words([len(NAMES), len(NAMES) + 1], [])] == [len(NAMES) + 2, "one", "two"]
+    assert [len(vocabulary), *vocabulary.words([len(NAMES), len(NAMES) + 1], {})] == [len(NAMES) + 2, "one", "two"]
     numbers, extra = vocabulary.source("Rex one Ada Rex")
-    assert (numbers[0], numbers[2], numbers[3]) == (len(vocabulary), len(vocabulary) + 1, len(vocabulary))
-    assert extra == ["Rex", "Ada"]
-    assert vocabulary.target("Ada two Bob", extra) == [len(vocabulary) + 1, len(NAMES) + 1, UNK, EOS]
+    rex, ada = (len(vocabulary) + outside(name) for name in ("Rex", "Ada"))
+    assert (numbers[0], numbers[2], numbers[3]) == (rex, ada, rex)
+    assert extra == {rex: "Rex", ada: "Ada"}
+    assert vocabulary.target("Ada two Bob", extra) == [ada, len(NAMES) + 1, UNK, EOS]
     assert vocabulary.target("Ada") == [UNK, EOS]
     assert vocabulary.source("one two one", limit=2)[0] == [len(NAMES), len(NAMES) + 1, EOS]
 
 
+def test_words_with_the_same_hash_have_different_numbers() -> None:
+    first, *_ = names = [f"w{number:x}" for number in range(20_000) if outside(f"w{number:x}") == outside("w0")][:3]
+    vocabulary = Vocabulary.train(["one one"], min_frequency=1)
+    text = " ".join([*names, first])
+    numbers, extra = vocabulary.source(text)
+    assert (len(names), len(set(numbers)), numbers[0]) == (3, 4, numbers[3])
+    assert join(vocabulary.words(numbers, extra)) == text
+    numbers, extra = vocabulary.source(" ".join(f"w{number:x}" for number in range(SHAPES * SPELLINGS + 9)))
+    assert (len(extra), numbers.count(UNK)) == (SHAPES * SPELLINGS, 9)
+
+
 def test_the_most_frequent_words_are_kept() -> None:
     vocabulary = Vocabulary.train(["c b a a a", "c b", "c"], size=len(NAMES) + 2, min_frequency=1)
-    assert vocabulary.words(range(len(NAMES), len(vocabulary)), []) == ["c", "b"]
+    assert vocabulary.words(range(len(NAMES), len(vocabulary)), {}) == ["c", "b"]
 
 
 def test_a_vocabulary_is_saved(tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from regard.data.lines import compose
 from regard.data.tokenizer import EOS, SIGNS, UNK, WORD
+from regard.data.word_features import shape
 from regard.errors import UserError, require
 from regard.explain.alignment import UNSPACED
 from regard.files import write_text
@@ -25,6 +27,9 @@ NAMES = (*SIGNS, "<join>", "<space>", "<short>", "<medium>", "<long>")
 
 _UNSPACED = UNSPACED + "\u3000-\u303f\uff00-\uffef"
 """Letters and punctuation of scripts without spaces between words: each is a word."""
+
+SHAPES, SPELLINGS = 16, 256
+"""Words outside of a vocabulary have ``SHAPES · SPELLINGS`` numbers, by a hash of the shape and one of the spelling."""
 
 _CLOSING = frozenset(",.;:!?)]}%…")
 _OPENING = frozenset("([{")
@@ -108,19 +113,22 @@ def join(words: Iterable[str]) -> str:
     return text
 
 
+_NONE: Mapping[int, str] = {}
 _SPECIAL = frozenset(NAMES)
 _SPACING = {NAMES[SPACE]: True, NAMES[JOIN]: False}
 
 
 class Vocabulary:
-    """Words and their numbers; the words of a source that are not in it get the next numbers, in order of occurrence.
+    """Words and their numbers; the words of a source that are not in it get numbers from ``len(vocabulary)`` on.
 
     This is the extended vocabulary of See et al. 2017 (arXiv:1704.04368), with which a model writes any word of its
-    source. Numbers from ``len(vocabulary)`` on have a meaning only together with the list of these words.
+    source. Different from the paper's, such a number is from a hash of the word, so that a word usually has the same
+    number in all texts and can have an embedding. Two words can have the same hash: in a source, the second one gets
+    the next number that is free, so a number has a meaning only together with the words of its source.
 
     >>> vocabulary = Vocabulary.train(["the cat", "the cat and the dog"])
     >>> numbers, extra = vocabulary.source("the dog saw Rex")
-    >>> extra, vocabulary.words(vocabulary.target("Rex saw the Cat", extra), extra)
+    >>> list(extra.values()), vocabulary.words(vocabulary.target("Rex saw the Cat", extra), extra)
     (['dog', 'saw', 'Rex'], ['Rex', 'saw', 'the', '<unk>', '<eos>'])
     """
 
@@ -156,23 +164,45 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self._words)
 
-    def source(self, text: str, limit: int | None = None) -> tuple[list[int], list[str]]:
+    def source(self, text: str, limit: int | None = None) -> tuple[list[int], dict[int, str]]:
         """The numbers of a source's first ``limit`` words, and EOS; and its words that are not in the vocabulary."""
-        extra: dict[str, int] = {}
+        extra: dict[int, str] = {}
+        others: dict[str, int] = {}
         numbers = []
         for word in split(compose(text))[:limit]:
-            number = self._numbers.get(word)
-            numbers.append(extra.setdefault(word, len(self) + len(extra)) if number is None else number)
-        return [*numbers, EOS], list(extra)
+            number = self._numbers.get(word) or others.get(word)
+            if number is None:
+                number = self._free(word, extra)
+                if number != UNK:
+                    extra[number], others[word] = word, number
+            numbers.append(number)
+        return [*numbers, EOS], extra
 
-    def target(self, text: str, extra: Sequence[str] = ()) -> list[int]:
+    def _free(self, word: str, taken: Container[int]) -> int:
+        """The number of a word that is not in the vocabulary: the first free one from its hash on; UNK: none is."""
+        start, count = outside(word), SHAPES * SPELLINGS
+        numbers = (len(self) + (start + step) % count for step in range(count))
+        return next((number for number in numbers if number not in taken), UNK)
+
+    def target(self, text: str, extra: Mapping[int, str] = _NONE) -> list[int]:
         """The numbers of a target, and EOS; words that are neither in the vocabulary nor in ``extra`` are unknown."""
-        own = {word: len(self) + at for at, word in enumerate(extra)}
+        own = {word: number for number, word in extra.items()}
         return [*(self._numbers.get(word) or own.get(word, UNK) for word in split(compose(text))), EOS]
 
-    def words(self, numbers: Iterable[int], extra: Sequence[str]) -> list[str]:
+    def words(self, numbers: Iterable[int], extra: Mapping[int, str]) -> list[str]:
         """The words with these numbers; ``extra``: the second result of `source`."""
-        return [self._words[number] if number < len(self) else extra[number - len(self)] for number in numbers]
+        return [self._words[number] if number < len(self) else extra[number] for number in numbers]
+
+
+@functools.lru_cache(1 << 16)
+def outside(word: str) -> int:
+    """A hash of a word, below ``SHAPES · SPELLINGS``: words of the same shape, such as two years, are neighbours.
+
+    >>> outside("1999") // SPELLINGS == outside("2026") // SPELLINGS
+    True
+    """
+    spelling = zlib.crc32(word.lower().encode()) % SPELLINGS
+    return zlib.crc32(f"shape {shape(word)}".encode()) % SHAPES * SPELLINGS + spelling
 
 
 def pieces(words: Sequence[str]) -> list[str]:

@@ -17,87 +17,14 @@ from torch.nn import functional as F
 from regard.attend import Lengths, Look, attention
 from regard.decode import Step
 from regard.models import rnn, transformer
+from regard.models.copying import TINY, OpenEmbedding, Pointed, coverage_loss, extended, mixed_loss, mixture
 from regard.models.decoder import DecoderState
 from regard.nn import MultiHeadAttention, multihead
 
-_TINY = 1e-20
-"""Instead of the probability 0, whose logarithm has no gradient."""
-
 _ROWS = Look(rows=slice(None))
 
-
-class Pointed(NamedTuple):
-    """What decides each target token, ``N`` of them.
-
-    ``features`` ``(N, E)``, the inputs of the output layer; ``gate`` ``(N,)``, the logit of g; ``weights`` ``(N, Ls)``,
-    the attention; ``source`` int64 ``(N, Ls)``, the numbers of the words at each position.
-    """
-
-    features: Tensor
-    gate: Tensor
-    weights: Tensor
-    source: Tensor
-
-    def select(self, rows: Tensor) -> Pointed:
-        """Some of its rows: indices or a mask."""
-        return Pointed(*(part[rows] for part in self))
-
-
-class Mixture(NamedTuple):
-    """The log-probabilities of tokens, each ``(N,)``: that it is written, and that it is copied."""
-
-    written: Tensor
-    copied: Tensor
-
-    @property
-    def total(self) -> Tensor:
-        """The log-probability of each token."""
-        return torch.logaddexp(self.written, self.copied)
-
-    @property
-    def share(self) -> Tensor:
-        """The part of a token's probability that is from copying."""
-        return torch.sigmoid(self.copied - self.written)
-
-
-def mixture(logits: Tensor, pointed: Pointed, tokens: Tensor) -> Mixture:
-    """The log-probabilities of ``tokens`` int64 ``(N,)``; ``logits`` ``(N, size)``: those of the vocabulary."""
-    size = logits.shape[1]
-    known = tokens < size
-    log = logits.gather(1, tokens.where(known, 0)[:, None])[:, 0] - logits.logsumexp(-1)
-    mass = (pointed.weights * (pointed.source == tokens[:, None])).sum(1)
-    return Mixture(
-        F.logsigmoid(pointed.gate) + log.masked_fill(~known, -torch.inf),
-        F.logsigmoid(-pointed.gate) + mass.clamp_min(_TINY).log(),
-    )
-
-
-def mixed_loss(logits: Tensor, pointed: Pointed, tokens: Tensor, smoothing: float) -> Tensor:
-    """The summed cross-entropy of the mixture; label smoothing is over the vocabulary's part."""
-    total = -mixture(logits, pointed, tokens).total.sum()
-    if smoothing:
-        spread = logits.logsumexp(-1) - logits.mean(-1)
-        total = (1 - smoothing) * total + smoothing * spread.sum()
-    return total
-
-
-def extended(logits: Tensor, pointed: Pointed) -> Tensor:
-    """The log-probabilities ``(N, size + n)`` of the vocabulary and of n further words of the sources."""
-    count = max(logits.shape[1], int(pointed.source.max()) + 1)
-    gate = torch.sigmoid(pointed.gate)[:, None]
-    probabilities = F.pad(gate * logits.softmax(-1), (0, count - logits.shape[1]))
-    return probabilities.scatter_add(1, pointed.source, (1 - gate) * pointed.weights.to(gate.dtype)).log()
-
-
-def coverage_loss(weights: Tensor, real: Tensor) -> Tensor:
-    """The sum of ``min(a_t, c_t)`` (See et al. 2017, equation 12), where c_t is the sum of the weights before step t.
-
-    Args:
-        weights: ``(B, Lt, Ls)``.
-        real: bool ``(B, Lt)``: which steps are no padding.
-    """
-    covered = weights.cumsum(1) - weights
-    return (torch.minimum(weights, covered).sum(-1) * real).sum()
+_OUTSIDE = (16, 256)
+"""The groups, and the numbers in each, of words outside of the vocabulary, if no others are given."""
 
 
 class _Pointer(nn.Module):
@@ -109,17 +36,12 @@ class _Pointer(nn.Module):
     target_embedding: nn.Embedding
     output_bias: nn.Parameter
     coverage: float
-    unknown: int
     _point: Callable[..., Any]
 
     @property
     def size(self) -> int:
         """The number of words in the vocabulary."""
         return self.target_embedding.num_embeddings
-
-    def known(self, tokens: Tensor) -> Tensor:
-        """``tokens`` with those outside of the vocabulary as unknown ones, which have an embedding."""
-        return tokens.where(tokens < self.size, self.unknown)
 
     def forward(
         self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor, smoothing: float = 0.0
@@ -165,7 +87,7 @@ class PointerRNN(_Pointer, rnn.RNNTranslator):
 
     Args:
         size: number of words in the vocabulary, which source and target share.
-        unknown: the token that stands for words outside of the vocabulary.
+        unknown, outside: see `OpenEmbedding`.
         coverage: weight of the coverage loss. If it is not 0, the weights so far are also an input of the attention
             (See et al. 2017, equation 11).
         **options: of `regard.models.rnn.RNNTranslator`, with an attention.
@@ -174,11 +96,14 @@ class PointerRNN(_Pointer, rnn.RNNTranslator):
         ValueError: as `regard.models.rnn.RNNTranslator`, and if ``attention`` is ``"none"``.
     """
 
-    def __init__(self, size: int, *, unknown: int, coverage: float = 0.0, **options: Any):
+    def __init__(
+        self, size: int, *, unknown: int, outside: tuple[int, int] = _OUTSIDE, coverage: float = 0.0, **options: Any
+    ):
         super().__init__(size, size, shared=True, **options)
+        self.target_embedding = OpenEmbedding(size, self.target_embedding.embedding_dim, unknown, outside)
         if self.attend is None:
             raise ValueError("attention: a model that copies needs one, got 'none'")
-        self.unknown, self.coverage = unknown, coverage
+        self.coverage = coverage
         dim = self.bridge.out_features
         self.gate = nn.Linear(dim + self.target_embedding.embedding_dim, 1)
         self.cover: nn.Parameter | None = None
@@ -187,19 +112,19 @@ class PointerRNN(_Pointer, rnn.RNNTranslator):
 
     def start(self, source: Tensor, lengths: Tensor) -> Any:
         """The decoder's state before the first token: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
-        decoder = super().start(self.known(source), lengths)
+        decoder = super().start(source, lengths)
         return PointerState(decoder, source, decoder.hidden.new_zeros(source.shape))
 
     def step(self, tokens: Tensor, state: Any) -> Step:
         """One step of decoding: log-probabilities of the extended vocabulary."""
-        embedded = self.target_embedding(self.known(tokens))
+        embedded = self.target_embedding(tokens)
         state, weights = self._move(self.decoder.input(embedded), state, self._layers(), None)
         pointed = self._pointed(state.decoder.fed, embedded, weights, state.source)
         return Step(extended(self.logits_of(pointed.features), pointed), state, weights)
 
     def _point(self, source: Tensor, lengths: Tensor, inputs: Tensor) -> Pointed:
         state = self.start(source, lengths)
-        embedded = self.dropout(self.target_embedding(self.known(inputs)))
+        embedded = self.dropout(self.target_embedding(inputs))
         mask, layers = self.dropout.mask(state.decoder.fed), self._layers()
         fed, rows = [], []
         for projected in self.decoder.input(embedded).to(state.decoder.hidden.dtype).unbind(1):
@@ -239,22 +164,38 @@ class PointerEncoded(NamedTuple):
 class PointerTransformer(_Pointer, transformer.TransformerTranslator):
     """The Transformer with a pointer: an attention with one head, above the decoder, over the encoder's output.
 
+    Names and phrases are copied as a whole: the source positions that follow the word written last have a learned bias,
+    and their mean is added to the decoder's output, like the selective read of Gu et al. 2016 (arXiv:1603.06393).
+
     The coverage loss is on the weights of this attention; they are no input of later steps, so that all steps of a
     target are computed in parallel.
 
     Args:
         size: number of words in the vocabulary, which source and target share.
-        unknown: the token that stands for words outside of the vocabulary.
+        unknown, outside: see `OpenEmbedding`.
         coverage: weight of the coverage loss.
         dim: width of the features.
         **options: of `regard.models.transformer.TransformerTranslator`.
     """
 
-    def __init__(self, size: int, *, unknown: int, coverage: float = 0.0, dim: int = 256, **options: Any):
+    def __init__(
+        self,
+        size: int,
+        *,
+        unknown: int,
+        outside: tuple[int, int] = _OUTSIDE,
+        coverage: float = 0.0,
+        dim: int = 256,
+        **options: Any,
+    ):
         super().__init__(size, size, shared=True, dim=dim, **options)
-        self.unknown, self.coverage = unknown, coverage
+        self.target_embedding = OpenEmbedding(size, dim, unknown, outside)
+        self.coverage = coverage
         self.pointer = MultiHeadAttention(dim, 1)
         self.gate = nn.Linear(2 * dim, 1)
+        self.onward = nn.Parameter(torch.tensor(2.0))
+        self.next = nn.Linear(dim, dim, bias=False)
+        nn.init.zeros_(self.next.weight)
 
     def memories(self, features: Tensor) -> list[multihead.Memory]:
         """Keys and values of each decoder layer, and those of the pointer."""
@@ -262,13 +203,13 @@ class PointerTransformer(_Pointer, transformer.TransformerTranslator):
 
     def start(self, source: Tensor, lengths: Tensor) -> Any:
         """The decoder's state before the first token: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""
-        return PointerEncoded(super().start(self.known(source), lengths), source)
+        return PointerEncoded(super().start(source, lengths), source)
 
     def step(self, tokens: Tensor, state: Any) -> Step:
         """One step of decoding: log-probabilities of the extended vocabulary."""
         decoder = state.decoder
-        features, _ = self._write(self.known(tokens)[:, None], decoder.encoded, decoder.caches)
-        steps = self._pointed(features, decoder.encoded, state.source)
+        features, _ = self._write(tokens[:, None], decoder.encoded, decoder.caches)
+        steps = self._pointed(features, decoder.encoded, state.source, tokens[:, None])
         pointed = Pointed(*(part[:, 0] for part in steps))
         return Step(extended(self.logits_of(pointed.features), pointed), state, pointed.weights)
 
@@ -278,32 +219,52 @@ class PointerTransformer(_Pointer, transformer.TransformerTranslator):
         The first ``size`` are those that a word is written, the others those that the word at a source position is
         copied: what a word has in all is the sum of its probabilities. Arguments as in `forward`.
         """
-        encoded = self.encode(self.known(source), lengths)
-        features, _ = self._write(self.known(written), encoded, None)
+        encoded = self.encode(source, lengths)
+        memory, follow = encoded.layers[-1], _follow(source, written)
+        features = self._next(self._write(written, encoded, None)[0], memory, follow)
         # With one-hot values, the outputs are the weights: the rows of a look cannot be exported for a single token.
-        memory = encoded.layers[-1]
         one_hot = torch.eye(source.shape[1], dtype=features.dtype, device=features.device)
         weights = attention(
             self.pointer.query(features)[:, None], memory.key, one_hot.expand(source.shape[0], 1, -1, -1),
-            mask=Lengths(encoded.lengths),
+            mask=Lengths(encoded.lengths), bias=self._bias(features, follow),
         )  # fmt: skip
         context = self.pointer.output((weights @ memory.value)[:, 0])
         steps = self._gated(features, context, weights[:, 0], source)
         gate = steps.gate[..., None]
         write = F.logsigmoid(gate) + self.logits_of(steps.features).log_softmax(-1)
-        return torch.cat([write, F.logsigmoid(-gate) + steps.weights.clamp_min(_TINY).log()], -1)
+        return torch.cat([write, F.logsigmoid(-gate) + steps.weights.clamp_min(TINY).log()], -1)
 
     def _point(self, source: Tensor, lengths: Tensor, inputs: Tensor) -> Pointed:
-        encoded = self.encode(self.known(source), lengths)
-        features, _ = self._write(self.known(inputs), encoded, None)
-        return self._pointed(features, encoded, source)
+        encoded = self.encode(source, lengths)
+        features, _ = self._write(inputs, encoded, None)
+        return self._pointed(features, encoded, source, inputs)
 
-    def _pointed(self, features: Tensor, encoded: transformer.Encoded, source: Tensor) -> Pointed:
-        mask = Lengths(encoded.lengths)
-        context, view = self.pointer(features, memory=encoded.layers[-1], mask=mask, look=_ROWS)
+    def _pointed(self, features: Tensor, encoded: transformer.Encoded, source: Tensor, written: Tensor) -> Pointed:
+        memory, follow = encoded.layers[-1], _follow(source, written)
+        features = self._next(features, memory, follow)
+        output, view = attention(
+            self.pointer.query(features)[:, None], memory.key, memory.value, mask=Lengths(encoded.lengths),
+            bias=self._bias(features, follow), look=_ROWS,
+        )  # fmt: skip
+        context = self.pointer.output(output[:, 0])
         return self._gated(features, context, view.rows[:, 0].to(self.output_bias.dtype), source)
+
+    def _next(self, features: Tensor, memory: multihead.Memory, follow: Tensor) -> Tensor:
+        """``features`` ``(B, Lt, dim)`` with the mean of the pointer's values where ``follow`` ``(B, Lt, Ls)`` is."""
+        shares = follow.to(features.dtype) / follow.sum(-1, keepdim=True).clamp_min(1)
+        mean: Tensor = self.next(shares @ memory.value[:, 0])
+        return features + mean
+
+    def _bias(self, features: Tensor, follow: Tensor) -> Tensor:
+        return (self.onward * follow[:, None]).to(features.dtype)
 
     def _gated(self, features: Tensor, context: Tensor, weights: Tensor, source: Tensor) -> Pointed:
         gate = self.gate(torch.cat([features, context], -1))[..., 0]
         sources = source[:, None].expand(-1, features.shape[1], -1)
         return Pointed(features, gate.to(weights.dtype), weights, sources)
+
+
+def _follow(source: Tensor, written: Tensor) -> Tensor:
+    """Which positions of ``source`` ``(B, Ls)`` follow each word of ``written`` ``(B, Lt)``: bool ``(B, Lt, Ls)``."""
+    before = F.pad(source[:, :-1], (1, 0), value=-1)
+    return before[:, None] == written[:, :, None]

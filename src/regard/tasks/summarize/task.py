@@ -13,7 +13,7 @@ from rich.console import Console
 from regard.data import docstrings
 from regard.data.summaries import open_summaries
 from regard.data.tokenizer import UNK
-from regard.data.words import NAMES, Vocabulary, split
+from regard.data.words import NAMES, SHAPES, SPELLINGS, Vocabulary, split
 from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.families.seq2seq import evaluation
 from regard.tasks.families.seq2seq.copying import CopiedShare, search
@@ -98,7 +98,7 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         """See `PairTask`."""
         vocabulary = Vocabulary.load(run / _VOCABULARY)
         if config.model.copy:
-            options: Any = {"unknown": UNK, "coverage": config.model.coverage}
+            options: Any = {"unknown": UNK, "outside": (SHAPES, SPELLINGS), "coverage": config.model.coverage}
             model = build(config, len(vocabulary), recurrent=PointerRNN, transformer=PointerTransformer, **options)
         else:
             model = build(config, len(vocabulary), len(vocabulary), shared=True)

@@ -41,10 +41,10 @@ _COLUMNS = 40
 
 @dataclass(frozen=True)
 class Article:
-    """A source: the numbers of its words, EOS last, and its words that are not in the vocabulary."""
+    """A source: the numbers of its words, EOS last, and its words that are not in the vocabulary, by their numbers."""
 
     numbers: list[int]
-    extra: list[str]
+    extra: dict[int, str]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -165,22 +165,22 @@ class CopyPredictor(PairPredictor[Article, Output]):
             if output.alignment is None:
                 raise UserError(NO_ATTENTION)
             return output
-        tokens = self.vocabulary.target(target, article.extra if self.copies else ())
+        tokens = self.vocabulary.target(target, article.extra if self.copies else {})
         weights, shares = self.origins([article], [tokens])[0]
         given: Output = self.output_type(item, target, 0.0, self._alignment(article, tokens, weights), shares)
         return given
 
     def exportable(self) -> Exportable:
         """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
-        use = (
-            "a source ends with the token end, a target begins with the token start; words outside of the vocabulary "
-            "are the token 3"
-        )
+        use = "a source ends with the token end, a target begins with the token start; words outside of the vocabulary "
         if self.copies:
             use += (
-                "; log-probabilities of each next token: the first ones that each word of the vocabulary is written, "
-                "the others that the word at each place of the source is copied"
+                "have the numbers of regard.data.words.Vocabulary.source; log-probabilities of each next token: the "
+                "first ones that each word of the vocabulary is written, the others that the word at each place of the "
+                "source is copied"
             )
+        else:
+            use += "are the token 3"
         size = len(self.vocabulary)
         return exportable(self.model, size, size, self.task, {"vocabulary": "vocabulary.json", "use": use})
 
@@ -191,7 +191,7 @@ class CopyPredictor(PairPredictor[Article, Output]):
         for text, short in pairs:
             article = self.read(text)
             sources.append(article.numbers if self.copies else known(article.numbers))
-            targets.append(self.vocabulary.target(short, article.extra if self.copies else ()))
+            targets.append(self.vocabulary.target(short, article.extra if self.copies else {}))
         return Rows(_flat(sources), _flat(targets))
 
     def read(self, item: str) -> Article:
