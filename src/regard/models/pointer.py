@@ -266,5 +266,5 @@ class PointerTransformer(_Pointer, transformer.TransformerTranslator):
 
 def _follow(source: Tensor, written: Tensor) -> Tensor:
     """Which positions of ``source`` ``(B, Ls)`` follow each word of ``written`` ``(B, Lt)``: bool ``(B, Lt, Ls)``."""
-    before = F.pad(source[:, :-1], (1, 0), value=-1)
+    before = F.pad(source, (1, 0), value=-1)[:, : source.shape[1]]
     return before[:, None] == written[:, :, None]

@@ -9,7 +9,7 @@ from regard.tasks.families.seq2seq.copying_settings import (
     CopyEvaluationOptions,
     CopyLookOptions,
     CopyModelConfig,
-    CopyOptions,
+    CopySearchOptions,
     WordsConfig,
 )
 from regard.tasks.families.seq2seq.settings import PairsConfig, PairTaskConfig, Seq2SeqTrainConfig, TransformerConfig
@@ -95,7 +95,7 @@ SUMMARIZE = TaskSpec(
         summary="Summarize a text, or each line of a file or of standard input",
         input="Text to summarize.",
         unit="text",
-        options=CopyOptions,
+        options=CopySearchOptions,
         draws=True,
     ),
     evaluation=CopyEvaluationOptions,

@@ -17,6 +17,7 @@ from regard.data.words import NAMES, SHAPES, SPELLINGS, Vocabulary, split
 from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.families.seq2seq import evaluation
 from regard.tasks.families.seq2seq.copying import CopiedShare, search
+from regard.tasks.families.seq2seq.copying_settings import LENGTH_PENALTY
 from regard.tasks.families.seq2seq.data import PairData, PairList, references
 from regard.tasks.families.seq2seq.lengths import drop_long_targets, with_lengths
 from regard.tasks.families.seq2seq.models import build
@@ -133,6 +134,7 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         on_bad_line: str | None = None,
         output: Path | None = None,
         length: str | None = None,
+        length_penalty: float = LENGTH_PENALTY,
         no_repeat: bool = True,
     ) -> Scores:
         """Scores on texts with summaries; ``output`` is a file for the model's summaries, one for each different text.
@@ -142,7 +144,7 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         """
         by_source = references(self.evaluation_pairs(config, path, on_bad_line, notify))
         pairs = [(source, several[0]) for source, several in by_source.items()]
-        copied, wanted = CopiedShare(), search(beam, length, no_repeat)
+        copied, wanted = CopiedShare(), search(beam, length, length_penalty, no_repeat)
         texts, others = evaluation.outputs(predictor, pairs, wanted, path=output, unit="texts", each=copied.add)
         scores = scored(texts, list(by_source), list(by_source.values()))
         return {**scores, **copied.scores(), **placed(predictor, pairs[:_PLACED]), **others}

@@ -25,6 +25,7 @@ from regard.explain.copied import Origin, narrowed, origins, render_origins
 from regard.explain.save import save_alignment
 from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.exporting import Exportable
+from regard.tasks.families.seq2seq.copying_settings import LENGTH_PENALTY
 from regard.tasks.families.seq2seq.data import PairList
 from regard.tasks.families.seq2seq.export import exportable
 from regard.tasks.families.seq2seq.lengths import first_token
@@ -142,10 +143,16 @@ class CopyPredictor(PairPredictor[Article, Output]):
         return isinstance(self.model, PointerRNN | PointerTransformer)
 
     def predict(
-        self, inputs: Iterable[str], *, beam: int = 5, length: str | None = None, no_repeat: bool = True
+        self,
+        inputs: Iterable[str],
+        *,
+        beam: int = 5,
+        length: str | None = None,
+        length_penalty: float = LENGTH_PENALTY,
+        no_repeat: bool = True,
     ) -> Iterator[Any]:
         """The output for each text, in order."""
-        return self.decoded(inputs, search(beam, length, no_repeat))
+        return self.decoded(inputs, search(beam, length, length_penalty, no_repeat))
 
     def look(
         self,
@@ -154,6 +161,7 @@ class CopyPredictor(PairPredictor[Article, Output]):
         target: str | None = None,
         beam: int = 5,
         length: str | None = None,
+        length_penalty: float = LENGTH_PENALTY,
         no_repeat: bool = True,
     ) -> Output:
         """The output for a text, or ``target`` if it is given, with the origin of each word."""
@@ -161,7 +169,7 @@ class CopyPredictor(PairPredictor[Article, Output]):
         check_text("--target", target)
         article = self.read(item)
         if target is None:
-            output = next(self.outputs([item], search(beam, length, no_repeat)))
+            output = next(self.outputs([item], search(beam, length, length_penalty, no_repeat)))
             if output.alignment is None:
                 raise UserError(NO_ATTENTION)
             return output
@@ -257,9 +265,11 @@ class CopyPredictor(PairPredictor[Article, Output]):
         return Alignment(one, other, weights)
 
 
-def search(beam: int, length: str | None = None, no_repeat: bool = True) -> Search:
+def search(
+    beam: int, length: str | None = None, length_penalty: float = LENGTH_PENALTY, no_repeat: bool = True
+) -> Search:
     """How an output is searched for."""
-    return Search(beam, unrepeated=3 if no_repeat else 0, first=first_token(length))
+    return Search(beam, length_penalty, unrepeated=3 if no_repeat else 0, first=first_token(length))
 
 
 def _flat(rows: list[list[int]]) -> Tokens:
