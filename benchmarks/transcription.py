@@ -1,6 +1,6 @@
 """Spelled names, numbers and commands (AN4), beside CTC alone and the text of the nearest training recording.
 
-    python benchmarks/transcription.py ARCHIVE [--seeds 0 1 2] [--settings FILE.yaml] [--attention location none]
+    python benchmarks/transcription.py ARCHIVE [--seeds 0] [--settings FILE.yaml] [--attention location none]
 
 ARCHIVE is ``an4.tar.xz``, with Sphinx's features and lists; it is unpacked into the folder of the runs. The checkpoint
 is chosen on the recordings of the first speakers of the training list, about a hundred; the test recordings, of other
@@ -49,7 +49,7 @@ class Tables:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--settings", type=Path, default=HERE / "transcription.yaml")
     parser.add_argument("--runs", type=Path, default=Path("runs/transcription"))
     parser.add_argument(

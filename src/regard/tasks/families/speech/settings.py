@@ -93,7 +93,7 @@ class TranscriberConfig:
     """Score of the decoder's attention. location: it has the weights of the step before (Chorowski et al. 2015);
     additive (Bahdanau et al. 2015); none: no decoder, only CTC, as a baseline."""
     ctc: float = 0.3
-    """Weight of CTC in the loss, from 0 to 1; the decoder has the rest (Watanabe et al. 2017)."""
+    """Weight of CTC in the loss, above 0 and below 1; the decoder has the rest (Watanabe et al. 2017)."""
     dim: int | None = None
     """Number of features of the encoder's output and of the decoder's state; by default 128 to 320, depending on the
     number of recordings."""
@@ -109,13 +109,11 @@ class TranscriberConfig:
     def problem(self, rate: int) -> str | None:
         """The error message for the first setting that is out of range for sounds of this rate; None: there is none."""
         wrong = (
-            positive("model", self, "dim", "layers", "heads", "bands")
+            positive("model", self, "dim", "layers", "heads", "bands", "ctc")
             or at_most("model", self, 10_000, "dim", "heads", "bands")
             or at_most("model", self, 100, "layers")
-            or share("model", self, "dropout")
+            or share("model", self, "dropout", "ctc")
         )
-        if wrong is None and not 0 <= self.ctc <= 1:
-            return f"model.ctc: must be at least 0 and at most 1, got {self.ctc}"
         if wrong is None and self.bands > (limit := most_bands(rate)):
             return f"model.bands: must be at most {limit} for data.rate {rate:,}, got {self.bands}"
         multiple = 2 * self.heads if self.kind == "conformer" else 2
