@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
@@ -18,13 +18,20 @@ from regard.errors import UserError
 from regard.models.transcriber import STEP, Labels
 from regard.tasks.exporting import Exportable, recurrent
 from regard.tasks.families.seq2seq.error_rates import error_rate
-from regard.tasks.families.seq2seq.predictor import markdown_table
 from regard.tasks.families.seq2seq.task import Seq2SeqTask
 from regard.tasks.families.seq2seq.trainable import Examples, Validation
-from regard.tasks.families.speech.evaluation import SpokenValidation, scored
+from regard.tasks.families.speech.evaluation import SpokenValidation, scored, table
 from regard.tasks.families.speech.models import build
 from regard.tasks.families.speech.predictor import JointSearch, SpeechPredictor
-from regard.tasks.families.speech.rows import RecordingData, SpokenRows, duration, read_part, set_aside, sound_format
+from regard.tasks.families.speech.rows import (
+    RecordingData,
+    SpokenRows,
+    duration,
+    longest,
+    read_part,
+    set_aside,
+    sound_format,
+)
 from regard.tasks.inputs.sounds import exportable, save_example, scale_of
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify, own_data
@@ -37,7 +44,7 @@ from regard.training.metric import Metric
 _VALID = 100
 """The number of built-in recordings for validation."""
 
-_TOKENIZER, _SCALE = "tokenizer.json", "scale.json"
+_TOKENIZER, _FACTS = "tokenizer.json", "sounds.json"
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
         }
 
     def prepare(self, config: TranscribeConfig, recordings: RecordingData, folder: Path, notify: Notify) -> None:
-        """Write the characters and the normalization of the features."""
+        """Write the characters, the normalization of the features, and the length of the longest recording."""
         train, valid = recordings.train, recordings.valid
         if train.values.width != valid.values.width:
             raise UserError("data.valid: has other features than data.train; use the same kind of files")
@@ -111,16 +118,18 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
         notify(f"{hours[0]:.2f} hours to train on, {hours[1]:.2f} to validate; {len(tokenizer) - 4} characters")
         tokenizer.save(folder / _TOKENIZER)
         mean, deviation = scale_of(train.values, config.data.rate, config.model.bands)
-        checkpoint.write_json(folder / _SCALE, {"width": train.values.width, "mean": mean, "deviation": deviation})
+        facts = {"width": train.values.width, "mean": mean, "deviation": deviation}
+        checkpoint.write_json(folder / _FACTS, {**facts, "seconds": longest(train.values, config.data.rate)})
 
     def untrained(self, config: TranscribeConfig, run: Path) -> Transcriptionist:
         """See `Seq2SeqTask`."""
-        tokenizer, facts = Tokenizer.load(run / _TOKENIZER), checkpoint.read_json(run / _SCALE)
+        tokenizer, facts = Tokenizer.load(run / _TOKENIZER), checkpoint.read_json(run / _FACTS)
         model = build(
             config.model, config.augment, len(tokenizer), rate=config.data.rate, width=facts["width"],
             scale=(facts["mean"], facts["deviation"]),
         )  # fmt: skip
-        return Transcriptionist(model, tokenizer, sound_format(config.data), facts["width"])
+        form = replace(sound_format(config.data), seconds=facts["seconds"])
+        return Transcriptionist(model, tokenizer, form, facts["width"])
 
     def learned(
         self, predictor: Transcriptionist, config: TranscribeConfig, recordings: RecordingData, notify: Notify
@@ -146,24 +155,17 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
         output: Path | None = None,
     ) -> Scores:
         """Error rates on recordings; ``output`` is a file for the texts."""
-        if path is None:
-            recordings = self.read(config, lambda line: None).valid
-        else:
-            given = {"on_bad": on_bad, "sound_column": sound_column, "text_column": text_column}
-            chosen: Any = {name: value for name, value in given.items() if value is not None}
-            config = replace(config, data=replace(config.data, **chosen))
-            recordings = read_part(path, config.data, notify, predictor.width)
+        recordings = self.read(config, lambda line: None).valid if path is None else read_part(
+            path, config.data, notify, predictor.width,
+            {"on_bad": on_bad, "sound_column": sound_column, "text_column": text_column},
+        )  # fmt: skip
         return scored(predictor, recordings, JointSearch(beam, ctc=ctc), output)
 
     def samples(
         self, predictor: Transcriptionist, config: TranscribeConfig, recordings: RecordingData
     ) -> Sequence[str]:
         """A table of texts."""
-        valid = recordings.valid
-        rows = range(0, len(valid), max(1, len(valid) // 5))[:5]
-        texts = SpokenValidation(predictor, valid, JointSearch()).texts(rows)
-        pairs = [(texts[at], valid.texts[row]) for at, row in enumerate(rows)]
-        return markdown_table([("transcription", "reference"), *pairs])
+        return table(predictor, recordings.valid)
 
     def example(self, config: TranscribeConfig) -> str:
         """See `Task`."""
@@ -177,15 +179,13 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
 
     def finish_demo(self, predictor: Transcriptionist, config: TranscribeConfig, run: Path, console: Console) -> str:
         """Transcribe two recordings of the validation set by CTC alone too, and draw where the characters are heard."""
-        files = self.inputs(config, run)
         recordings = self.read(config, lambda line: None).valid
         alone = SpokenValidation(predictor, recordings, JointSearch(1, ctc=1.0)).texts(range(len(recordings)))
         rate = error_rate(alone, recordings.texts, "character").rate
         console.print(f"with the scores of CTC alone, cer is {rate:.2f}\n", highlight=False)
-        for file, text in zip(files, recordings.texts, strict=False):
+        for file, text in zip(self.inputs(config, run), recordings.texts, strict=False):
             shown = predictor.look(file)
             shown.show(console)
             console.print(f"reference: {text}\n", highlight=False, markup=False)
-            image = Path(file).with_suffix(".png")
-            shown.save(image)
+            shown.save(Path(file).with_suffix(".png"))
         return f"drawings   {run / 'sound.png'}, {run / 'sound-2.png'}"

@@ -16,7 +16,7 @@ from regard.explain.transcript import Transcript
 from regard.models.transcriber import STEP
 from regard.tasks.families.seq2seq.error_rates import error_rate
 from regard.tasks.families.seq2seq.evaluation import write_lines
-from regard.tasks.families.seq2seq.predictor import Tick
+from regard.tasks.families.seq2seq.predictor import Tick, markdown_table
 from regard.tasks.families.seq2seq.trainable import mean_loss
 from regard.tasks.families.speech.predictor import JointSearch, SpeechPredictor
 from regard.tasks.families.speech.rows import SpokenRows, duration
@@ -79,6 +79,14 @@ def scored(predictor: SpeechPredictor, recordings: Recordings, search: JointSear
         "recordings": Score(float(len(recordings)), speed, 0),
         **_placed(predictor, recordings),
     }
+
+
+def table(predictor: SpeechPredictor, recordings: Recordings, count: int = 5) -> list[str]:
+    """``count`` of the recordings with their texts by beam search, as a Markdown table."""
+    rows = range(0, len(recordings), max(1, len(recordings) // count))[:count]
+    texts = SpokenValidation(predictor, recordings, JointSearch()).texts(rows)
+    pairs = [(text, recordings.texts[row]) for text, row in zip(texts, rows, strict=True)]
+    return markdown_table([("transcription", "reference"), *pairs])
 
 
 def _placed(predictor: SpeechPredictor, recordings: Recordings) -> Scores:

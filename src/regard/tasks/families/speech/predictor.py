@@ -46,7 +46,11 @@ class Timed(Hypothesis):
 
 @dataclass(frozen=True)
 class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
-    """A trained model with its characters and the format of its sounds. A task adds `exportable`."""
+    """A trained model with its characters and the format of its sounds. A task adds `exportable`.
+
+    ``form.seconds`` is the length of the longest training recording: longer files are cut into windows of at most this
+    length, since a model is of little use on sounds that are much longer than those of its training.
+    """
 
     model: Transcriber
     tokenizer: Tokenizer

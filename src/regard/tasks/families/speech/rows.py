@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,11 @@ def sound_format(config: RecordingsConfig) -> SoundFormat:
 
 
 def read_part(
-    path: str, config: RecordingsConfig, notify: Callable[[str], None], width: int | None = None
+    path: str,
+    config: RecordingsConfig,
+    notify: Callable[[str], None],
+    width: int | None = None,
+    options: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Recordings:
     """The recordings at ``path``; messages about them go to ``notify``.
 
@@ -146,10 +151,13 @@ def read_part(
         config: settings.
         notify: gets the messages.
         width: the number of features that the others have; None: these are the first.
+        options: settings that replace those of ``config``, if they are not None.
 
     Raises:
         UserError: they cannot be used.
     """
+    chosen: Any = {name: value for name, value in options.items() if value is not None}
+    config = replace(config, **chosen)
     recordings = read_recordings(
         path, sound_format(config), width=width, on_bad=config.on_bad, sound_column=config.sound_column,
         text_column=config.text_column,
@@ -180,3 +188,8 @@ def set_aside(recordings: Recordings, seed: int, notify: Callable[[str], None]) 
 def duration(values: Ragged, rate: int) -> float:
     """The hours of all recordings together."""
     return float(values.lengths.sum()) / (FRAMES_PER_SECOND if values.width else rate) / 3600
+
+
+def longest(values: Ragged, rate: int) -> float:
+    """The seconds of the longest recording."""
+    return float(values.lengths.max()) / (FRAMES_PER_SECOND if values.width else rate)

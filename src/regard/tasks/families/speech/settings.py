@@ -26,8 +26,8 @@ class RecordingsConfig:
     rate: int = 16_000
     """Samples per second; sounds of another rate are resampled."""
     seconds: float = 20.0
-    """The longest recording to train on; longer ones are left out. Longer files are transcribed in windows of at most
-    this length, cut where it is quiet."""
+    """The longest recording to train on; longer ones are left out. Files that are longer than the longest training
+    recording are transcribed in windows of at most its length, cut where it is quiet."""
     mfc_width: int = 13
     """Features per frame in Sphinx's .mfc files, which do not say it."""
     sound_column: str | None = None
@@ -159,7 +159,7 @@ class LookOptions(JointOptions):
     text: str | None = None
     """Show where this text is heard instead of the model's own."""
     start: float = 0.0
-    """The second at which to begin, for files that are longer than --data.seconds."""
+    """The second at which to begin, for files that are longer than the training recordings."""
 
     def problem(self) -> str | None:
         """The error message for the first option that is out of range; None if there is none."""
