@@ -57,8 +57,11 @@ class LabelledClipsConfig:
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
-        if self.size % 8 or not 16 <= self.size <= 1024:
-            return f"data.size: must be a multiple of 8 from 16 to 1024, got {self.size}"
+        wrong = at_least("data.size", self.size, 16) or at_most("data", self, 1024, "size")
+        if wrong is not None:
+            return wrong
+        if self.size % 8:
+            return f"data.size: must be a multiple of 8, got {self.size}"
         if self.train is None and self.kind == "frames" and self.size % 32:
             return f"data.size: must be a multiple of 32 for the built-in frames, got {self.size}"
         return (
