@@ -42,6 +42,13 @@ class Film:
         step = max(1, count // _SHOWN)
         return list(range(peak % step, count, step))[:_SHOWN] if count > _SHOWN else list(range(count))
 
+    @property
+    def _shares(self) -> np.ndarray:
+        """The weights of the places of the frame with the largest weight, as shares of its weight, ``(places,)``."""
+        weights = self.places[int(self.weights.argmax())]
+        shares: np.ndarray = weights / max(float(weights.sum()), 1e-12)
+        return shares
+
     @abstractmethod
     def strongest(self) -> str:
         """The places of the frame with the largest weight that have the largest weights, in one line."""
@@ -120,8 +127,7 @@ class PoseFilm(Film):
 
     def strongest(self) -> str:
         """See `Film`."""
-        weights = self.places[int(self.weights.argmax())]
-        weights = weights / max(float(weights.sum()), 1e-12)
+        weights = self._shares
         return ", ".join(f"{self.names[at]} {weights[at]:.0%}" for at in strongest(weights))
 
     def draw_frame(self, axes: Any, frame: int) -> None:
@@ -156,8 +162,7 @@ class FrameFilm(Film):
 
     def strongest(self) -> str:
         """See `Film`."""
-        weights = self.places[int(self.weights.argmax())]
-        weights = weights / max(float(weights.sum()), 1e-12)
+        weights = self._shares
         at = (divmod(place, self._side) + (weights[place],) for place in strongest(weights))
         return ", ".join(f"patch {row + 1}, {column + 1} {weight:.0%}" for row, column, weight in at)
 

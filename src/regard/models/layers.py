@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from regard.attend import Look, Mask, View
@@ -105,3 +106,13 @@ def class_logits(output: nn.Linear, vectors: Tensor) -> Tensor:
         logits: Tensor = output(vectors[:, 0])
         return logits
     return (vectors * output.weight).sum(-1) + output.bias
+
+
+def real_places(count: int, lengths: Tensor) -> Tensor:
+    """1 for the places below the length of each sequence, 0 for padding: ``(B, count)``; ``lengths`` int64 ``(B,)``.
+
+    >>> real_places(3, torch.tensor([1, 3]))
+    tensor([[1., 0., 0.],
+            [1., 1., 1.]])
+    """
+    return (torch.arange(count, device=lengths.device) < lengths[:, None]).float()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.attend import Additive, Lengths, Look
-from regard.models.layers import class_logits
+from regard.models.layers import class_logits, real_places
 from regard.nn import Dropout, Learned, LogMel, MultiHeadAttention
 
 STEP = 4
@@ -131,11 +131,11 @@ class SoundClassifier(nn.Module):
     def _encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The states of the steps ``(B, steps, dim)``, those of padding 0, and the number of steps of each sound."""
         x = ((features - self.mean) / self.deviation).clamp(-_LIMIT, _LIMIT)
-        x = (x * _real(x.shape[1], lengths)[..., None])[:, None]
+        x = (x * real_places(x.shape[1], lengths)[..., None])[:, None]
         for block in self.blocks:
             x, lengths = block(x, lengths)
         states = F.relu(self.project(x)[..., 0])  # a linear layer over channels and bands
-        real = _real(states.shape[2], lengths)[:, None]
+        real = real_places(states.shape[2], lengths)[:, None]
         states = self.drop(states * real)
         states = (states + F.relu(self.context(states))) * real
         return states.transpose(1, 2), lengths
@@ -160,7 +160,7 @@ class Block(nn.Module):
         """``(B, before, T, F)`` to ``(B, after, T / stride, F / stride)``, rounded up, and the lengths likewise."""
         x = F.relu(self.norm(self.convolution(x)))
         lengths = (lengths + self.stride - 1) // self.stride
-        return x * _real(x.shape[2], lengths)[:, None, :, None], lengths
+        return x * real_places(x.shape[2], lengths)[:, None, :, None], lengths
 
 
 class OneLength(nn.Module):
@@ -178,8 +178,3 @@ class OneLength(nn.Module):
         """Logits ``(B, classes)`` from samples ``(B, N)`` or features ``(B, T, width)``."""
         logits: Tensor = self.model(x, torch.full_like(x.flatten(1)[:, 0], x.shape[1], dtype=torch.int64))
         return logits
-
-
-def _real(count: int, lengths: Tensor) -> Tensor:
-    """1 for the places below the length of each, 0 for padding: ``(B, count)``."""
-    return (torch.arange(count, device=lengths.device) < lengths[:, None]).float()

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from regard.decode import Step
 from regard.models.conformer import ConformerLayer
 from regard.models.decoder import DecoderState, Memory, RecurrentDecoder, token_embedding
+from regard.models.layers import real_places
 from regard.models.spec_augment import SpecAugment
 from regard.nn import Dropout, LogMel, linear_cross_entropy
 
@@ -121,7 +122,7 @@ class Transcriber(RecurrentDecoder):
         """
         features = x if self.mel is None else self.mel(x)
         lengths = lengths if self.mel is None else self.mel.frames(lengths)
-        real = _real(features, lengths)
+        real = real_places(features.shape[1], lengths)[..., None]
         mean = (features * real).sum(1, keepdim=True) / lengths[:, None, None]
         x = ((features - mean) / self.deviation).clamp(-_LIMIT, _LIMIT) * real
         if self.masking is not None:
@@ -129,7 +130,7 @@ class Transcriber(RecurrentDecoder):
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             lengths = (lengths + 1) // 2
             x = norm(convolution(x.transpose(1, 2)).transpose(1, 2))
-            x = F.gelu(x) * _real(x, lengths)
+            x = F.gelu(x) * real_places(x.shape[1], lengths)[..., None].to(x.dtype)
         x = self.drop(x)
         if self.recurrent is not None:
             x = self._recur(x, lengths, self.recurrent)
@@ -149,7 +150,7 @@ class Transcriber(RecurrentDecoder):
 
     def remember(self, heard: Heard) -> DecoderState:
         """The decoder's state before the first token. The model has attention."""
-        real = _real(heard.states, heard.lengths)
+        real = real_places(heard.states.shape[1], heard.lengths)[..., None].to(heard.states.dtype)
         final = (heard.states * real).sum(1) / heard.lengths[:, None]
         memory: Memory = self._remember(heard.states, heard.lengths, final)
         return self._begin(memory)
@@ -208,8 +209,3 @@ class Labels(nn.Module):
         lengths = torch.full_like(x.flatten(1)[:, 0], x.shape[1], dtype=torch.int64)
         logits: Tensor = self.model.labels(self.model.encode(x, lengths).states)
         return logits
-
-
-def _real(x: Tensor, lengths: Tensor) -> Tensor:
-    """1 for the steps below the length of each, 0 for padding: ``(B, T, 1)``."""
-    return (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[..., None].to(x.dtype)

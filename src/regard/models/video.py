@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.attend import Additive, Lengths, Look
-from regard.models.layers import class_logits
+from regard.models.layers import class_logits, real_places
 from regard.nn import AttentionPooling, Dropout, Learned
 
 STEP = 2
@@ -140,7 +140,7 @@ class ClipClassifier(nn.Module):
     def _over_time(self, vectors: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The states of the places of all steps ``(B, steps · places, dim)``, those of padding 0; the steps of each."""
         batch, frames, places, dim = vectors.shape
-        x = self.drop(vectors * _real(frames, lengths)[:, :, None, None])
+        x = self.drop(vectors * real_places(frames, lengths)[:, :, None, None])
         x = x.permute(0, 2, 3, 1).reshape(batch * places, dim, frames)
         own = lengths.repeat_interleave(places)
         for block in self.blocks:
@@ -163,7 +163,7 @@ class _Block(nn.Module):
         y = F.relu(self.norm(self.convolution(x)))
         lengths = (lengths + self.stride - 1) // self.stride
         y = y + F.avg_pool1d(x, 1, self.stride)  # each n-th step; a slice has another size for the exporter
-        return y * _real(y.shape[2], lengths)[:, None], lengths
+        return y * real_places(y.shape[2], lengths)[:, None], lengths
 
 
 class Joints(Places):
@@ -216,7 +216,7 @@ def joint_features(x: Tensor, lengths: Tensor) -> Tensor:
         ``(B, T, joints, 3 · dims + joints)``.
     """
     around = x - x.mean(2, keepdim=True)
-    real = _real(x.shape[1], lengths)[:, :, None, None]
+    real = real_places(x.shape[1], lengths)[:, :, None, None]
     squares = (around.square() * real).sum((1, 2, 3), keepdim=True)
     size = (squares / (lengths[:, None, None, None] * x.shape[2])).sqrt().clamp(min=1e-6)
     times, last = torch.arange(x.shape[1], device=x.device), lengths[:, None] - 1
@@ -282,9 +282,4 @@ def _by_frame(weights: Tensor, lengths: Tensor, frames: int) -> Tensor:
     """The weights of steps ``(B, Q, steps, …)``, divided between the frames of each: ``(B, Q, frames, …)``."""
     step = torch.arange(frames, device=weights.device) // STEP
     sizes = (lengths[:, None] - STEP * step).clamp(1, STEP)
-    return weights[:, :, step] * (_real(frames, lengths) / sizes)[:, None, :, None]
-
-
-def _real(count: int, lengths: Tensor) -> Tensor:
-    """1 for the places below the length of each, 0 for padding: ``(B, count)``."""
-    return (torch.arange(count, device=lengths.device) < lengths[:, None]).float()
+    return weights[:, :, step] * (real_places(frames, lengths) / sizes)[:, None, :, None]

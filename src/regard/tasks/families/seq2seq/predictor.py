@@ -49,7 +49,7 @@ class Search:
     first: int = BOS
 
 
-def _no_tick(count: int) -> None:
+def no_tick(count: int) -> None:
     """Without progress."""
 
 
@@ -123,9 +123,9 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
         """The output of each input, in order, as soon as it is known; ``inputs`` may be endless."""
         stream, parts = iter(inputs), iter(self.first_parts)
         while part := list(islice(stream, next(parts, self.part_size))):
-            yield from self._decode_part(part, search, _no_tick)
+            yield from self._decode_part(part, search, no_tick)
 
-    def outputs(self, items: Sequence[str], search: Search | None = None, tick: Tick = _no_tick) -> Iterator[Output]:
+    def outputs(self, items: Sequence[str], search: Search | None = None, tick: Tick = no_tick) -> Iterator[Output]:
         """The output of each of ``items``, in order; those of the first part come before the last are decoded.
 
         Raises:
@@ -166,7 +166,7 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
         ends = [(len(tokens), len(source)) for tokens, source in zip(targets, sources, strict=True)]
         return [each[:length, :width] for each, (length, width) in zip(weights, ends, strict=True)]
 
-    def hypotheses(self, sources: Sequence[Source], search: Search, tick: Tick = _no_tick) -> list[Hypothesis]:
+    def hypotheses(self, sources: Sequence[Source], search: Search, tick: Tick = no_tick) -> list[Hypothesis]:
         """What is decoded for each source, sorted by length and in batches."""
         results: dict[int, Hypothesis] = {}
         sizes = [(len(source) * search.beam, 0) for source in sources]

@@ -16,7 +16,7 @@ from regard.explain.transcript import Transcript
 from regard.models.transcriber import STEP
 from regard.tasks.families.seq2seq.error_rates import error_rate
 from regard.tasks.families.seq2seq.evaluation import write_lines
-from regard.tasks.families.seq2seq.predictor import Tick, markdown_table
+from regard.tasks.families.seq2seq.predictor import Tick, markdown_table, no_tick
 from regard.tasks.families.seq2seq.trainable import mean_loss
 from regard.tasks.families.speech.predictor import JointSearch, SpeechPredictor
 from regard.tasks.families.speech.rows import SpokenRows, duration
@@ -24,10 +24,6 @@ from regard.tasks.results import Score, Scores
 
 _PLACED = 32
 """Recordings whose attention is computed in one batch."""
-
-
-def _no_tick(count: int) -> None:
-    """Without progress."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class SpokenValidation:
     recordings: Recordings
     search: JointSearch
 
-    def texts(self, rows: Sequence[int], tick: Tick = _no_tick) -> list[str]:
+    def texts(self, rows: Sequence[int], tick: Tick = no_tick) -> list[str]:
         """See `Validation`."""
         sounds = [self.predictor.listener.sound(self.recordings.values[row]) for row in rows]
         hypotheses = self.predictor.hypotheses(sounds, self.search, tick)

@@ -141,7 +141,8 @@ class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
             allowed: StepFunction = excluding(step, self.excluded)
             results = beam_search(
                 allowed, state, torch.full((len(sources),), BOS, device=model.device), eos=EOS,
-                max_length=self.limit(sources), beam=search.beam, length_penalty=0.0, normalized=True,
+                max_length=self.limit(sources), beam=search.beam, length_penalty=search.length_penalty,
+                normalized=True,
             )  # fmt: skip
         logs = steps.cpu().numpy()
         return [
