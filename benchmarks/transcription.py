@@ -5,7 +5,8 @@
 ARCHIVE is ``an4.tar.xz``, with Sphinx's features and lists; it is unpacked into the folder of the runs. The checkpoint
 is chosen on the recordings of the first speakers of the training list, about a hundred; the test recordings, of other
 speakers, are scored once, without a language model. The floor is the text of the training recording whose features are
-nearest, as means of 20 parts. The table is printed, for ``benchmarks/results/transcription.txt``.
+nearest, as means of 20 parts. The table is printed, for ``benchmarks/results/transcription.txt``. A command that was
+stopped goes on where it was when it is run again.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from comparison import trained
 from machine import machine
 
 from regard.data.recordings import Recordings, read_recordings
@@ -29,7 +32,7 @@ from regard.data.transcripts import Utterance, read_transcripts
 from regard.settings import load_yaml
 from regard.tasks.families.seq2seq.error_rates import error_rate
 from regard.tasks.results import Scores
-from regard.tasks.running import evaluate, train
+from regard.tasks.running import evaluate
 from regard.tasks.transcribe.settings import TranscribeConfig
 
 HERE = Path(__file__).parent
@@ -104,13 +107,14 @@ def _spoken(one: Utterance) -> dict[str, str]:
 
 
 def score(arguments: argparse.Namespace, tables: Tables, seed: int, attention: str) -> Scores:
-    """Train with one seed, and score the test recordings once."""
-    config = load_yaml(arguments.settings, TranscribeConfig)
-    config["data"] = {**config.get("data", {}), "train": str(tables.train), "valid": str(tables.valid)}
-    config["model"] = {**config.get("model", {}), "attention": attention}
-    config["train"] = {**config.get("train", {}), "seed": seed}
+    """Train with one seed, or what is left of the training, and score the test recordings once."""
+    changes: dict[str, dict[str, Any]] = {
+        "data": {"train": str(tables.train), "valid": str(tables.valid)},
+        "model": {"attention": attention},
+        "train": {"seed": seed},
+    }
     run = arguments.runs / f"{attention}-{seed}"
-    train("transcribe", config, run)
+    trained("transcribe", load_yaml(arguments.settings, TranscribeConfig), changes, run)
     return evaluate(run, str(tables.test))
 
 
