@@ -16,7 +16,6 @@ import itertools
 import json
 import statistics
 import tarfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +63,11 @@ def main() -> None:
     print(f"published: {PUBLISHED}")
     print(f"{'nearest recording':24} {floor(tables)}", flush=True)
     for attention in arguments.attention:
-        began = time.monotonic()
         results = [score(arguments, tables, seed, attention) for seed in arguments.seeds]
-        minutes = (time.monotonic() - began) / 60 / len(results)
         words, characters = ([result[name].value for result in results] for name in ("wer", "cer"))
         print(
             f"{f'attention {attention}':24} {statistics.mean(words):.2f} ({min(words):.2f} – {max(words):.2f}) · "
-            f"CER {statistics.mean(characters):.2f} · {minutes:.1f} min each",
+            f"CER {statistics.mean(characters):.2f}",
             flush=True,
         )
         for seed, result in zip(arguments.seeds, results, strict=True):
