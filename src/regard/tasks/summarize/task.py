@@ -44,9 +44,6 @@ _LARGEST = 10_000
 _SAMPLE = 2000
 """The number of pairs whose words are counted for the size of a batch."""
 
-_PLACED = 300
-"""The number of references whose words are looked for in the attention."""
-
 
 class Summarize(PairTask[SummarizeConfig, Summarizer]):
     """See `regard.tasks.families.seq2seq.task.PairTask`."""
@@ -147,7 +144,7 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         copied, wanted = CopiedShare(), search(beam, length, length_penalty, no_repeat)
         texts, others = evaluation.outputs(predictor, pairs, wanted, path=output, unit="texts", each=copied.add)
         scores = scored(texts, list(by_source), list(by_source.values()))
-        return {**scores, **copied.scores(), **placed(predictor, pairs[:_PLACED]), **others}
+        return {**scores, **copied.scores(), **placed(predictor, pairs), **others}
 
     def inputs(self, config: SummarizeConfig, folder: Path) -> list[str]:
         """Three texts of the test split."""

@@ -16,18 +16,21 @@ from regard.tasks.results import Score, Scores
 _FREQUENT = 100
 """The most frequent words of the vocabulary, which are not looked for: most of them have no single place."""
 
+_MOST = 300
+"""The number of references whose words are looked for."""
+
 
 def placed(predictor: CopyPredictor[Any], pairs: PairList) -> Scores:
     """How much attention is on a word's own place when the reference needs it.
 
     For each word of the references that is in its text and is not one of the most frequent: the attention on the places
-    of that word, and by chance, that is, the part of the text that these places are.
+    of that word, and by chance, that is, the part of the text that these places are. Only the first 300 are used.
     """
     if getattr(predictor.model, "attend", True) is None:
         return {}  # no attention
     rare = min(len(NAMES) + _FREQUENT, len(predictor.vocabulary))
     shares: list[tuple[float, float]] = []
-    for article, tokens, weights in _attention(predictor, pairs):
+    for article, tokens, weights in _attention(predictor, pairs[:_MOST]):
         numbers = np.array(article.numbers)
         places = numbers == np.array(tokens)[:, None]
         needed = (np.array(tokens) >= rare) & places.any(1)
