@@ -102,7 +102,8 @@ def test_nulls_are_bad_lines(nulls: str) -> None:
     text = read_parallel(nulls, on_bad_line="skip")
     assert text.pairs == [("c", "d")]
     assert [(bad.line, bad.reason) for bad in text.reading.bad] == [(1, "target is null"), (2, "source is null")]
-    with pytest.raises(UserError, match=r"2 of 3 lines cannot be used: line 1: target is null"):
+    unit = "line" if nulls.endswith(".jsonl") else "row"
+    with pytest.raises(UserError, match=rf"2 of 3 {unit}s cannot be used: {unit} 1: target is null"):
         read_parallel(nulls)
 
 

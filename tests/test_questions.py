@@ -91,7 +91,7 @@ def test_a_start_nearby_is_corrected_and_another_one_is_refused(tmp_path: Path) 
     padded = _read(tmp_path / "b.json", _squad((" Switzerland ", START - 1)))
     assert padded == [one]
     for answer, message in (
-        (("Bern", 30), "line 1: the answer 'Bern' is not at character 30 of the context, and more than one"),
+        (("Bern", 30), "question 1: the answer 'Bern' is not at character 30 of the context, and more than one"),
         (("Austria", 3), "the answer 'Austria' is not in the context"),
         (("Bern", 300), "and none is within 50 characters"),
         (("Bern", "x"), "expected a start that is a whole number, got 'x'"),
@@ -134,7 +134,7 @@ def test_white_space_at_the_start_of_a_context_does_not_move_answers(tmp_path: P
         ("a.json", "[]", "expected SQuAD's format"),
         ("a.json", '{"data": [{"paragraphs": [{"qas": [{}]}]}]}', "after 0 questions: KeyError 'context'"),
         ("a.json", '{"data": []}', "no usable question in it"),
-        ("a.json", _squad(context="  "), "line 1: empty context"),
+        ("a.json", _squad(context="  "), "question 1: empty context"),
         ("a.csv", "context,question,answer\nBern,,Bern\n", "line 2: empty question"),
         ("a.csv", "context,query,q\nBern,Who?,Bern\n", None),
         ("a.xml", "<a/>", "unknown ending .xml; expected .tsv, .txt, .csv, .json, "),

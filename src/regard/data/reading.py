@@ -19,14 +19,15 @@ Values = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that cannot be used: its number from 1, the reason, and its beginning."""
+    """A line or row that cannot be used: its number from 1, the reason, its beginning, and what the number counts."""
 
     line: int
     reason: str
     text: str
+    unit: str = "line"
 
     def __str__(self) -> str:
-        return f"line {self.line:,}: {self.reason}" + (f" ({self.text!r})" if self.text else "")
+        return f"{self.unit} {self.line:,}: {self.reason}" + (f" ({self.text!r})" if self.text else "")
 
 
 class Reading:
@@ -76,6 +77,7 @@ class Reading:
         self._layout, self._error, self._check = layout, on_bad_line == "error", check
         self._option = "--" + option.replace("_", "-")
         self._first: Values = ()
+        self._unit = "line"
         raw = [column.kind == "raw" for column in layout.columns]
         self._raw = raw if any(raw) else None
 
@@ -86,7 +88,9 @@ class Reading:
             UserError: the table cannot be read, has no usable row, or has a bad line and that is an error.
         """
         check = self._check
-        for number, row in open_table(self.origin, self._layout).rows:
+        table = open_table(self.origin, self._layout)
+        self._unit = table.unit
+        for number, row in table.rows:
             if isinstance(row, Header):
                 self.header = row
                 continue
@@ -120,7 +124,7 @@ class Reading:
     def _add(self, number: int, bad: Bad) -> None:
         self.bad_count += 1
         if len(self.bad) < _SHOWN:
-            self.bad.append(BadLine(number, bad.reason, _shorten(bad.text)))
+            self.bad.append(BadLine(number, bad.reason, _shorten(bad.text), self._unit))
 
     def _finish(self) -> None:
         if self.bad_count and self._error:
@@ -145,7 +149,8 @@ class Reading:
             return None
         more = ", …" if self.bad_count > len(self.bad) else ""
         total = self.bad_count + self.count
-        return f"{self.origin}: {self.bad_count:,} of {total:,} lines left out: {'; '.join(map(str, self.bad))}{more}"
+        bad = "; ".join(map(str, self.bad))
+        return f"{self.origin}: {self.bad_count:,} of {total:,} {self._unit}s left out: {bad}{more}"
 
     def _advice(self) -> str:
         """What would work in place of correcting the bad lines, as the end of a sentence."""

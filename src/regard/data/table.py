@@ -24,14 +24,16 @@ class Table:
     """The rows of a table, read one after the other.
 
     Attributes:
-        rows: the number of each line or record from 1, and its columns, why it cannot be used, or the names of the
+        rows: the number of each line or row from 1, and its columns, why it cannot be used, or the names of the
             columns in a first line.
         names: the names of the columns that are read, None for one that is absent; None if they are not known before
             the rows are read.
+        unit: what the numbers count, such as ``"line"``.
     """
 
     rows: Iterator[tuple[int, Row]]
     names: Sequence[str | None] | None = None
+    unit: str = "line"
 
 
 def open_table(path: str, layout: Layout) -> Table:
@@ -69,7 +71,7 @@ def open_table(path: str, layout: Layout) -> Table:
     if suffix in (*JSON_ENDINGS, ".parquet"):
         return _of_records(path, layout)
     if suffix == ".json" and layout.json is not None:
-        return Table(record_rows(layout.json(file), layout)[1])
+        return Table(record_rows(layout.json(file), layout)[1], unit=layout.unit)
     own = (".json",) if layout.json is not None else ()
     known = ", ".join((*layout.endings, ".csv", *own, *JSON_ENDINGS, ".parquet"))
     if layout.aligned:
@@ -93,7 +95,7 @@ def files_of(path: str) -> list[Path]:
 
 def _of_records(path: str, layout: Layout) -> Table:
     names, rows = record_rows(open_records(path), layout)
-    return Table(rows, names)
+    return Table(rows, names, "line" if bare_suffix(Path(path)) in JSON_ENDINGS else "row")
 
 
 def _aligned(paths: Sequence[Path]) -> Iterator[tuple[int, Row]]:
