@@ -34,7 +34,7 @@ class Seen(NamedTuple):
     places: Tensor | None
 
 
-class _Stage(nn.Module):
+class Stage(nn.Module):
     """A convolution and a pooling by 2, then residual convolutions, each optionally with a gate."""
 
     def __init__(self, inner: int, outer: int, blocks: int, attention: AttentionKind):
@@ -81,7 +81,7 @@ class ResNet(nn.Module):
             raise ValueError(f"classes, width and blocks must be positive, got {classes}, {width}, {blocks}")
         self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
         widths = [width, width, 4 * width, 4 * width]
-        self.stages = nn.ModuleList(_Stage(*pair, blocks, attention) for pair in pairwise(widths))
+        self.stages = nn.ModuleList(Stage(*pair, blocks, attention) for pair in pairwise(widths))
         deep = widths[-1]
         self.among = SelfAttention2d(deep, heads=4, key_channels=deep // 2) if attention == "self" else None
         self.query = nn.Linear(deep, deep) if attention == "query" else None
