@@ -15,7 +15,8 @@ def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     part = 2 * np.pi / 5
     angle = np.abs((np.arctan2(u, -v) + part / 2) % part - part / 2)
     x, y = 0.42 * np.cos(part / 2), 0.42 * np.sin(part / 2)
-    return np.hypot(u, v) <= y / (y * np.cos(angle) + (1 - x) * np.sin(angle))
+    inside: np.ndarray = np.hypot(u, v) <= y / (y * np.cos(angle) + (1 - x) * np.sin(angle))
+    return inside
 
 
 SHAPES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -69,7 +70,8 @@ def drawn(name: str, side: int, random: np.random.Generator) -> np.ndarray:
     inside = SHAPES[name](u, v) if name in SHAPES else _digit(DIGITS[name], u, v)
     mask = inside.reshape(count, _FINE, count, _FINE).mean((1, 3)) >= 0.5
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    cut: np.ndarray = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return cut
 
 
 def _digit(cells: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -77,4 +79,5 @@ def _digit(cells: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     font = np.array([[cell == "1" for cell in row] for row in cells.split()])
     column, row = np.floor((u / 0.75 + 1) * 2.5).astype(int), np.floor((v + 1) * 3.5).astype(int)
     within = (column >= 0) & (column < 5) & (row >= 0) & (row < 7)
-    return within & font[row.clip(0, 6), column.clip(0, 4)]
+    filled: np.ndarray = within & font[row.clip(0, 6), column.clip(0, 4)]
+    return filled

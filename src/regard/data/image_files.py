@@ -25,6 +25,8 @@ HEAD = 64
 _FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO", "QOI")
 """The Pillow formats that are read: raster images that can be recognized by their first bytes."""
 
+_GREY = 128
+
 _MAGIC = (
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
     ("JPEG", rb"\xff\xd8\xff"),
@@ -190,6 +192,29 @@ def squared(pixels: np.ndarray, size: int) -> np.ndarray:
     images: Any = require("PIL.Image", "image", "scaling images")
     scaled = images.fromarray(cut.transpose(1, 2, 0)).resize((size, size), images.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(scaled).transpose(2, 0, 1))
+
+
+def fitted(pixels: np.ndarray, size: int) -> np.ndarray:
+    """``(3, H, W)``, scaled to fit into ``(3, size, size)``, at its top left; the rest is grey."""
+    _, height, width = pixels.shape
+    shape = fitted_shape(height, width, size)
+    result = np.full((3, size, size), _GREY, dtype=np.uint8)
+    if shape != (height, width):
+        images: Any = require("PIL.Image", "image", "scaling images")
+        scaled = images.fromarray(pixels.transpose(1, 2, 0)).resize(shape[::-1], images.Resampling.BICUBIC)
+        pixels = np.asarray(scaled).transpose(2, 0, 1)
+    result[:, : shape[0], : shape[1]] = pixels
+    return result
+
+
+def fitted_shape(height: int, width: int, size: int) -> tuple[int, int]:
+    """The height and width of an image that is scaled so that the longer of them is ``size``.
+
+    >>> fitted_shape(300, 400, 64)
+    (48, 64)
+    """
+    longer = max(height, width)
+    return max(1, round(height * size / longer)), max(1, round(width * size / longer))
 
 
 def _colours(image: Any, images: Any) -> np.ndarray:

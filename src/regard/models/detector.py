@@ -205,8 +205,8 @@ class Detector(nn.Module):
 
     Example:
         >>> model = Detector(3, width=16, queries=5).eval()
-        >>> logits, boxes = model(torch.zeros(2, 3, 32, 32))
-        >>> logits.shape, boxes.shape
+        >>> found = model(torch.zeros(2, 3, 32, 32)).layers[-1]
+        >>> found.logits.shape, found.boxes.shape
         (torch.Size([2, 5, 3]), torch.Size([2, 5, 4]))
     """
 
@@ -225,10 +225,11 @@ class Detector(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.queries = queries
-        self.stem = nn.Sequential(nn.Conv2d(3, width // 2, 5, 2, 2, bias=False), nn.BatchNorm2d(width // 2), nn.ReLU())
+        self.queries, self.attends = queries, attention == "cross"
+        # Normalized in groups, since batches are small, and so that several processes compute what one does.
+        self.stem = nn.Sequential(nn.Conv2d(3, width // 2, 5, 2, 2, bias=False), _groups(width // 2), nn.ReLU())
         self.stages = nn.ModuleList(
-            Stage(width // 2 if number == 0 else width, width, blocks, "none") for number in range(halvings - 1)
+            Stage(width // 2 if number == 0 else width, width, blocks, norm=_groups) for number in range(halvings - 1)
         )
         self.project = nn.Linear(width if halvings > 1 else width // 2, width)
         self.place = nn.Linear(width, width)
@@ -248,27 +249,25 @@ class Detector(nn.Module):
             QueryLayer(classes, width, heads, attention, dropout) for _ in range(decoder_layers)
         )
 
-    def forward(self, x: Tensor) -> Found:
-        """What the last layer found in images ``(B, 3, H, W)``."""
-        return self.look(x, None)[0]
-
-    def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> tuple[Found, View | None]:  # noqa: B008
-        """The same, and the view of the last layer's attention to the places of the image."""
-        memory = self.encode(x)
-        layers, view = self._decode(*self._start(self.propose(memory)), memory, None, look)
-        return layers[-1], view
-
-    def training_outputs(self, x: Tensor, noised: Noised) -> Detected:
-        """What all layers found, with known objects as further queries."""
+    def forward(self, x: Tensor, noised: Noised | None = None) -> Detected:
+        """What all layers find in images ``(B, 3, H, W)``; in training with known objects as further queries."""
         memory = self.encode(x)
         places = self.propose(memory)
         content, anchors = self._start(places)
+        if noised is None:
+            return Detected(self._decode(content, anchors, memory, None, None)[0], [], places)
         count, mask = noised.labels.shape[1], _apart(noised, content.shape[1])
         content = torch.cat([self.known(noised.labels), content], 1)
         layers, _ = self._decode(content, torch.cat([noised.anchors, anchors], 1), memory, mask, None)
         known = [Found(one.logits[:, :count], one.boxes[:, :count]) for one in layers]
         own = [Found(one.logits[:, count:], one.boxes[:, count:]) for one in layers]
         return Detected(own, known, places)
+
+    def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> tuple[Found, View | None]:  # noqa: B008
+        """What the last layer finds, and the view of its attention to the places of the image."""
+        memory = self.encode(x)
+        layers, view = self._decode(*self._start(self.propose(memory)), memory, None, look)
+        return layers[-1], view
 
     def encode(self, x: Tensor) -> Memory:
         """The places of images ``(B, 3, H, W)``."""
@@ -308,6 +307,10 @@ class Detector(nn.Module):
             layers.append(found)
             anchors = moved.detach()
         return layers, view
+
+
+def _groups(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(max(1, channels // 8), channels)
 
 
 def class_layer(width: int, classes: int) -> nn.Linear:

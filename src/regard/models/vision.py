@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -35,14 +36,29 @@ class Seen(NamedTuple):
 
 
 class Stage(nn.Module):
-    """A convolution and a pooling by 2, then residual convolutions, each optionally with a gate."""
+    """A convolution and a pooling by 2, then residual convolutions, each optionally with a gate.
 
-    def __init__(self, inner: int, outer: int, blocks: int, attention: AttentionKind):
+    Args:
+        inner: channels of the input.
+        outer: channels of the result.
+        blocks: the number of residual convolutions.
+        attention: the gates, ``"se"`` or ``"cbam"``; others: none.
+        norm: creates a normalization layer of so many channels.
+    """
+
+    def __init__(
+        self,
+        inner: int,
+        outer: int,
+        blocks: int,
+        attention: AttentionKind = "none",
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ):
         super().__init__()
         self.convolutions = nn.ModuleList(
             nn.Conv2d(inner if number == 0 else outer, outer, 3, 1, 1, bias=False) for number in range(1 + blocks)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(outer) for _ in range(1 + blocks))
+        self.norms = nn.ModuleList(norm(outer) for _ in range(1 + blocks))
         kind = _GATES.get(attention)
         self.gates = nn.ModuleList(kind(outer, reduction=8) for _ in range(blocks)) if kind else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,12 +42,13 @@ class Exportable:
     """A model to export, with its inputs.
 
     Attributes:
-        module: takes the inputs in their order and returns logits.
+        module: takes the inputs in their order and returns logits, or a tuple of ``outputs``.
         inputs: input → its shape, in which a name stands for a dynamic size.
         sample: makes example inputs from the sizes by name.
         limits: name of a size → its maximum; sizes that are not in it are unlimited.
         notes: what users of the file need to know; stored in it as JSON.
         minimums: name of a size → its minimum, which ``sample`` keeps; others can be 1.
+        outputs: the names of the outputs.
     """
 
     module: nn.Module
@@ -56,6 +57,7 @@ class Exportable:
     limits: Mapping[str, int] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     minimums: Mapping[str, int] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ("logits",)
 
     def examples(self, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Example inputs of these sizes."""
@@ -122,7 +124,11 @@ def _write_onnx(exportable: Exportable, path: Path) -> None:
     for module in ("onnxscript", "onnxruntime"):
         require(module, "onnx", "the format onnx")
     program: Any = torch.onnx.export(
-        _traced(exportable), dynamo=True, verbose=False, input_names=list(exportable.inputs), output_names=["logits"]
+        _traced(exportable),
+        dynamo=True,
+        verbose=False,
+        input_names=list(exportable.inputs),
+        output_names=list(exportable.outputs),
     )
     program.rename_axes(_axes(exportable, program.model.graph.inputs))  # torch calls them s32, s7, …
     program.model.metadata_props["regard"] = json.dumps(dict(exportable.notes))
@@ -139,43 +145,42 @@ def _axes(exportable: Exportable, inputs: Any) -> dict[str, str]:
     }
 
 
-def _torch_runner(path: Path) -> Callable[..., Tensor]:
+def _torch_runner(path: Path) -> Callable[..., Any]:
     with path.open("rb") as file:
-        module = torch.export.load(file).module()
-
-    def run(*inputs: Tensor) -> Tensor:
-        logits: Tensor = module(*inputs)
-        return logits
-
-    return run
+        return torch.export.load(file).module()
 
 
-def _onnx_runner(path: Path) -> Callable[..., Tensor]:
+def _onnx_runner(path: Path) -> Callable[..., Any]:
     runtime = require("onnxruntime", "onnx", "the format onnx")
     session = runtime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
 
-    def run(*inputs: Tensor) -> Tensor:
+    def run(*inputs: Tensor) -> tuple[Tensor, ...]:
         outputs = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)})
-        return torch.from_numpy(outputs[0])
+        return tuple(map(torch.from_numpy, outputs))
 
     return run
 
 
-def _check(exportable: Exportable, run: Callable[..., Tensor]) -> float:
-    """The largest difference of the logits of ``run``. Raises UserError: it is more than rounding."""
+def _check(exportable: Exportable, run: Callable[..., Any]) -> float:
+    """The largest difference of the outputs of ``run``. Raises UserError: it is more than rounding."""
     largest = 0.0
     for sizes in _CHECKED:
         inputs = exportable.examples(sizes)
-        expected, actual = exportable.module(*inputs), run(*inputs)
-        difference = float((expected - actual).abs().max()) if expected.shape == actual.shape else float("inf")
-        if not difference <= _TOLERANCE * max(1.0, float(expected.abs().max())):
-            raise UserError(
-                f"export: the file's logits differ from the model's by {difference:.2g} at sizes "
-                f"{exportable.named(sizes)}; the file is not written"
-            )
-        largest = max(largest, difference)
+        expected, actual = _all(exportable.module(*inputs)), _all(run(*inputs))
+        for name, one, other in zip(exportable.outputs, expected, actual, strict=True):
+            difference = float((one - other).abs().max()) if one.shape == other.shape else float("inf")
+            if not difference <= _TOLERANCE * max(1.0, float(one.abs().max())):
+                raise UserError(
+                    f"export: the file's {name} differ from the model's by {difference:.2g} at sizes "
+                    f"{exportable.named(sizes)}; the file is not written"
+                )
+            largest = max(largest, difference)
     return largest
+
+
+def _all(outputs: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from regard.tasks.classify_image.settings import CLASSIFY_IMAGE
 from regard.tasks.classify_sound.settings import CLASSIFY_SOUND
 from regard.tasks.classify_text.settings import CLASSIFY_TEXT
 from regard.tasks.classify_video.settings import CLASSIFY_VIDEO
+from regard.tasks.detect.settings import DETECT
 from regard.tasks.generate.settings import GENERATE
 from regard.tasks.recommend.settings import RECOMMEND
 from regard.tasks.spec import TaskSpec
@@ -17,7 +18,7 @@ from regard.tasks.translate.settings import TRANSLATE
 
 TASKS: tuple[TaskSpec, ...] = (
     TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, CLASSIFY_SOUND, CLASSIFY_VIDEO, TRANSCRIBE, ANSWER,
-    RECOMMEND,
+    RECOMMEND, DETECT,
 )  # fmt: skip
 
 

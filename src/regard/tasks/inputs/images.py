@@ -32,10 +32,9 @@ class Scaled(nn.Module):
         for name, colours in (("mean", scale.mean), ("deviation", scale.deviation)):
             self.register_buffer(name, torch.tensor(colours)[:, None, None])
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Any:
         """The model's output for images ``(B, 3, H, W)``."""
-        output: Tensor = self.model((images - self.mean) / self.deviation)
-        return output
+        return self.model((images - self.mean) / self.deviation)
 
 
 def exportable(model: nn.Module, scale: Scale, size: int, notes: Mapping[str, Any]) -> Exportable:

@@ -1,0 +1,1 @@
+"""Boxes: tasks whose result is a set of objects in an image."""

@@ -28,7 +28,9 @@ class Guess(NamedTuple):
     boxes: np.ndarray
 
 
-def average_precisions(truths: Sequence[Truth], guesses: Sequence[Guess], classes: int, *, most: int = 100) -> np.ndarray:
+def average_precisions(
+    truths: Sequence[Truth], guesses: Sequence[Guess], classes: int, *, most: int = 100
+) -> np.ndarray:
     """The average precision of each class at each of `THRESHOLDS`, ``(classes, 10)``; NaN: a class without objects.
 
     In the order of its score, each box of a class gets the object of that class with the largest overlap that no box
@@ -104,3 +106,13 @@ def _area(correct: np.ndarray, count: int) -> float:
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     at = np.searchsorted(recall, _RECALLS, side="left")
     return float(np.append(precision, 0.0)[np.minimum(at, len(precision))].mean())
+
+
+def means(precisions: np.ndarray) -> tuple[float, float]:
+    """Mean average precision in per cent, at an overlap of 0.5 and over all of `THRESHOLDS`; 0: there is no object.
+
+    Args:
+        precisions: see `average_precisions`.
+    """
+    there = precisions[~np.isnan(precisions[:, 0])]
+    return (100 * float(there[:, 0].mean()), 100 * float(there.mean())) if len(there) else (0.0, 0.0)

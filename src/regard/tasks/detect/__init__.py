@@ -1,0 +1,1 @@
+"""Detection: boxes and classes of the objects of an image."""

@@ -1,0 +1,158 @@
+"""A trained detector with the names of its classes: boxes of images, and what their queries attended to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from regard.attend import Look
+from regard.data.image_batches import Scale
+from regard.data.image_files import fitted, fitted_shape, read_image
+from regard.errors import UserError
+from regard.models.detector import Detector, Found
+from regard.tasks.exporting import Exportable
+from regard.tasks.families.boxes.precision import Guess, Truth
+from regard.tasks.families.boxes.results import FoundObject, FoundObjects
+from regard.tasks.inputs.images import Scaled
+from regard.tasks.results import Failure
+from regard.tasks.task import Predictor
+
+_MOST = 100
+"""The largest number of boxes of an image that are scored."""
+_PIXELS = 64 * 64 * 128
+"""Pixels of a validation batch."""
+
+
+@dataclass(frozen=True)
+class BoxDetector(Predictor):
+    """A trained detector.
+
+    Attributes:
+        model: the model.
+        names: of its classes.
+        scale: the normalization of pixels.
+        size: the side of the square into which images are fitted.
+    """
+
+    model: Detector
+    names: tuple[str, ...]
+    scale: Scale
+    size: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def together(self) -> int:
+        """The number of images that are validated together."""
+        return max(1, _PIXELS // self.size**2)
+
+    def predict(
+        self, inputs: Iterable[str], *, threshold: float = 0.3, out: Path | None = None
+    ) -> Iterator[FoundObjects | Failure]:
+        """The objects of each image file, in order; an unusable file gives a `Failure`.
+
+        Args:
+            inputs: names of files.
+            threshold: the smallest score of an object.
+            out: a folder into which each image is drawn with its boxes.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        if out is not None:
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"out: {out} cannot be made a folder ({error.strerror})") from error
+        for item in inputs:
+            try:
+                result = self.find(item, threshold, look=False)
+            except UserError as error:
+                yield Failure(item, str(error))
+                continue
+            if out is not None:
+                result.draw(out / f"{Path(item).stem}.png")
+            yield result
+
+    def look(self, item: str, *, threshold: float = 0.3) -> FoundObjects:
+        """The objects of an image, with the attention of the query of each. Raises UserError: it cannot be used."""
+        return self.find(item, threshold, look=True)
+
+    @torch.inference_mode()
+    def find(self, item: str, threshold: float, *, look: bool) -> FoundObjects:
+        """The objects of an image file. Raises UserError: it cannot be read, or is no image."""
+        image = read_image(Path(item))
+        self.model.eval()
+        x = self.scale(fitted(image, self.size)[None], self.device)
+        found, view = self.model.look(x, Look(rows=slice(None)) if look and self.model.attends else None)
+        scores, labels = found.logits[0].float().sigmoid().max(-1)
+        height, width = image.shape[1:]
+        inner = np.array(fitted_shape(height, width, self.size)[::-1]) / self.size
+        edges = found.boxes[0].float().cpu().numpy() * np.tile((width, height) / inner, 2)
+        edges = edges.clip(0, np.tile((width, height), 2))
+        objects = []
+        for query in scores.argsort(descending=True).tolist():
+            left, top, right, bottom = map(float, edges[query])
+            if float(scores[query]) < threshold or not (left < right and top < bottom):
+                continue
+            places = None if view is None else self.map_of(view.rows[0, :, query].float().mean(0))
+            name = self.names[int(labels[query])]
+            objects.append(FoundObject(name, float(scores[query]), (left, top, right, bottom), places))
+        return FoundObjects(str(Path(item)), image, tuple(objects), self.model.attends)
+
+    def map_of(self, weights: Tensor) -> np.ndarray:
+        """The weights of the places ``(N,)`` as a map, ``(h, w)``."""
+        side = round(weights.shape[0] ** 0.5)
+        weighted: np.ndarray = weights.unflatten(0, (side, side)).cpu().numpy()
+        return weighted
+
+    def guesses(self, found: Found) -> list[Guess]:
+        """The most probable pairs of a query and a class of each image, for `average_precisions`."""
+        classes = found.logits.shape[-1]
+        scores = found.logits.float().sigmoid().flatten(1)
+        best, at = scores.topk(min(_MOST, scores.shape[1]), dim=1)
+        boxes = found.boxes.float().gather(1, (at // classes)[..., None].expand(-1, -1, 4))
+        rows = zip(*((one.cpu().numpy()) for one in (at % classes, best, boxes)), strict=True)
+        return [Guess(*row) for row in rows]
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`."""
+        size = self.size
+
+        def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
+            return (torch.rand(sizes["batch"], 3, size, size),)
+
+        notes = {
+            "task": "detect", "classes": self.names,
+            "use": "images are RGB from 0 to 1, scaled to fit at the top left of the square, the rest 0.5; boxes are "
+            "left, top, right and bottom as parts of the square; the score of a class is the sigmoid of its logit",
+        }  # fmt: skip
+        module = Scaled(_LastLayer(self.model), self.scale)
+        return Exportable(
+            module, {"images": ("batch", 3, size, size)}, sample, notes=notes, outputs=("logits", "boxes")
+        )
+
+
+def truth_of(objects: np.ndarray) -> Truth:
+    """The objects of an image, for `average_precisions`; ``objects``: see `BoxedImages`."""
+    return Truth(objects[:, 0].astype(np.int64), objects[:, 1:5], objects[:, 5] > 0)
+
+
+class _LastLayer(nn.Module):
+    """The model as it is exported."""
+
+    def __init__(self, model: Detector):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found, _ = self.model.look(x, None)
+        return found.logits, found.boxes
