@@ -36,7 +36,7 @@ def demo_settings() -> DetectConfig:
         data=BoxesConfig(builtin_scenes=5000),
         augment=BoxAugmentConfig(flip=False, zoom=0.0),
         model=DetectorConfig(width=64, queries=20),
-        train=BoxesTrainConfig(epochs=4, batch=32, validate_on=200),
+        train=BoxesTrainConfig(epochs=4, batch=16, validate_on=200),
     )
 
 

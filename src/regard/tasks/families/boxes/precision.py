@@ -77,10 +77,10 @@ def _judged(truth: Truth, guess: Guess, label: int) -> tuple[np.ndarray, np.ndar
     correct, ignored = np.zeros((2, len(THRESHOLDS), len(scores)), dtype=bool)
     for row, threshold in enumerate(THRESHOLDS):
         free = ~crowd
-        for at in range(len(scores)):
+        for at in np.flatnonzero((shared >= threshold).any(1)):
             among = np.where(free, shared[at], -1.0)
-            best = int(among.argmax()) if len(among) else -1
-            if best >= 0 and among[best] >= threshold:
+            best = int(among.argmax())
+            if among[best] >= threshold:
                 correct[row, at], free[best] = True, False
             else:
                 ignored[row, at] = (shared[at][crowd] >= threshold).any()
