@@ -183,7 +183,7 @@ def test_attention_is_concentrated_around_the_anchor() -> None:
     places = centres(8, 8, torch.device("cpu"))
     anchors = torch.tensor([[[0.25, 0.75, 0.2, 0.2]]])
     zeros = torch.zeros(1, 64, 16)
-    _, view = layer(torch.zeros(1, 1, 16), anchors, places, zeros, zeros, Look(rows=slice(None)))
+    _, view = layer(torch.zeros(1, 1, 16), anchors, (8, 8), zeros, zeros, Look(rows=slice(None)))
     assert view is not None
     middle = (view.rows[0, :, 0].mean(0)[:, None] * places).sum(0)
     assert torch.allclose(middle, torch.tensor([0.25, 0.75]), atol=0.03)

@@ -85,3 +85,15 @@ def test_a_seed_gives_the_same_scenes(many: tuple[Scene, ...]) -> None:
     assert [scene.caption for scene in fewer] == [scene.caption for scene in many[:20]]
     assert all(a.pixels.tobytes() == b.pixels.tobytes() for a, b in zip(fewer, many, strict=False))
     assert fewer[0].pixels.tobytes() != scenes(1, seed=4)[0].pixels.tobytes()
+
+
+def test_lines_are_behind_the_things() -> None:
+    plain, lined = np.stack([one.pixels for one in scenes(20)]), np.stack([one.pixels for one in scenes(20, lines=6)])
+    assert lined.std() / plain.std() > 1.1
+    for scene in scenes(20, lines=6):
+        for thing in scene.things:
+            x0, y0, x1, y1 = thing.box
+            part = scene.pixels[:, y0:y1, x0:x1].reshape(3, -1).astype(float)
+            color = np.array(COLORS[thing.color])
+            cosine = (part * color[:, None]).sum(0) / np.linalg.norm(part, axis=0) / np.linalg.norm(color)
+            assert (cosine > 0.95).mean() > 0.15  # the strokes of a digit

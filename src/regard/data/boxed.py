@@ -21,6 +21,9 @@ from regard.data.ragged import Ragged
 from regard.data.scenes import LABELS, SIZE, scenes
 from regard.errors import UserError
 
+LINES = 6
+"""The number of lines in the background of `boxed_scenes`."""
+
 _SHOWN = 3
 _SHAPE = 8
 """Bytes of the height and width of an image."""
@@ -102,7 +105,7 @@ class FittedCodec(ImageCodec):
 
 def boxed_scenes(count: int, size: int, *, seed: int = 0) -> BoxedImages:
     """The generated scenes of `regard.data.scenes` with their boxes, scaled to ``size``."""
-    made, codec = scenes(count, seed=seed), FittedCodec(size)
+    made, codec = scenes(count, seed=seed, lines=LINES), FittedCodec(size)
     rows = [
         np.array([[LABELS.index(one.label), *(np.array(one.box) / SIZE), 0] for one in scene.things], np.float32)
         for scene in made

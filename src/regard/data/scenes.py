@@ -75,7 +75,7 @@ class Scene:
 
 
 @lru_cache(maxsize=2)
-def scenes(count: int, *, seed: int = 0) -> tuple[Scene, ...]:
+def scenes(count: int, *, seed: int = 0, lines: int = 0) -> tuple[Scene, ...]:
     """``count`` scenes with different captions. The first ones are the same for any count.
 
     Each has one to five things, in two sizes, before a background of blotches and noise. A caption mentions up to four
@@ -85,6 +85,8 @@ def scenes(count: int, *, seed: int = 0) -> tuple[Scene, ...]:
     Args:
         count: their number.
         seed: of the scenes.
+        lines: the number of lines in the background, each in one of the colours of things, from which colours alone do
+            not tell a thing.
 
     >>> one = scenes(8)[7]
     >>> one.caption
@@ -98,7 +100,7 @@ def scenes(count: int, *, seed: int = 0) -> tuple[Scene, ...]:
     made: list[Scene] = []
     captions: set[str] = set()
     while len(made) < count:
-        scene = _scene(random)
+        scene = _scene(random, lines)
         if scene.caption not in captions:
             captions.add(scene.caption)
             made.append(scene)
@@ -118,9 +120,11 @@ def relation(a: Thing, b: Thing) -> str | None:
     return (("left of", "right of")[right > 0], ("above", "below")[down > 0])[axis]
 
 
-def _scene(random: np.random.Generator) -> Scene:
+def _scene(random: np.random.Generator, lines: int) -> Scene:
     """A scene of things that each found a free place; one that found none is left out."""
     pixels = _background(random)
+    for _ in range(lines):
+        _put(pixels, _line(random), COLORS[str(random.choice(list(COLORS)))], random)
     taken = np.zeros((SIZE, SIZE), dtype=bool)
     wanted = int(random.choice(len(_COUNTS), p=_COUNTS)) + 1
     kinds = random.choice(len(LABELS) * len(COLORS), wanted, replace=False)
@@ -146,6 +150,18 @@ def _background(random: np.random.Generator) -> np.ndarray:
     """Blotches of dim colours, and noise: (3, SIZE, SIZE)."""
     coarse = random.normal(0, 14, (3, SIZE // 8, SIZE // 8)) + random.uniform(40, 110) + random.normal(0, 12, (3, 1, 1))
     return coarse.repeat(8, 1).repeat(8, 2) + random.normal(0, 9, (3, SIZE, SIZE))
+
+
+def _line(random: np.random.Generator) -> np.ndarray:
+    """The pixels of a straight line, boolean (SIZE, SIZE)."""
+    start, end = random.uniform(0, SIZE, (2, 2))
+    at = np.linspace(start, end, 3 * SIZE)
+    thick = random.uniform(0.6, 1.2)
+    line = np.zeros((SIZE, SIZE), dtype=bool)
+    for offset in (-thick / 2, thick / 2):
+        rows, columns = (at + offset).astype(int).clip(0, SIZE - 1).T
+        line[rows, columns] = True
+    return line
 
 
 def _put(part: np.ndarray, shape: np.ndarray, color: tuple[int, int, int], random: np.random.Generator) -> None:

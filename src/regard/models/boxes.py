@@ -54,9 +54,13 @@ def centres(height: int, width: int, device: torch.device) -> Tensor:
     >>> centres(1, 2, torch.device("cpu")).tolist()
     [[0.25, 0.5], [0.75, 0.5]]
     """
-    rows = (torch.arange(height, device=device) + 0.5) / height
-    columns = (torch.arange(width, device=device) + 0.5) / width
+    rows, columns = centres_along(height, device), centres_along(width, device)
     return torch.stack([columns.repeat(height), rows.repeat_interleave(width)], -1)
+
+
+def centres_along(count: int, device: torch.device) -> Tensor:
+    """The centres of ``count`` cells in one direction, from 0 to 1."""
+    return (torch.arange(count, device=device) + 0.5) / count
 
 
 def waves(coordinates: Tensor, width: int) -> Tensor:

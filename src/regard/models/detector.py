@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from regard.attend import Look, View
-from regard.models.boxes import anchors_of, boxes_of, centres, waves
+from regard.models.boxes import anchors_of, boxes_of, centres, centres_along, waves
 from regard.models.layers import Residual, TransformerLayer
 from regard.models.vision import Stage
 from regard.nn import FeedForward, MultiHeadAttention
@@ -92,14 +92,14 @@ class AnchorAttention(nn.Module):
             self.shift.bias.copy_(0.5 * torch.stack([turns.cos(), turns.sin()], -1).flatten())
 
     def forward(
-        self, queries: Tensor, anchors: Tensor, places: Tensor, keys: Tensor, values: Tensor, look: Look | None
+        self, queries: Tensor, anchors: Tensor, side: tuple[int, int], keys: Tensor, values: Tensor, look: Look | None
     ) -> tuple[Tensor, View | None]:
         """Attend.
 
         Args:
             queries: ``(B, Q, width)``.
             anchors: ``(B, Q, 4)``.
-            places: the coordinates of the places, ``(N, 2)``.
+            side: the height and width of the map of places, whose product is N.
             keys: ``(B, N, width)``.
             values: ``(B, N, width)``.
             look: what to report about the weights.
@@ -114,9 +114,15 @@ class AnchorAttention(nn.Module):
         shift = self.shift(queries).unflatten(-1, (self.heads, 2)).transpose(1, 2)
         size = anchors[:, None, :, 2:].clamp(min=_EDGE)
         point = anchors[:, None, :, :2] + shift * size / 2
-        apart = (places - point[:, :, :, None]) / (size[:, :, :, None] / 2)
-        bias = -0.5 * self.sharpness.exp()[:, None, None] * apart.square().sum(-1)
-        context, view = attend_heads(q, k, v, look, bias=bias)
+        height, width = side
+        # The two directions are computed apart, since most of the time is for numbers per query and place.
+        right, down = (
+            ((centres_along(count, queries.device) - point[..., axis, None]) / (size[..., axis, None] / 2)).square()
+            for axis, count in ((0, width), (1, height))
+        )
+        sharpness = -0.5 * self.sharpness.exp()[:, None, None]
+        bias = (sharpness * down)[..., :, None] + (sharpness * right)[..., None, :]
+        context, view = attend_heads(q, k, v, look, bias=bias.flatten(-2))
         return self.output(context.transpose(1, 2).flatten(2)), view
 
 
@@ -169,7 +175,7 @@ class QueryLayer(nn.Module):
         x = self.around_among.leave(x, self.among(y + position, y + position, y, mask=mask)[0])
         y = self.around_cross.enter(x)
         if self.cross is not None:
-            y, view = self.cross(y + position, anchors, memory.places, memory.keys, memory.values, look)
+            y, view = self.cross(y + position, anchors, memory.side, memory.keys, memory.values, look)
         elif self.sample is not None:
             y = self.sample(anchors, memory.values, memory.side)
         x = self.around_cross.leave(x, y)

@@ -19,11 +19,12 @@ from regard.data.stratify import first_equal
 from regard.errors import UserError
 from regard.models.detector import Detector
 from regard.tasks.detect.settings import DetectConfig
+from regard.tasks.exporting import Exportable
 from regard.tasks.families.boxes.evaluation import precisions_of, scores_of
-from regard.tasks.families.boxes.predictor import BoxDetector
+from regard.tasks.families.boxes.predictor import BoxDetector, LastLayer
 from regard.tasks.families.boxes.trainable import BoxSets, DetectTrainable
 from regard.tasks.families.classify.labeller import load_classes, save_classes
-from regard.tasks.inputs.images import save_example
+from regard.tasks.inputs.images import exportable, save_example
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify, Task, own_data
 from regard.training import checkpoint as checkpoints
@@ -35,7 +36,20 @@ _SCORED = 500
 """The number of generated scenes that a run on generated scenes is scored on."""
 
 
-class Detect(Task[DetectConfig, BoxSets, BoxDetector]):
+class ImageDetector(BoxDetector):
+    """See `BoxDetector`."""
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`."""
+        notes = {
+            "task": "detect", "classes": self.names,
+            "use": "images are RGB from 0 to 1, scaled to fit at the top left of the square, the rest 0.5; boxes are "
+            "left, top, right and bottom as parts of the square; the score of a class is the sigmoid of its logit",
+        }  # fmt: skip
+        return exportable(LastLayer(self.model), self.scale, self.size, notes, ("logits", "boxes"))
+
+
+class Detect(Task[DetectConfig, BoxSets, ImageDetector]):
     """See `regard.tasks.task.Task`."""
 
     unit = "images"
@@ -81,7 +95,7 @@ class Detect(Task[DetectConfig, BoxSets, BoxDetector]):
         rows = range(min(len(sets.train), 1000))
         save_classes(folder, sets.train.names, **asdict(Scale.of(sets.train.pixels(rows))))
 
-    def untrained(self, config: DetectConfig, run: Path) -> BoxDetector:
+    def untrained(self, config: DetectConfig, run: Path) -> ImageDetector:
         """A new model with random weights, with the classes of a run's folder."""
         names, scale = load_classes(run, "mean", "deviation")
         model = config.model
@@ -90,14 +104,14 @@ class Detect(Task[DetectConfig, BoxSets, BoxDetector]):
             encoder_layers=model.encoder_layers, decoder_layers=model.decoder_layers, heads=model.heads,
             queries=known(model.queries), attention=model.attention, dropout=model.dropout,
         )  # fmt: skip
-        return BoxDetector(made, names, Scale(*map(tuple, scale.values())), config.data.size)
+        return ImageDetector(made, names, Scale(*map(tuple, scale.values())), config.data.size)
 
     def trainable(self, config: DetectConfig, run: Path, sets: BoxSets, notify: Notify) -> DetectTrainable:
         """See `Task`."""
         torch.manual_seed(config.train.seed)
         return DetectTrainable(self.untrained(config, run), sets, config.train, config.augment)
 
-    def predictor(self, config: DetectConfig, run: Path, checkpoint: str) -> BoxDetector:
+    def predictor(self, config: DetectConfig, run: Path, checkpoint: str) -> ImageDetector:
         """See `Task`."""
         detector = self.untrained(config, run)
         checkpoints.fill(detector.model, run, checkpoint)
@@ -106,7 +120,7 @@ class Detect(Task[DetectConfig, BoxSets, BoxDetector]):
 
     def evaluate(
         self,
-        detector: BoxDetector,
+        detector: ImageDetector,
         config: DetectConfig,
         run: Path,
         path: str | None,
@@ -131,7 +145,7 @@ class Detect(Task[DetectConfig, BoxSets, BoxDetector]):
         check_validation(run, self.fingerprint(sets))
         return scores_of(detector, sets.valid)
 
-    def samples(self, detector: BoxDetector, config: DetectConfig, sets: BoxSets) -> Sequence[str]:
+    def samples(self, detector: ImageDetector, config: DetectConfig, sets: BoxSets) -> Sequence[str]:
         """A table of the classes with the lowest average precision."""
         precisions, _ = precisions_of(detector, sets.valid)
         there = np.flatnonzero(~np.isnan(precisions[:, 0]))
@@ -153,7 +167,7 @@ class Detect(Task[DetectConfig, BoxSets, BoxDetector]):
             save_example(one, folder / name) for one, name in zip(pixels, ("scene.png", "scene-2.png"), strict=True)
         ]
 
-    def finish_demo(self, detector: BoxDetector, config: DetectConfig, run: Path, console: Console) -> str:
+    def finish_demo(self, detector: ImageDetector, config: DetectConfig, run: Path, console: Console) -> str:
         """Find the objects of the example inputs, and draw the attention for the first."""
         for number, item in enumerate(self.inputs(config, run)):
             found = detector.look(item)

@@ -37,13 +37,15 @@ class Scaled(nn.Module):
         return self.model((images - self.mean) / self.deviation)
 
 
-def exportable(model: nn.Module, scale: Scale, size: int, notes: Mapping[str, Any]) -> Exportable:
-    """A model from images ``(B, 3, size, size)`` to logits, with what its export needs. ``notes``: see `Exportable`."""
+def exportable(
+    model: nn.Module, scale: Scale, size: int, notes: Mapping[str, Any], outputs: tuple[str, ...] = ("logits",)
+) -> Exportable:
+    """A model of images ``(B, 3, size, size)``, with what its export needs; the others are as in `Exportable`."""
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
         return (torch.rand(sizes["batch"], 3, size, size),)
 
-    return Exportable(Scaled(model, scale), {"images": ("batch", 3, size, size)}, sample, notes=notes)
+    return Exportable(Scaled(model, scale), {"images": ("batch", 3, size, size)}, sample, notes=notes, outputs=outputs)
 
 
 def save_example(pixels: np.ndarray, path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,8 @@ from regard.data.image_batches import Scale
 from regard.data.image_files import fitted, fitted_shape, read_image
 from regard.errors import UserError
 from regard.models.detector import Detector, Found
-from regard.tasks.exporting import Exportable
 from regard.tasks.families.boxes.precision import Guess, Truth
 from regard.tasks.families.boxes.results import FoundObject, FoundObjects
-from regard.tasks.inputs.images import Scaled
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
 
@@ -123,36 +121,24 @@ class BoxDetector(Predictor):
         rows = zip(*((one.cpu().numpy()) for one in (at % classes, best, boxes)), strict=True)
         return [Guess(*row) for row in rows]
 
-    def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`."""
-        size = self.size
-
-        def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
-            return (torch.rand(sizes["batch"], 3, size, size),)
-
-        notes = {
-            "task": "detect", "classes": self.names,
-            "use": "images are RGB from 0 to 1, scaled to fit at the top left of the square, the rest 0.5; boxes are "
-            "left, top, right and bottom as parts of the square; the score of a class is the sigmoid of its logit",
-        }  # fmt: skip
-        module = Scaled(_LastLayer(self.model), self.scale)
-        return Exportable(
-            module, {"images": ("batch", 3, size, size)}, sample, notes=notes, outputs=("logits", "boxes")
-        )
-
 
 def truth_of(objects: np.ndarray) -> Truth:
     """The objects of an image, for `average_precisions`; ``objects``: see `BoxedImages`."""
     return Truth(objects[:, 0].astype(np.int64), objects[:, 1:5], objects[:, 5] > 0)
 
 
-class _LastLayer(nn.Module):
-    """The model as it is exported."""
+class LastLayer(nn.Module):
+    """A detector as it is exported: images ``(B, 3, size, size)`` to the logits and boxes of `Found`.
+
+    Args:
+        model: the detector.
+    """
 
     def __init__(self, model: Detector):
         super().__init__()
         self.model = model
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits and the boxes of the last layer."""
         found, _ = self.model.look(x, None)
         return found.logits, found.boxes
