@@ -44,6 +44,15 @@ def _sounds(folder: Path) -> None:
     write_classes(folder, 10).rename(folder / "train")
 
 
+def _boxes(folder: Path) -> None:
+    lines = []
+    for number in range(20):
+        Image.new("L", (16, 16), 40 + number).save(folder / f"{number}.png")
+        objects = [{"label": ("cat", "dog")[number % 2], "box": [2, 2, 9, 9]}]
+        lines.append(json.dumps({"image": f"{number}.png", "objects": objects}) + "\n")
+    (folder / "train.jsonl").write_text("".join(lines))
+
+
 def _recordings(folder: Path) -> None:
     write_classes(folder, 6).rename(folder / "sounds")
     rows = [f"sounds/{name}/{at}.wav\ta {name} tone {at}\n" for name in ("low", "high") for at in range(6)]
@@ -73,7 +82,7 @@ DATA = {
     "translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train"),
     "classify-sound": (_sounds, "train"), "classify-video": (_clips, "train"), "answer": (_questions, "train.csv"),
     "classify-text": (_texts, "train.tsv"), "summarize": (_pairs, "train.tsv"), "recommend": (_histories, "train.txt"),
-    "transcribe": (_recordings, "train.tsv"),
+    "transcribe": (_recordings, "train.tsv"), "detect": (_boxes, "train.jsonl"),
 }  # fmt: skip
 """For each task, the function that writes its data into a folder, and the name of the training data there."""
 
@@ -90,6 +99,7 @@ SMALL = {
     "transcribe": ["--data.rate", 4000, "--model.dim", 8, "--model.layers", 1, "--model.bands", 16,
                    "--train.metric", "loss"],
     "classify-video": ["--model.width", 8, "--model.heads", 2],
+    "detect": ["--data.size", 32, "--model.width", 8, "--model.heads", 2],
     "answer": ["--model.dim", 16, "--model.kind", "conv", "--model.layers", 1, "--tokenizer.size", 300],
 }  # fmt: skip
 
@@ -195,6 +205,12 @@ CHANGES: list[tuple[str, str, Callable[[Path], object], str]] = [
     ("generate", "one document has another line",
      lambda d: _edit(d / "train" / "03.txt", lambda rows: ["And then:\n", *rows]),
      "training documents: 11 as before, but not the same ones"),
+    ("detect", "one box differs",
+     lambda d: _edit(d / "train.jsonl", lambda rows: [rows[0].replace("9, 9", "9, 8"), *rows[1:]]),
+     "training images: 18 as before, but not the same ones"),
+    ("detect", "a class is renamed",
+     lambda d: _edit(d / "train.jsonl", lambda rows: [row.replace("dog", "hund") for row in rows]),
+     "classes: 'dog' removed, 'hund' added"),
     ("classify-image", "half is missing", lambda d: _delete(*d.rglob("[0-4].png")), "training images: 8 instead of 18"),
     ("classify-image", "one image differs", lambda d: Image.new("L", (16, 16), 3).save(d / "train" / "cat" / "1.png"),
      "training images: 18 as before, but not the same ones"),
@@ -317,6 +333,7 @@ def test_resuming_with_data_in_another_order_prints_a_message(
         ("translate", "target.tokenizer.json"),
         ("generate", "tokenizer.json"),
         ("classify-image", "classes.json"),
+        ("detect", "classes.json"),
         ("answer", "tokenizer.json"),
     ],
 )

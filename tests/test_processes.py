@@ -53,6 +53,7 @@ TASKS = {
         "--model.layers", "1", "--model.bands", "16", "--model.dropout", "0", "--augment.speed", "0",
         "--augment.time-masks", "0", "--train.tokens", "400", "--train.metric", "wer", "--train.validate-on", "3",
     ],
+    "detect": ["--data.size", "32", "--model.width", "16", "--train.batch", "5"],
 }  # fmt: skip
 """Settings without randomness, since each process draws its own random numbers, and without batch normalization, whose
 statistics are those of one process. The models of classify-sound and classify-video always have it."""
@@ -68,6 +69,14 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
         return folder / "images"
+    if task == "detect":
+        rows = []
+        for number in range(images):
+            Image.fromarray(random.integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+            box = [*random.integers(0, 9, 2).tolist(), *random.integers(10, 20, 2).tolist()]
+            rows.append({"image": f"{number}.png", "objects": [{"label": words[number % 3], "box": box}]})
+        (folder / "boxes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return folder / "boxes.jsonl"
     if task == "transcribe":
         (folder / "sounds.tsv").write_text("".join(f"{at}.wav\t{line}\n" for at, line in enumerate(lines[:30])))
         for at in range(30):

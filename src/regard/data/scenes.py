@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from regard.data.glyphs import DIGITS, SHAPES, drawn
+from regard.data.progress import counted
 
 SIZE = 64
 """The height and width of a scene, in pixels."""
@@ -99,11 +100,13 @@ def scenes(count: int, *, seed: int = 0, lines: int = 0) -> tuple[Scene, ...]:
     random = np.random.default_rng([seed, 53])
     made: list[Scene] = []
     captions: set[str] = set()
-    while len(made) < count:
-        scene = _scene(random, lines)
-        if scene.caption not in captions:
-            captions.add(scene.caption)
-            made.append(scene)
+    with counted("generating scenes") as done:
+        while len(made) < count:
+            scene = _scene(random, lines)
+            if scene.caption not in captions:
+                captions.add(scene.caption)
+                made.append(scene)
+                done()
     return tuple(made)
 
 

@@ -233,7 +233,7 @@ def _pretrain(
 
 def _located(config: Any, run: Path) -> Any:
     """The settings of a run with the paths of its data as they are now."""
-    paths = [name for name in ("train", "valid", "titles") if hasattr(config.data, name)]
+    paths = [name for name in ("train", "valid", "titles", "images") if hasattr(config.data, name)]
     data = {name: runs.locate(run, getattr(config.data, name)) for name in paths}
     located = {"data": replace(config.data, **data)}
     if hasattr(config, "pretrain"):

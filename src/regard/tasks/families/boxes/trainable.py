@@ -111,8 +111,8 @@ class DetectTrainable:
             labels[at, :, : len(own)], anchors[at, :, : len(own)] = noise(own, groups, classes, random)
             real[at, :, : len(own)] = True
         device = self.detector.device
-        flat = (torch.from_numpy(one).flatten(1, 2).to(device) for one in (labels, anchors, real))
-        return Noised(*flat, groups=groups)
+        known, start, own = (torch.from_numpy(one).flatten(1, 2).to(device) for one in (labels, anchors, real))
+        return Noised(known, start, own, groups)
 
 
 def without_crowds(objects: np.ndarray) -> np.ndarray:
