@@ -12,7 +12,8 @@ import torch
 from regard import Look
 from regard.data.box_batches import Change, changed, noise
 from regard.models.boxes import anchors_of, boxes_of, centres, overlaps
-from regard.models.detector import AnchorAttention, Detector, Found, Noised
+from regard.models.detector import Detector, Noised
+from regard.models.queries import AnchorAttention, Found
 from regard.tasks.families.boxes.loss import Matched, Objects, found_loss, match
 from regard.tasks.families.boxes.precision import THRESHOLDS, Guess, Truth, average_precisions, means
 

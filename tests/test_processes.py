@@ -70,12 +70,13 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
             Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(path)
         return folder / "images"
     if task == "detect":
-        rows = []
+        listed = ""
         for number in range(images):
             Image.fromarray(random.integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(folder / f"{number}.png")
             box = [*random.integers(0, 9, 2).tolist(), *random.integers(10, 20, 2).tolist()]
-            rows.append({"image": f"{number}.png", "objects": [{"label": words[number % 3], "box": box}]})
-        (folder / "boxes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            objects = [{"label": words[number % 3], "box": box}]
+            listed += json.dumps({"image": f"{number}.png", "objects": objects}) + "\n"
+        (folder / "boxes.jsonl").write_text(listed)
         return folder / "boxes.jsonl"
     if task == "transcribe":
         (folder / "sounds.tsv").write_text("".join(f"{at}.wav\t{line}\n" for at, line in enumerate(lines[:30])))

@@ -26,7 +26,7 @@ class Change(NamedTuple):
     @classmethod
     def draw(cls, random: np.random.Generator, *, flip: bool, zoom: float) -> Change:
         """A random change: see `regard.tasks.families.boxes.settings.BoxAugmentConfig`."""
-        factor = float(np.exp(random.uniform(np.log1p(-zoom), np.log1p(zoom)))) if zoom < 1 else 1.0
+        factor = float(np.exp(random.uniform(np.log1p(-zoom), np.log1p(zoom))))
         room = abs(1 - factor) / 2
         return cls(flip and bool(random.random() < 0.5), factor, *map(float, random.uniform(-room, room, 2)))
 

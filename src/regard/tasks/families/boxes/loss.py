@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from regard.errors import require
 from regard.models.boxes import overlaps
-from regard.models.detector import Detected, Found
+from regard.models.detector import Detected
+from regard.models.queries import Found
 
 _CLASS, _SIDES, _SHARED = 2.0, 5.0, 2.0
 """The weights of the class, of the distance of the edges and of the overlap (Zhu et al. 2021, arXiv:2010.04159)."""

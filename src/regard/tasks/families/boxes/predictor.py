@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from regard.attend import Look
 from regard.data.image_batches import Scale
 from regard.data.image_files import fitted, fitted_shape, read_image
 from regard.errors import UserError
-from regard.models.detector import Detector, Found
+from regard.models.detector import Detector
+from regard.models.queries import Found
 from regard.tasks.families.boxes.precision import Guess, Truth
 from regard.tasks.families.boxes.results import FoundObject, FoundObjects
 from regard.tasks.results import Failure
@@ -70,6 +72,7 @@ class BoxDetector(Predictor):
                 out.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise UserError(f"out: {out} cannot be made a folder ({error.strerror})") from error
+        drawn = Counter[str]()
         for item in inputs:
             try:
                 result = self.find(item, threshold, look=False)
@@ -77,7 +80,9 @@ class BoxDetector(Predictor):
                 yield Failure(item, str(error))
                 continue
             if out is not None:
-                result.draw(out / f"{Path(item).stem}.png")
+                name = Path(item).stem
+                drawn[name] += 1  # files of several folders can have the same name
+                result.draw(out / (f"{name}.png" if drawn[name] == 1 else f"{name}-{drawn[name]}.png"))
             yield result
 
     def look(self, item: str, *, threshold: float = 0.3) -> FoundObjects:

@@ -62,11 +62,9 @@ class DetectTrainable:
     def batches(self, epoch: int) -> Sequence[list[int]]:
         """See `regard.training.trainable.Trainable`."""
         self._epoch = epoch
-        order, size = (
-            np.random.default_rng([self.config.seed, epoch]).permutation(len(self.sets.train)),
-            self.config.batch,
-        )
-        return [order[at : at + known(size)].tolist() for at in range(0, len(order), known(size))]
+        random, size = np.random.default_rng([self.config.seed, epoch]), known(self.config.batch)
+        rows = random.permutation(len(self.sets.train)).tolist()
+        return [rows[at : at + size] for at in range(0, len(rows), size)]
 
     def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
         """See `regard.training.trainable.Trainable`; an image counts as a token."""
@@ -111,8 +109,10 @@ class DetectTrainable:
             labels[at, :, : len(own)], anchors[at, :, : len(own)] = noise(own, groups, classes, random)
             real[at, :, : len(own)] = True
         device = self.detector.device
-        known, start, own = (torch.from_numpy(one).flatten(1, 2).to(device) for one in (labels, anchors, real))
-        return Noised(known, start, own, groups)
+        changed_labels, moved, used = (
+            torch.from_numpy(one).flatten(1, 2).to(device) for one in (labels, anchors, real)
+        )
+        return Noised(changed_labels, moved, used, groups)
 
 
 def without_crowds(objects: np.ndarray) -> np.ndarray:
