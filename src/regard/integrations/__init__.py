@@ -1,0 +1,1 @@
+"""regard inside of other libraries; each is imported by name, and needs its extra."""
