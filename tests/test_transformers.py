@@ -234,6 +234,6 @@ def test_disable_forgets_the_name() -> None:
 
 
 def test_an_old_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transformers, "__version__", "5.14.2")
+    monkeypatch.setattr("transformers.__version__", "5.14.2")
     with pytest.raises(Exception, match=r"transformers 5\.14\.2: needs 5\.15 or newer"):
         enable()

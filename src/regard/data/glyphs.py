@@ -68,7 +68,7 @@ def drawn(name: str, side: int, random: np.random.Generator) -> np.ndarray:
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     u = u + slant * v
     inside = SHAPES[name](u, v) if name in SHAPES else _digit(DIGITS[name], u, v)
-    mask = inside.reshape(count, _FINE, count, _FINE).mean((1, 3)) >= 0.5
+    mask: np.ndarray = inside.reshape(count, _FINE, count, _FINE).mean((1, 3)) >= 0.5
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     cut: np.ndarray = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return cut
