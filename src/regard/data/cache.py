@@ -32,6 +32,7 @@ KINDS = {
     "images": "decoded images",
     "sounds": "decoded sounds",
     "clips": "decoded clips",
+    "vectors": "vectors of images to search",
     "part": "fingerprints of large data",
     "set-aside": "the examples that are set aside for validation",
     "shared": "how many examples of large data are for training and for validation",

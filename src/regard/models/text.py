@@ -168,11 +168,7 @@ class TextClassifier(nn.Module):
 
     def _embed(self, words: Tensor, features: Tensor) -> Tensor:
         """Embeddings ``(N, L, dim)``."""
-        counts = (features > 0).sum(1, keepdim=True).clamp(min=1)
-        vectors = self.embedding(features).sum(1) * counts.rsqrt()
-        if self.training and self.word_dropout > 0:
-            words = words * (torch.rand(words.shape, device=words.device) >= self.word_dropout)
-        return F.embedding(words, vectors)
+        return embed_words(self.embedding, words, features, hidden=self.word_dropout if self.training else 0.0)
 
     def _over_windows(self, vectors: Tensor, counts: Tensor, look: Look | None) -> tuple[Tensor, Tensor | None]:
         """The vectors of each text ``(B, Q, F)`` from those of its windows ``(B, Q, W, F)``, and their weights.
@@ -187,6 +183,25 @@ class TextClassifier(nn.Module):
         text, view = self.among(queries, vectors.flatten(0, 1), mask=mask, look=look)
         shares = None if view is None else view.rows[:, 0, 0].unflatten(0, (batch, number))
         return text[:, 0].unflatten(0, (batch, number)), shares
+
+
+def embed_words(embedding: nn.Embedding, words: Tensor, features: Tensor, *, hidden: float = 0.0) -> Tensor:
+    """The embeddings of words, each the sum of those of its features, divided by the root of their number.
+
+    Args:
+        embedding: of the features; feature 0 is padding.
+        words: int64 ``(N, L)``, rows of ``features``; 0 is padding.
+        features: int64 ``(U, G)``, padded with 0; row 0 has none.
+        hidden: the probability that a word is hidden.
+
+    Returns:
+        ``(N, L, dim)``.
+    """
+    counts = (features > 0).sum(1, keepdim=True).clamp(min=1)
+    vectors = embedding(features).sum(1) * counts.rsqrt()
+    if hidden > 0:
+        words = words * (torch.rand(words.shape, device=words.device) >= hidden)
+    return F.embedding(words, vectors)
 
 
 class OneWindow(nn.Module):

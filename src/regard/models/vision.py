@@ -73,8 +73,50 @@ class Stage(nn.Module):
         return x, places
 
 
-class ResNet(nn.Module):
-    """A small residual network: a convolution, then three stages, each of which halves the size.
+class ResidualMap(nn.Module):
+    """The places of an image, with features: a convolution, then three stages, each of which halves the size.
+
+    Args:
+        width: channels of the first stage; the others have four times as many.
+        blocks: residual convolutions of each stage.
+        attention: as of `ResNet`, which pools the places.
+        stride: of the first convolution, 1 or 2.
+
+    Attributes:
+        deep: the number of channels of the places.
+
+    Raises:
+        ValueError: a size is not positive.
+    """
+
+    def __init__(self, *, width: int = 32, blocks: int = 1, attention: AttentionKind = "none", stride: int = 1):
+        super().__init__()
+        if min(width, blocks, stride) < 1:
+            raise ValueError(f"width, blocks and stride must be positive, got {width}, {blocks}, {stride}")
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        widths = [width, width, 4 * width, 4 * width]
+        self.stages = nn.ModuleList(Stage(*pair, blocks, attention) for pair in pairwise(widths))
+        self.deep = widths[-1]
+        self.among: SelfAttention2d | None = None
+        if attention == "self":
+            self.among = SelfAttention2d(self.deep, heads=4, key_channels=self.deep // 2)
+
+    def map(self, x: Tensor, look: Look | None = None) -> tuple[Tensor, Tensor | None]:
+        """``(B, deep, h, w)`` of images ``(B, 3, H, W)``, and the weight of each place, if there are any."""
+        # Convolutions on a CPU are faster with channels last. (But strided 1 × 1 ones then hang, in PyTorch 2.13.)
+        x, places = self.stem(x.contiguous(memory_format=torch.channels_last)), None
+        for number, stage in enumerate(self.stages):
+            x, gated = stage(x)
+            places = gated if gated is not None else places
+            if self.among is not None and number == 1:
+                x, view = self.among(x, look=look)
+                # The mean attention that each position received, over all positions and heads.
+                places = None if view is None else view.rows.mean((1, 2)).unflatten(-1, x.shape[2:])
+        return x, places
+
+
+class ResNet(ResidualMap):
+    """A small residual network that classifies images; see `ResidualMap`.
 
     It is designed to learn in few epochs on a CPU: residual connections of He et al. 2016 (arXiv:1512.03385); widths,
     and pooling instead of strides, after Jordan 2024 (arXiv:2404.00498).
@@ -92,16 +134,11 @@ class ResNet(nn.Module):
     """
 
     def __init__(self, classes: int, *, width: int = 32, blocks: int = 1, attention: AttentionKind = "none"):
-        super().__init__()
-        if min(classes, width, blocks) < 1:
-            raise ValueError(f"classes, width and blocks must be positive, got {classes}, {width}, {blocks}")
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-        widths = [width, width, 4 * width, 4 * width]
-        self.stages = nn.ModuleList(Stage(*pair, blocks, attention) for pair in pairwise(widths))
-        deep = widths[-1]
-        self.among = SelfAttention2d(deep, heads=4, key_channels=deep // 2) if attention == "self" else None
-        self.query = nn.Linear(deep, deep) if attention == "query" else None
-        self.output = nn.Linear(deep * (2 if attention == "query" else 1), classes)
+        super().__init__(width=width, blocks=blocks, attention=attention)
+        if classes < 1:
+            raise ValueError(f"classes: must be positive, got {classes}")
+        self.query = nn.Linear(self.deep, self.deep) if attention == "query" else None
+        self.output = nn.Linear(self.deep * (2 if attention == "query" else 1), classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of images ``(B, 3, H, W)``, sides of 8 at least, of 16 in training."""
@@ -109,15 +146,7 @@ class ResNet(nn.Module):
 
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
         """The same, and the weight of each position; ``look`` None: without the weights."""
-        # Convolutions on a CPU are faster with channels last. (But strided 1 × 1 ones then hang, in PyTorch 2.13.)
-        x, places = self.stem(x.contiguous(memory_format=torch.channels_last)), None
-        for number, stage in enumerate(self.stages):
-            x, gated = stage(x)
-            places = gated if gated is not None else places
-            if self.among is not None and number == 1:
-                x, view = self.among(x, look=look)
-                # The mean attention that each position received, over all positions and heads.
-                places = None if view is None else view.rows.mean((1, 2)).unflatten(-1, x.shape[2:])
+        x, places = self.map(x, look)
         features = x.mean((2, 3))
         if self.query is not None:
             memory = x.flatten(2).transpose(1, 2)
@@ -127,11 +156,59 @@ class ResNet(nn.Module):
         return Seen(self.output(features), places)
 
 
-class ViT(nn.Module):
-    """A compact Transformer for small images: convolutions compute the patches, attention pools them.
+class PatchMap(nn.Module):
+    """The places of a small image, with features: patches, computed by convolutions, attend to each other.
 
     Dosovitskiy et al. 2021 (arXiv:2010.11929) for the Transformer; Hassani et al. 2021 (arXiv:2104.05704) for the
-    convolutions before it and the pooling after it, which make small training sets sufficient.
+    convolutions before it, which make small training sets sufficient.
+
+    Args:
+        size: height and width of an image, in pixels; a multiple of 4.
+        width: of the features; a multiple of ``heads``.
+        layers: the number of layers.
+        heads: of each attention.
+        dropout: on the output of each sublayer, and on attention weights.
+
+    Attributes:
+        deep: the number of channels of the places, ``width``.
+
+    Raises:
+        ValueError: the sizes do not fit each other.
+    """
+
+    def __init__(self, *, size: int = 32, width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1):
+        super().__init__()
+        if layers < 1 or size < 4 or size % 4:
+            raise ValueError(f"layers, size: must be positive, size a multiple of 4; got {layers}, {size}")
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width // 2, 3, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+            nn.Conv2d(width // 2, width, 3, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+        )  # fmt: skip
+        self.position = nn.Parameter(torch.randn(1, (size // 4) ** 2, width) * 0.02)
+
+        def layer() -> TransformerLayer:
+            attention = MultiHeadAttention(width, heads, dropout=dropout)
+            feed = FeedForward(width, 2 * width, dropout=dropout, activation="gelu")
+            return TransformerLayer(attention, feed, lambda: nn.LayerNorm(width), dropout=dropout)
+
+        self.layers = nn.ModuleList(layer() for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.dropout = Dropout(dropout)
+        self.deep = width
+
+    def map(self, x: Tensor) -> tuple[Tensor, None]:
+        """``(B, width, size / 4, size / 4)`` of images ``(B, 3, size, size)``; the places have no weights yet."""
+        patches = self.stem(x.contiguous(memory_format=torch.channels_last))
+        y = self.dropout(patches.flatten(2).transpose(1, 2) + self.position)
+        for layer in self.layers:
+            y, _ = layer(y)
+        return self.norm(y).transpose(1, 2).unflatten(2, patches.shape[2:]), None
+
+
+class ViT(PatchMap):
+    """A compact Transformer that classifies small images: attention pools the patches of a `PatchMap`.
+
+    The pooling is that of Hassani et al. 2021 (arXiv:2104.05704).
 
     Args:
         classes: the number of classes.
@@ -148,27 +225,11 @@ class ViT(nn.Module):
     def __init__(
         self, classes: int, *, size: int = 32, width: int = 128, layers: int = 4, heads: int = 4, dropout: float = 0.1
     ):
-        super().__init__()
-        if min(classes, layers) < 1 or size < 4 or size % 4:
-            raise ValueError(
-                f"classes, layers, size: must be positive, size a multiple of 4; got {classes}, {layers}, {size}"
-            )
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, width // 2, 3, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
-            nn.Conv2d(width // 2, width, 3, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
-        )  # fmt: skip
-        self.position = nn.Parameter(torch.randn(1, (size // 4) ** 2, width) * 0.02)
-
-        def layer() -> TransformerLayer:
-            attention = MultiHeadAttention(width, heads, dropout=dropout)
-            feed = FeedForward(width, 2 * width, dropout=dropout, activation="gelu")
-            return TransformerLayer(attention, feed, lambda: nn.LayerNorm(width), dropout=dropout)
-
-        self.layers = nn.ModuleList(layer() for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        super().__init__(size=size, width=width, layers=layers, heads=heads, dropout=dropout)
+        if classes < 1:
+            raise ValueError(f"classes: must be positive, got {classes}")
         self.pool = AttentionPooling(width)
         self.output = nn.Linear(width, classes)
-        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, classes)`` of images ``(B, 3, size, size)``."""
@@ -176,11 +237,8 @@ class ViT(nn.Module):
 
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> Seen:  # noqa: B008 - frozen
         """The same, and the weight of each position; ``look`` None: without the weights."""
-        patches = self.stem(x.contiguous(memory_format=torch.channels_last))
-        y = self.dropout(patches.flatten(2).transpose(1, 2) + self.position)
-        for layer in self.layers:
-            y, _ = layer(y)
-        pooled, view = self.pool(self.norm(y), look=look)
+        patches, _ = self.map(x)
+        pooled, view = self.pool(patches.flatten(2).transpose(1, 2), look=look)
         places = None if view is None else view.rows[:, 0, 0].unflatten(-1, patches.shape[2:])
         return Seen(self.output(pooled[:, 0]), places)
 

@@ -10,6 +10,7 @@ from regard.tasks.classify_text.settings import CLASSIFY_TEXT
 from regard.tasks.classify_video.settings import CLASSIFY_VIDEO
 from regard.tasks.detect.settings import DETECT
 from regard.tasks.generate.settings import GENERATE
+from regard.tasks.match.settings import MATCH
 from regard.tasks.recommend.settings import RECOMMEND
 from regard.tasks.spec import TaskSpec
 from regard.tasks.summarize.settings import SUMMARIZE
@@ -18,7 +19,7 @@ from regard.tasks.translate.settings import TRANSLATE
 
 TASKS: tuple[TaskSpec, ...] = (
     TRANSLATE, SUMMARIZE, GENERATE, CLASSIFY_IMAGE, CLASSIFY_TEXT, CLASSIFY_SOUND, CLASSIFY_VIDEO, TRANSCRIBE, ANSWER,
-    RECOMMEND, DETECT,
+    RECOMMEND, DETECT, MATCH,
 )  # fmt: skip
 
 

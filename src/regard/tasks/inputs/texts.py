@@ -14,10 +14,10 @@ from regard.models.text import OneWindow, TextClassifier
 from regard.tasks.exporting import Exportable, recurrent
 from regard.tasks.results import Score, attention_on
 
-_FEATURES = 24
+FEATURES = 24
 """The number of features of a word in an exported model's input."""
 
-_USE = (
+USE = (
     "an input is a text of at most one window; for each word, the numbers of its features: 2 + its place in the "
     "vocabulary, in lower case, or 1; then, of 'shape ' and its shape, and of each part of '<word>' in lower case "
     "of 3, then 4, then 5 characters: 2 + the size of the vocabulary + CRC-32 modulo buckets; padded with 0"
@@ -34,10 +34,10 @@ def exportable(model: TextClassifier, features: Features, window: int, notes: Ma
         raise recurrent("transformer")
 
     def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
-        return (torch.randint(1, features.count, (sizes["batch"], sizes["length"], _FEATURES)),)
+        return (torch.randint(1, features.count, (sizes["batch"], sizes["length"], FEATURES)),)
 
-    all_notes = {**notes, "vocabulary": features.vocabulary, "buckets": features.buckets, "use": _USE}
-    inputs: dict[str, tuple[str | int, ...]] = {"features": ("batch", "length", _FEATURES)}
+    all_notes = {**notes, "vocabulary": features.vocabulary, "buckets": features.buckets, "use": USE}
+    inputs: dict[str, tuple[str | int, ...]] = {"features": ("batch", "length", FEATURES)}
     return Exportable(OneWindow(model), inputs, sample, {"length": window}, all_notes)
 
 

@@ -94,3 +94,46 @@ def ranking_scores(places: np.ndarray, how: str, suffix: str = "") -> Scores:
         result[f"ndcg{cutoff}{suffix}"] = Score(ndcg(places, cutoff), f"NDCG at {cutoff}, {how}", 4)
     result[f"mrr{suffix}"] = Score(reciprocal(places), f"mean reciprocal rank, {how}", 4)
     return result
+
+
+def matching_places(by_image: np.ndarray, by_text: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the right captions and of the right images, from 1; ties count against them.
+
+    Args:
+        by_image: the scores of all captions for each image, ``(images, captions)``.
+        by_text: the scores of all images for each caption, ``(captions, images)``.
+        owners: the image of each caption, ``(captions,)``.
+
+    Returns:
+        For each image the place of the best of its captions among all captions, its other captions left out,
+        ``(images,)``; and for each caption the place of its image among all images, ``(captions,)``.
+
+    >>> scores = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
+    >>> [places.tolist() for places in matching_places(scores, scores.T, np.array([0, 0, 1]))]
+    [[1, 2], [1, 2, 1]]
+    """
+    of_images = np.empty(len(by_image), dtype=np.int64)
+    for image, row in enumerate(by_image):
+        own = owners == image
+        of_images[image] = 1 + int((~own & ~(row < row[own].max(initial=-np.inf))).sum())
+    return of_images, ranks(by_text, owners)
+
+
+def mean_recall(similarity: np.ndarray, owners: np.ndarray) -> float:
+    """The mean of R@1, R@5 and R@10 in both directions, in per cent, by ``similarity`` ``(images, captions)``."""
+    places = matching_places(similarity, similarity.T, owners)
+    return 100 * float(np.mean([hit_rate(one, cutoff) for one in places for cutoff in (1, 5, 10)]))
+
+
+def matching_scores(by_image: np.ndarray, by_text: np.ndarray, owners: np.ndarray, how: str) -> Scores:
+    """R@1, R@5, R@10 and the median rank in both directions; see `matching_places`. ``how``: they are ranked."""
+    result, (of_images, of_texts) = {}, matching_places(by_image, by_text, owners)
+    for name, own, what in (
+        ("image_to_text", of_images, "images with one of their captions"),
+        ("text_to_image", of_texts, "captions with their image"),
+    ):
+        for cutoff in (1, 5, 10):
+            share = 100 * hit_rate(own, cutoff)
+            result[f"{name}_r{cutoff}"] = Score(share, f"per cent of the {what} in the first {cutoff}, {how}", 1)
+        result[f"{name}_rank"] = Score(float(np.median(own)), "the median place of the right one; 1 is best", 1)
+    return result

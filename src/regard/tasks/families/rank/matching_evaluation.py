@@ -1,0 +1,98 @@
+"""Scores of a trained matching model: recall in both directions, and where words look in scenes that are known."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from regard.data.captioned import Captioned
+from regard.models.matching import Captions, Pictures
+from regard.tasks.families.rank.matcher import AGAIN, Matcher
+from regard.tasks.families.rank.scores import matching_scores
+from regard.tasks.results import Score, Scores, attention_on
+
+_BELOW = 1e4
+"""Taken from the scores of candidates that are not ranked again, so that they come after those that are."""
+_POINTED = 500
+"""The number of scenes on which the words are looked at."""
+
+
+def scores_of(matcher: Matcher, images: Captioned) -> Scores:
+    """R@1, R@5, R@10 and the median rank in both directions; for built-in scenes also where the words look."""
+    began = time.perf_counter()
+    pictures = matcher.see(images.pixels)
+    captions = matcher.read([text for texts in images.texts for text in texts])
+    owners = np.repeat(np.arange(len(images)), [len(texts) for texts in images.texts])
+    similarity = (pictures.vectors @ captions.vectors.T).cpu().numpy()
+    by_image, by_text, how = similarity, similarity.T, "by the similarity of their vectors"
+    if matcher.model.attends:
+        by_image = _again(matcher, pictures, captions, similarity, of_texts=False)
+        by_text = _again(matcher, pictures, captions, similarity.T, of_texts=True)
+        how = f"the {AGAIN} most similar ranked again by the attention of the words"
+    result = matching_scores(by_image, by_text, owners, how)
+    if matcher.model.attends:
+        before = matching_scores(similarity, similarity.T, owners, "by the similarity of their vectors alone")
+        result |= {f"{name}_before": before[name] for name in ("image_to_text_r1", "text_to_image_r1")}
+        if images.scenes:
+            result |= _pointing(matcher, images)
+    speed = f"{len(owners):,} captions; {len(images) / (time.perf_counter() - began):,.0f} images per second"
+    return result | {"images": Score(float(len(images)), speed, 0)}
+
+
+def _again(
+    matcher: Matcher, pictures: Pictures, captions: Captions, similarity: np.ndarray, *, of_texts: bool
+) -> np.ndarray:
+    """``similarity`` ``(inputs, candidates)`` with the agreement added for the most similar candidates of each."""
+    first = np.argsort(-similarity, kind="stable")[:, :AGAIN]
+    inputs, chosen = np.repeat(np.arange(len(first)), first.shape[1]), first.flatten()
+    images, texts = (chosen, inputs) if of_texts else (inputs, chosen)
+    scores: np.ndarray = similarity - _BELOW
+    scores[inputs, chosen] = similarity[inputs, chosen] + matcher.agreements_of(pictures, captions, images, texts)
+    return scores
+
+
+def _pointing(matcher: Matcher, images: Captioned) -> Scores:
+    """The pointing game (Zhang et al. 2016, arXiv:1608.00507) on scenes whose boxes are known."""
+    hits, shares = list[tuple[bool, float]](), list[tuple[float, float]]()
+    for row, scene in enumerate(images.scenes[:_POINTED]):
+        located = matcher.attended(images.texts[row][0], images.pixels[[row]][0])
+        for start, end, thing in scene.phrases:
+            weights = located.of_phrase(start, end)
+            inside = coverage(scene.things[thing].box, scene.pixels.shape[1], len(weights))
+            y, x = np.unravel_index(int(weights.argmax()), weights.shape)
+            hits.append((contains(scene.things[thing].box, scene.pixels.shape[1], len(weights), int(y), int(x)),
+                         float(inside.mean())))  # fmt: skip
+            shares.append((float((weights * inside).sum()), float(inside.mean())))
+    hit, chance = (100 * float(np.mean(values)) for values in zip(*hits, strict=True))
+    how = f"per cent of the phrases whose most attended place has its middle in the box; by chance {chance:.1f}"
+    return {"pointing": Score(hit, how, 1), "in_box": attention_on("box of the phrase", shares)}
+
+
+def coverage(box: tuple[int, int, int, int], size: int, side: int) -> np.ndarray:
+    """The share of each place of an image that is in a box, ``(side, side)``.
+
+    Args:
+        box: left, top, right and bottom, in pixels.
+        size: height and width of the image.
+        side: the number of places in a row.
+
+    >>> coverage((0, 0, 3, 4), 8, 2).tolist()
+    [[0.75, 0.0], [0.0, 0.0]]
+    """
+    edges = np.arange(side + 1) * size / side
+    across, down = (
+        np.clip(np.minimum(edges[1:], box[axis + 2]) - np.maximum(edges[:-1], box[axis]), 0, None) for axis in (0, 1)
+    )
+    share: np.ndarray = np.outer(down, across) / (size / side) ** 2
+    return share
+
+
+def contains(box: tuple[int, int, int, int], size: int, side: int, row: int, column: int) -> bool:
+    """Whether the middle of a place is in a box; see `coverage`.
+
+    >>> contains((0, 0, 3, 4), 8, 2, 0, 0), contains((0, 0, 3, 4), 8, 2, 0, 1)
+    (True, False)
+    """
+    x, y = (column + 0.5) * size / side, (row + 0.5) * size / side
+    return box[0] <= x < box[2] and box[1] <= y < box[3]
