@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from caption_sets import write_table
 from clip_sets import write_clips
 from conftest import Result, run_command
 from regard.errors import UserError
@@ -78,11 +79,16 @@ def _histories(folder: Path) -> None:
     (folder / "train.txt").write_text("".join(rows))
 
 
+def _captioned(folder: Path) -> None:
+    write_table(folder)
+
+
 DATA = {
     "translate": (_pairs, "train.tsv"), "generate": (_documents, "train"), "classify-image": (_images, "train"),
     "classify-sound": (_sounds, "train"), "classify-video": (_clips, "train"), "answer": (_questions, "train.csv"),
     "classify-text": (_texts, "train.tsv"), "summarize": (_pairs, "train.tsv"), "recommend": (_histories, "train.txt"),
     "transcribe": (_recordings, "train.tsv"), "detect": (_boxes, "train.jsonl"),
+    "match": (_captioned, "train.tsv"),
 }  # fmt: skip
 """For each task, the function that writes its data into a folder, and the name of the training data there."""
 
@@ -100,6 +106,7 @@ SMALL = {
                    "--train.metric", "loss"],
     "classify-video": ["--model.width", 8, "--model.heads", 2],
     "detect": ["--data.size", 32, "--model.width", 8, "--model.heads", 2],
+    "match": ["--data.size", 16, "--model.width", 4, "--model.text-width", 8, "--model.dim", 8],
     "answer": ["--model.dim", 16, "--model.kind", "conv", "--model.layers", 1, "--tokenizer.size", 300],
 }  # fmt: skip
 

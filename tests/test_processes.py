@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from caption_sets import write_table
 from sound_sets import encoded, tone
 from stopping import tensors
 from torchrun import by_processes
@@ -54,6 +55,11 @@ TASKS = {
         "--augment.time-masks", "0", "--train.tokens", "400", "--train.metric", "wer", "--train.validate-on", "3",
     ],
     "detect": ["--data.size", "32", "--model.width", "16", "--train.batch", "5"],
+    "match": [
+        "--model.kind", "vit", "--model.width", "4", "--model.text-width", "8", "--model.text-layers", "1",
+        "--model.dim", "8", "--model.dropout", "0", "--model.word-dropout", "0", "--data.size", "16",
+        "--augment.crop", "0", "--train.batch", "7", "--train.hard", "2",
+    ],
 }  # fmt: skip
 """Settings without randomness, since each process draws its own random numbers, and without batch normalization, whose
 statistics are those of one process. The models of classify-sound and classify-video always have it."""
@@ -78,6 +84,8 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
             listed += json.dumps({"image": f"{number}.png", "objects": objects}) + "\n"
         (folder / "boxes.jsonl").write_text(listed)
         return folder / "boxes.jsonl"
+    if task == "match":
+        return write_table(folder, images)
     if task == "transcribe":
         (folder / "sounds.tsv").write_text("".join(f"{at}.wav\t{line}\n" for at, line in enumerate(lines[:30])))
         for at in range(30):

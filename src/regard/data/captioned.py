@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -58,9 +58,11 @@ class Captioned:
         """Some of them, by their numbers, without the notes."""
         at = np.array(rows, dtype=np.int64)
         pixels = Rows(self.pixels.mapped, self.pixels.rows[at]) if isinstance(self.pixels, Rows) else self.pixels[at]
-        names, texts, keys = (tuple(part[row] for row in rows) for part in (self.names, self.texts, self.keys))
         scenes = tuple(self.scenes[row] for row in rows) if self.scenes else ()
-        return Captioned(pixels, names, texts, keys, scenes=scenes)
+        return Captioned(
+            pixels, tuple(self.names[row] for row in rows), tuple(self.texts[row] for row in rows),
+            tuple(self.keys[row] for row in rows), scenes=scenes,
+        )  # fmt: skip
 
     def part(self, name: str) -> Captioned:
         """The images of a part."""
@@ -113,7 +115,7 @@ def read_captioned(
 
 
 def decoded(
-    items: object, size: int, origin: tuple[str, ...], path: str, on_bad: OnBad
+    items: Callable[[], Iterator[Item]], size: int, origin: tuple[str, ...], path: str, on_bad: OnBad
 ) -> tuple[tuple[str, ...], tuple[bytes, ...], Pixels, tuple[str, ...]]:
     """The names, the digests and the pixels of the images that can be used, and notes on the others.
 
@@ -134,7 +136,7 @@ def decoded(
                 f"{path}: not a usable image: {bad}; replace it, or leave such images out with --data.on-bad skip"
             )
 
-    result = decode_items(items, ImageCodec(size), origin, check)  # type: ignore[arg-type]
+    result = decode_items(items, ImageCodec(size), origin, check)
     shown = "; ".join(result.bad[:_SHOWN]) + (" …" if len(result.bad) > _SHOWN else "")
     if not result.keys:
         raise UserError(f"{path}: no usable image in it{f'; {shown}' if shown else ''}")

@@ -1,4 +1,4 @@
-"""Which images have which captions: tables, JSON files of Karpathy and of COCO, Flickr8k's list, files beside images."""
+"""Which images have which captions: tables, JSON of Karpathy and of COCO, Flickr8k's list, files beside images."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class WordsOnImage:
         count = min(len(self.words), _MOST) + 1
         columns = min(count, _COLUMNS)
         rows = math.ceil(count / columns)
-        figure = Figure(figsize=(1.6 * columns, 1.8 * rows + 0.4), dpi=120, layout="constrained")
+        figure = Figure(figsize=(1.6 * columns, 1.8 * rows + 0.4), dpi=80, layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
         for panel in panels:
             panel.set_axis_off()

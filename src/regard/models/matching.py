@@ -103,6 +103,10 @@ class MatchingModel(nn.Module):
         dropout: probability, on embeddings of words, on the layers and on pooled features.
         word_dropout: the probability that a word of a text is hidden in training.
 
+    Attributes:
+        attends: whether it has attention.
+        recurrent: whether the text encoder is recurrent.
+
     Raises:
         ValueError: a size is not positive, or they do not fit each other.
     """
@@ -128,7 +132,7 @@ class MatchingModel(nn.Module):
         super().__init__()
         if min(features, size, width, blocks, text_width, text_layers, heads, dim) < 1:
             raise ValueError("features, size, width, blocks, text_width, text_layers, heads, dim: must be positive")
-        self.attends, self.word_dropout = attention, word_dropout
+        self.attends, self.recurrent, self.word_dropout = attention, text == "gru", word_dropout
         self.image: ResidualMap | PatchMap
         if kind == "vit":
             self.image = PatchMap(size=size, width=4 * width, layers=2 * blocks, heads=heads, dropout=dropout)

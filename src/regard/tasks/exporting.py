@@ -29,11 +29,11 @@ _TOLERANCE = 1e-4
 """Maximum difference of the logits, relative to the largest of them; rounding gives a hundredth of it."""
 
 
-def recurrent(kind: str) -> UserError:
-    """The error for recurrent models; ``kind``: the kind of model to train instead."""
+def recurrent(kind: str, option: str = "kind") -> UserError:
+    """The error for recurrent models; ``kind``: the kind of model to train instead, by the setting ``option``."""
     return UserError(
         "export: a recurrent model cannot be exported, because its loop over the input would be traced for one length "
-        f"only; train with --model.kind {kind}"
+        f"only; train with --model.{option} {kind}"
     )
 
 

@@ -15,7 +15,7 @@ from regard.tasks.exporting import Exportable, Format
 from regard.tasks.results import Failure, Result, Scores, Shown
 from regard.training.fingerprint import Fingerprint
 from regard.training.masked import MaskedTexts
-from regard.training.trainable import Trainable
+from regard.training.trainable import BatchTrainable, Trainable
 
 Notify = Callable[[str], None]
 """Prints a message for the user."""
@@ -81,13 +81,21 @@ class Predictor(ABC):
 Predicts = TypeVar("Predicts", bound=Predictor)
 
 
-class TaskTrainable(Trainable, Protocol):
-    """What the training loop trains; it also describes its data."""
+class Described(Protocol):
+    """What describes its data."""
 
     @property
     def described(self) -> str:
         """The size of the training data, such as ``"1,000 pairs"``."""
         ...
+
+
+class TaskTrainable(Described, Trainable, Protocol):
+    """What the training loop trains; it also describes its data."""
+
+
+class BatchTaskTrainable(Described, BatchTrainable, Protocol):
+    """The same, for a loss that depends on all examples of a batch together."""
 
 
 class Task(ABC, Generic[Config, Data, Predicts]):
@@ -113,7 +121,7 @@ class Task(ABC, Generic[Config, Data, Predicts]):
         """Write the files that the model needs beside its weights, such as tokenizers, into a new run's folder."""
 
     @abstractmethod
-    def trainable(self, config: Config, run: Path, data: Data, notify: Notify) -> TaskTrainable:
+    def trainable(self, config: Config, run: Path, data: Data, notify: Notify) -> TaskTrainable | BatchTaskTrainable:
         """The model and the data for the training loop."""
 
     def pretraining(self, config: Config, run: Path, data: Data, notify: Notify) -> MaskedTexts:

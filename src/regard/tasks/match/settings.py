@@ -24,20 +24,17 @@ class MatchConfig:
         if self.augment.mixup:
             return f"augment.mixup: a mixed image has no caption; must be 0, got {self.augment.mixup}"
         return (
-            self.data.problem()
-            or self.augment.problem(self.data.size)
-            or self.model.problem()
-            or self.train.problem()
+            self.data.problem() or self.augment.problem(self.data.size) or self.model.problem() or self.train.problem()
         )
 
 
 def demo_settings() -> MatchConfig:
     """Settings that train in two minutes on two cores."""
     return MatchConfig(
-        data=CaptionedConfig(builtin_scenes=5000),
+        data=CaptionedConfig(builtin_scenes=4000),
         augment=AugmentConfig(crop=2, flip=False, cutout=0),
         model=MatchingConfig(width=16, text_width=64, text_layers=1, dim=64, buckets=0, dropout=0.0, word_dropout=0.0),
-        train=MatchTrainConfig(epochs=12, batch=64),
+        train=MatchTrainConfig(epochs=8, batch=64, optimizer="muon", learning_rate=1e-2),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -116,7 +117,7 @@ class Match(Task[MatchConfig, CaptionedSets, Matcher]):
             check_validation(run, fingerprint(sets))
             return scores_of(matcher, sets.valid)
         given = {"image_column": image_column, "caption_column": caption_column, "on_bad": on_bad}
-        chosen = {name: value for name, value in given.items() if value is not None}
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         found = read_file(path, replace(config.data, **chosen, images=images))
         for note in found.notes:
             notify(f"{path}: {note}")
@@ -153,13 +154,15 @@ class Match(Task[MatchConfig, CaptionedSets, Matcher]):
         """Write some scenes to files, search them for a caption, and draw where its words look."""
         folder, valid = run / "scenes", self.read(config, lambda line: None).valid
         folder.mkdir(exist_ok=True)
-        for row in range(min(_SHOWN, len(valid))):
-            save_example(valid.pixels[[row]][0], folder / f"{row + 1:02}.png")
-        text = valid.texts[0][0]
-        console.print(text, highlight=False, markup=False)
+        files = [folder / f"{row + 1:02}.png" for row in range(min(_SHOWN, len(valid)))]
+        for row, file in enumerate(files):
+            save_example(valid.pixels[[row]][0], file)
+        row = max(range(len(files)), key=lambda row: len(valid.texts[row][0]))
+        text = valid.texts[row][0]
+        console.print(f"{text} ({files[row]})", highlight=False, markup=False)
         for result in matcher.predict([text], among=str(folder), top=3):
             console.print(result.line().replace("\t", "\n"), highlight=False, markup=False)
-        located = matcher.look(text, image=folder / "01.png")
+        located = matcher.look(text, image=files[row])
         located.show(console)
         located.save(run / "words.png")
-        return f"words    {run / 'words.png'}"
+        return f"words      {run / 'words.png'}"

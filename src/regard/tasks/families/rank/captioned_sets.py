@@ -89,7 +89,8 @@ def fingerprint(sets: CaptionedSets) -> Fingerprint:
     """Identifies the images and their captions."""
 
     def rows(images: Captioned) -> Iterator[Row]:
-        yield from ((key, *texts) for key, texts in zip(images.keys, images.texts, strict=True))
+        for key, texts in zip(images.keys, images.texts, strict=True):
+            yield (key, *texts)
 
     return Fingerprint.of("images", rows(sets.train), rows(sets.valid))
 

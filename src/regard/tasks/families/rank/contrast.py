@@ -53,7 +53,10 @@ def contrastive(similarity: Tensor, right: Tensor) -> Tensor:
 
 
 def of_hard_pairs(pairs: Pairs, similarity: Tensor, right: Tensor, *, hard: int) -> Tensor:
-    """The loss of similarity and agreement together on each image's first caption and the most similar wrong pairs.
+    """The loss of the agreement on each image's first caption and the most similar wrong pairs.
+
+    The similarity only chooses the pairs. It is not a part of the scores: wrong pairs that were chosen for a high one
+    would teach the model that it means nothing.
 
     Args:
         pairs: with places and words.
@@ -64,25 +67,26 @@ def of_hard_pairs(pairs: Pairs, similarity: Tensor, right: Tensor, *, hard: int)
     Returns:
         Nats per image; 0 if there is no wrong pair.
     """
-    assert pairs.keys is not None and pairs.values is not None
-    assert pairs.queries is not None and pairs.expected is not None
-    similarity, right = similarity[..., 0], right[..., 0]
+    keys, values, queries, expected = pairs.keys, pairs.values, pairs.queries, pairs.expected
+    assert keys is not None
+    assert values is not None
+    assert queries is not None
+    assert expected is not None
+    similarity, right = similarity[..., 0].detach(), right[..., 0]
     count = len(similarity)
     hard = min(hard, count - 1)
     if not hard:
         return similarity.new_zeros(())
-    wrong = similarity.detach().masked_fill(right, _NEVER)
-    length = int((pairs.expected.detach().abs().sum(-1) > 0).any(0).nonzero().max()) + 1
+    wrong = similarity.masked_fill(right, _NEVER)
+    length = int((expected.detach().abs().sum(-1) > 0).any(0).nonzero().max()) + 1
     own = torch.arange(count, device=similarity.device)[:, None]
     # The right pair first, then the wrong ones: for each image its captions, then for each caption its images.
     texts = torch.cat([own, wrong.topk(hard, dim=1).indices], 1)
     images = torch.cat([own, wrong.topk(hard, dim=0).indices.T], 1)
     at_image = torch.cat([own.expand_as(texts), images]).flatten()
     at_text = torch.cat([texts, own.expand_as(images)]).flatten()
-    fine, _ = agreement(
-        pairs.keys[at_image], pairs.values[at_image], pairs.queries[at_text, :length], pairs.expected[at_text, :length]
-    )
-    scores = (similarity[at_image, at_text] + fine).view(2 * count, 1 + hard)
+    fine, _ = agreement(keys[at_image], values[at_image], queries[at_text, :length], expected[at_text, :length])
+    scores = fine.view(2 * count, 1 + hard)
     # Among the most similar ones may be some that are right, if there are few that are wrong.
     also_right = right[at_image, at_text].view_as(scores)
     also_right[:, 0] = False

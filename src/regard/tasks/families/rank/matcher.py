@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from regard.attend import Look
 from regard.data.gallery import Gallery, read_gallery
@@ -25,10 +25,9 @@ from regard.errors import UserError
 from regard.explain.words_on_image import WordsOnImage
 from regard.models.matching import Captions, MatchingModel, Pictures, agreement
 from regard.tasks.exporting import Exportable
+from regard.tasks.families.rank.matching_export import exportable
 from regard.tasks.families.rank.matching_results import Located, Matches
 from regard.tasks.families.rank.results import Candidate
-from regard.tasks.inputs.images import Scaled
-from regard.tasks.inputs.texts import FEATURES, USE
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
 
@@ -66,7 +65,7 @@ class Matcher(Predictor):
         self,
         inputs: Iterable[str],
         *,
-        image: Path | None = None,
+        image: str | None = None,
         texts: Path | None = None,
         labels: str | None = None,
         among: str | None = None,
@@ -86,12 +85,14 @@ class Matcher(Predictor):
             UserError: no text, no label or no image to search can be used.
         """
         if texts is not None or labels is not None:
-            listed = [part.strip() for part in (labels or "").split(",")] if texts is None else iterate_text_lines(texts)
+            listed = (
+                [part.strip() for part in (labels or "").split(",")] if texts is None else iterate_text_lines(texts)
+            )
             candidates = [compose(text.strip()) for text in listed if words_of(text.strip())]
             if not candidates:
                 raise UserError(f"{'--labels' if texts is None else texts}: has no text to rank")
             read = self.read(candidates)
-            for item in inputs if image is None else [str(image)]:
+            for item in inputs if image is None else [image]:
                 yield self._best_texts(item, candidates, read, top, shares=labels is not None)
             return
         gallery = self.gallery(among)
@@ -139,13 +140,9 @@ class Matcher(Predictor):
         """The weights of the words of a text that the model reads on an image, uint8 ``(3, size, size)``."""
         spans = split_words(text)[: self.longest]
         pictures, captions = self.see(pixels[None]), self.read([text])
-        assert pictures.keys is not None and pictures.values is not None
-        assert captions.queries is not None and captions.expected is not None
-        _, view = agreement(
-            pictures.keys, pictures.values, captions.queries, captions.expected, Look(rows=slice(None))
-        )
+        _, view = agreement(*_parts_of(pictures, captions, [0], [0]), Look(rows=slice(None)))
         assert view is not None
-        side = round(pictures.keys.shape[1] ** 0.5)
+        side = round(view.rows.shape[-1] ** 0.5)
         weights = view.rows[0, 0, : len(spans)].unflatten(-1, (side, side)).float().cpu().numpy()
         return WordsOnImage(text, spans, weights, pixels)
 
@@ -204,7 +201,8 @@ class Matcher(Predictor):
         blocks = [
             self.model.see(self.image_tensor(pixels[at : at + TOGETHER])) for at in range(0, len(pixels), TOGETHER)
         ]
-        return Pictures(*(None if part[0] is None else torch.cat(part) for part in zip(*blocks, strict=True)))
+        parts: list[Any] = [None if part[0] is None else torch.cat(part) for part in zip(*blocks, strict=True)]
+        return Pictures(*parts)
 
     @torch.inference_mode()
     def read(self, texts: Sequence[str]) -> Captions:
@@ -223,13 +221,11 @@ class Matcher(Predictor):
         self, pictures: Pictures, captions: Captions, images: np.ndarray, texts: np.ndarray
     ) -> np.ndarray:
         """The agreement of some pairs, by the numbers of their images and texts, ``(pairs,)``."""
-        assert pictures.keys is not None and pictures.values is not None
-        assert captions.queries is not None and captions.expected is not None
         results = [np.zeros(0, dtype=np.float32)]
         for start in range(0, len(images), _PAIRS):
             image, text = images[start : start + _PAIRS].tolist(), texts[start : start + _PAIRS].tolist()
-            pairs = (pictures.keys[image], pictures.values[image], captions.queries[text], captions.expected[text])
-            results.append(agreement(*pairs)[0].float().cpu().numpy())
+            fine, _ = agreement(*_parts_of(pictures, captions, image, text))
+            results.append(fine.float().cpu().numpy())
         return np.concatenate(results)
 
     def image_vectors(self, pixels: Pixels) -> np.ndarray:
@@ -254,50 +250,14 @@ class Matcher(Predictor):
 
     def exportable(self) -> Exportable:
         """See `regard.tasks.task.Predictor`: from images and texts to the score of each pair."""
-
-        def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
-            shape = (sizes["texts"], sizes["length"], FEATURES)
-            return torch.rand(sizes["images"], 3, self.size, self.size), torch.randint(1, self.features.count, shape)
-
-        notes: dict[str, Any] = {
-            "task": "match", "vocabulary": self.features.vocabulary, "buckets": self.features.buckets,
-            "use": f"images are RGB from 0 to 1, cut to their middle square; {USE}; the score of each pair is not yet "
-            "ranked among others: a softmax over texts gives the probabilities of labels",
-        }  # fmt: skip
-        inputs: dict[str, tuple[str | int, ...]] = {
-            "images": ("images", 3, self.size, self.size), "texts": ("texts", "length", FEATURES),
-        }  # fmt: skip
-        return Exportable(_Scores(self.model, self.scale), inputs, sample, {"length": self.longest}, notes)
+        return exportable(self.model, self.features, self.scale, self.size, self.longest)
 
 
-class _Scores(nn.Module):
-    """The model as it is exported: the scores ``(images, texts)``."""
-
-    def __init__(self, model: MatchingModel, scale: Scale):
-        super().__init__()
-        self.scaled = Scaled(_See(model), scale)
-        self.model = model
-
-    def forward(self, images: Tensor, texts: Tensor) -> Tensor:
-        vectors, keys, values, _ = self.scaled(images)
-        count, length, _ = texts.shape
-        real = (texts > 0).any(-1)
-        places = torch.arange(1, count * length + 1, device=texts.device).view(count, length)
-        rows = torch.cat([torch.zeros_like(texts[:1, 0]), texts.flatten(0, 1)])
-        captions = self.model.read(places * real, rows)
-        scores = vectors @ captions.vectors.T
-        if captions.queries is None or captions.expected is None:
-            return scores
-        size = (len(images), count)
-        of_images = (part[:, None].expand(*size, -1, -1).flatten(0, 1) for part in (keys, values))
-        of_texts = (part[None].expand(*size, -1, -1).flatten(0, 1) for part in (captions.queries, captions.expected))
-        return scores + agreement(*of_images, *of_texts)[0].view(size)
-
-
-class _See(nn.Module):
-    def __init__(self, model: MatchingModel):
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Pictures:
-        return self.model.see(images)
+def _parts_of(
+    pictures: Pictures, captions: Captions, images: Sequence[int], texts: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The places of some images and the words of some texts, as `agreement` takes them."""
+    parts = (pictures.keys, pictures.values, captions.queries, captions.expected)
+    assert all(part is not None for part in parts)
+    keys, values, queries, expected = parts
+    return keys[images], values[images], queries[texts], expected[texts]  # type: ignore[index]

@@ -18,7 +18,7 @@ class MatchOptions(RankOptions):
     among: str | None = None
     """Folder or archive of images to search; by default, the run's validation images. Their vectors are kept in the
     cache."""
-    image: Path | None = None
+    image: str | None = None
     """An image in place of the text, for which the texts of --texts or --labels are ranked."""
     texts: Path | None = None
     """File with a text per line; they are ranked for each image that is given as the input."""
@@ -117,7 +117,7 @@ class MatchTrainConfig(TrainConfig):
     """Decoupled weight decay, multiplied by the learning rate."""
     predict: float = 0.5
     """Weight of the loss of predicting the words of its captions from an image, beside that of matching; 0: none."""
-    hard: int = 4
+    hard: int = 8
     """Number of wrong images for a caption, and of wrong captions for an image, on which the attention of the words is
     trained: the most similar ones of the batch."""
     metric: Literal["loss", "recall"] = "recall"

@@ -126,7 +126,8 @@ class MatchTrainable:
         sizes = [int(np.prod(shape)) for shape in shapes]
         *parts, words_lost = features.split([*sizes, 1], 1)
         tensors: list[Any] = [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
-        return Pairs(*(tensors + [None] * (6 - len(tensors))), words_lost[:, 0])
+        images, texts, keys, values, queries, expected = tensors + [None] * (6 - len(tensors))
+        return Pairs(images, texts, keys, values, queries, expected, words_lost[:, 0])
 
     @property
     def validation_count(self) -> int:
