@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -66,7 +67,8 @@ def test_the_contrastive_loss_leaves_out_siblings_and_equal_captions() -> None:
 def test_the_loss_of_hard_pairs_is_that_of_the_most_similar_ones() -> None:
     pairs = _pairs()
     similarity, right = similar(pairs), siblings(torch.arange(15).view(5, 3))
-    keys, values, queries, expected = pairs[2:6]
+    parts: tuple[Any, ...] = pairs[2:6]
+    keys, values, queries, expected = parts
     fine = torch.stack([agreement(keys, values, queries[[at] * 5], expected[[at] * 5])[0] for at in range(5)], 1)
     wrong = similarity[..., 0].masked_fill(torch.eye(5, dtype=torch.bool), -torch.inf)
     losses = []
@@ -91,9 +93,9 @@ def test_no_wrong_pair_is_no_loss_and_no_infinite_gradient() -> None:
 @pytest.mark.parametrize("kind", ["resnet", "vit"])
 @pytest.mark.parametrize("text", ["transformer", "gru"])
 @pytest.mark.parametrize("attention", [True, False])
-def test_padding_changes_no_text(kind: str, text: str, attention: bool) -> None:
+def test_padding_changes_no_text(kind: Any, text: Any, attention: bool) -> None:
     model = MatchingModel(9, 3, kind=kind, text=text, size=32, width=4, text_width=8, heads=2, dim=6,
-                          attention=attention).eval()  # type: ignore[arg-type]  # fmt: skip
+                          attention=attention).eval()  # fmt: skip
     features = torch.arange(9)[:, None]
     short = model.read(torch.tensor([[3, 4]]), features)
     long = model.read(torch.tensor([[3, 4, 0, 0], [5, 6, 7, 8]]), features)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from regard.tasks.families.rank.captioned_settings import CaptionedConfig, CaptionedOptions
 from regard.tasks.families.rank.matching_settings import LookOptions, MatchingConfig, MatchOptions, MatchTrainConfig
-from regard.tasks.inputs.captioned_settings import CaptionedConfig, CaptionedOptions
 from regard.tasks.inputs.image_settings import AugmentConfig
 from regard.tasks.spec import Demo, TaskSpec, Verb
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import torch
 from rich.console import Console
 
 from regard.data.gallery import Gallery
+from regard.data.image_batches import augment
 from regard.errors import UserError
 from regard.models.matching import MatchingModel
+from regard.tasks.exporting import Exportable
 from regard.tasks.families.rank.captioned_sets import (
     CaptionedSets,
     fingerprint,
@@ -26,6 +29,7 @@ from regard.tasks.families.rank.matcher import Matcher
 from regard.tasks.families.rank.matching_evaluation import scores_of
 from regard.tasks.families.rank.matching_trainable import MatchTrainable
 from regard.tasks.inputs.images import save_example
+from regard.tasks.inputs.images_and_texts import exportable
 from regard.tasks.match.settings import MatchConfig
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify, Task
@@ -36,6 +40,15 @@ from regard.training.fingerprint import Fingerprint, check_validation
 _BATCHES_PER_EPOCH = 48
 _SHOWN = 50
 """The number of scenes that the demo writes to files, to be searched."""
+
+
+@dataclass(frozen=True)
+class ImageTextMatcher(Matcher):
+    """A trained model of images and texts, which can be exported."""
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`: from images and texts to the score of each pair."""
+        return exportable(self.model, self.features, self.scale, self.size, self.longest)
 
 
 class Match(Task[MatchConfig, CaptionedSets, Matcher]):
@@ -76,13 +89,14 @@ class Match(Task[MatchConfig, CaptionedSets, Matcher]):
             valid = self.read(config, lambda line: None).valid
             return Gallery(str(run), valid.names, valid.keys, valid.pixels)
 
-        return Matcher(made, kept.features, kept.scale, config.data.size, model.longest, own)
+        return ImageTextMatcher(made, kept.features, kept.scale, config.data.size, model.longest, own)
 
     def trainable(self, config: MatchConfig, run: Path, sets: CaptionedSets, notify: Notify) -> MatchTrainable:
         """See `Task`."""
         torch.manual_seed(config.train.seed)
         predicted = load_kept(run).predicted
-        return MatchTrainable(self.untrained(config, run), sets, predicted, config.train, config.augment)
+        how = partial(augment, crop=config.augment.crop, flip=config.augment.flip, cutout=config.augment.cutout)
+        return MatchTrainable(self.untrained(config, run), sets, predicted, config.train, how)
 
     def predictor(self, config: MatchConfig, run: Path, checkpoint: str) -> Matcher:
         """See `Task`."""

@@ -14,7 +14,7 @@ from regard.data.captioned import Captioned, built_in_scenes, read_captioned
 from regard.data.image_batches import Scale
 from regard.data.word_features import Features, vocabulary, words_of
 from regard.errors import UserError
-from regard.tasks.inputs.captioned_settings import CaptionedConfig
+from regard.tasks.families.rank.captioned_settings import CaptionedConfig
 from regard.tasks.task import Notify, own_data
 from regard.training import checkpoint
 from regard.training.fingerprint import Fingerprint, Row

@@ -24,8 +24,6 @@ from regard.data.word_features import Features, split_words, words_of
 from regard.errors import UserError
 from regard.explain.words_on_image import WordsOnImage
 from regard.models.matching import Captions, MatchingModel, Pictures, agreement
-from regard.tasks.exporting import Exportable
-from regard.tasks.families.rank.matching_export import exportable
 from regard.tasks.families.rank.matching_results import Located, Matches
 from regard.tasks.families.rank.results import Candidate
 from regard.tasks.results import Failure
@@ -247,10 +245,6 @@ class Matcher(Predictor):
         batch = word_batch([words[: self.longest] for words in texts], self.features, self.longest)
         words, features = (torch.from_numpy(part).to(self.model.device) for part in batch)
         return words[:, 0], features
-
-    def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`: from images and texts to the score of each pair."""
-        return exportable(self.model, self.features, self.scale, self.size, self.longest)
 
 
 def _parts_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.data.image_batches import augment
 from regard.data.word_features import words_of
 from regard.models.matching import Pairs
 from regard.tasks.families.rank.captioned_sets import CaptionedSets
@@ -18,7 +17,6 @@ from regard.tasks.families.rank.contrast import contrastive, of_hard_pairs, sibl
 from regard.tasks.families.rank.matcher import TOGETHER, Matcher
 from regard.tasks.families.rank.matching_settings import MatchTrainConfig
 from regard.tasks.families.rank.scores import mean_recall
-from regard.tasks.inputs.image_settings import AugmentConfig
 from regard.training.defaults import known
 from regard.training.metric import Metric
 from regard.training.validation import Part
@@ -34,7 +32,7 @@ class MatchTrainable:
         sets: the images with captions.
         predicted: the words that are predicted from an image.
         config: the settings of training.
-        change: the augmentation of images.
+        augment: changes images ``(n, 3, size, size)`` at random.
     """
 
     metrics = (
@@ -49,9 +47,9 @@ class MatchTrainable:
         sets: CaptionedSets,
         predicted: Sequence[str],
         config: MatchTrainConfig,
-        change: AugmentConfig,
+        augment: Callable[[Tensor], Tensor],
     ):
-        self.matcher, self.sets, self.config, self.change = matcher, sets, config, change
+        self.matcher, self.sets, self.config, self.augment = matcher, sets, config, augment
         self.model = matcher.model
         self.each = min(config.captions, max(map(len, sets.train.texts)))
         self._words = [[words_of(text) for text in texts] for texts in sets.train.texts]
@@ -79,8 +77,7 @@ class MatchTrainable:
         chosen = [self.chosen(row) for row in rows]
         texts = [self._words[row][at] for row, numbers in zip(rows, chosen, strict=True) for at in numbers]
         words, features = self.matcher.word_tensors(texts)
-        images = self.matcher.image_tensor(self.sets.train.pixels[rows])
-        images = augment(images, crop=self.change.crop, flip=self.change.flip, cutout=self.change.cutout)
+        images = self.augment(self.matcher.image_tensor(self.sets.train.pixels[rows]))
         pairs = model(images, words.unflatten(0, (len(rows), self.each)), features, self.said(rows))
         parts = [part for part in pairs if part is not None]
         if pairs.queries is not None:

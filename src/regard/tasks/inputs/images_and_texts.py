@@ -1,4 +1,4 @@
-"""Export of a matching model: from images and texts to the score of each pair."""
+"""The export of a model of images and texts: from both to the score of each pair."""
 
 from __future__ import annotations
 
