@@ -15,7 +15,7 @@ from regard.models.boxes import anchors_of, boxes_of, centres, overlaps
 from regard.models.detector import Detector, Noised
 from regard.models.queries import AnchorAttention, Found
 from regard.tasks.families.boxes.loss import Matched, Objects, found_loss, match
-from regard.tasks.families.boxes.precision import THRESHOLDS, Guess, Truth, average_precisions, means
+from regard.tasks.families.boxes.precision import THRESHOLDS, Guess, Truth, average_precisions, distinct, means
 
 _SQUARE = [0.0, 0.0, 10.0, 10.0]
 
@@ -188,6 +188,23 @@ def test_attention_is_concentrated_around_the_anchor() -> None:
     assert view is not None
     middle = (view.rows[0, :, 0].mean(0)[:, None] * places).sum(0)
     assert torch.allclose(middle, torch.tensor([0.25, 0.75]), atol=0.03)
+
+
+def test_a_place_beside_a_better_one_is_no_first_anchor() -> None:
+    model = Detector(1, width=16, queries=2)
+    logits = torch.full((1, 64, 1), -9.0)
+    logits[0, [27, 28, 35]] = torch.tensor([[3.0], [2.0], [2.5]])  # three neighbours
+    logits[0, 62] = 1.0
+    boxes = boxes_of(torch.rand(1, 64, 4) * 0.2 + 0.4)
+    _, anchors = model._start(Found(logits, boxes), (8, 8))
+    torch.testing.assert_close(anchors, anchors_of(boxes[:, [27, 62]]))
+
+
+def test_only_the_surest_of_boxes_of_the_same_object_is_kept() -> None:
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 5], [0, 1, 10, 10.0]])
+    guess = Guess(np.array([1, 1, 1, 2]), np.array([0.5, 0.9, 0.2, 0.6]), boxes)
+    assert distinct(guess).tolist() == [1, 3, 2]
+    assert distinct(guess, among_classes=True).tolist() == [1, 2]
 
 
 def test_boxes_follow_the_image() -> None:

@@ -24,6 +24,9 @@ from regard.nn import FeedForward, MultiHeadAttention
 _SIDE = 0.2
 """The width and height of the boxes of a new model, as parts of the image."""
 
+_BESIDE = 100.0
+"""By how much the logit of a place beside a more probable one is lowered."""
+
 
 class Noised(NamedTuple):
     """Known objects as queries of a batch in training: ``groups`` times the same places, one after the other.
@@ -120,7 +123,7 @@ class Detector(nn.Module):
         """What all layers find in images ``(B, 3, H, W)``; in training with known objects as further queries."""
         memory = self.encode(x)
         places = self.propose(memory)
-        content, anchors = self._start(places)
+        content, anchors = self._start(places, memory.side)
         if noised is None:
             return Detected(self._decode(content, anchors, memory, None, None)[0], [], places)
         count, mask = noised.labels.shape[1], _apart(noised, content.shape[1])
@@ -133,7 +136,7 @@ class Detector(nn.Module):
     def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> tuple[Found, View | None]:  # noqa: B008
         """What the last layer finds, and the view of its attention to the places of the image."""
         memory = self.encode(x)
-        layers, view = self._decode(*self._start(self.propose(memory)), memory, None, look)
+        layers, view = self._decode(*self._start(self.propose(memory), memory.side), memory, None, look)
         return layers[-1], view
 
     def encode(self, x: Tensor) -> Memory:
@@ -157,10 +160,16 @@ class Detector(nn.Module):
         start = inverse_sigmoid(torch.cat([memory.places, sides], -1))
         return Found(self.classes(memory.values), boxes_of((self.move(memory.values) + start).sigmoid()))
 
-    def _start(self, places: Found) -> tuple[Tensor, Tensor]:
-        """The first content and the anchors of the queries: the boxes of the most probable places."""
+    def _start(self, places: Found, side: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """The first content and the anchors of the queries: the boxes of the most probable places.
+
+        A place beside a more probable one comes after all others, since its box would be almost the same, and queries
+        that begin in the same way cannot divide objects among them (Zhou et al. 2019, arXiv:1904.07850).
+        """
         count = min(self.queries, places.logits.shape[1])
-        best = places.logits.amax(-1).topk(count, dim=1).indices
+        scores = places.logits.amax(-1)
+        around = F.max_pool2d(scores.unflatten(1, side)[:, None], 3, 1, 1).flatten(1)
+        best = torch.where(scores == around, scores, scores - _BESIDE).topk(count, dim=1).indices
         boxes = places.boxes.detach().gather(1, best[..., None].expand(-1, -1, 4))
         return self.content.expand(*best.shape, -1), anchors_of(boxes)
 

@@ -9,6 +9,8 @@ import numpy as np
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """The overlaps from which on a box counts as found (Lin et al. 2014, arXiv:1405.0312)."""
+_SAME = 0.6
+"""Boxes that overlap by more are of one object."""
 _RECALLS = np.linspace(0, 1, 101)
 
 
@@ -45,7 +47,7 @@ def average_precisions(
 
     >>> truth = Truth(np.array([0, 0]), np.array([[0, 0, 2, 2], [4, 4, 6, 6.0]]), np.array([False, False]))
     >>> guess = Guess(np.array([0]), np.array([0.9]), np.array([[0, 0, 2, 2.0]]))
-    >>> average_precisions([truth], [guess], 1)[0, 0].round(3)  # precision 1 up to a recall of a half
+    >>> round(float(average_precisions([truth], [guess], 1)[0, 0]), 3)  # precision 1 up to a recall of a half
     0.505
     """
     kept = [_first(guess, most) for guess in guesses]
@@ -61,6 +63,33 @@ def average_precisions(
         for row, (right, left_out) in enumerate(zip(correct[:, order], ignored[:, order], strict=True)):
             result[label, row] = _area(right[~left_out], count)
     return result
+
+
+def distinct(guess: Guess, *, among_classes: bool = False) -> np.ndarray:
+    """The boxes that do not overlap by more than 0.6 with a box of a higher score, which is of the same object.
+
+    Args:
+        guess: what was found in an image.
+        among_classes: compare boxes of different classes too.
+
+    Returns:
+        Their numbers, that of the highest score first.
+
+    >>> near = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10.0]])
+    >>> distinct(Guess(np.array([1, 1, 1]), np.array([0.5, 0.9, 0.2]), near)).tolist()
+    [1, 2]
+    """
+    order = np.argsort(-guess.scores, kind="stable")
+    labels, boxes = guess.labels[order], guess.boxes[order]
+    same = overlaps(boxes, boxes, np.zeros(len(boxes), dtype=bool)) > _SAME
+    if not among_classes:
+        same &= labels[:, None] == labels
+    kept = np.ones(len(order), dtype=bool)
+    for at in range(len(order)):
+        if kept[at]:
+            kept[at + 1 :] &= ~same[at, at + 1 :]
+    chosen: np.ndarray = order[kept]
+    return chosen
 
 
 def _first(guess: Guess, most: int) -> Guess:

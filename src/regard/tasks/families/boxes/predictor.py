@@ -17,7 +17,7 @@ from regard.data.image_files import fitted, fitted_shape, read_image
 from regard.errors import UserError
 from regard.models.detector import Detector
 from regard.models.queries import Found
-from regard.tasks.families.boxes.precision import Guess, Truth
+from regard.tasks.families.boxes.precision import Guess, Truth, distinct
 from regard.tasks.families.boxes.results import FoundObject, FoundObjects
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
@@ -96,13 +96,14 @@ class BoxDetector(Predictor):
         self.model.eval()
         x = self.scale(fitted(image, self.size)[None], self.device)
         found, view = self.model.look(x, Look(rows=slice(None)) if look and self.model.attends else None)
-        scores, labels = found.logits[0].float().sigmoid().max(-1)
+        best = found.logits[0].float().sigmoid().max(-1)
+        scores, labels = best.values.cpu().numpy(), best.indices.cpu().numpy()
         height, width = image.shape[1:]
         inner = np.array(fitted_shape(height, width, self.size)[::-1]) / self.size
         edges = found.boxes[0].float().cpu().numpy() * np.tile((width, height) / inner, 2)
         edges = edges.clip(0, np.tile((width, height), 2))
         objects = []
-        for query in scores.argsort(descending=True).tolist():
+        for query in distinct(Guess(labels, scores, edges), among_classes=True).tolist():
             left, top, right, bottom = map(float, edges[query])
             if float(scores[query]) < threshold or not (left < right and top < bottom):
                 continue
@@ -118,13 +119,18 @@ class BoxDetector(Predictor):
         return weighted
 
     def guesses(self, found: Found) -> list[Guess]:
-        """The most probable pairs of a query and a class of each image, for `average_precisions`."""
+        """The most probable pairs of a query and a class of each image, for `average_precisions`.
+
+        Boxes of the same class that overlap too much are left out (`distinct`): after a short training, several queries
+        find the same object.
+        """
         classes = found.logits.shape[-1]
         scores = found.logits.float().sigmoid().flatten(1)
         best, at = scores.topk(min(_MOST, scores.shape[1]), dim=1)
         boxes = found.boxes.float().gather(1, (at // classes)[..., None].expand(-1, -1, 4))
         rows = zip(*((one.cpu().numpy()) for one in (at % classes, best, boxes)), strict=True)
-        return [Guess(*row) for row in rows]
+        guesses = [Guess(*row) for row in rows]
+        return [Guess(*(part[distinct(one)] for part in one)) for one in guesses]
 
 
 def truth_of(objects: np.ndarray) -> Truth:
