@@ -44,7 +44,8 @@ class ImageDetector(BoxDetector):
         notes = {
             "task": "detect", "classes": self.names,
             "use": "images are RGB from 0 to 1, scaled to fit at the top left of the square, the rest 0.5; boxes are "
-            "left, top, right and bottom as parts of the square; the score of a class is the sigmoid of its logit; several boxes can be of the same object",
+            "left, top, right and bottom as parts of the square; the score of a class is the sigmoid of its logit; "
+            "several boxes can be of the same object",
         }  # fmt: skip
         return exportable(LastLayer(self.model), self.scale, self.size, notes, ("logits", "boxes"))
 
