@@ -140,7 +140,8 @@ def decoded(
     shown = "; ".join(result.bad[:_SHOWN]) + (" …" if len(result.bad) > _SHOWN else "")
     if not result.keys:
         raise UserError(f"{path}: no usable image in it{f'; {shown}' if shown else ''}")
-    notes = (f"left out {len(result.bad):,} images that are not usable: {shown}",) if result.bad else ()
+    count = "one image that is" if len(result.bad) == 1 else f"{len(result.bad):,} images that are"
+    notes = (f"left out {count} not usable: {shown}",) if result.bad else ()
     return tuple(result.labels), tuple(result.keys), result.values, notes
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from regard.data import cache
 from regard.data.codec import KEY
+from regard.data.progress import counted
 
 _BLOCK = 64
 """The number of examples whose vectors are computed together."""
@@ -61,7 +62,12 @@ def vectors_of(
 
 
 def _computed(rows: Sequence[int], dim: int, compute: Callable[[list[int]], np.ndarray]) -> np.ndarray:
-    blocks = [compute(list(rows[at : at + _BLOCK])) for at in range(0, len(rows), _BLOCK)]
+    blocks = []
+    with counted("encoding") as count:
+        for at in range(0, len(rows), _BLOCK):
+            blocks.append(compute(list(rows[at : at + _BLOCK])))
+            for _ in blocks[-1]:
+                count()
     return np.concatenate([np.zeros((0, dim), np.float32), *blocks])
 
 

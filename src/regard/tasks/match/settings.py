@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from regard.tasks.families.rank.captioned_settings import CaptionedConfig, CaptionedOptions
+from regard.tasks.families.rank.captioned_settings import CaptionedAugmentConfig, CaptionedConfig, CaptionedOptions
 from regard.tasks.families.rank.matching_settings import LookOptions, MatchingConfig, MatchOptions, MatchTrainConfig
-from regard.tasks.inputs.image_settings import AugmentConfig
 from regard.tasks.spec import Demo, TaskSpec, Verb
 
 
@@ -15,14 +14,12 @@ class MatchConfig:
     """All settings of matching images and texts."""
 
     data: CaptionedConfig = field(default_factory=CaptionedConfig)
-    augment: AugmentConfig = field(default_factory=lambda: AugmentConfig(crop=4, flip=False, cutout=0))
+    augment: CaptionedAugmentConfig = field(default_factory=CaptionedAugmentConfig)
     model: MatchingConfig = field(default_factory=MatchingConfig)
     train: MatchTrainConfig = field(default_factory=MatchTrainConfig)
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
-        if self.augment.mixup:
-            return f"augment.mixup: a mixed image has no caption; must be 0, got {self.augment.mixup}"
         return (
             self.data.problem() or self.augment.problem(self.data.size) or self.model.problem() or self.train.problem()
         )
@@ -32,7 +29,7 @@ def demo_settings() -> MatchConfig:
     """Settings that train in two minutes on two cores."""
     return MatchConfig(
         data=CaptionedConfig(builtin_scenes=4000),
-        augment=AugmentConfig(crop=2, flip=False, cutout=0),
+        augment=CaptionedAugmentConfig(crop=2),
         model=MatchingConfig(width=16, text_width=64, text_layers=1, dim=64, buckets=0, dropout=0.0, word_dropout=0.0),
         train=MatchTrainConfig(epochs=8, batch=64, optimizer="muon", learning_rate=1e-2),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from regard.training.ranges import at_least, at_most
+from regard.training.ranges import at_least, at_most, not_negative
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,25 @@ class CaptionedConfig:
             return f"data.size: must be a multiple of 8, at least 16, got {self.size}"
         few = at_least("data.builtin_scenes", self.builtin_scenes, 50)
         return few or at_most("data", self, 2000, "size") or at_most("data", self, 200_000, "builtin_scenes")
+
+
+@dataclass(frozen=True)
+class CaptionedAugmentConfig:
+    """Augmentation: random changes of a training image each time it is used."""
+
+    crop: int = 4
+    """Shift by a random number of pixels, at most this many in each direction; 0: no shift."""
+    flip: bool = False
+    """Mirror left and right with probability 0.5; only for captions that do not say left, right, or what is written."""
+    cutout: int = 0
+    """Blank a random square with sides of this many pixels (DeVries and Taylor 2017); 0: none."""
+
+    def problem(self, size: int) -> str | None:
+        """The error message for the first setting that is out of range for images of this size; None: there is none."""
+        wrong = not_negative("augment", self, "crop", "cutout") or at_most("augment", self, 2000, "cutout")
+        if wrong is None and self.crop >= size:
+            return f"augment.crop: must be below data.size, {size}, got {self.crop}"
+        return wrong
 
 
 @dataclass(frozen=True)

@@ -194,11 +194,13 @@ class Matcher(Predictor):
         return Matches(item, best, "image", "text")
 
     @torch.inference_mode()
-    def see(self, pixels: Pixels) -> Pictures:
-        """Images, uint8 ``(n, 3, size, size)``, as the model sees them."""
-        blocks = [
-            self.model.see(self.image_tensor(pixels[at : at + TOGETHER])) for at in range(0, len(pixels), TOGETHER)
-        ]
+    def see(self, pixels: Pixels, count: Callable[[], None] = lambda: None) -> Pictures:
+        """Images, uint8 ``(n, 3, size, size)``, as the model sees them; ``count`` is called for each that is done."""
+        blocks = []
+        for at in range(0, len(pixels), TOGETHER):
+            blocks.append(self.model.see(self.image_tensor(pixels[at : at + TOGETHER])))
+            for _ in blocks[-1].vectors:
+                count()
         parts: list[Any] = [None if part[0] is None else torch.cat(part) for part in zip(*blocks, strict=True)]
         return Pictures(*parts)
 

@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from regard.data.captioned import Captioned
+from regard.data.progress import counted
 from regard.models.matching import Captions, Pictures
 from regard.tasks.families.rank.matcher import AGAIN, Matcher
 from regard.tasks.families.rank.scores import matching_scores
@@ -21,7 +22,8 @@ _POINTED = 500
 def scores_of(matcher: Matcher, images: Captioned) -> Scores:
     """R@1, R@5, R@10 and the median rank in both directions; for built-in scenes also where the words look."""
     began = time.perf_counter()
-    pictures = matcher.see(images.pixels)
+    with counted("encoding images") as count:
+        pictures = matcher.see(images.pixels, count)
     captions = matcher.read([text for texts in images.texts for text in texts])
     owners = np.repeat(np.arange(len(images)), [len(texts) for texts in images.texts])
     similarity = (pictures.vectors @ captions.vectors.T).cpu().numpy()
