@@ -14,8 +14,8 @@ from regard.attend import biases, masks, normalizers, scores
 from regard.tasks.table import TASKS
 
 LAYERS = (
-    "errors", "files", "settings", "kernels", "attend", "onnx", "integrations", "nn", "explain", "models", "decode",
-    "data", "training", "tasks", "cli",
+    "errors", "files", "settings", "kernels", "attend", "watch", "onnx", "integrations", "nn", "explain", "models",
+    "decode", "data", "training", "tasks", "cli",
 )  # fmt: skip
 """The packages of regard, from the lowest layer to the highest."""
 
@@ -99,7 +99,19 @@ def test_the_command_line_does_not_import_torch_to_parse(module: str) -> None:
 
 def test_public_names_are_the_mechanisms_and_a_few_others() -> None:
     mechanisms = [name for module in (scores, biases, masks, normalizers) for name in module.__all__]
-    others = ["Look", "Mask", "View", "attend", "attention", "explain_choice", "load", "nn", "train", "use_backend"]
+    others = [
+        "Look",
+        "Mask",
+        "View",
+        "attend",
+        "attention",
+        "explain_choice",
+        "load",
+        "looking",
+        "nn",
+        "train",
+        "use_backend",
+    ]
     assert regard.__all__ == sorted([*mechanisms, *others])
     assert all(getattr(regard, name) is not None for name in regard.__all__)
     with pytest.raises(AttributeError, match="attenton"):

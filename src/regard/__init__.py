@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from regard import attend, nn
     from regard.attend import *  # noqa: F403 - the names in __all__ below
     from regard.tasks.running import load, train
+    from regard.watch import looking
 
 __version__ = "0.1.0"
 
@@ -50,10 +51,14 @@ __all__ = [
     "attention",
     "explain_choice",
     "load",
+    "looking",
     "nn",
     "train",
     "use_backend",
 ]
+
+_ELSEWHERE = {"load": "regard.tasks.running", "looking": "regard.watch", "train": "regard.tasks.running"}
+"""The modules of public names that are not in `regard.attend`."""
 
 
 def __getattr__(name: str) -> object:
@@ -61,7 +66,7 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"regard.{name}")
     if name in __all__:
         # Stored, so that later look-ups do not call this function.
-        module = "regard.tasks.running" if name in ("load", "train") else "regard.attend"
+        module = _ELSEWHERE.get(name, "regard.attend")
         public = globals()[name] = getattr(importlib.import_module(module), name)
         return public
     raise AttributeError(f"module 'regard' has no attribute {name!r}")

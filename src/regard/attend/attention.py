@@ -16,6 +16,7 @@ from regard.attend.masks import Causal, Lengths
 from regard.attend.normalizers import Normalizer, Softmax
 from regard.attend.scores import Dot, Score, Softcap
 from regard.attend.visible import Mask, Visible, as_mask
+from regard.attend.watching import Watcher, Watching
 from regard.kernels import backends
 from regard.kernels.plan import OwnPlan, Plan
 
@@ -95,7 +96,8 @@ def attention(
     """
     if torch._C._get_tracing_state() is not None:
         raise RuntimeError("attention: torch.jit.trace cannot follow it; use torch.export or torch.compile")
-    if look is None and bias is None and backend is None:
+    watcher = Watching.current
+    if look is None and bias is None and backend is None and watcher is None:
         quick = _quick(query, key, value, score, mask, normalizer)
         if quick is not None:
             return quick
@@ -108,6 +110,12 @@ def attention(
         raise TypeError(f"look: expected a Look, such as Look(entropy=True), got {look!r}")
     if look is not None:
         check(look, plan)
+    if watcher is not None:
+        return _watched(watcher, plan, rank, look, backend)
+    return _run(plan, rank, look, backend)
+
+
+def _run(plan: Plan, rank: int, look: Look | None, backend: str | None) -> Tensor | tuple[Tensor, View]:
     chosen = backends.choose(plan, backend)
     wants = (look.lse or chosen.looks_by_lse, look.log_prob or look.kl) if look is not None else (False, False)
     output, lse, extra = backends.run(plan, chosen, lse=wants[0], extra=wants[1])
@@ -117,6 +125,30 @@ def attention(
     if rank < 4:
         output = output[(0,) * (4 - rank)]
     return output if look is None else (output, see(look, plan, chosen, lse, extra, rank))
+
+
+def _watched(
+    watcher: Watcher, plan: Plan, rank: int, look: Look | None, backend: str | None
+) -> Tensor | tuple[Tensor, View]:
+    """Run the plan, and give the watcher a view of it; what a backend calls is not seen."""
+    wanted = watcher.look()
+    if wanted is not None:
+        check(wanted, plan)
+    Watching.current = None
+    try:
+        if look is None or wanted is None:
+            result = _run(plan, rank, look if wanted is None else wanted, backend)
+            if wanted is None:
+                return result
+            output, view = result
+        else:
+            output, own = _run(plan, rank, look, backend)
+            _, view = _run(plan, rank, wanted, backend)
+            result = output, own
+    finally:
+        Watching.current = watcher
+    watcher.record(view)
+    return output if look is None else result
 
 
 def _traced(*tensors: Any, **options: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -134,13 +135,19 @@ class View:
         [[0.25, 0.25]]
     """
 
-    def __init__(self, results: dict[str, Tensor], plan: Plan, backend: Backend, lse: Tensor | None, rank: int):
+    def __init__(self, results: dict[str, Tensor], plan: Plan | None, backend: Backend, lse: Tensor | None, rank: int):
         self._plan, self._backend, self._lse, self._rank = plan, backend, lse, rank
         self._results = {name: self._shape(tensor) for name, tensor in results.items()}
 
     def _shape(self, tensor: Tensor) -> Tensor:
         """``tensor`` without the leading dimensions that the query did not have."""
         return tensor if self._rank == 4 else tensor[(0,) * (4 - self._rank)]
+
+    def without_inputs(self) -> View:
+        """The results alone, detached, without references to query, key and value; `tile` then raises ValueError."""
+        kept = copy.copy(self)
+        kept._plan = kept._lse = None
+        return kept
 
     def __getstate__(self) -> dict[str, Any]:
         # PyTorch cannot copy a tensor that is part of a graph.
@@ -218,8 +225,10 @@ class View:
 
         Raises:
             TypeError: the indices are not whole numbers.
-            ValueError: a query or key does not exist.
+            ValueError: a query or key does not exist, or the view has no inputs.
         """
+        if self._plan is None:
+            raise ValueError("tile: this view has no queries and keys; with looking(…, inputs=True) it keeps them")
         device = self._plan.query.device
         kinds.check(query=self._plan.query, queries=queries, keys=keys)
         at_queries = indices("queries", queries, self._plan.query.shape[2], device)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from regard.attend import Causal, Dot, Dropout, Mask, Score, Softcap, Softmax, attention
+from regard.attend import Causal, Dot, Dropout, Look, Mask, Score, Softcap, Softmax, attention
 from regard.integrations.transformers.visibility import Visibility
 
 HARMLESS = frozenset(
@@ -43,7 +44,7 @@ def attend(
     s_aux: Tensor | None = None,
     sliding_window: int | None = None,
     **others: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Tensor, Tensor | None]:
     """The attention function of transformers' ``AttentionInterface``.
 
     Args:
@@ -63,7 +64,8 @@ def attend(
         others: arguments that have no influence.
 
     Returns:
-        The output ``(B, Lq, H, Ev)``, and None in place of the weights.
+        The output ``(B, Lq, H, Ev)``, and the weights ``(B, H, Lq, Lk)`` if the model's outputs are to have them
+        (``output_attentions=True``), otherwise None.
 
     Raises:
         TypeError: an argument that is not known, by name.
@@ -86,8 +88,19 @@ def attend(
     mask, bias = _lowered(module, query, key, attention_mask, is_causal, sliding_window)
     if position_bias is not None:
         bias = position_bias if bias is None else bias + position_bias
-    output = attention(query, key, value, score=score, bias=bias, mask=mask, normalizer=normalizer)
-    return output.transpose(1, 2).contiguous(), None
+    options: dict[str, Any] = {"score": score, "bias": bias, "mask": mask, "normalizer": normalizer}
+    if not _wants_weights(others):
+        return attention(query, key, value, **options).transpose(1, 2).contiguous(), None
+    output, view = attention(query, key, value, look=Look(rows=slice(None)), **options)
+    return output.transpose(1, 2).contiguous(), view.rows.to(query.dtype)
+
+
+def _wants_weights(others: Mapping[str, Any]) -> bool:
+    """Whether the weights are to be in the outputs of the model: collected by its hooks, or asked for by argument."""
+    from transformers.utils import output_capturing
+
+    collected = output_capturing._active_collector.get() or {}
+    return bool(others.get("output_attentions")) or any("attentions" in name for name in collected)
 
 
 def _lowered(

@@ -1,0 +1,30 @@
+"""An observer of all calls of `attention`, such as `regard.looking`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from regard.attend.look import Look, View
+
+
+class Watcher(Protocol):
+    """Sees each call of `attention`."""
+
+    def look(self) -> Look | None:
+        """What to report about the next call; None: nothing."""
+        ...
+
+    def record(self, view: View) -> None:
+        """Take the view of the call."""
+        ...
+
+
+class Watching:
+    """The watcher of this process.
+
+    Attributes:
+        current: None: there is none, or it does not see the calls that are made now.
+    """
+
+    current: Watcher | None = None
