@@ -12,6 +12,7 @@ trained again, and one that was stopped goes on.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ from regard.tasks.running import evaluate
 
 HERE = Path(__file__).parent
 PUBLISHED = "none from scratch on these images; a floor of the same kind, of others: 4.7/12.0/18.4 and 3.0/10.7/17.2"
-COLUMNS = [f"{way}_{score}" for way in ("image_to_text", "text_to_image") for score in ("r1", "r5", "r10", "rank")]
+COLUMNS = {f"{short} {score}": f"{way}_{score.lower().replace('@', '')}"
+           for short, way in (("i→t", "image_to_text"), ("t→i", "text_to_image"))
+           for score in ("R@1", "R@5", "R@10", "rank")}  # fmt: skip
+"""The name of a column: that of its score."""
 _WIDTH = 22
 _CELLS, _ANGLES, _PARTS = 8, 9, 4
 _WIDTHS = (100, 200, 400)
@@ -48,8 +52,9 @@ def main() -> None:
     captions, images = (str((arguments.folder / name).resolve()) for name in ("captions.tsv.gz", "images_96.tar.xz"))
     print(f"Flickr8k at 96 pixels, 1,000 test images: R@k in per cent, and median rank; {machine()}")
     print(f"published: {PUBLISHED}")
-    print(header(COLUMNS, _WIDTH), flush=True)
-    print(row("CCA, no network", [floor(read_captioned(captions, 96, images=images))], COLUMNS, _WIDTH), flush=True)
+    print(header(list(COLUMNS), _WIDTH), flush=True)
+    least = floor(read_captioned(captions, 96, images=images))
+    print(row("CCA, no network", [named(least)], list(COLUMNS), _WIDTH), flush=True)
     for attention in arguments.attention:
         results = []
         for seed in arguments.seeds:
@@ -60,8 +65,13 @@ def main() -> None:
             }  # fmt: skip
             trained("match", load_yaml(arguments.settings, MatchConfig), changes, run)
             scores = evaluate(run, captions, images=images, part="test")
-            results.append({name: score.value for name, score in scores.items()})
-        print(row(f"attention {attention}", results, COLUMNS, _WIDTH), flush=True)
+            results.append(named({name: score.value for name, score in scores.items()}))
+        print(row(f"attention {attention}", results, list(COLUMNS), _WIDTH), flush=True)
+
+
+def named(scores: Mapping[str, float]) -> dict[str, float]:
+    """The scores by the names of their columns."""
+    return {column: scores[name] for column, name in COLUMNS.items()}
 
 
 def floor(every: Captioned) -> dict[str, float]:

@@ -155,6 +155,5 @@ def _contents(captions: Captions, root: Path) -> Iterator[tuple[str, str | bytes
         raise UserError(f"data.images: {root} is not a folder or archive of images")
     else:
         for name in captions.texts:
-            file = root / name
-            short = root / PurePosixPath(name).name
-            yield name, str(file if file.exists() or not short.exists() else short)
+            found = next((file for file in (root / name, root / PurePosixPath(name).name) if file.exists()), None)
+            yield name, BadItem("no such file") if found is None else str(found)
