@@ -141,7 +141,7 @@ class Detect(Task[DetectConfig, BoxSets, ImageDetector]):
             return scores_of(detector, _read(config, path, notify, names=detector.names))
         if config.data.train is None:
             count = min(_SCORED, config.data.builtin_scenes)
-            return scores_of(detector, boxed_scenes(count, config.data.size, seed=config.train.seed + 1))
+            return scores_of(detector, boxed_scenes(count, config.data.size, seed=config.train.seed + 2))
         sets = self.read(config, notify)
         check_validation(run, self.fingerprint(sets))
         return scores_of(detector, sets.valid)
