@@ -13,8 +13,8 @@ from regard import Look
 from regard.data.box_batches import Change, changed, noise
 from regard.models.boxes import anchors_of, boxes_of, centres, overlaps
 from regard.models.detector import Detector, Noised
-from regard.models.queries import AnchorAttention, Found
-from regard.tasks.families.boxes.loss import Matched, Objects, found_loss, match
+from regard.models.queries import AnchorAttention, Predictions
+from regard.tasks.families.boxes.loss import Matched, Objects, match, prediction_loss
 from regard.tasks.families.boxes.precision import THRESHOLDS, Guess, Truth, average_precisions, distinct, means
 
 _SQUARE = [0.0, 0.0, 10.0, 10.0]
@@ -116,13 +116,13 @@ def test_average_precision_is_that_of_coco(seed: int) -> None:
     np.testing.assert_allclose(average_precisions(truths, guesses, 3), expected, atol=1e-6)
 
 
-def _batch() -> tuple[Found, Objects]:
+def _batch() -> tuple[Predictions, Objects]:
     generator = torch.Generator().manual_seed(1)
     boxes = boxes_of(0.2 + 0.4 * torch.rand(2, 4, 4, generator=generator))
     logits = torch.randn(2, 4, 3, generator=generator)
     objects = boxes_of(0.2 + 0.4 * torch.rand(2, 3, 4, generator=generator))
     real = torch.tensor([[True, True, True], [True, False, False]])
-    return Found(logits, boxes), Objects(torch.tensor([[0, 1, 2], [1, 0, 0]]), objects, real)
+    return Predictions(logits, boxes), Objects(torch.tensor([[0, 1, 2], [1, 0, 0]]), objects, real)
 
 
 def test_the_matching_has_the_smallest_cost_of_all() -> None:
@@ -152,14 +152,14 @@ def test_perfect_boxes_have_almost_no_loss_and_padding_has_none() -> None:
     sure = torch.full((2, 3, 3), -20.0)
     for image, place in objects.real.nonzero().tolist():
         sure[image, place, objects.labels[image, place]] = 20.0
-    perfect, worse = Found(sure, objects.boxes), Found(sure, boxes_of(anchors_of(objects.boxes) + 0.05))
-    assert found_loss(perfect, objects, match(perfect, objects)).item() < 1e-3
-    assert found_loss(worse, objects, match(worse, objects)).item() > 1
+    perfect, worse = Predictions(sure, objects.boxes), Predictions(sure, boxes_of(anchors_of(objects.boxes) + 0.05))
+    assert prediction_loss(perfect, objects, match(perfect, objects)).item() < 1e-3
+    assert prediction_loss(worse, objects, match(worse, objects)).item() > 1
     twice = Objects(*(one.repeat(1, 2, *[1] * (one.dim() - 2)) for one in objects))
-    known = Found(*(one.repeat(1, 2, 1) for one in worse))
+    known = Predictions(*(one.repeat(1, 2, 1) for one in worse))
     image, place = twice.real.nonzero(as_tuple=True)
-    alone = found_loss(worse, objects, match(worse, objects), objects.real)
-    loss = found_loss(known, twice, Matched(image, place, place), twice.real)
+    alone = prediction_loss(worse, objects, match(worse, objects), objects.real)
+    loss = prediction_loss(known, twice, Matched(image, place, place), twice.real)
     assert loss.item() == pytest.approx(2 * alone.item(), rel=1e-4)
 
 
@@ -196,7 +196,7 @@ def test_a_place_beside_a_better_one_is_no_first_anchor() -> None:
     logits[0, [27, 28, 35]] = torch.tensor([[3.0], [2.0], [2.5]])  # three neighbours
     logits[0, 62] = 1.0
     boxes = boxes_of(torch.rand(1, 64, 4) * 0.2 + 0.4)
-    _, anchors = model._start(Found(logits, boxes), (8, 8))
+    _, anchors = model._start(Predictions(logits, boxes), (8, 8))
     torch.testing.assert_close(anchors, anchors_of(boxes[:, [27, 62]]))
 
 

@@ -60,20 +60,20 @@ def read_pictures(path: str, *, images: str | None = None) -> list[Picture]:
     """
     place = Path(path)
     if place.is_dir():
-        found = list(_voc(place, images))
-        if not found:
+        pictures = list(_voc(place, images))
+        if not pictures:
             raise UserError(f"{path}: expected a folder with .xml files of Pascal VOC, one for each image")
-        return found
+        return pictures
     check_file(place)
     if place.suffix.lower() == ".json":
-        found = list(_coco(place, images))
+        pictures = list(_coco(place, images))
     elif place.suffix.lower() in (".jsonl", ".ndjson"):
-        found = list(_json_lines(place, images))
+        pictures = list(_json_lines(place, images))
     else:
         raise UserError(f"{path}: expected .json (COCO), .jsonl, or a folder with .xml files (Pascal VOC)")
-    if not found:
+    if not pictures:
         raise UserError(f"{path}: has no image")
-    return found
+    return pictures
 
 
 def _coco(path: Path, images: str | None) -> Iterator[Picture]:

@@ -155,5 +155,5 @@ def _contents(captions: Captions, root: Path) -> Iterator[tuple[str, str | bytes
         raise UserError(f"data.images: {root} is not a folder or archive of images")
     else:
         for name in captions.texts:
-            found = next((file for file in (root / name, root / PurePosixPath(name).name) if file.exists()), None)
-            yield name, BadItem("no such file") if found is None else str(found)
+            file = next((one for one in (root / name, root / PurePosixPath(name).name) if one.exists()), None)
+            yield name, BadItem("no such file") if file is None else str(file)

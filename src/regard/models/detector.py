@@ -17,7 +17,15 @@ from torch.nn import functional as F
 from regard.attend import Look, View
 from regard.models.boxes import anchors_of, boxes_of, centres, waves
 from regard.models.layers import TransformerLayer
-from regard.models.queries import DetectAttention, Found, Memory, QueryLayer, box_layer, class_layer, inverse_sigmoid
+from regard.models.queries import (
+    DetectAttention,
+    Memory,
+    Predictions,
+    QueryLayer,
+    box_layer,
+    class_layer,
+    inverse_sigmoid,
+)
 from regard.models.vision import Stage
 from regard.nn import FeedForward, MultiHeadAttention
 
@@ -48,14 +56,14 @@ class Detected(NamedTuple):
     """The output in training.
 
     Attributes:
-        layers: what each layer of the decoder found for the queries.
+        layers: the predictions of each layer of the decoder for the queries.
         noised: likewise for the known objects; empty without them.
-        places: what the encoder found at each place of its map.
+        places: the predictions of the encoder at each place of its map.
     """
 
-    layers: list[Found]
-    noised: list[Found]
-    places: Found
+    layers: list[Predictions]
+    noised: list[Predictions]
+    places: Predictions
 
 
 class Detector(nn.Module):
@@ -75,8 +83,8 @@ class Detector(nn.Module):
 
     Example:
         >>> model = Detector(3, width=16, queries=5).eval()
-        >>> found = model(torch.zeros(2, 3, 32, 32)).layers[-1]
-        >>> found.logits.shape, found.boxes.shape
+        >>> predictions = model(torch.zeros(2, 3, 32, 32)).layers[-1]
+        >>> predictions.logits.shape, predictions.boxes.shape
         (torch.Size([2, 5, 3]), torch.Size([2, 5, 4]))
     """
 
@@ -129,11 +137,11 @@ class Detector(nn.Module):
         count, mask = noised.labels.shape[1], _apart(noised, content.shape[1])
         content = torch.cat([self.known(noised.labels), content], 1)
         layers, _ = self._decode(content, torch.cat([noised.anchors, anchors], 1), memory, mask, None)
-        known = [Found(one.logits[:, :count], one.boxes[:, :count]) for one in layers]
-        own = [Found(one.logits[:, count:], one.boxes[:, count:]) for one in layers]
+        known = [Predictions(one.logits[:, :count], one.boxes[:, :count]) for one in layers]
+        own = [Predictions(one.logits[:, count:], one.boxes[:, count:]) for one in layers]
         return Detected(own, known, places)
 
-    def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> tuple[Found, View | None]:  # noqa: B008
+    def look(self, x: Tensor, look: Look | None = Look(rows=slice(None))) -> tuple[Predictions, View | None]:  # noqa: B008
         """What the last layer finds, and the view of its attention to the places of the image."""
         memory = self.encode(x)
         layers, view = self._decode(*self._start(self.propose(memory), memory.side), memory, None, look)
@@ -154,13 +162,13 @@ class Detector(nn.Module):
         y = self.norm(y)
         return Memory(places, y + position, y, side)
 
-    def propose(self, memory: Memory) -> Found:
+    def propose(self, memory: Memory) -> Predictions:
         """A class and a box for each place; the box is near the place."""
         sides = torch.full_like(memory.places, _SIDE)
         start = inverse_sigmoid(torch.cat([memory.places, sides], -1))
-        return Found(self.classes(memory.values), boxes_of((self.move(memory.values) + start).sigmoid()))
+        return Predictions(self.classes(memory.values), boxes_of((self.move(memory.values) + start).sigmoid()))
 
-    def _start(self, places: Found, side: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    def _start(self, places: Predictions, side: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The first content and the anchors of the queries: the boxes of the most probable places.
 
         A place beside a more probable one comes after all others, since its box would be almost the same, and queries
@@ -175,12 +183,12 @@ class Detector(nn.Module):
 
     def _decode(
         self, x: Tensor, anchors: Tensor, memory: Memory, mask: Tensor | None, look: Look | None
-    ) -> tuple[list[Found], View | None]:
+    ) -> tuple[list[Predictions], View | None]:
         layers, view = [], None
         for number, layer in enumerate(self.decoder):
             last = number == len(self.decoder) - 1
-            x, moved, found, view = layer(x, anchors, memory, mask, look if last else None)
-            layers.append(found)
+            x, moved, predictions, view = layer(x, anchors, memory, mask, look if last else None)
+            layers.append(predictions)
             anchors = moved.detach()
         return layers, view
 

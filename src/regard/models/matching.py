@@ -241,8 +241,8 @@ def agreement(
     >>> score.item() > 0.99, view.rows.argmax().item()
     (True, 0)
     """
-    found, view = attend(queries, keys, values, Dot(), None, look)
-    return (_unit(found) * expected).sum((-1, -2)), view
+    context, view = attend(queries, keys, values, Dot(), None, look)
+    return (_unit(context) * expected).sum((-1, -2)), view
 
 
 def _unit(x: Tensor) -> Tensor:

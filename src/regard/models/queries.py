@@ -26,8 +26,8 @@ _PRIOR = 0.01
 _EDGE = 1e-3
 
 
-class Found(NamedTuple):
-    """What a layer found: logits of the classes ``(B, Q, classes)``, and boxes ``(B, Q, 4)``; see `models.boxes`."""
+class Predictions(NamedTuple):
+    """What a layer predicts: logits of the classes ``(B, Q, classes)``, and boxes ``(B, Q, 4)``; see `models.boxes`."""
 
     logits: Tensor
     boxes: Tensor
@@ -138,11 +138,11 @@ class QueryLayer(nn.Module):
         memory: Memory,
         mask: Tensor | None,
         look: Look | None,
-    ) -> tuple[Tensor, Tensor, Found, View | None]:
+    ) -> tuple[Tensor, Tensor, Predictions, View | None]:
         """One layer over queries ``x`` ``(B, Q, width)`` with ``anchors`` ``(B, Q, 4)``.
 
         Returns:
-            The queries, the moved anchors, what was found, and the view of the attention to the image.
+            The queries, the moved anchors, the predictions, and the view of the attention to the image.
         """
         position, view = self.position(waves(anchors, x.shape[-1])), None
         y = self.around_among.enter(x)
@@ -156,7 +156,7 @@ class QueryLayer(nn.Module):
         x = self.around_feed.leave(x, self.feed(self.around_feed.enter(x)))
         y = self.norm(x)
         moved = (self.move(y) + inverse_sigmoid(anchors)).sigmoid()
-        return x, moved, Found(self.classes(y), boxes_of(moved)), view
+        return x, moved, Predictions(self.classes(y), boxes_of(moved)), view
 
 
 def class_layer(width: int, classes: int) -> nn.Linear:

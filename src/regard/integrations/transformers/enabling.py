@@ -84,8 +84,8 @@ def use(model: Any) -> Any:
 
 def _library() -> Any:
     transformers = require("transformers", "hf", "the attention of Hugging Face's models")
-    found = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    if found < _OLDEST:
+    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    if version < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         raise UserError(
             f"transformers {transformers.__version__}: needs {oldest} or newer; pip install -U transformers"

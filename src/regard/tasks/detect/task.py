@@ -171,10 +171,10 @@ class Detect(Task[DetectConfig, BoxSets, ImageDetector]):
     def finish_demo(self, detector: ImageDetector, config: DetectConfig, run: Path, console: Console) -> str:
         """Find the objects of the example inputs, and draw the attention for the first."""
         for number, item in enumerate(self.inputs(config, run)):
-            found = detector.look(item)
-            found.show(console)
+            result = detector.look(item)
+            result.show(console)
             if number == 0:
-                found.save(run / "boxes.png")
+                result.save(run / "boxes.png")
         return f"boxes      {run / 'boxes.png'}"
 
 

@@ -132,17 +132,17 @@ class Match(Task[MatchConfig, CaptionedSets, Matcher]):
             return scores_of(matcher, sets.valid)
         given = {"image_column": image_column, "caption_column": caption_column, "on_bad": on_bad}
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        found = read_file(path, replace(config.data, **chosen, images=images))
-        for note in found.notes:
+        images_and_captions = read_file(path, replace(config.data, **chosen, images=images))
+        for note in images_and_captions.notes:
             notify(f"{path}: {note}")
-        if found.parts:
-            names = ", ".join(dict.fromkeys(found.parts))
+        if images_and_captions.parts:
+            names = ", ".join(dict.fromkeys(images_and_captions.parts))
             if part is None:
                 raise UserError(f"{path}: is divided into {names}; name the part to score with --part")
-            found = found.part(part)
-        if len(found) < 2:
-            raise UserError(f"{path}: needs two images with captions or more to rank, got {len(found)}")
-        return scores_of(matcher, found)
+            images_and_captions = images_and_captions.part(part)
+        if len(images_and_captions) < 2:
+            raise UserError(f"{path}: needs two images with captions or more to rank, got {len(images_and_captions)}")
+        return scores_of(matcher, images_and_captions)
 
     def samples(self, matcher: Matcher, config: MatchConfig, sets: CaptionedSets) -> Sequence[str]:
         """A table of captions with the best image, and whether it is theirs."""

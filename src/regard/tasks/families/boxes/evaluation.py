@@ -29,11 +29,11 @@ def precisions_of(detector: BoxDetector, images: BoxedImages) -> tuple[np.ndarra
         for start in range(0, len(images), detector.together):
             rows = range(start, min(len(images), start + detector.together))
             x = detector.scale(images.pixels(rows), detector.device)
-            found, view = detector.model.look(x, Look(rows=slice(None)) if detector.model.attends else None)
-            guesses += detector.guesses(found)
+            predictions, view = detector.model.look(x, Look(rows=slice(None)) if detector.model.attends else None)
+            guesses += detector.guesses(predictions)
             if view is not None:
                 objects = padded([without_crowds(images.objects[row]) for row in rows], detector.device)
-                image, query, number = match(found, objects)
+                image, query, number = match(predictions, objects)
                 weights = view.rows.float().mean(1)[image, query]
                 inside = covered(objects.boxes[image, number], round(weights.shape[-1] ** 0.5))
                 shares += zip((weights * inside).sum(-1).tolist(), inside.mean(-1).tolist(), strict=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
-"""The overlaps from which on a box counts as found (Lin et al. 2014, arXiv:1405.0312)."""
+"""The overlaps from which on a box counts as correct (Lin et al. 2014, arXiv:1405.0312)."""
 _SAME = 0.6
 """Boxes that overlap by more are of one object."""
 _RECALLS = np.linspace(0, 1, 101)
@@ -23,7 +23,7 @@ class Truth(NamedTuple):
 
 
 class Guess(NamedTuple):
-    """What was found in an image: labels int64 ``(n,)``, scores ``(n,)`` and boxes ``(n, 4)``."""
+    """The boxes that a model gives for an image: labels int64 ``(n,)``, scores ``(n,)`` and boxes ``(n, 4)``."""
 
     labels: np.ndarray
     scores: np.ndarray
@@ -69,7 +69,7 @@ def distinct(guess: Guess, *, among_classes: bool = False) -> np.ndarray:
     """The boxes that do not overlap by more than 0.6 with a box of a higher score, which is of the same object.
 
     Args:
-        guess: what was found in an image.
+        guess: the boxes of an image.
         among_classes: compare boxes of different classes too.
 
     Returns:
@@ -129,9 +129,9 @@ def overlaps(boxes: np.ndarray, objects: np.ndarray, crowd: np.ndarray) -> np.nd
 
 def _area(correct: np.ndarray, count: int) -> float:
     """The mean precision over 101 recalls; ``correct``: of the boxes in the order of their scores."""
-    found = correct.cumsum()
-    recall = found / count
-    precision = found / np.arange(1, len(correct) + 1)
+    hits = correct.cumsum()
+    recall = hits / count
+    precision = hits / np.arange(1, len(correct) + 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     at = np.searchsorted(recall, _RECALLS, side="left")
     return float(np.append(precision, 0.0)[np.minimum(at, len(precision))].mean())

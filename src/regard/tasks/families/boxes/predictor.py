@@ -16,7 +16,7 @@ from regard.data.image_batches import Scale
 from regard.data.image_files import fitted, fitted_shape, read_image
 from regard.errors import UserError
 from regard.models.detector import Detector
-from regard.models.queries import Found
+from regard.models.queries import Predictions
 from regard.tasks.families.boxes.precision import Guess, Truth, distinct
 from regard.tasks.families.boxes.results import FoundObject, FoundObjects
 from regard.tasks.results import Failure
@@ -95,12 +95,12 @@ class BoxDetector(Predictor):
         image = read_image(Path(item))
         self.model.eval()
         x = self.scale(fitted(image, self.size)[None], self.device)
-        found, view = self.model.look(x, Look(rows=slice(None)) if look and self.model.attends else None)
-        best = found.logits[0].float().sigmoid().max(-1)
+        predictions, view = self.model.look(x, Look(rows=slice(None)) if look and self.model.attends else None)
+        best = predictions.logits[0].float().sigmoid().max(-1)
         scores, labels = best.values.cpu().numpy(), best.indices.cpu().numpy()
         height, width = image.shape[1:]
         inner = np.array(fitted_shape(height, width, self.size)[::-1]) / self.size
-        edges = found.boxes[0].float().cpu().numpy() * np.tile((width, height) / inner, 2)
+        edges = predictions.boxes[0].float().cpu().numpy() * np.tile((width, height) / inner, 2)
         edges = edges.clip(0, np.tile((width, height), 2))
         objects = []
         for query in distinct(Guess(labels, scores, edges), among_classes=True).tolist():
@@ -118,16 +118,16 @@ class BoxDetector(Predictor):
         weighted: np.ndarray = weights.unflatten(0, (side, side)).cpu().numpy()
         return weighted
 
-    def guesses(self, found: Found) -> list[Guess]:
+    def guesses(self, predictions: Predictions) -> list[Guess]:
         """The most probable pairs of a query and a class of each image, for `average_precisions`.
 
         Boxes of the same class that overlap too much are left out (`distinct`): after a short training, several queries
         find the same object.
         """
-        classes = found.logits.shape[-1]
-        scores = found.logits.float().sigmoid().flatten(1)
+        classes = predictions.logits.shape[-1]
+        scores = predictions.logits.float().sigmoid().flatten(1)
         best, at = scores.topk(min(_MOST, scores.shape[1]), dim=1)
-        boxes = found.boxes.float().gather(1, (at // classes)[..., None].expand(-1, -1, 4))
+        boxes = predictions.boxes.float().gather(1, (at // classes)[..., None].expand(-1, -1, 4))
         rows = zip(*((one.cpu().numpy()) for one in (at % classes, best, boxes)), strict=True)
         guesses = [Guess(*row) for row in rows]
         return [Guess(*(part[distinct(one)] for part in one)) for one in guesses]
@@ -139,7 +139,7 @@ def truth_of(objects: np.ndarray) -> Truth:
 
 
 class LastLayer(nn.Module):
-    """A detector as it is exported: images ``(B, 3, size, size)`` to the logits and boxes of `Found`.
+    """A detector as it is exported: images ``(B, 3, size, size)`` to the logits and boxes of `Predictions`.
 
     Args:
         model: the detector.
@@ -151,5 +151,5 @@ class LastLayer(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The logits and the boxes of the last layer."""
-        found, _ = self.model.look(x, None)
-        return found.logits, found.boxes
+        predictions, _ = self.model.look(x, None)
+        return predictions.logits, predictions.boxes

@@ -101,8 +101,8 @@ class Matcher(Predictor):
                 yield Failure(item, f"text: has no word, got {item!r}")
                 continue
             at, scores = self.search(text, gallery, vectors)
-            found = zip(at[:top].tolist(), scores[:top].tolist(), strict=True)
-            yield Matches(item, tuple(Candidate(gallery.names[row], score) for row, score in found), "text", "image")
+            best = zip(at[:top].tolist(), scores[:top].tolist(), strict=True)
+            yield Matches(item, tuple(Candidate(gallery.names[row], score) for row, score in best), "text", "image")
 
     def look(self, item: str, *, image: Path | None = None, among: str | None = None) -> Located:
         """Where each word of a text is on an image.

@@ -1,4 +1,4 @@
-"""What a matching model found: the best images for a text, the best texts for an image, and where the words are."""
+"""The results of a matching model: the best images for a text, the best texts for an image, and where the words are."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Matches(Ranked):
 
     Attributes:
         given: what the input is: ``"text"`` or ``"image"``.
-        found: what the candidates are, likewise.
+        kind: what the candidates are, likewise.
     """
 
     given: str = "text"
-    found: str = "image"
+    kind: str = "image"
 
     def to_dict(self) -> dict[str, Any]:
         """The input and the candidates with their scores."""
-        found = [{self.found: one.name, "score": one.score} for one in self.candidates]
-        return {self.given: self.input, f"{self.found}s": found}
+        candidates = [{self.kind: one.name, "score": one.score} for one in self.candidates]
+        return {self.given: self.input, f"{self.kind}s": candidates}
 
 
 @dataclass(frozen=True)
