@@ -73,9 +73,11 @@ def test_mirrored_averages_an_image_and_its_mirror_image(name: str) -> None:
 
 
 def test_wrong_models_are_refused() -> None:
-    with pytest.raises(ValueError, match="classes, width and blocks must be positive, got 5, 0, 1"):
+    with pytest.raises(ValueError, match="width, blocks and stride must be positive, got 0, 1, 1"):
         ResNet(5, width=0, blocks=1)
-    with pytest.raises(ValueError, match="size a multiple of 4; got 5, 4, 18"):
+    with pytest.raises(ValueError, match="classes: must be positive, got 0"):
+        ResNet(0)
+    with pytest.raises(ValueError, match="size a multiple of 4; got 4, 18"):
         ViT(5, size=18)
 
 

@@ -73,13 +73,14 @@ def test_fewer_threads_are_used_if_none_can_start() -> None:
 NO_MEMORY = """
 small = torch.randn(1, 2, 40, 8)
 expected = attention(small, small, small)
-q, k = torch.randn(1, 1, 4, 8), torch.randn(1, 1, 1 << 20, 8)
+q, k, twice = torch.randn(1, 1, 4, 8), torch.randn(1, 1, 1 << 20, 8), torch.randn(1, 1, 1 << 21, 8)
 wide, keys = torch.randn(1, 1, 65, 64), torch.randn(1, 1, 1 << 17, 64).requires_grad_()
 output = attention(wide, keys, keys)
 grad = torch.ones_like(output)
 calls = {
     "sparsemax": (lambda: attention(q, k, k, normalizer=Sparsemax()), range(1, 80, 20)),
-    "look": (lambda: attention(q, k, k, look=Look(received=True)), range(1, 80, 20)),
+    # Twice as many keys, so that each of two threads needs more than the memory that it keeps for its next call.
+    "look": (lambda: attention(q, twice, twice, look=Look(received=True)), range(1, 80, 10)),
     # For two threads only, between which it is divided.
     "backward": (lambda: torch.autograd.grad(output, keys, grad, retain_graph=True), range(62, 142, 8)),
 }

@@ -7,10 +7,10 @@
 namespace REGARD_LEVEL {
 // Whether the lanes are the width instead of queries. With few queries, as in a decoding step, most lanes would
 // otherwise be empty. Not in float64, where a decoding step must give the same bits as the full pass and therefore uses
-// the same order of summation. Not for top-k either: a `View` computes a few rows again and compares their scores with
-// the threshold of the forward pass, and a score summed in another order could fall below it.
-template <class M> INLINE bool lanes_are_width(const Tiles<M>& t, const Block<M>& k) {
-    return sizeof(typename M::C) == 4 && 2 * k.n <= WIDE<typename M::C> && t.key.step == 1 && t.a.normalizer != TOPK;
+// the same order of summation. The queries of the call are counted, not those of a block: a `View` computes a few rows
+// again, and a score that is summed in another order differs by a rounding error, which is large beside a large score.
+template <class M> INLINE bool lanes_are_width(const Tiles<M>& t) {
+    return sizeof(typename M::C) == 4 && 2 * t.a.queries <= WIDE<typename M::C> && t.key.step == 1;
 }
 
 template <class M> static void additive_few(Tiles<M>& t, const Block<M>& k, const typename M::C* query, i64 j0, i64 n,

@@ -135,7 +135,7 @@ static void backward_step(Tiles<M>& t, BackwardState<M>& w, const Sums<M>& to, i
     add_value_gradient(w, to, j0, n, f);
     if (a.score == ADDITIVE) {
         if constexpr (M::PAIR == 1)
-            (lanes_are_width(t, k) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
+            (lanes_are_width(t) ? additive_back_few<M> : additive_back<M>)(t, w, to, tile, j0, n, g);
         return;
     }
     add_key_gradient(w, to, j0, n, f);

@@ -66,7 +66,7 @@ template <class M> static bool score(Tiles<M>& t, Block<M>& k, const Query<M>& q
     i64 size = n * k.ld;
     if (a.score == ADDITIVE) {
         if constexpr (M::PAIR == 1)
-            (lanes_are_width(t, k) ? additive_few<M> : additive<M>)(t, k, q.transposed, j0 - tile, n, s);
+            (lanes_are_width(t) ? additive_few<M> : additive<M>)(t, k, q.transposed, j0 - tile, n, s);
     } else {
         gemm<M, false>(n, k.nv, t.units, t.key.at + (j0 - tile) * t.key.row, t.key.row, t.key.step, q.transposed, k.ld,
                        s, k.ld);

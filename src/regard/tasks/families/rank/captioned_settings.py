@@ -56,7 +56,7 @@ class CaptionedAugmentConfig:
 
     def problem(self, size: int) -> str | None:
         """The error message for the first setting that is out of range for images of this size; None: there is none."""
-        wrong = not_negative("augment", self, "crop", "cutout") or at_most("augment", self, 2000, "cutout")
+        wrong = not_negative("augment", self, "crop", "cutout") or at_most("augment", self, 2000, "crop", "cutout")
         if wrong is None and self.crop >= size:
             return f"augment.crop: must be below data.size, {size}, got {self.crop}"
         return wrong

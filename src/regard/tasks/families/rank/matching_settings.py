@@ -130,4 +130,5 @@ class MatchTrainConfig(TrainConfig):
             or positive("train", self, "captions", "hard")
             or at_most("train", self, 1000, "captions", "hard")
             or not_negative("train", self, "predict")
+            or at_most("train", self, 1000, "predict")
         )
