@@ -17,7 +17,7 @@ from torch import Tensor
 import mechanisms
 import oracle
 from mechanisms import BIASES, CASES, Case, Sizes
-from regard import Causal, Cosine, Lengths, Look, attention
+from regard import Causal, Cosine, Dot, Lengths, Look, Score, attention
 from regard.kernels.backends import BACKENDS
 from test_mechanisms import each_case
 
@@ -262,3 +262,23 @@ def test_cosine_does_not_depend_on_the_length_of_vectors(dtype: torch.dtype, mas
         assert not of_query[:, :, 1].any()
         assert not of_key[:, :, 2].any()
         assert max(of_query.abs().max(), of_key.abs().max()) < 100
+
+
+@pytest.mark.parametrize("score", [Dot(1.0), Cosine(3e5)], ids=["dot", "cosine"])
+@pytest.mark.parametrize("queries", [1, 3, 9, 40])
+@pytest.mark.parametrize("width", [8, 32, 64])
+def test_looks_and_gradients_sum_large_scores_as_the_forward_pass_does(width: int, queries: int, score: Score) -> None:
+    """With few queries and many keys, as in decoding, the forward pass is by other code."""
+    random = torch.Generator().manual_seed(queries)
+    query, key, value = (torch.randn(1, 2, n, width, generator=random) for n in (queries, 200, 200))
+    value = (300 * value).requires_grad_()
+    key[:, :, 1::2] = key[:, :, ::2]  # pairs of equal keys, so that weights are halves
+    look = Look(received=True, rows=[0], entropy=True)
+    output, view = attention(300 * query, 300 * key, value, score=score, look=look, backend="cpu")
+    (grad,) = torch.autograd.grad(output, value, torch.ones_like(output))
+    for weights in (view.rows, view.tile([0]), view.received, grad):
+        largest = weights.abs().amax()
+        torch.testing.assert_close(2 * weights, (2 * weights).round(), atol=1e-4, rtol=0)
+        assert largest > 0.4
+    torch.testing.assert_close(view.received.sum(-1), torch.full((1, 2), float(queries)))
+    torch.testing.assert_close(grad.sum(-2), torch.full((1, 2, width), float(queries)))

@@ -102,6 +102,8 @@ enum VectorFunction : i64 {
 struct Level {
     const char* name;
     void (*forward)(const Args&);
+    void (*forward_in_tiles)(const Args&);  // the same without decode.h
+    bool (*decodes)(const Args&);           // whether `forward` is by decode.h
     void (*backward)(const Args&);
     void (*look)(const Args&);
     void (*drop)(const Units&);

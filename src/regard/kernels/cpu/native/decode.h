@@ -255,8 +255,12 @@ template <class C> static bool is_few_queries(const Args& a) {
            a.query.stride[3] == 1 && a.key.stride[3] == 1 && a.value.stride[3] == 1;
 }
 
+static bool decodes(const Args& a) {
+    return a.dtype != F64 && is_few_queries<float>(a);  // as in lanes_are_width
+}
+
 static bool decode(const Args& a) {
-    if (a.dtype == F64 || !is_few_queries<float>(a)) return false;  // as in lanes_are_width
+    if (!decodes(a)) return false;
     if (a.dtype == F32) Decode<F32, float>::run_call(a);
     if (a.dtype == BF16) Decode<BF16, float>::run_call(a);
     if (a.dtype == F16) Decode<F16, float>::run_call(a);

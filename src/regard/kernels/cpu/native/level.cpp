@@ -25,9 +25,9 @@ namespace REGARD_LEVEL {
     if (a.dtype == F64) return function##_as<Double>(a); \
     function##_as<Float>(a);
 #endif
+static void forward_in_tiles(const Args& a) { FOR_DTYPE(forward) }
 static void forward(const Args& a) {
-    if (decode(a)) return;
-    FOR_DTYPE(forward)
+    if (!decode(a)) forward_in_tiles(a);
 }
 static void backward(const Args& a) { FOR_DTYPE(backward) }
 static void look(const Args& a) { FOR_DTYPE(look) }
@@ -63,6 +63,8 @@ extern const Level JOIN(level_, REGARD_LEVEL);
 const Level JOIN(level_, REGARD_LEVEL) = {
     .name = NAME(REGARD_LEVEL),
     .forward = REGARD_LEVEL::forward,
+    .forward_in_tiles = REGARD_LEVEL::forward_in_tiles,
+    .decodes = REGARD_LEVEL::decodes,
     .backward = REGARD_LEVEL::backward,
     .look = REGARD_LEVEL::look,
     .drop = REGARD_LEVEL::drop_units,

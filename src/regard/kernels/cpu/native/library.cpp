@@ -1,5 +1,6 @@
 // The functions that Python calls, the choice of the instruction set (level), threads and memory.
 #include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -119,12 +120,40 @@ const Level* level(int index) {
 #endif
 }
 
-template <class A> const char* call_level(const void* packed, void (*Level::*function)(const A&)) {
+// Whether a score is so large that its rounding error is not small beside the weights: see _LARGEST_LSE in looking.py.
+bool has_large_scores(const Args& a) {
+    const float* stats = (const float*)a.stats;
+    for (i64 row = 0; row < a.batch * a.heads; ++row)
+        for (i64 i = 0; i < a.queries; ++i) {
+            float sum = std::fabs(stats[(row * STATS + LSE) * a.queries + i]);
+            if (sum > 64 && !std::isinf(sum)) return true;
+        }
+    return false;
+}
+
+// A call that reads the statistics of the forward pass. decode.h sums a score in another order than tiles do. If scores
+// are large, the statistics are computed again, in the order in which the call will sum the scores.
+struct Reading {
+    Args args;
+    std::vector<char> output, stats;
+    Reading(const Args& a, const Level& level) : args(a) {
+        if (!level.decodes(a) || !has_large_scores(a)) return;
+        i64 rows = a.batch * a.heads * a.queries, width = a.value_width;
+        output.resize(rows * width * sizeof(float)), stats.resize(rows * STATS * sizeof(float));
+        Args again = a;
+        again.output = {output.data(), a.dtype, {a.heads * a.queries * width, a.queries * width, width, 1}};
+        again.stats = args.stats = stats.data();
+        level.forward_in_tiles(again);
+    }
+};
+
+// Calls `work` with the level that the arguments name. Returns null, or what went wrong.
+template <class A, class F> const char* call_level(const void* packed, F work) {
     const A& a = *(const A*)packed;
     const Level* result = level((int)a.level);
     if (!result) return "this machine does not have that level";
     try {
-        (result->*function)(a);
+        work(*result, a);
         return nullptr;
     } catch (const std::bad_alloc&) {
         return "out of memory";
@@ -262,16 +291,16 @@ __attribute__((visibility("default"))) const char* regard_level(int index) {
 }
 // Each returns null, or an error message.
 __attribute__((visibility("default"))) const char* regard_forward(const void* args) {
-    return call_level(args, &Level::forward);
+    return call_level<Args>(args, [](const Level& level, const Args& a) { level.forward(a); });
 }
 __attribute__((visibility("default"))) const char* regard_backward(const void* args) {
-    return call_level(args, &Level::backward);
+    return call_level<Args>(args, [](const Level& level, const Args& a) { level.backward(Reading(a, level).args); });
 }
 __attribute__((visibility("default"))) const char* regard_look(const void* args) {
-    return call_level(args, &Level::look);
+    return call_level<Args>(args, [](const Level& level, const Args& a) { level.look(Reading(a, level).args); });
 }
 __attribute__((visibility("default"))) const char* regard_drop(const void* units) {
-    return call_level(units, &Level::drop);
+    return call_level<Units>(units, [](const Level& level, const Units& u) { level.drop(u); });
 }
 __attribute__((visibility("default"))) int regard_all_finite(const void* extent, i64 threads) {
     const Extent& x = *(const Extent*)extent;
