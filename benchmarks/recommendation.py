@@ -5,7 +5,8 @@
 
 A file has a line for each user. The last item of each is the test, the one before it is for validation, by which the
 checkpoint is chosen; all items that are not in the history are ranked. The settings are in the YAML file of the data
-set beside this script; all models of a table have the same, and the same time. The table is printed, for
+set beside this script; all models of a table have the same, and the same time. The trained models are scored alone, and
+with the share of the neighbours' probability that is best on the validation choices. The table is printed, for
 ``benchmarks/results/recommendation_NAME.txt``, with all scores in per cent. A command that was stopped goes on where it
 was when it is run again: runs are kept in ``--runs``.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ from regard.data.neighbours import Neighbours
 from regard.settings import load_yaml
 from regard.tasks.families.rank.evaluation import places_of
 from regard.tasks.families.rank.histories import Cases
-from regard.tasks.families.rank.predictor import without_history
+from regard.tasks.families.rank.predictor import Recommender, without_history
 from regard.tasks.families.rank.scores import hit_rate, ndcg, reciprocal
 from regard.tasks.recommend.settings import RecommendConfig
-from regard.tasks.running import evaluate
+from regard.tasks.running import evaluate, load
 
 HERE = Path(__file__).parent
 SHOWN = ("hr5", "ndcg5", "hr10", "ndcg10", "mrr")
@@ -38,8 +39,8 @@ WIDTH = 36
 MODELS: dict[str, dict[str, Any]] = {
     "attention": {},
     "no attention": {"attention": "none"},
-    "attention, neighbours": {"blend": 0.3},
 }
+BLENDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 PUBLISHED = {
     "Beauty": {"SASRec": (6.05, 3.18), "SASRec, sampled softmax": (9.21, 5.31), "BSARec": (10.08, 6.11)},
     "Toys_and_Games": {"SASRec": (6.75, 3.74), "SASRec, sampled softmax": (9.70, 5.80)},
@@ -69,18 +70,33 @@ def main() -> None:
     print(row("neighbours", [floor(arguments.file)], SHOWN, WIDTH), flush=True)
     arguments.runs.mkdir(parents=True, exist_ok=True)
     for model in arguments.models:
-        results = []
-        for seed in arguments.seeds:
-            run = arguments.runs / f"{name}-{model.replace(' ', '-').replace(',', '')}-{seed}"
-            results.append(score(config, arguments.file, run, model, seed))
-        print(row(model, results, SHOWN, WIDTH), flush=True)
+        runs = [arguments.runs / f"{name}-{model.replace(' ', '-')}-{seed}" for seed in arguments.seeds]
+        for run, seed in zip(runs, arguments.seeds, strict=True):
+            data = {"train": str(arguments.file.resolve())}
+            changes: dict[str, dict[str, Any]] = {"data": data, "model": MODELS[model], "train": {"seed": seed}}
+            trained("recommend", config, changes, run)
+        print(row(model, [score(run) for run in runs], SHOWN, WIDTH), flush=True)
+        shares = [best_blend(arguments.file, run) for run in runs]
+        blended = [score(run, blend=share) for run, share in zip(runs, shares, strict=True)]
+        print(row(f"{model}, neighbours {', '.join(map(str, shares))}", blended, SHOWN, WIDTH), flush=True)
 
 
-def score(config: Mapping[str, Any], file: Path, run: Path, model: str, seed: int) -> dict[str, float]:
-    """Train a model, or what is left of its training, and score the last items once."""
-    changes = {"data": {"train": str(file.resolve())}, "model": MODELS[model], "train": {"seed": seed}}
-    trained("recommend", config, changes, run)
-    return {name: 100 * one.value for name, one in evaluate(run).items() if name in SHOWN}
+def score(run: Path, **options: Any) -> dict[str, float]:
+    """The scores on the last items of a trained model."""
+    return {name: 100 * one.value for name, one in evaluate(run, **options).items() if name in SHOWN}
+
+
+def best_blend(file: Path, run: Path) -> float:
+    """The share of the neighbours with the highest NDCG on the items before the last ones."""
+    divided = divide(read_histories(str(file))[0], "last")
+    recommender: Any = load(run)
+    cases = Cases(divided.histories, divided.valid)
+
+    def gain(share: float) -> float:
+        blended: Recommender = replace(recommender, blend=share)
+        return ndcg(places_of(cases, lambda before: without_history(blended.scores(before), before)), 10)
+
+    return max(BLENDS, key=gain)
 
 
 def floor(file: Path) -> dict[str, float]:
