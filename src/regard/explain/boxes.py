@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from regard.explain.draw import check_image_name, fonts
-from regard.files import write_whole
+from regard.explain.draw import fonts, new_figure, write_figure
 
 Boxes = Sequence[tuple[str, tuple[float, float, float, float]]]
 """A text and the left, top, right and bottom edge in pixels, of each box."""
@@ -30,16 +29,13 @@ def save_boxes(image: np.ndarray, boxes: Boxes, path: Path) -> None:
     Raises:
         UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
     """
-    check_image_name(path)
-    from matplotlib.figure import Figure
-
     height, width = image.shape[1:]
-    figure = Figure(figsize=(6.0, 6.0 * height / width + 0.2), dpi=130, layout="constrained")
+    figure = new_figure(path, 6.0, 6.0 * height / width + 0.2, dpi=130)
     axes = figure.subplots()
     _show(axes, image)
     for number, (text, box) in enumerate(boxes):
         _frame(axes, box, f"C{number % 10}", text)
-    write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
+    write_figure(figure, path)
 
 
 def save_attended(image: np.ndarray, boxes: Boxes, places: Sequence[np.ndarray], path: Path) -> None:
@@ -54,13 +50,10 @@ def save_attended(image: np.ndarray, boxes: Boxes, places: Sequence[np.ndarray],
     Raises:
         UserError: see `save_boxes`.
     """
-    check_image_name(path)
-    from matplotlib.figure import Figure
-
     shown = min(len(places), _MOST)
     columns = min(_COLUMNS, shown + 1)
     rows = -(-(shown + 1) // columns)
-    figure = Figure(figsize=(_PANEL * columns, (_PANEL + 0.3) * rows), dpi=120, layout="constrained")
+    figure = new_figure(path, _PANEL * columns, (_PANEL + 0.3) * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
@@ -74,7 +67,7 @@ def save_attended(image: np.ndarray, boxes: Boxes, places: Sequence[np.ndarray],
         axes.set(xlim=(0, image.shape[2]), ylim=(image.shape[1], 0))
         _frame(axes, box, f"C{number % 10}", None)
         axes.set_title(text, fontsize=8, parse_math=False, fontfamily=fonts())
-    write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
+    write_figure(figure, path)
 
 
 def _show(axes: Any, image: np.ndarray) -> None:

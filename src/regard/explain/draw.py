@@ -82,6 +82,23 @@ def check_image_name(path: Path, *, page: bool = False) -> None:
     require("matplotlib", "plot", "drawing an image")
 
 
+def new_figure(path: Path, width: float, height: float, *, dpi: int = 120) -> Any:
+    """A matplotlib figure of this size in inches, to be written to ``path`` by `write_figure`.
+
+    Raises:
+        UserError: see `check_image_name`.
+    """
+    check_image_name(path)
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=dpi, layout="constrained")
+
+
+def write_figure(figure: Any, path: Path) -> None:
+    """Write a figure to a ``.png`` or ``.svg`` file. Raises UserError: it cannot be written."""
+    write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
+
+
 def fonts() -> list[str]:
     """Matplotlib's font, and installed fonts with characters that it lacks."""
     from matplotlib import font_manager

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from regard.explain.draw import check_image_name
+from regard.explain.draw import new_figure, write_figure
 from regard.explain.timeline import bars, draw_weights, strongest
-from regard.files import write_whole
 
 _SHOWN = 6
 """The number of frames that are drawn."""
@@ -92,10 +91,7 @@ class Film:
         Raises:
             UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
         """
-        check_image_name(path)
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(8.0, 4.0), dpi=120, layout="constrained")
+        figure = new_figure(path, 8.0, 4.0)
         parts: Any = figure.subfigures(2, 1, height_ratios=(2, 1))
         above, below = parts
         peak = int(self.weights.argmax())
@@ -108,7 +104,7 @@ class Film:
         axes.set_xlim(0, len(self.weights))
         axes.set_xticks([frame + 0.5 for frame in self.drawn], [str(frame + 1) for frame in self.drawn])
         figure.suptitle(title, fontsize=11, parse_math=False)
-        write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
+        write_figure(figure, path)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from regard.explain.draw import check_image_name
-from regard.files import write_whole
+from regard.explain.draw import new_figure, write_figure
 
 
 def save_overlay(image: np.ndarray, places: np.ndarray, path: Path, *, title: str) -> None:
@@ -22,10 +21,7 @@ def save_overlay(image: np.ndarray, places: np.ndarray, path: Path, *, title: st
     Raises:
         UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
     """
-    check_image_name(path)
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.0, 3.9), dpi=120, layout="constrained")
+    figure = new_figure(path, 7.0, 3.9)
     left, right = figure.subplots(1, 2)
     shown = image.transpose(1, 2, 0)
     extent = (0, shown.shape[1], shown.shape[0], 0)
@@ -36,4 +32,4 @@ def save_overlay(image: np.ndarray, places: np.ndarray, path: Path, *, title: st
     for axes in (left, right):
         axes.set_axis_off()
     figure.suptitle(title, fontsize=11, parse_math=False)
-    write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
+    write_figure(figure, path)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from regard.explain.draw import check_image_name
-from regard.files import write_whole
+from regard.explain.draw import new_figure, write_figure
 
 _BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 60
@@ -92,10 +91,7 @@ class Timeline:
         Raises:
             UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
         """
-        check_image_name(path)
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(8.0, 4.2), dpi=120, layout="constrained")
+        figure = new_figure(path, 8.0, 4.2)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         low, high = np.percentile(self.features, (5, 99.5))
         above.imshow(
@@ -107,4 +103,4 @@ class Timeline:
         draw_weights(below, self.weights, self.step, "seconds")
         below.set_xlim(0, self.seconds)
         figure.suptitle(title, fontsize=11, parse_math=False)
-        write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
+        write_figure(figure, path)

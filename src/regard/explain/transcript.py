@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from regard.explain.draw import check_image_name, fonts
-from regard.files import write_whole
+from regard.explain.draw import fonts, new_figure, write_figure
 
 _SHADES = " ░▒▓█"
 _COLUMNS = 60
@@ -92,12 +91,9 @@ class Transcript:
         Raises:
             UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
         """
-        check_image_name(path)
-        from matplotlib.figure import Figure
-
         count, panels = len(self.pieces), 1 if self.weights is None else 2
         height = 1.6 + panels * min(5.0, max(1.2, 0.16 * count))
-        figure = Figure(figsize=(9.0, height), dpi=120, layout="constrained")
+        figure = new_figure(path, 9.0, height)
         ratios = (1.4, *[(height - 1.6) / panels] * panels)
         axes = figure.subplots(1 + panels, 1, sharex=True, height_ratios=ratios)
         low, high = np.percentile(self.features, (5, 99.5))
@@ -113,7 +109,7 @@ class Transcript:
         axes[-1].set_xlabel("seconds", fontsize=8)
         axes[0].tick_params(labelsize=7)
         figure.suptitle(title, fontsize=11, parse_math=False, fontfamily=fonts())
-        write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
+        write_figure(figure, path)
 
     def _occupied(self) -> np.ndarray:
         """1 for the steps of each character on the best path of CTC: ``(pieces, steps)``."""

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from regard.explain.draw import check_image_name, fonts
-from regard.files import write_whole
+from regard.explain.draw import fonts, new_figure, write_figure
 
 _COLUMNS = 6
 _MOST = 23
@@ -63,13 +62,10 @@ class WordsOnImage:
         Raises:
             UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
         """
-        check_image_name(path)
-        from matplotlib.figure import Figure
-
         count = min(len(self.words), _MOST) + 1
         columns = min(count, _COLUMNS)
         rows = math.ceil(count / columns)
-        figure = Figure(figsize=(1.6 * columns, 1.8 * rows + 0.4), dpi=80, layout="constrained")
+        figure = new_figure(path, 1.6 * columns, 1.8 * rows + 0.4, dpi=80)
         panels = figure.subplots(rows, columns, squeeze=False).flatten()
         for panel in panels:
             panel.set_axis_off()
@@ -81,4 +77,4 @@ class WordsOnImage:
             panel.imshow(weights, extent=extent, cmap="inferno", alpha=0.6, interpolation="bilinear", vmin=0)
             panel.set_title(word, fontsize=9, parse_math=False, fontfamily=fonts())
         figure.suptitle(title, fontsize=11, parse_math=False, fontfamily=fonts())
-        write_whole(path, lambda fresh: figure.savefig(fresh, format=path.suffix[1:].lower()))
+        write_figure(figure, path)
