@@ -136,19 +136,14 @@ def _watched(
         check(wanted, plan)
     Watching.current = None
     try:
-        if look is None or wanted is None:
-            result = _run(plan, rank, look if wanted is None else wanted, backend)
-            if wanted is None:
-                return result
-            output, view = result
-        else:
-            output, own = _run(plan, rank, look, backend)
-            _, view = _run(plan, rank, wanted, backend)
-            result = output, own
+        if wanted is None:
+            return _run(plan, rank, look, backend)
+        output, view = _run(plan, rank, wanted, backend)
+        result = output if look is None else _run(plan, rank, look, backend)
     finally:
         Watching.current = watcher
     watcher.record(view)
-    return output if look is None else result
+    return result
 
 
 def _traced(*tensors: Any, **options: Any) -> Any:
