@@ -13,11 +13,11 @@ from regard.data import scenes as built_in
 from regard.data.captions import Captions, OnBad, named_files, read_captions
 from regard.data.class_trees import Item
 from regard.data.codec import digest
-from regard.data.decoding import decode_items
+from regard.data.decoding import decode_items, refusing
 from regard.data.file_trees import BadItem, is_archive, open_tree
 from regard.data.image_files import squared
 from regard.data.image_items import ImageCodec
-from regard.data.pixels import Pixels, Rows
+from regard.data.pixels import Pixels, select
 from regard.data.scenes import Scene
 from regard.errors import UserError
 
@@ -56,8 +56,7 @@ class Captioned:
 
     def select(self, rows: Sequence[int]) -> Captioned:
         """Some of them, by their numbers, without the notes."""
-        at = np.array(rows, dtype=np.int64)
-        pixels = Rows(self.pixels.mapped, self.pixels.rows[at]) if isinstance(self.pixels, Rows) else self.pixels[at]
+        pixels = select(self.pixels, np.array(rows, dtype=np.int64))
         scenes = tuple(self.scenes[row] for row in rows) if self.scenes else ()
         return Captioned(
             pixels, tuple(self.names[row] for row in rows), tuple(self.texts[row] for row in rows),
@@ -129,14 +128,7 @@ def decoded(
     Raises:
         UserError: there is no usable image; with ``on_bad="error"``, one is bad.
     """
-
-    def check(bad: str) -> None:
-        if on_bad == "error":
-            raise UserError(
-                f"{path}: not a usable image: {bad}; replace it, or leave such images out with --data.on-bad skip"
-            )
-
-    result = decode_items(items, ImageCodec(size), origin, check)
+    result = decode_items(items, ImageCodec(size), origin, refusing(path, "images", on_bad))
     shown = "; ".join(result.bad[:_SHOWN]) + (" …" if len(result.bad) > _SHOWN else "")
     if not result.keys:
         raise UserError(f"{path}: no usable image in it{f'; {shown}' if shown else ''}")

@@ -21,6 +21,7 @@ from regard.data.codec import KEY, Codec, Result, Values, decode_item, digest
 from regard.data.file_trees import BadItem
 from regard.data.progress import counted
 from regard.data.workers import in_processes, in_threads
+from regard.errors import UserError
 
 SECONDS = 0.3
 BYTES = 100_000_000
@@ -62,6 +63,25 @@ class Decoded(Generic[Values]):
         if result.key:
             self.reasons[result.key] = result.reason
         return False
+
+
+def refusing(path: str, kind: str, on_bad: str) -> Callable[[str], None]:
+    """For `decode_items`: with ``on_bad="error"``, an example that cannot be used is an error.
+
+    Args:
+        path: of the set, for the message.
+        kind: what the examples are, such as ``"images"``.
+        on_bad: ``"error"``, or ``"skip"``: nothing is done.
+    """
+
+    def check(bad: str) -> None:
+        if on_bad == "error":
+            raise UserError(
+                f"{path}: not a usable {kind.removesuffix('s')}: {bad}; replace it, or leave such {kind} out with "
+                "--data.on-bad skip"
+            )
+
+    return check
 
 
 def decode_items(

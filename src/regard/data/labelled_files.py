@@ -11,7 +11,7 @@ import numpy as np
 
 from regard.data.class_trees import Source
 from regard.data.codec import Codec, Values
-from regard.data.decoding import decode_items
+from regard.data.decoding import decode_items, refusing
 from regard.data.label_cells import labels_of
 from regard.data.labelled import number_classes, number_labels
 from regard.errors import UserError
@@ -63,19 +63,11 @@ def read_labelled_files(
         UserError: no file is usable, a class is unknown; with ``on_bad="error"``, a file is bad.
     """
     kind, one = codec.kind, codec.kind.removesuffix("s")
-
-    def check(bad: str) -> None:
-        if on_bad == "error":
-            raise UserError(
-                f"{path}: not a usable {one}: {bad}; replace it, or leave such {kind} out with --data.on-bad skip"
-            )
-
     source = opened()
     unread = [source]
     place = path if path.startswith("hf:") else os.path.realpath(path)
-    decoded = decode_items(
-        lambda: (unread.pop() if unread else opened()).items, codec, (place, *origin), check
-    )  # fmt: skip
+    check = refusing(path, kind, on_bad)
+    decoded = decode_items(lambda: (unread.pop() if unread else opened()).items, codec, (place, *origin), check)
     notes, bad = source.notes, decoded.bad
     if bad:
         more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""

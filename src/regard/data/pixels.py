@@ -41,8 +41,8 @@ Pixels = np.ndarray | Rows
 """uint8 ``(n, 3, size, size)``, in memory or in a mapped file."""
 
 
-def select(pixels: Pixels, mask: np.ndarray) -> Pixels:
-    """The images where ``mask`` is True; those of a mapped file stay in it."""
+def select(pixels: Pixels, rows: np.ndarray) -> Pixels:
+    """Some images, by a mask or by their numbers; those of a mapped file stay in it."""
     if isinstance(pixels, Rows):
-        return Rows(pixels.mapped, pixels.rows[mask])
-    return np.asarray(pixels[mask])
+        return Rows(pixels.mapped, pixels.rows[rows])
+    return np.asarray(pixels[rows])

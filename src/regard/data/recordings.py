@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from regard.data.class_trees import Item
-from regard.data.decoding import decode_items
+from regard.data.decoding import decode_items, refusing
 from regard.data.file_trees import BadItem, read_file
 from regard.data.ragged import Ragged
 from regard.data.sound_files import FRAMES_PER_SECOND, HEAD, sound_format
@@ -111,15 +111,9 @@ def read_recordings(
     """
     listed = read_transcripts(path, sound_column=sound_column, text_column=text_column, on_bad=on_bad)
     items = [_item(number, one) for number, one in enumerate(listed.utterances)]
-
-    def check(bad: str) -> None:
-        if on_bad == "error":
-            raise UserError(
-                f"{path}: not a usable sound: {bad}; replace it, or leave such sounds out with --data.on-bad skip"
-            )
-
     longer = SoundFormat(form.rate, form.seconds + _MORE, form.mfc_width)
     codec = SoundCodec(longer, width_of(items, longer) if width is None else width)
+    check = refusing(path, "sounds", on_bad)
     decoded = decode_items(lambda: iter(items), codec, (os.path.realpath(path), "recordings"), check)
     notes = list(listed.notes)
     if decoded.bad:
