@@ -15,10 +15,11 @@ import torch
 from caption_sets import write_images, write_table
 from conftest import Result
 from regard.errors import UserError
+from regard.models.boxes import covered
 from regard.models.matching import MatchingModel, Pairs, agreement
 from regard.tasks.families.rank.contrast import contrastive, of_hard_pairs, siblings, similar
 from regard.tasks.families.rank.matcher import Matcher
-from regard.tasks.families.rank.matching_evaluation import contains, coverage
+from regard.tasks.families.rank.matching_evaluation import contains
 from regard.tasks.results import Failure
 from regard.tasks.running import load, settings_of, train
 
@@ -237,7 +238,7 @@ def test_the_baseline_has_no_attention_to_look_at(tmp_path: Path) -> None:
 
 
 def test_a_box_covers_places_in_part() -> None:
-    share = coverage((8, 0, 20, 8), 64, 8)
+    share = covered(torch.tensor([[8, 0, 20, 8]]) / 64, 8)[0].view(8, 8)
     assert share[0].tolist() == [0, 1, 0.5, 0, 0, 0, 0, 0]
     assert not share[1:].any()
     assert contains((8, 0, 20, 8), 64, 8, 0, 1)

@@ -63,6 +63,18 @@ def centres_along(count: int, device: torch.device) -> Tensor:
     return (torch.arange(count, device=device) + 0.5) / count
 
 
+def covered(boxes: Tensor, side: int) -> Tensor:
+    """The share of each cell of a map that is inside of a box, ``(boxes, side · side)``; ``boxes`` ``(boxes, 4)``.
+
+    >>> covered(torch.tensor([[0.0, 0.0, 0.75, 0.5]]), 2).tolist()
+    [[1.0, 0.5, 0.0, 0.0]]
+    """
+    middle, half = centres(side, side, boxes.device), 0.5 / side
+    low = torch.maximum(middle - half, boxes[:, None, :2])
+    high = torch.minimum(middle + half, boxes[:, None, 2:])
+    return (high - low).clamp(min=0).prod(-1) * side**2
+
+
 def waves(coordinates: Tensor, width: int) -> Tensor:
     """Sines and cosines of coordinates from 0 to 1, of wavelengths from 1/20 of the image to twice the image.
 

@@ -9,7 +9,7 @@ import torch
 
 from regard.attend import Look
 from regard.data.boxed import BoxedImages
-from regard.models.boxes import centres
+from regard.models.boxes import covered
 from regard.tasks.families.boxes.loss import match
 from regard.tasks.families.boxes.precision import Guess, average_precisions, means
 from regard.tasks.families.boxes.predictor import BoxDetector, truth_of
@@ -39,18 +39,6 @@ def precisions_of(detector: BoxDetector, images: BoxedImages) -> tuple[np.ndarra
                 shares += zip((weights * inside).sum(-1).tolist(), inside.mean(-1).tolist(), strict=True)
     truths = [truth_of(images.objects[row]) for row in range(len(images))]
     return average_precisions(truths, guesses, len(images.names)), shares
-
-
-def covered(boxes: torch.Tensor, side: int) -> torch.Tensor:
-    """The share of each cell of a map that is inside of a box, ``(boxes, side · side)``.
-
-    >>> covered(torch.tensor([[0.0, 0.0, 0.75, 0.5]]), 2).tolist()
-    [[1.0, 0.5, 0.0, 0.0]]
-    """
-    middle, half = centres(side, side, boxes.device), 0.5 / side
-    low = torch.maximum(middle - half, boxes[:, None, :2])
-    high = torch.minimum(middle + half, boxes[:, None, 2:])
-    return (high - low).clamp(min=0).prod(-1) * side**2
 
 
 def scores_of(detector: BoxDetector, images: BoxedImages) -> Scores:

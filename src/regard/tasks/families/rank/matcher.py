@@ -128,21 +128,23 @@ class Matcher(Predictor):
             row = int(self.search(text, gallery, self.index(gallery))[0][0])
             name, shown = gallery.names[row], gallery.pixels[[row]][0]
             pixels = shown
-        words = self.attended(text, pixels)
-        pictures, read = self.see(pixels[None]), self.read([text])
-        score = float((pictures.vectors @ read.vectors.T)[0, 0]) + float(self.agreements(pictures, read)[0, 0])
+        words, score = self.attended(text, pixels)
         return Located(item, name, replace(words, image=shown), score)
 
     @torch.inference_mode()
-    def attended(self, text: str, pixels: np.ndarray) -> WordsOnImage:
-        """The weights of the words of a text that the model reads on an image, uint8 ``(3, size, size)``."""
+    def attended(self, text: str, pixels: np.ndarray) -> tuple[WordsOnImage, float]:
+        """The weights of the words of a text on an image, uint8 ``(3, size, size)``, and the score of both.
+
+        The model reads the first words of a long text only.
+        """
         spans = split_words(text)[: self.longest]
         pictures, captions = self.see(pixels[None]), self.read([text])
-        _, view = agreement(*_parts_of(pictures, captions, [0], [0]), Look(rows=slice(None)))
+        fine, view = agreement(*_parts_of(pictures, captions, [0], [0]), Look(rows=slice(None)))
         assert view is not None
         side = round(view.rows.shape[-1] ** 0.5)
         weights = view.rows[0, 0, : len(spans)].unflatten(-1, (side, side)).float().cpu().numpy()
-        return WordsOnImage(text, spans, weights, pixels)
+        score = float((pictures.vectors @ captions.vectors.T)[0, 0]) + float(fine[0])
+        return WordsOnImage(text, spans, weights, pixels), score
 
     def gallery(self, among: str | None) -> Gallery:
         """The images to search."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import torch
 
 from regard.data.captioned import Captioned
 from regard.data.progress import counted
+from regard.models.boxes import covered
 from regard.models.matching import Captions, Pictures
 from regard.tasks.families.rank.matcher import AGAIN, Matcher
 from regard.tasks.families.rank.scores import matching_scores
@@ -58,40 +60,28 @@ def _pointing(matcher: Matcher, images: Captioned) -> Scores:
     """The pointing game (Zhang et al. 2016, arXiv:1608.00507) on scenes whose boxes are known."""
     hits, shares = list[tuple[bool, float]](), list[tuple[float, float]]()
     for row, scene in enumerate(images.scenes[:_POINTED]):
-        located = matcher.attended(images.texts[row][0], images.pixels[[row]][0])
+        located, _ = matcher.attended(images.texts[row][0], images.pixels[[row]][0])
         for start, end, thing in scene.phrases:
             weights = located.of_phrase(start, end)
-            inside = coverage(scene.things[thing].box, scene.pixels.shape[1], len(weights))
+            box, size, side = scene.things[thing].box, scene.pixels.shape[1], len(weights)
+            inside = covered(torch.tensor([box]) / size, side)[0].view(side, side).numpy()
             y, x = np.unravel_index(int(weights.argmax()), weights.shape)
-            hits.append((contains(scene.things[thing].box, scene.pixels.shape[1], len(weights), int(y), int(x)),
-                         float(inside.mean())))  # fmt: skip
+            hits.append((contains(box, size, side, int(y), int(x)), float(inside.mean())))
             shares.append((float((weights * inside).sum()), float(inside.mean())))
     hit, chance = (100 * float(np.mean(values)) for values in zip(*hits, strict=True))
     how = f"per cent of the phrases whose most attended place has its middle in the box; by chance {chance:.1f}"
     return {"pointing": Score(hit, how, 1), "in_box": attention_on("box of the phrase", shares)}
 
 
-def coverage(box: tuple[int, int, int, int], size: int, side: int) -> np.ndarray:
-    """The share of each place of an image that is in a box, ``(side, side)``.
+def contains(box: tuple[int, int, int, int], size: int, side: int, row: int, column: int) -> bool:
+    """Whether the middle of a place is in a box.
 
     Args:
         box: left, top, right and bottom, in pixels.
         size: height and width of the image.
         side: the number of places in a row.
-
-    >>> coverage((0, 0, 3, 4), 8, 2).tolist()
-    [[0.75, 0.0], [0.0, 0.0]]
-    """
-    edges = np.arange(side + 1) * size / side
-    across, down = (
-        np.clip(np.minimum(edges[1:], box[axis + 2]) - np.maximum(edges[:-1], box[axis]), 0, None) for axis in (0, 1)
-    )
-    share: np.ndarray = np.outer(down, across) / (size / side) ** 2
-    return share
-
-
-def contains(box: tuple[int, int, int, int], size: int, side: int, row: int, column: int) -> bool:
-    """Whether the middle of a place is in a box; see `coverage`.
+        row: of the place.
+        column: likewise.
 
     >>> contains((0, 0, 3, 4), 8, 2, 0, 0), contains((0, 0, 3, 4), 8, 2, 0, 1)
     (True, False)
