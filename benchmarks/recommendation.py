@@ -22,7 +22,7 @@ from typing import Any
 from comparison import header, row, trained
 from machine import machine
 
-from regard.data.held_out import divide
+from regard.data.held_out import Divided, divide
 from regard.data.history_files import read_histories
 from regard.data.neighbours import Neighbours
 from regard.settings import load_yaml
@@ -67,7 +67,8 @@ def main() -> None:
     print(header(SHOWN, WIDTH))
     for model, (hits, gain) in PUBLISHED.get(name, {}).items():
         print(row(f"{model} (published)", [{"hr10": hits, "ndcg10": gain}], SHOWN, WIDTH))
-    print(row("neighbours", [floor(arguments.file)], SHOWN, WIDTH), flush=True)
+    divided = divide(read_histories(str(arguments.file))[0], "last")
+    print(row("neighbours", [floor(divided)], SHOWN, WIDTH), flush=True)
     arguments.runs.mkdir(parents=True, exist_ok=True)
     for model in arguments.models:
         runs = [arguments.runs / f"{name}-{model.replace(' ', '-')}-{seed}" for seed in arguments.seeds]
@@ -76,7 +77,7 @@ def main() -> None:
             changes: dict[str, dict[str, Any]] = {"data": data, "model": MODELS[model], "train": {"seed": seed}}
             trained("recommend", config, changes, run)
         print(row(model, [score(run) for run in runs], SHOWN, WIDTH), flush=True)
-        shares = [best_blend(arguments.file, run) for run in runs]
+        shares = [best_blend(divided, run) for run in runs]
         blended = [score(run, blend=share) for run, share in zip(runs, shares, strict=True)]
         print(row(f"{model}, neighbours {', '.join(map(str, shares))}", blended, SHOWN, WIDTH), flush=True)
 
@@ -86,9 +87,8 @@ def score(run: Path, **options: Any) -> dict[str, float]:
     return {name: 100 * one.value for name, one in evaluate(run, **options).items() if name in SHOWN}
 
 
-def best_blend(file: Path, run: Path) -> float:
+def best_blend(divided: Divided, run: Path) -> float:
     """The share of the neighbours with the highest NDCG on the items before the last ones."""
-    divided = divide(read_histories(str(file))[0], "last")
     recommender: Any = load(run)
     cases = Cases(divided.histories, divided.valid)
 
@@ -99,9 +99,8 @@ def best_blend(file: Path, run: Path) -> float:
     return max(BLENDS, key=gain)
 
 
-def floor(file: Path) -> dict[str, float]:
+def floor(divided: Divided) -> dict[str, float]:
     """The scores of neighbours, counted without the last two items of each user."""
-    divided = divide(read_histories(str(file))[0], "last")
     neighbours, cases = Neighbours.of(divided.histories, divided.ends), Cases(divided.histories, divided.test)
     every = places_of(cases, lambda before: without_history(neighbours.scores(before), before))
     measures = {f"{n}{k}": f(every, k) for k in (5, 10) for n, f in (("hr", hit_rate), ("ndcg", ndcg))}
