@@ -18,7 +18,7 @@ from regard.errors import UserError
 from regard.models.detector import Detector
 from regard.models.queries import Predictions
 from regard.tasks.families.boxes.precision import Guess, Truth, distinct
-from regard.tasks.families.boxes.results import FoundObject, FoundObjects
+from regard.tasks.families.boxes.results import DetectedObject, Detections
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
 
@@ -56,7 +56,7 @@ class BoxDetector(Predictor):
 
     def predict(
         self, inputs: Iterable[str], *, threshold: float = 0.3, out: Path | None = None
-    ) -> Iterator[FoundObjects | Failure]:
+    ) -> Iterator[Detections | Failure]:
         """The objects of each image file, in order; an unusable file gives a `Failure`.
 
         Args:
@@ -85,12 +85,12 @@ class BoxDetector(Predictor):
                 result.draw(out / (f"{name}.png" if drawn[name] == 1 else f"{name}-{drawn[name]}.png"))
             yield result
 
-    def look(self, item: str, *, threshold: float = 0.3) -> FoundObjects:
+    def look(self, item: str, *, threshold: float = 0.3) -> Detections:
         """The objects of an image, with the attention of the query of each. Raises UserError: it cannot be used."""
         return self.find(item, threshold, look=True)
 
     @torch.inference_mode()
-    def find(self, item: str, threshold: float, *, look: bool) -> FoundObjects:
+    def find(self, item: str, threshold: float, *, look: bool) -> Detections:
         """The objects of an image file. Raises UserError: it cannot be read, or is no image."""
         image = read_image(Path(item))
         self.model.eval()
@@ -109,8 +109,8 @@ class BoxDetector(Predictor):
                 continue
             places = None if view is None else self.map_of(view.rows[0, :, query].float().mean(0))
             name = self.names[int(labels[query])]
-            objects.append(FoundObject(name, float(scores[query]), (left, top, right, bottom), places))
-        return FoundObjects(str(Path(item)), image, tuple(objects), self.model.attends)
+            objects.append(DetectedObject(name, float(scores[query]), (left, top, right, bottom), places))
+        return Detections(str(Path(item)), image, tuple(objects), self.model.attends)
 
     def map_of(self, weights: Tensor) -> np.ndarray:
         """The weights of the places ``(N,)`` as a map, ``(h, w)``."""

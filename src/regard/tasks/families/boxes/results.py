@@ -1,4 +1,4 @@
-"""What a detector finds in an image."""
+"""The results of a detector: the objects of an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from regard.explain.boxes import save_attended, save_boxes
 
 
 @dataclass(frozen=True)
-class FoundObject:
+class DetectedObject:
     """An object.
 
     Attributes:
@@ -42,7 +42,7 @@ class FoundObject:
 
 
 @dataclass(frozen=True)
-class FoundObjects:
+class Detections:
     """The objects of an image.
 
     Attributes:
@@ -54,7 +54,7 @@ class FoundObjects:
 
     input: str
     image: np.ndarray
-    objects: tuple[FoundObject, ...]
+    objects: tuple[DetectedObject, ...]
     attends: bool
 
     def line(self) -> str:
