@@ -112,7 +112,7 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
 def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
     """Train with ``count`` processes; returns their standard error."""
     result = by_processes(count, "-m", "regard", "train", task, run, "--data.train", data, *COMMON, *options)
-    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.returncode == 0, result.stderr
     return result.stderr
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -142,7 +144,14 @@ def without_reduction(model: nn.Module, active: bool = True) -> Iterator[None]:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """Join the process group that ``torchrun`` started, with one GPU per process if there are GPUs."""
+    """Join the process group that ``torchrun`` started, with one GPU per process if there are GPUs.
+
+    The threads of a gloo group need the interpreter's lock (GIL) to free the tensors that they have summed. If one of
+    them still waits for it when the interpreter ends, the process aborts (Python before 3.14). So the threads end here:
+    freeing the group joins them, without the lock if the last reference to the group is one of Python's. A wrapped
+    model that is still in use refers to it from C++ (as do caches of FSDP) and would free it with the lock, which is a
+    deadlock. Such a group is never freed.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
@@ -150,11 +159,11 @@ def world() -> Iterator[World]:
         yield World(0, 1, device)
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    if device.type == "cpu":
-        # Freeing the gloo group joins its threads while holding the GIL, which these threads may need to free a tensor
-        # (PyTorch 2.13): now and then a process deadlocked at exit. So the group is never freed.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(distributed.group.WORLD))
+    group = distributed.group.WORLD
     try:
         yield World(distributed.get_rank(), size, device)
     finally:
         distributed.destroy_process_group()
+        gc.collect()  # cycles that refer to the group
+        if sys.getrefcount(group) > 2:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))
