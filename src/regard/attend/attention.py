@@ -142,7 +142,7 @@ def _watched(
         result = output if look is None else _run(plan, rank, look, backend)
     finally:
         Watching.current = watcher
-    watcher.record(view)
+    watcher.record(view, result if isinstance(result, Tensor) else result[0])
     return result
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from regard.attend.look import Look, View
 
 
@@ -15,8 +17,8 @@ class Watcher(Protocol):
         """What to report about the next call; None: nothing."""
         ...
 
-    def record(self, view: View) -> None:
-        """Take the view of the call."""
+    def record(self, view: View, output: Tensor) -> None:
+        """Take the view of the call, and its output with its graph."""
         ...
 
 

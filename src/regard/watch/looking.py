@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from regard.attend import Look, View
 from regard.attend.watching import Watching
@@ -65,7 +65,7 @@ class Seen(Mapping[tuple[str, int], View]):
         """See `regard.attend.watching.Watcher`: nothing outside of the model."""
         return self._look if self._stack else None
 
-    def record(self, view: View) -> None:
+    def record(self, view: View, output: Tensor) -> None:
         """See `regard.attend.watching.Watcher`; a forward pass that a backward pass repeats is not recorded again."""
         if torch._C._current_graph_task_id() != -1:
             return
