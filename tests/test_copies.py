@@ -53,6 +53,7 @@ OTHERS: dict[str, Callable[[], Any]] = {
     "Top": lambda: _call()[1].top,
     "Pooled": lambda: _call()[1].map,
     "Norms": lambda: _call()[1].norms,
+    "Sinks": lambda: _call()[1].sinks,
     "Choice": lambda: regard.explain_choice(*_inputs()),
     "KVCache": lambda: _cache(),
     "LogMel": lambda: regard.nn.LogMel(8000, bands=10),
@@ -67,7 +68,7 @@ def _inputs() -> list[Tensor]:
 
 
 def _call() -> Any:
-    return regard.attention(*_inputs(), look=regard.Look(top=2, map=(2, 2), norms=True, rows=[0]))
+    return regard.attention(*_inputs(), look=regard.Look(top=2, map=(2, 2), norms=True, sinks=True, rows=[0]))
 
 
 def _cache() -> regard.nn.KVCache:

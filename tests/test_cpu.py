@@ -175,13 +175,14 @@ def test_the_same_bits_twice_and_from_several_threads(level: str, count: int) ->
 
 def test_looks_over_many_tiles(level: str) -> None:
     q, k, v = (rand(1, 2, n, 32, seed=s) for s, n in ((1, 300), (2, 400), (3, 400)))
-    look = Look(lse=True, entropy=True, received=True, reach=True, top=5, map=(7, 9), norms=True, rows=[0, 299, 64])
+    look = Look(lse=True, entropy=True, received=True, reach=True, top=5, map=(7, 9), norms=True, sinks=True,
+        rows=[0, 299, 64])  # fmt: skip
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         views = [attention(*(t.to(d) for t in (q, k, v)), mask=Causal(), look=look, backend=b)[1]
                  for d, b in ((dtype, "cpu"), (torch.float64, "reference"))]  # fmt: skip
         for name in ("lse", "entropy", "received", "reach", "rows"):
             close(getattr(views[0], name), getattr(views[1], name), tolerance)
-        for name in ("map", "norms"):
+        for name in ("map", "norms", "sinks"):
             for one, other in zip(getattr(views[0], name), getattr(views[1], name), strict=True):
                 close(one, other, tolerance)
         close(views[0].top.weights, views[1].top.weights, tolerance)

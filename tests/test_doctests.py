@@ -35,7 +35,7 @@ _WITHOUT = {
 
 PUBLIC: dict[str, tuple[ModuleType, list[str]]] = {
     "regard": (regard, regard.__all__),
-    "regard.attend": (regard.attend, ["Boolean", "Choice", "Norms", "Pooled", "Top"]),
+    "regard.attend": (regard.attend, ["Boolean", "Choice", "Norms", "Pooled", "Sinks", "Top"]),
     "regard.nn": (regard.nn, regard.nn.__all__),
     "regard.onnx": (regard.onnx, ["Outputs", "attention"]),
     "regard.decode": (regard.decode, regard.decode.__all__),

@@ -140,6 +140,14 @@ def test_a_module_that_runs_again_has_several_calls_and_only_the_last_are_kept()
     assert repr(seen) == "Seen(2 calls of 1 modules)"
 
 
+def test_a_map_and_the_largest_weights_are_at_most_those_of_a_call() -> None:
+    model = Own()
+    with looking(model, Look(map=(8, 3), top=9)) as seen:
+        model(_x())
+    assert seen["", 0].map.mean.shape == (2, 2, 5, 3)
+    assert seen["", 0].top.keys.shape == (2, 2, 5, 5)
+
+
 def test_views_keep_no_inputs_unless_asked() -> None:
     model, x = Own(), _x().requires_grad_()
     with looking(model, Look(entropy=True, lse=True)) as seen:

@@ -30,7 +30,7 @@ ODD = [(1, 129), (2, 17), (3, 64), (17, 3), (64, 65), (65, 2), (129, 1)]
 
 def full_look(case: Case, **more: Any) -> Look:
     """A look with everything that is defined for the case, and ``more``."""
-    options = {"lse": True, "entropy": True, "received": True, "reach": True, "norms": True} | more
+    options = {"lse": True, "entropy": True, "received": True, "reach": True, "norms": True, "sinks": True} | more
     options |= {case.extra: True} if case.extra else {}
     return Look(**{name: value for name, value in options.items() if name not in case.undefined})
 
@@ -62,7 +62,10 @@ def test_output_and_every_look_match_the_oracle(case: Case, mask: str) -> None:
     np.testing.assert_allclose(view.norms.received, w.sum(2) * norms, atol=1e-12)
     np.testing.assert_allclose(view.rows, w[:, :, [-1, 0, 2]], atol=1e-12)
     np.testing.assert_allclose(view.tile([3, 1], slice(2, -1)), w[:, :, [3, 1], 2:-1], atol=1e-12)
+    np.testing.assert_allclose(view.sinks.first, w[..., 0], atol=1e-12)
+    np.testing.assert_allclose(view.sinks.logit, 1 - w.sum(-1) if "sink" in case.name else 0 * w[..., 0], atol=1e-12)
     _check_map(view.map, w)
+    _check_map(view.pool(range(1, 5), slice(1, None), (2, 3)), w[:, :, 1:5, 1:])
     _check_top(view.top, w, allowed)
 
 
@@ -242,7 +245,9 @@ def test_looks_do_not_depend_on_tiles(case: Case, monkeypatch: pytest.MonkeyPatc
     tiled = attention(*inputs, mask=Causal(), look=look, **options)[1]
     for name in ("received", "reach", "rows"):
         torch.testing.assert_close(getattr(tiled, name), getattr(full, name))
-    torch.testing.assert_close(tuple(tiled.map), tuple(full.map))
+    for name in ("map", "sinks"):
+        torch.testing.assert_close(tuple(getattr(tiled, name)), tuple(getattr(full, name)))
+    torch.testing.assert_close(tuple(tiled.pool(slice(None), slice(None), (2, 2))), tuple(full.map))
     torch.testing.assert_close(
         tiled.tile([4, 0]), attention(*inputs, mask=Causal(), look=look, **options)[1].tile([4, 0])
     )

@@ -9,13 +9,14 @@ from regard.attend.biases import *  # noqa: F403 - the names of its __all__
 from regard.attend.choice import Choice as Choice
 from regard.attend.choice import explain_choice as explain_choice
 from regard.attend.look import Look as Look
-from regard.attend.look import Norms as Norms
-from regard.attend.look import Pooled as Pooled
-from regard.attend.look import Top as Top
-from regard.attend.look import View as View
 from regard.attend.masks import *  # noqa: F403 - the names of its __all__
 from regard.attend.normalizers import *  # noqa: F403 - the names of its __all__
 from regard.attend.scores import *  # noqa: F403 - the names of its __all__
+from regard.attend.view import Norms as Norms
+from regard.attend.view import Pooled as Pooled
+from regard.attend.view import Sinks as Sinks
+from regard.attend.view import Top as Top
+from regard.attend.view import View as View
 from regard.attend.visible import Boolean as Boolean
 from regard.attend.visible import Mask as Mask
 from regard.kernels.backends import use_backend as use_backend

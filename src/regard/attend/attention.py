@@ -11,10 +11,11 @@ from torch.fx import Proxy
 from regard.attend import kinds
 from regard.attend.biases import Bias
 from regard.attend.biases import lower as lower_bias
-from regard.attend.look import Look, View, check, see
+from regard.attend.look import Look, check, fitted, see
 from regard.attend.masks import Causal, Lengths
 from regard.attend.normalizers import Normalizer, Softmax
 from regard.attend.scores import Dot, Score, Softcap
+from regard.attend.view import View
 from regard.attend.visible import Mask, Visible, as_mask
 from regard.attend.watching import Watcher, Watching
 from regard.kernels import backends
@@ -117,8 +118,9 @@ def attention(
 
 def _run(plan: Plan, rank: int, look: Look | None, backend: str | None) -> Tensor | tuple[Tensor, View]:
     chosen = backends.choose(plan, backend)
-    wants = (look.lse or chosen.looks_by_lse, look.log_prob or look.kl) if look is not None else (False, False)
-    output, lse, extra = backends.run(plan, chosen, lse=wants[0], extra=wants[1])
+    wants_lse = look is not None and (look.lse or look.sinks or chosen.looks_by_lse)
+    wants_extra = look is not None and (look.log_prob or look.kl)
+    output, lse, extra = backends.run(plan, chosen, lse=wants_lse, extra=wants_extra)
 
     if output.dtype is not plan.value.dtype:
         output = output.to(plan.value.dtype)
@@ -133,6 +135,7 @@ def _watched(
     """Run the plan, and give the watcher a view of it; what a backend calls is not seen."""
     wanted = watcher.look()
     if wanted is not None:
+        wanted = fitted(wanted, plan)
         check(wanted, plan)
     Watching.current = None
     try:

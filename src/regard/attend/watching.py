@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from regard.attend.look import Look, View
+    from regard.attend.look import Look
+    from regard.attend.view import View
 
 
 class Watcher(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,7 @@ class Request:
     """Which statistics of a plan's weights to compute.
 
     Attributes:
-        names: of ``lse``, ``entropy``, ``received``, ``reach``.
+        names: of ``lse``, ``entropy``, ``received``, ``reach``, ``sinks``.
         top: how many of the largest weights of each query; 0: none.
         rows: int64, one dimension: the queries whose weights are returned; None: none.
         map: the number of rows and columns of the pooled map; None: no map.
@@ -34,7 +35,7 @@ class Request:
 
 
 def statistics(plan: Plan, request: Request, lse: Tensor | None = None) -> dict[str, Tensor]:
-    """The results by name, with shapes as in `regard.attend.look.View`; the forward pass's ``lse`` is not used.
+    """The results by name, with shapes as in `regard.attend.view.View`; the forward pass's ``lse`` is not used.
 
     The names are ``request.names`` and ``top_weights``, ``top_keys``, ``rows``, ``map_mean``, ``map_max``, ``norms``.
     """
@@ -64,6 +65,28 @@ def tile(plan: Plan, queries: Tensor, keys: Tensor, lse: Tensor | None = None) -
     return _joined([weights(plan.at_queries(part)).weights.index_select(3, keys) for part in parts])
 
 
+def pool(
+    tile: Callable[[Plan, Tensor, Tensor, Tensor | None], Tensor],
+    plan: Plan,
+    queries: Tensor,
+    keys: Tensor,
+    size: tuple[int, int],
+    lse: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Mean and maximum of the weights of ``queries`` for ``keys``, pooled to ``size``, each ``(B, H, R, C)``.
+
+    ``tile`` is that of the backend, called for as many queries as can be stored at once.
+    """
+    step = max(1, _TILE_ELEMENTS // max(1, plan.query.shape[0] * plan.query.shape[1] * len(keys)))
+    bins = _bins(len(queries), size[0], queries.device)
+    parts = [
+        _pooled(tile(plan, some, keys, lse), rows, size)
+        for some, rows in zip(queries.split(step), bins.split(step), strict=True)
+    ]
+    mean = _sum([part["map_mean"] for part in parts]) / cells(len(queries), len(keys), size, queries.device)
+    return mean, _max([part["map_max"] for part in parts])
+
+
 def queries_per_tile(plan: Plan) -> int:
     """The number of queries of a tile."""
     batch, heads, _, _ = plan.query.shape
@@ -85,6 +108,8 @@ def _tile(plan: Plan, at: Tensor, queries: int, request: Request) -> dict[str, T
     if "reach" in request.names:
         far = (at[:, None] + (keys - queries) - torch.arange(keys, device=at.device)).abs()
         results["reach"] = (w * far).sum(-1)
+    if "sinks" in request.names:
+        results["sinks"] = w[..., 0] if keys else w.sum(-1)
     if request.norms is not None:
         results["norms"] = w.sum(2) * request.norms
     if request.top:

@@ -122,7 +122,7 @@ def looking(
 
     Args:
         model: the module.
-        look: what to report about each call.
+        look: what to report about each call; a map and a number of largest weights are at most those of the call.
         inputs: keep queries and keys, too, so that `View.tile` can compute exact weights afterwards. By default the
             memory is that of the statistics.
         last: keep only so many calls of each module, the last ones, such as when text is generated; None: all.

@@ -56,6 +56,8 @@ def statistics(plan: Plan, request: Request, lse: Tensor | None) -> dict[str, Te
             "map_mean": pooled[0].sum(2) / plain.cells(queries, keys, size, plan.query.device),
             "map_max": pooled[1].amax(2),
         }
+    if "sinks" in request.names:
+        results["sinks"] = _weights(call, plan, torch.arange(queries), torch.zeros(1, dtype=torch.int64))[..., 0]
     if request.rows is not None:
         results["rows"] = _weights(call, plan, request.rows, torch.arange(keys, device="cpu"))
     return results

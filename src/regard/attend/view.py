@@ -1,0 +1,285 @@
+"""`View`: the results of a `Look` for one call of attention."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from regard.attend import kinds
+from regard.kernels.backends import Backend
+from regard.kernels.memory import is_watched
+from regard.kernels.plan import Plan
+from regard.kernels.statistics import pool
+
+Indices = Sequence[int] | Tensor | slice
+"""Some queries or keys: indices, negative ones count from the end, or a slice."""
+
+
+class Top(NamedTuple):
+    """The largest weights of each query, largest first.
+
+    ``weights`` ``(B, H, Lq, top)``; ``keys``, int64, of the same shape, −1 where a query sees fewer keys.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> query, key = torch.ones(1, 1), torch.tensor([[1.0], [3.0], [2.0]])
+        >>> _, view = attention(query, key, key, look=Look(top=2))
+        >>> view.top.keys.tolist()
+        [[1, 2]]
+    """
+
+    weights: Tensor
+    keys: Tensor
+
+
+class Pooled(NamedTuple):
+    """The weights pooled to R × C: ``mean`` and ``max``, each ``(B, H, R, C)``.
+
+    Query i is in row ``⌊i · R / Lq⌋``, key j in column ``⌊j · C / Lk⌋``; masked keys have weight 0.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.randn(6, 8)
+        >>> _, view = attention(words, words, words, look=Look(map=(2, 3)))
+        >>> view.map.mean.shape
+        torch.Size([2, 3])
+    """
+
+    mean: Tensor
+    max: Tensor
+
+
+class Norms(NamedTuple):
+    """Norms of the (projected) values, each ``(B, H, Lk)``.
+
+    ``value`` is ‖v_j‖ itself, so that ``view.rows * view.norms.value[..., None, :]`` is ‖w_ij v_j‖; ``received`` is the
+    sum of that over the queries.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.randn(6, 8)
+        >>> _, view = attention(words, words, words, look=Look(norms=True))
+        >>> torch.equal(view.norms.value, words.norm(dim=-1))
+        True
+    """
+
+    value: Tensor
+    received: Tensor
+
+
+class Sinks(NamedTuple):
+    """The weight of each query that goes to a sink, each ``(B, H, Lq)``.
+
+    ``first`` is the weight on the first key, ``logit`` that on the sink of ``Softmax(sink=…)``, which has no value; 0
+    without a sink.
+
+    Example:
+        >>> from regard import Look, Softmax, attention
+        >>> words = torch.zeros(2, 1)
+        >>> _, view = attention(words, words, words, normalizer=Softmax(sink=torch.zeros(1)), look=Look(sinks=True))
+        >>> [round(float(part[0]), 3) for part in view.sinks]
+        [0.333, 0.333]
+    """
+
+    first: Tensor
+    logit: Tensor
+
+
+class View:
+    """The results that a `Look` requested. Any other attribute raises AttributeError.
+
+    ``lse``, ``rows``, ``log_prob`` and ``kl`` have a gradient, computed again from the call's inputs in the backward
+    pass; all other results are detached, as are copies and pickles of a view. Leading dimensions that the query did not
+    have are missing here too. The view keeps references to query, key and value, so that `tile` and `pool` can compute
+    any part later.
+
+    Example:
+        >>> from regard import Look, attention
+        >>> words = torch.zeros(4, 1)
+        >>> _, view = attention(words, words, words, look=Look(entropy=True))
+        >>> view
+        View(entropy (4,))
+        >>> view.tile([0], [1, 2]).tolist()  # computed now
+        [[0.25, 0.25]]
+    """
+
+    def __init__(self, results: dict[str, Tensor], plan: Plan | None, backend: Backend, lse: Tensor | None, rank: int):
+        self._plan, self._backend, self._lse, self._rank = plan, backend, lse, rank
+        self._results = {name: self._shape(tensor) for name, tensor in results.items()}
+
+    def _shape(self, tensor: Tensor) -> Tensor:
+        """``tensor`` without the leading dimensions that the query did not have."""
+        return tensor if self._rank == 4 else tensor[(0,) * (4 - self._rank)]
+
+    def without_inputs(self) -> View:
+        """The results alone, detached, without references to query, key and value; `tile` and `pool` then raise
+        ValueError."""
+        kept = copy.copy(self)
+        kept._plan = kept._lse = None
+        return kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        # PyTorch cannot copy a tensor that is part of a graph.
+        return self.__dict__ | {"_results": {name: tensor.detach() for name, tensor in self._results.items()}}
+
+    def _get(self, name: str, request: str) -> Tensor:
+        if name not in self._results:
+            raise AttributeError(f"this view has no {name}: request it with look=Look({request})")
+        return self._results[name]
+
+    @property
+    def lse(self) -> Tensor:
+        """``(B, H, Lq)``: log Σ exp(score) over the visible keys, without a sink; −∞ if there is none.
+
+        With `TopK` it is over the keys that are kept, with `Hard` the score is s / T, with `Variational` it has noise.
+        """
+        return self._get("lse", "lse=True")
+
+    @property
+    def entropy(self) -> Tensor:
+        """``(B, H, Lq)``: −Σ w ln w in nats: 0 for one key, ln n for n equal weights, 0 if no key is visible."""
+        return self._get("entropy", "entropy=True")
+
+    @property
+    def received(self) -> Tensor:
+        """``(B, H, Lk)``: the weight that each key received, summed over the queries."""
+        return self._get("received", "received=True")
+
+    @property
+    def reach(self) -> Tensor:
+        """``(B, H, Lq)``: Σ_j w_ij · |i + Lk − Lq − j|: the mean distance to the attended keys, in positions."""
+        return self._get("reach", "reach=True")
+
+    @property
+    def top(self) -> Top:
+        """The largest weights of each query and their keys."""
+        return Top(self._get("top_weights", "top=3"), self._get("top_keys", "top=3"))
+
+    @property
+    def map(self) -> Pooled:
+        """The weights pooled to the requested size."""
+        return Pooled(self._get("map_mean", "map=(32, 32)"), self._get("map_max", "map=(32, 32)"))
+
+    @property
+    def rows(self) -> Tensor:
+        """``(B, H, R, Lk)``: the weights of the R requested queries, in the requested order."""
+        return self._get("rows", "rows=slice(None)")
+
+    @property
+    def norms(self) -> Norms:
+        """Weights times the norms of the values."""
+        return Norms(self._get("value_norms", "norms=True"), self._get("norms", "norms=True"))
+
+    @property
+    def sinks(self) -> Sinks:
+        """The weight of each query on the first key and on the sink's logit."""
+        return Sinks(self._get("sinks", "sinks=True"), self._get("sink_logit", "sinks=True"))
+
+    @property
+    def log_prob(self) -> Tensor:
+        """``(B, H, Lq)``: ln softmax(s / T) of the key that `Hard` chose, with its gradient; 0 if no key is visible."""
+        return self._get("log_prob", "log_prob=True")
+
+    @property
+    def kl(self) -> Tensor:
+        """``(B, H, Lq)``: Σ_j KL(N(s_ij, scale²) ‖ prior) over the visible keys, in nats, with its gradient."""
+        return self._get("kl", "kl=True")
+
+    def tile(self, queries: Indices, keys: Indices = slice(None)) -> Tensor:
+        """The exact weights of some queries for some keys, computed now from the inputs of the call.
+
+        An input that was changed in place since the call gives other weights.
+
+        Args:
+            queries: indices or a slice.
+            keys: likewise.
+
+        Returns:
+            ``(B, H, len(queries), len(keys))``.
+
+        Raises:
+            TypeError: the indices are not whole numbers.
+            ValueError: a query or key does not exist, or the view has no inputs.
+        """
+        plan, at_queries, at_keys = self._at("tile", queries, keys)
+        with torch.no_grad():
+            return self._shape(self._backend.tile(plan, at_queries, at_keys, self._lse))
+
+    def pool(self, queries: Indices, keys: Indices, size: tuple[int, int]) -> Pooled:
+        """The weights of a window, pooled to R × C, computed now from the inputs of the call, a few rows at a time.
+
+        Args:
+            queries: indices, such as a range, or a slice.
+            keys: likewise.
+            size: (R, C), at most the numbers of queries and keys. The n-th of the N queries is in row ``⌊n · R / N⌋``,
+                and likewise for keys and columns.
+
+        Returns:
+            Mean and maximum, each ``(B, H, R, C)``.
+
+        Raises:
+            TypeError: the indices or sizes are not whole numbers.
+            ValueError: a query or key does not exist, a size is out of range, or the view has no inputs.
+
+        Example:
+            >>> from regard import Look, attention
+            >>> words = torch.zeros(100, 1)
+            >>> _, view = attention(words, words, words, look=Look())
+            >>> view.pool(range(40, 60), slice(None), (2, 4)).mean.shape
+            torch.Size([2, 4])
+        """
+        plan, at_queries, at_keys = self._at("pool", queries, keys)
+        check_size("size", size, len(at_queries), len(at_keys))
+        with torch.no_grad():
+            mean, largest = pool(self._backend.tile, plan, at_queries, at_keys, size, self._lse)
+        return Pooled(self._shape(mean), self._shape(largest))
+
+    def _at(self, what: str, queries: Indices, keys: Indices) -> tuple[Plan, Tensor, Tensor]:
+        """The plan, and the indices of queries and keys. Raises ValueError: this view has no inputs."""
+        if self._plan is None:
+            raise ValueError(f"{what}: this view has no queries and keys; with looking(…, inputs=True) it keeps them")
+        device = self._plan.query.device
+        kinds.check(query=self._plan.query, queries=queries, keys=keys)
+        at_queries = indices("queries", queries, self._plan.query.shape[2], device)
+        return self._plan, at_queries, indices("keys", keys, self._plan.key.shape[2], device)
+
+    def __repr__(self) -> str:
+        return f"View({', '.join(f'{name} {tuple(tensor.shape)}' for name, tensor in self._results.items())})"
+
+
+def indices(name: str, chosen: Indices, length: int, device: torch.device) -> Tensor:
+    """``chosen`` as int64 indices from 0 to ``length`` − 1 on ``device``.
+
+    Raises:
+        TypeError: they are not whole numbers in one dimension.
+        ValueError: one is out of range.
+    """
+    if isinstance(chosen, slice):
+        return torch.arange(length, device=device)[chosen]
+    try:
+        at = torch.as_tensor(chosen, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a slice or whole numbers in one dimension, got {chosen!r}") from None
+    if at.dim() != 1 or (at.numel() and (at.is_floating_point() or at.dtype is torch.bool)):
+        raise TypeError(f"{name} must be a slice or whole numbers in one dimension, got {chosen!r}")
+    at = at.to(torch.int64)
+    if not is_watched() and at.numel() and not -length <= at.min() <= at.max() < length:
+        raise ValueError(f"{name} must be from {-length} to {length - 1}, got {at.tolist()}")
+    return at % max(1, length)
+
+
+def check_size(name: str, size: tuple[int, int], queries: int, keys: int) -> None:
+    """Check the size of a pooled map.
+
+    Raises:
+        TypeError: it is not two whole numbers.
+        ValueError: it is out of range.
+    """
+    if not (isinstance(size, tuple) and len(size) == 2 and all(type(n) is int for n in size)):
+        raise TypeError(f"{name} must be (rows, columns), two whole numbers, got {size!r}")
+    if not (1 <= size[0] <= queries and 1 <= size[1] <= keys):
+        raise ValueError(f"{name} must be from (1, 1) to ({queries}, {keys}), got {size}")
