@@ -34,6 +34,7 @@ from regard import (
     Sparsemax,
     TopK,
     Variational,
+    View,
     Window,
     attention,
 )  # fmt: skip
@@ -46,6 +47,10 @@ V = torch.zeros(2, 3, 7, 13)
 
 def call(q: Tensor = Q, k: Tensor = K, v: Tensor = V, **options: Any) -> Callable[[], object]:
     return lambda: attention(q, k, v, **options)
+
+
+def _view() -> View:
+    return attention(Q, K, V, look=Look())[1]
 
 
 WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
@@ -222,8 +227,8 @@ WRONG += [
     (call(look=Look(top=1.5)), TypeError, "look: Look.top must be a whole number, got 1.5"),
     (call(look=Look(map=(0, 3))), ValueError, r"look: Look.map must be from \(1, 1\) to \(5, 7\), got \(0, 3\)"),
     (call(look=Look(map=(5, 8))), ValueError, "look: Look.map must be from"),
-    (lambda: call(look=Look())()[1].pool([0], [1], (1, 2)), ValueError, r"size must be from \(1, 1\) to \(1, 1\), got"),
-    (lambda: call(look=Look())()[1].pool([0], [9], (1, 1)), ValueError, "keys must be from"),
+    (lambda: _view().pool([0], [1], (1, 2)), ValueError, r"size must be from \(1, 1\) to \(1, 1\), got"),
+    (lambda: _view().pool([0], [9], (1, 1)), ValueError, "keys must be from"),
     (call(look=Look(map=4)), TypeError, r"look: Look.map must be \(rows, columns\)"),
     (call(look=Look(rows="all")), TypeError, "look: Look.rows must be a slice or whole numbers"),
     (call(look=Look(norms=torch.ones(6, 11, 2))), ValueError, r"look: Look.norms must have shape \(6, 13, D\)"),
