@@ -1,0 +1,268 @@
+"""One forward and backward pass of a model, with what attributions need of each of its attentions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regard.attend import Look, View
+from regard.attend.watching import Watching
+from regard.errors import UserError
+from regard.kernels.plan import Plan
+from regard.watch.redirect import redirected
+
+Inputs = Mapping[str, Any] | Sequence[Any]
+"""The arguments of a model, by name or in order."""
+
+Target = Callable[[Any], Tensor] | Tensor | int | None
+"""What to explain: a class for all inputs or for each; a function from the model's output to a number for each input,
+``(B,)``; or None: the class with the largest logit."""
+
+_OTHER_SIDE = ("key_value_states", "encoder_hidden_states", "memory", "key")
+"""Arguments of an attention that are what it attends to, if that is not what its queries come from."""
+
+
+@dataclass(eq=False)
+class Normed:
+    """A call of a normalization layer, with its input and output, ``(B, L, D)``."""
+
+    module: nn.Module
+    input: Tensor
+    output: Tensor
+
+
+@dataclass(eq=False)
+class Call:
+    """A call of attention.
+
+    Attributes:
+        name: of the innermost module that made it; with `number`, the key of `regard.looking`.
+        number: of the call by this module, from 0.
+        view: from which tiles of the weights are computed.
+        output: ``(B, H, Lq, Ev)``, with its graph.
+        entered: the first tensor that the module got; None: none.
+        cross: whether the keys come from somewhere else than the queries.
+        before: the normalization whose output `entered` is, if there is one.
+        projection: the layer that got the joined outputs of the heads; None: it was not found.
+        projected: the output of that layer, ``(B, Lq, D)``.
+        after: the first normalization after that.
+        gradient: of the target, in `output`.
+    """
+
+    name: str
+    number: int
+    view: View
+    output: Tensor
+    entered: Tensor | None
+    cross: bool
+    before: Normed | None
+    projection: nn.Module | None = None
+    projected: Tensor | None = None
+    after: Normed | None = None
+    gradient: Tensor = field(default_factory=lambda: torch.empty(0))
+
+    @property
+    def plan(self) -> Plan:
+        """The detached inputs of the call, and what is computed from them."""
+        plan = self.view._plan
+        assert plan is not None
+        return plan
+
+
+@dataclass(eq=False)
+class Trace:
+    """What was seen.
+
+    Attributes:
+        model: the name of its class.
+        calls: in the order in which they were made.
+        values: what is explained, ``(B,)``.
+        embedded: the vectors of the input's tokens, ``(B, L, D)``; None: the model embeds no tokens.
+        embedded_gradient: of the target in them.
+    """
+
+    model: str
+    calls: list[Call]
+    values: Tensor
+    embedded: Tensor | None
+    embedded_gradient: Tensor | None
+
+
+def trace(model: nn.Module, inputs: Inputs, target: Target = None) -> Trace:
+    """Run a model forward and backward.
+
+    Raises:
+        UserError: the model is in training mode, made no call that can be followed, or has no such target.
+    """
+    if model.training:
+        raise UserError(f"{type(model).__name__} is in training mode, which drops weights at random; call model.eval()")
+    watcher = _Watcher(model, inputs)
+    with torch.inference_mode(False), torch.enable_grad(), watcher.watching():
+        output = model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
+        values = target_values(model, output, target)
+        watcher.finish()
+        calls, embedded = watcher.calls, watcher.embedded
+        leaves = [call.output for call in calls] + ([] if embedded is None else [embedded])
+        if not values.requires_grad or not all(leaf.requires_grad for leaf in leaves):
+            raise UserError(
+                f"target: it has no gradient in the attentions of {type(model).__name__}; its parameters are frozen"
+            )
+        grads = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
+    full = [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)]
+    for call, grad in zip(calls, full, strict=False):
+        call.gradient, call.output = grad, call.output.detach()
+        call.entered = None if call.entered is None else call.entered.detach()
+        for norm in (call.before, call.after):
+            if norm is not None:
+                norm.output = norm.output.detach()
+    if embedded is None:
+        return Trace(type(model).__name__, calls, values.detach(), None, None)
+    return Trace(type(model).__name__, calls, values.detach(), embedded.detach(), full[-1])
+
+
+def target_values(model: nn.Module, output: Any, target: Target) -> Tensor:
+    """The number that is explained for each input, ``(B,)``.
+
+    Raises:
+        UserError: the output has no logits or no such class, or the function returned something else.
+    """
+    if callable(target) and not isinstance(target, Tensor):
+        values = target(output)
+        if not isinstance(values, Tensor) or values.dim() != 1:
+            raise UserError(f"target: the function must return one number for each input, (B,), got {values!r:.80}")
+        return values
+    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+    if not isinstance(logits, Tensor) or logits.dim() not in (2, 3):
+        raise UserError(f"target: {type(model).__name__} returns no logits; give a function of its output")
+    if logits.dim() == 3:
+        logits = logits[:, -1]
+    count = logits.shape[1]
+    classes = logits.argmax(-1) if target is None else torch.as_tensor(target, device=logits.device)
+    if classes.dim() > 1 or (classes.dim() == 1 and classes.shape[0] != logits.shape[0]):
+        raise UserError(
+            f"target: must be a class or one for each of {logits.shape[0]} inputs, got {tuple(classes.shape)}"
+        )
+    if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < count:
+        raise UserError(f"target: classes are from 0 to {count - 1}, got {classes.tolist()}")
+    return logits.gather(1, classes.expand(logits.shape[0])[:, None])[:, 0]
+
+
+def tokens_of(inputs: Inputs) -> Tensor | None:
+    """The first tensor of whole numbers with at least two dimensions: the tokens; None: there is none."""
+    for value in inputs.values() if isinstance(inputs, Mapping) else inputs:
+        if isinstance(value, Tensor) and value.dim() >= 2 and value.dtype in (torch.int64, torch.int32):
+            return value
+    return None
+
+
+@dataclass(eq=False)
+class _Running:
+    """A module that runs, and the arguments that it got."""
+
+    name: str
+    module: nn.Module
+    arguments: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+
+class _Watcher:
+    """See `regard.attend.watching.Watcher`; also follows what comes before and after each attention."""
+
+    def __init__(self, model: nn.Module, inputs: Inputs):
+        self.calls: list[Call] = []
+        self.embedded: Tensor | None = None
+        self._model, self._tokens = model, tokens_of(inputs)
+        self._stack: list[_Running] = []
+        self._norms: list[Normed] = []
+        self._ran: dict[str, bool] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """In this block, all attentions of the model are seen."""
+        with ExitStack() as stack:
+            for name, module in self._model.named_modules():
+                enter = module.register_forward_pre_hook(self._enter(name), with_kwargs=True, prepend=True)
+                stack.callback(enter.remove)
+                stack.callback(module.register_forward_hook(self._leave, always_call=True).remove)
+            stack.callback(setattr, Watching, "current", Watching.current)
+            Watching.current = self
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(redirected())
+            yield
+
+    def finish(self) -> None:
+        """Check that every attention was seen.
+
+        Raises:
+            UserError: one was not.
+        """
+        kinds = {name: type(module).__name__ for name, module in self._model.named_modules()}
+        missed = [name for name, done in self._ran.items() if not done and "attention" in kinds[name].lower()]
+        if missed or not self.calls:
+            what = f"{missed[0]} ({kinds[missed[0]]})" if missed else type(self._model).__name__
+            raise UserError(
+                f"the attention of {what} cannot be followed; only that of regard and of PyTorch can: load a model of "
+                "transformers with attn_implementation='sdpa' or 'regard'"
+            )
+
+    def look(self) -> Look | None:
+        return Look() if self._stack else None
+
+    def record(self, view: View, output: Tensor) -> None:
+        if torch._C._current_graph_task_id() != -1:  # a forward pass that activation checkpointing repeats
+            return
+        running = self._stack[-1]
+        if output.dim() != 4:
+            raise UserError(f"{running.name}: its attention has no dimension of inputs; give the model a batch of one")
+        for module in self._stack:
+            self._ran[module.name] = True
+        bound = inspect.signature(running.module.forward).bind(*running.arguments, **running.named).arguments
+        entered = next((value for value in bound.values() if isinstance(value, Tensor)), None)
+        other = next((bound[name] for name in _OTHER_SIDE if bound.get(name) is not None), None)
+        before = next((norm for norm in reversed(self._norms) if entered is not None and norm.output is entered), None)
+        number = sum(call.name == running.name for call in self.calls)
+        call = Call(running.name, number, view, output, entered, other is not None and other is not entered, before)
+        call.cross = call.cross or call.plan.key.shape[2] != output.shape[2]
+        self.calls.append(call)
+
+    def _enter(self, name: str) -> Any:
+        def enter(module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+            self._stack.append(_Running(name, module, arguments, named))
+            self._ran.setdefault(name, False)
+            if self.calls and self.calls[-1].projection is None and _is_linear(module) and arguments:
+                call = self.calls[-1]
+                joined = call.output.transpose(1, 2).flatten(2)
+                given = arguments[0]
+                if given.numel() == joined.numel() and torch.equal(given.reshape(joined.shape), joined):
+                    call.projection = module
+
+        return enter
+
+    def _leave(self, module: nn.Module, arguments: Any, output: Any) -> Any:
+        self._stack.pop()
+        if not isinstance(output, Tensor):
+            return None
+        call = self.calls[-1] if self.calls else None
+        if call is not None and module is call.projection and call.projected is None:
+            call.projected = output.detach().view(call.output.shape[0], call.output.shape[2], -1)
+        if "norm" in type(module).__name__.lower() and arguments and isinstance(arguments[0], Tensor):
+            norm = Normed(module, arguments[0].detach(), output)
+            self._norms.append(norm)
+            if call is not None and call.projected is not None and call.after is None:
+                call.after = norm
+        if isinstance(module, nn.Embedding) and self.embedded is None and self._tokens is not None:
+            given = arguments[0] if arguments else None
+            if isinstance(given, Tensor) and given.shape == self._tokens.shape and torch.equal(given, self._tokens):
+                self.embedded = output.detach().requires_grad_()
+                return self.embedded
+        return None
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"

@@ -1,0 +1,183 @@
+"""What each head adds to the residual stream: norms and shares of the transformed vectors of keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from regard.attribution.trace import Call
+from regard.errors import UserError
+
+_KEYS = 1024
+"""Keys whose vectors of all heads are stored at once."""
+
+
+def projections(call: Call) -> Tensor:
+    """The part of the output projection that each head's values pass through, ``(H, Ev, D)``.
+
+    Raises:
+        UserError: the projection of this attention was not found.
+    """
+    if call.projection is None:
+        raise UserError(
+            f"{call.name}: no linear layer takes the joined outputs of its heads, so the vectors that they add are "
+            "not known; weights, rollout, relevance and gradient_x_input do not need them"
+        )
+    weight = call.projection.weight
+    assert isinstance(weight, Tensor)
+    if isinstance(call.projection, nn.Linear):
+        weight = weight.T
+    parts: Tensor = weight.detach().unflatten(0, (call.output.shape[1], -1))
+    return parts
+
+
+@dataclass(eq=False)
+class Block:
+    """An attention with the residual connection around it and the normalization of their sum, if there is one.
+
+    The vector that query i gets from key j is ``T_ij = L(Σ_h a_ij^h v_j^h W^h + [i = j] x_i) / σ_i``, with L the linear
+    part of the normalization and σ its divisor; in a layer that normalizes before, L is the identity and σ is 1.
+
+    Attributes:
+        residual: x, ``(B, L, D)``.
+        result: the output of the block, ``(B, L, D)``.
+        norm: the normalization after the block; None: there is none.
+        divisor: σ, ``(B, L)``.
+    """
+
+    residual: Tensor
+    result: Tensor
+    norm: nn.LayerNorm | None
+    divisor: Tensor
+
+    def linear(self, vectors: Tensor) -> Tensor:
+        """L, of vectors ``(…, D)``."""
+        if self.norm is None:
+            return vectors
+        centered = vectors - vectors.mean(-1, keepdim=True)
+        return centered if self.norm.weight is None else centered * self.norm.weight.detach()
+
+    def pulled(self, vectors: Tensor) -> Tensor:
+        """The transpose of L, of vectors ``(…, D)``."""
+        if self.norm is None:
+            return vectors
+        scaled = vectors if self.norm.weight is None else vectors * self.norm.weight.detach()
+        return scaled - scaled.mean(-1, keepdim=True)
+
+
+def block(call: Call) -> Block:
+    """The block around an attention.
+
+    Raises:
+        UserError: it is not ``norm(x + f(x))`` or ``x + f(norm(x))``.
+    """
+    projections(call)
+    if call.projected is not None and call.after is not None and call.entered is not None:
+        total = call.after.input
+        if total.shape == call.projected.shape:
+            x = total - call.projected
+            if call.before is not None and _alike(call.before.input, x):
+                return Block(x, total, None, torch.ones_like(total[..., 0]))
+            if _alike(call.entered, x) and isinstance(call.after.module, nn.LayerNorm):
+                variance = total.var(-1, correction=0)
+                return Block(x, call.after.output, call.after.module, (variance + call.after.module.eps).sqrt())
+    raise UserError(
+        f"{call.name}: its residual connection is neither norm(x + f(x)) nor x + f(norm(x)), so the vectors that it "
+        "adds are not known; weights, norms, rollout, relevance and gradient_x_input do not need them"
+    )
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
+
+
+def gram(call: Call, around: Block | None) -> Tensor:
+    """``G_j``, ``(B, Lk, H, H)``: the products of the vectors of all heads of key j, after L if there is a block."""
+    weight, values = projections(call), call.plan.value
+    values = values.repeat_interleave(call.output.shape[1] // values.shape[1], 1).to(weight.dtype)
+    parts = []
+    for some in values.split(_KEYS, 2):
+        vectors = torch.einsum("bhje,hed->bjhd", some, weight)
+        vectors = vectors if around is None else around.linear(vectors)
+        parts.append(vectors @ vectors.mT)
+    return torch.cat(parts, 1)
+
+
+def squared_norms(weights: Tensor, products: Tensor) -> Tensor:
+    """``a_ijᵀ G_j a_ij`` ``(B, n, Lk)``, of weights ``(B, H, n, Lk)``."""
+    by_key = weights.permute(0, 3, 2, 1)
+    return ((by_key @ products) * by_key).sum(3).mT
+
+
+class Norms:
+    """``‖Σ_h a_ij^h v_j^h W^h‖``, rows of Kobayashi et al. 2020.
+
+    Args:
+        call: the attention.
+    """
+
+    def __init__(self, call: Call):
+        self._products = gram(call, None)
+
+    def __call__(self, call: Call, at: Tensor) -> Tensor:
+        """The rows of some queries, ``(B, n, Lk)``."""
+        return squared_norms(call.view.tile(at), self._products).clamp(min=0).sqrt()
+
+
+class BlockNorms:
+    """``‖T_ij‖`` with the residual connection and the normalization after it, rows of Kobayashi et al. 2021.
+
+    Args:
+        call: the attention.
+    """
+
+    def __init__(self, call: Call):
+        self.block = block(call)
+        self._products = gram(call, self.block)
+        self._residual = self.block.linear(self.block.residual)
+
+    def __call__(self, call: Call, at: Tensor) -> Tensor:
+        """The rows of some queries, ``(B, n, Lk)``."""
+        return self.squared(call, at, call.view.tile(at)).clamp(min=0).sqrt()
+
+    def squared(self, call: Call, at: Tensor, weights: Tensor) -> Tensor:
+        """``‖T_ij‖²``, ``(B, n, L)``, for the weights of some queries."""
+        size = squared_norms(weights, self._products)
+        own = self.block.linear(self.added(call, at, weights))
+        x = self._residual[:, at]
+        size[:, torch.arange(at.numel()), at] += (2 * own * x + x * x).sum(2)
+        return size / self.block.divisor[:, at, None] ** 2
+
+    def added(self, call: Call, at: Tensor, weights: Tensor) -> Tensor:
+        """What each query's own key adds to it, ``(B, n, D)``, before L."""
+        weight, values = projections(call), call.plan.value
+        own = values[:, :, at].repeat_interleave(call.output.shape[1] // values.shape[1], 1).to(weight.dtype)
+        diagonal = weights[:, :, torch.arange(at.numel()), at]
+        return torch.einsum("bhi,bhie,hed->bid", diagonal, own, weight)
+
+
+class Contributions:
+    """``max(0, ‖y_i‖ − ‖y_i − T_ij‖)``, rows of ALTI with the 2-norm, y the output of the block.
+
+    Args:
+        call: the attention.
+    """
+
+    def __init__(self, call: Call):
+        self._norms = BlockNorms(call)
+
+    def __call__(self, call: Call, at: Tensor) -> Tensor:
+        """The rows of some queries, ``(B, n, Lk)``."""
+        block, weight, values = self._norms.block, projections(call), call.plan.value
+        weights = call.view.tile(at)
+        size = self._norms.squared(call, at, weights)
+        y = block.result[:, at]
+        seen = torch.einsum("bid,hed->bhie", block.pulled(y), weight)
+        own = values.repeat_interleave(call.output.shape[1] // values.shape[1], 1).to(weight.dtype)
+        dot = (weights * (seen @ own.mT)).sum(1)
+        dot[:, torch.arange(at.numel()), at] += (block.pulled(y) * block.residual[:, at]).sum(2)
+        length = y.square().sum(2, keepdim=True)
+        gap = length - 2 * dot / block.divisor[:, at, None] + size
+        return (length.sqrt() - gap.clamp(min=0).sqrt()).clamp(min=0)

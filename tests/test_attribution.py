@@ -1,0 +1,187 @@
+"""Attributions: equal to their formulas with whole matrices; which models cannot be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+pytest.importorskip("transformers")
+
+from dense_attribution import FORMULAS, MODELS, Classifier, Dense, start, target
+from model_families import FAMILIES, inputs
+from regard import attend, attention
+from regard.attribution import METHODS, attribute, products
+from regard.errors import UserError
+from regard.integrations.transformers import disable, enable
+
+SELF_ONLY = {"block_norms", "rollout", "alti"}
+
+
+@pytest.fixture(autouse=True)
+def known_to_transformers() -> Iterator[None]:
+    enable()
+    yield
+    disable()
+
+
+def _model(name: str, implementation: str = "regard") -> Any:
+    model = FAMILIES[name].build()
+    model.set_attn_implementation(implementation)
+    return model
+
+
+def _given(name: str) -> dict[str, Any]:
+    return next(iter(inputs(FAMILIES[name].kind).values()))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_method_equals_its_formula_with_whole_matrices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = MODELS[name]
+    model, given = at.build(), at.given()
+    dense = Dense.run(at, model)
+    if not name.startswith("regard"):
+        model.set_attn_implementation("regard")  # type: ignore[operator]
+    methods = [method for method in FORMULAS if not (at.encoder and method in SELF_ONLY)]
+    monkeypatch.setattr(products, "queries_per_tile", lambda plan: 5)
+    found = attribute(model, given, target, methods=methods)
+    first = start(name, dense.calls[-1].weights.shape[2])
+    exact = 1e-5 if name == "Llama" else 1e-7  # its own code computes the softmax in float32
+    for method in methods:
+        expected = FORMULAS[method](at, model, dense, first)
+        assert expected.ne(0).sum() > 10
+        torch.testing.assert_close(found[method], expected, rtol=exact, atol=exact / 10)
+
+
+@pytest.mark.parametrize("name", ["BERT", "GPT-2", "T5"])
+def test_gradient_times_input_is_that_of_the_vectors_of_the_tokens(name: str) -> None:
+    model, given = _model(name), dict(_given(name))
+    found = attribute(model, given, target, methods=["gradient_x_input"])["gradient_x_input"]
+    vectors = model.get_input_embeddings()(given.pop("input_ids")).detach().requires_grad_()
+    if name == "T5":
+        given["decoder_inputs_embeds"] = model.get_input_embeddings()(given.pop("decoder_input_ids"))
+    target(model(inputs_embeds=vectors, **given)).sum().backward()
+    torch.testing.assert_close(found, (vectors * vectors.grad).sum(2))
+
+
+def test_all_methods_follow_models_of_other_kinds() -> None:
+    for name in ("RoBERTa", "DistilBERT", "ALBERT", "ModernBERT", "Mistral", "Qwen3", "Phi-3"):
+        for found in attribute(_model(name), _given(name), target, methods=list(METHODS)).values():
+            assert found.shape == (2, 12)
+            assert torch.isfinite(found).all()
+    image = attribute(_model("ViT"), _given("ViT"), target, methods=[m for m in METHODS if m != "gradient_x_input"])
+    assert all(found.shape == (2, 17) for found in image.values())
+    fused = attribute(_model("BERT", "sdpa"), _given("BERT"), target, methods=list(METHODS))
+    for method, found in attribute(_model("BERT"), _given("BERT"), target, methods=list(METHODS)).items():
+        torch.testing.assert_close(found, fused[method], rtol=1e-3, atol=1e-4)
+
+
+def test_padding_gets_nothing() -> None:
+    model, given = _model("BERT"), inputs("encoder")["padded"]
+    for found in attribute(model, given, target, methods=[m for m in METHODS if m != "gradient_x_input"]).values():
+        assert not found[given["attention_mask"] == 0].any()
+        assert found[:, 0].gt(0).all()
+
+
+def test_targets_are_classes_or_functions() -> None:
+    model, given = Classifier("pre").eval(), [inputs("encoder")["plain"]["input_ids"]]
+    best = model(*given).argmax(1)
+    by_class = attribute(model, given, best)["relevance"]
+    torch.testing.assert_close(attribute(model, given)["relevance"], by_class)
+    torch.testing.assert_close(attribute(model, given, lambda output: output.amax(1))["relevance"], by_class)
+    assert not torch.allclose(attribute(model, given, (best + 1) % 5)["relevance"], by_class)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["rolout"]}, "methods: 'rolout' is none of weights, norms"),
+        ({"target": 5}, r"target: classes are from 0 to 4, got 5"),
+        ({"target": torch.tensor([0, 1, 2])}, r"must be a class or one for each of 2 inputs, got \(3,\)"),
+        ({"target": lambda output: output}, r"the function must return one number for each input, \(B,\)"),
+    ],
+)
+def test_a_wrong_argument_is_named(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        attribute(Classifier("pre").eval(), [inputs("encoder")["plain"]["input_ids"]], **change)
+
+
+@pytest.mark.parametrize(
+    ("name", "implementation", "method", "message"),
+    [
+        ("BERT", "eager", "weights", r"the attention of encoder.layer.0.attention \(BertAttention\) cannot be"),
+        ("CLIP", "regard", "weights", "the attentions of CLIPModel are neither one stack of layers nor an encoder"),
+        ("T5", "regard", "rollout", "rollout: is not defined for the cross-attention of T5ForConditionalGeneration"),
+        ("T5", "regard", "alti", r"\(decoder.block.0.layer.1.EncDecAttention\); weights, norms, relevance"),
+        ("DINOv2", "regard", "alti", "encoder.layer.*: its residual connection is neither"),
+        ("Gemma 2", "regard", "block_norms", "model.layers.*: its residual connection is neither"),
+        ("ViT", "regard", "gradient_x_input", "ViTModel has no embedding that takes the tokens"),
+    ],
+)
+def test_what_cannot_be_followed_is_one_line(name: str, implementation: str, method: str, message: str) -> None:
+    model = _model(name, implementation)
+    given = {"CLIP": lambda output: output.logits_per_text[:, 0]}.get(name, target)
+    with pytest.raises(UserError, match=message) as error:
+        attribute(model, _given(name), given, methods=[method])
+    assert "\n" not in str(error.value)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_training_mode_frozen_models_and_outputs_without_logits_are_refused() -> None:
+    given = _given("BERT")
+    with pytest.raises(UserError, match=r"BertModel is in training mode.*call model.eval\(\)"):
+        attribute(_model("BERT").train(), given, target)
+    with pytest.raises(UserError, match="target: BertModel returns no logits; give a function of its output"):
+        attribute(_model("BERT"), given)
+    with pytest.raises(UserError, match="no gradient in the attentions of ViTModel; its parameters are frozen"):
+        attribute(_model("ViT").requires_grad_(False), _given("ViT"), target)
+    attribute(_model("BERT").requires_grad_(False), given, target)  # the vectors of the tokens have a gradient
+
+
+class Bare(nn.Module):
+    """An attention without a projection or a residual connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(97, 6)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)[:, None]
+        return attention(x, x, x)[:, 0, 0]
+
+
+def test_an_attention_without_a_projection_has_weights_but_no_vectors() -> None:
+    given = [inputs("encoder")["plain"]["input_ids"]]
+    found = attribute(Bare().eval(), given, methods=["weights", "rollout", "relevance", "gradient_x_input"])
+    torch.testing.assert_close(found["rollout"][:, 1:], found["weights"][:, 1:] / 2)
+    with pytest.raises(UserError, match="no linear layer takes the joined outputs of its heads"):
+        attribute(Bare().eval(), given, methods=["norms"])
+    with pytest.raises(UserError, match="has no dimension of inputs; give the model a batch of one"):
+        attribute(Unbatched().eval(), [torch.randn(3, 4)], lambda output: output[:1])
+
+
+class Unbatched(nn.Module):
+    """An attention over a single sequence."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return attention(x, x, x)[0]
+
+
+def test_no_matrix_of_all_queries_and_keys_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    tile = attend.View.tile
+
+    def watched(view: attend.View, *at: Any) -> Tensor:
+        found = tile(view, *at)
+        sizes.append(found.numel())
+        return found
+
+    monkeypatch.setattr(attend.View, "tile", watched)
+    torch.manual_seed(0)
+    tokens = torch.randint(97, (1, 1500))
+    found = attribute(Classifier("pre").eval(), [tokens], methods=["rollout", "relevance", "alti"])
+    assert all(torch.isfinite(one).all() for one in found.values())
+    assert max(sizes) <= 1 << 22 < 4 * 1500 * 1500
