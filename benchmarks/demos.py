@@ -3,9 +3,10 @@
     python benchmarks/demos.py [TASK …] [--runs FOLDER]
 
 Each demo is run as a new process, as a user does. Demos whose deciding place is known print the share of the attention
-on it and the share that it would get by chance. The lines of code are those of the task's own folder, blank lines and
-documentation included; the model, readers and what tasks of a kind share are not counted. The table is printed, for
-``benchmarks/results/demos.txt``.
+on it and the share that it would get by chance. Then the same model without attention (for summarize: without copying)
+is trained in the same way, and its scores are printed on one line. The lines of code are those of the task's own
+folder, blank lines and documentation included; the model, readers and what tasks of a kind share are not counted. The
+table is printed, for ``benchmarks/results/demos.txt``.
 """
 
 from __future__ import annotations
@@ -15,15 +16,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from comparison import trained
 from machine import machine
 
 import regard
+from regard.tasks.running import evaluate
 from regard.tasks.spec import TaskSpec
 from regard.tasks.table import TASKS
 
 TASK_FOLDERS = Path(regard.__file__).parent / "tasks"
+WITHOUT: dict[str, dict[str, Any]] = {"summarize": {"copy": False}}
+"""By task, the settings of the model that turn its attention off, where it is not ``attention: none``."""
+ONLY_ATTENTION = {"generate"}
+"""Tasks whose model is nothing without attention."""
 
 
 def main() -> None:
@@ -39,6 +48,8 @@ def main() -> None:
         folder = arguments.runs or Path(temporary)
         for name in arguments.tasks or specs:
             print("", *measured(specs[name], folder / name), sep="\n", flush=True)
+            if name not in ONLY_ATTENTION:
+                print(without_attention(specs[name], folder / f"{name}-without"), flush=True)
 
 
 def measured(spec: TaskSpec, run: Path) -> list[str]:
@@ -50,6 +61,15 @@ def measured(spec: TaskSpec, run: Path) -> list[str]:
     first = next(at for at, line in enumerate(output) if line.startswith(f"On {spec.demo.scored[:30]}"))
     scores = output[first : output.index("", first)]
     return [f"{spec.name}: {seconds:.0f} seconds, {lines_of(spec)} lines of code", *scores]
+
+
+def without_attention(spec: TaskSpec, run: Path) -> str:
+    """Train the demo's model without attention, and score it on the same examples."""
+    changed = WITHOUT.get(spec.name, {"attention": "none"})
+    trained(spec.name, asdict(spec.demo.settings()), {"model": changed}, run)
+    scores = evaluate(run, **spec.demo.options)
+    what = ", ".join(f"{name}: {value}" for name, value in changed.items())
+    return f"with {what}: " + ", ".join(f"{name} {score.value:.{score.digits}f}" for name, score in scores.items())
 
 
 def lines_of(spec: TaskSpec) -> int:
