@@ -69,8 +69,8 @@ def read_sets(config: CaptionedConfig, seed: int, notify: Notify) -> CaptionedSe
         # Equal images are set aside together.
         _, groups = np.unique(np.frombuffer(b"".join(train.keys), dtype="S16"), return_inverse=True)
         aside = split.by_group(groups, share=_SET_ASIDE, most=_MOST_SET_ASIDE, seed=seed)
+        notify(split.notice(f"{aside.sum():,} of {len(train):,} images"))
         train, valid = train.select(np.flatnonzero(~aside).tolist()), train.select(np.flatnonzero(aside).tolist())
-        notify(f"{len(valid):,} images are set aside for validation")
     for name, images in (("train", train), ("valid", valid)):
         if len(images) < 2:
             raise UserError(f"data.{name}: needs two images with captions or more, got {len(images)}")
