@@ -100,7 +100,7 @@ def test_targets_are_classes_or_functions() -> None:
     [
         ({"methods": ["rolout"]}, "methods: 'rolout' is none of weights, norms"),
         ({"target": 5}, r"target: classes are from 0 to 4, got 5"),
-        ({"target": torch.tensor([0, 1, 2])}, r"must be a class or one for each of 2 inputs, got \(3,\)"),
+        ({"target": torch.tensor([0, 1, 2])}, r"must be a class or one for each of 2 inputs, got shape \(3,\)"),
         ({"target": lambda output: output}, r"the function must return one number for each input, \(B,\)"),
     ],
 )

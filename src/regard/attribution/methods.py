@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from regard.attribution.products import Rows, left, mean_weights, relevant_weights, right, shares
 from regard.attribution.stacks import one_stack, stacks
-from regard.attribution.trace import Call, Inputs, Target, Trace, trace
+from regard.attribution.target import Inputs, Target
+from regard.attribution.trace import Call, Trace, trace
 from regard.attribution.vectors import BlockNorms, Contributions, Norms
 from regard.errors import UserError
 

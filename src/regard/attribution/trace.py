@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,16 +13,10 @@ from torch import Tensor, nn
 
 from regard.attend import Look, View
 from regard.attend.watching import Watching
+from regard.attribution.target import Chosen, Inputs, Target, chosen_target, run, target_values, tokens_of
 from regard.errors import UserError
 from regard.kernels.plan import Plan
 from regard.watch.redirect import redirected
-
-Inputs = Mapping[str, Any] | Sequence[Any]
-"""The arguments of a model, by name or in order."""
-
-Target = Callable[[Any], Tensor] | Tensor | int | None
-"""What to explain: a class for all inputs or for each; a function from the model's output to a number for each input,
-``(B,)``; or None: the class with the largest logit."""
 
 _OTHER_SIDE = ("key_value_states", "encoder_hidden_states", "memory", "key")
 """Arguments of an attention that are what it attends to, if that is not what its queries come from."""
@@ -82,13 +76,15 @@ class Trace:
     Attributes:
         model: the name of its class.
         calls: in the order in which they were made.
-        values: what is explained, ``(B,)``.
+        target: what is explained.
+        values: the same as numbers, ``(B,)``.
         embedded: the vectors of the input's tokens, ``(B, L, D)``; None: the model embeds no tokens.
         embedded_gradient: of the target in them.
     """
 
     model: str
     calls: list[Call]
+    target: Chosen
     values: Tensor
     embedded: Tensor | None
     embedded_gradient: Tensor | None
@@ -104,8 +100,9 @@ def trace(model: nn.Module, inputs: Inputs, target: Target = None) -> Trace:
         raise UserError(f"{type(model).__name__} is in training mode, which drops weights at random; call model.eval()")
     watcher = _Watcher(model, inputs)
     with torch.inference_mode(False), torch.enable_grad(), watcher.watching():
-        output = model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
-        values = target_values(model, output, target)
+        output = run(model, inputs)
+        chosen = chosen_target(model, output, target)
+        values = target_values(model, output, chosen)
         watcher.finish()
         calls, embedded = watcher.calls, watcher.embedded
         leaves = [call.output for call in calls] + ([] if embedded is None else [embedded])
@@ -122,43 +119,8 @@ def trace(model: nn.Module, inputs: Inputs, target: Target = None) -> Trace:
             if norm is not None:
                 norm.output = norm.output.detach()
     if embedded is None:
-        return Trace(type(model).__name__, calls, values.detach(), None, None)
-    return Trace(type(model).__name__, calls, values.detach(), embedded.detach(), full[-1])
-
-
-def target_values(model: nn.Module, output: Any, target: Target) -> Tensor:
-    """The number that is explained for each input, ``(B,)``.
-
-    Raises:
-        UserError: the output has no logits or no such class, or the function returned something else.
-    """
-    if callable(target) and not isinstance(target, Tensor):
-        values = target(output)
-        if not isinstance(values, Tensor) or values.dim() != 1:
-            raise UserError(f"target: the function must return one number for each input, (B,), got {values!r:.80}")
-        return values
-    logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
-    if not isinstance(logits, Tensor) or logits.dim() not in (2, 3):
-        raise UserError(f"target: {type(model).__name__} returns no logits; give a function of its output")
-    if logits.dim() == 3:
-        logits = logits[:, -1]
-    count = logits.shape[1]
-    classes = logits.argmax(-1) if target is None else torch.as_tensor(target, device=logits.device)
-    if classes.dim() > 1 or (classes.dim() == 1 and classes.shape[0] != logits.shape[0]):
-        raise UserError(
-            f"target: must be a class or one for each of {logits.shape[0]} inputs, got {tuple(classes.shape)}"
-        )
-    if classes.numel() and not 0 <= int(classes.min()) <= int(classes.max()) < count:
-        raise UserError(f"target: classes are from 0 to {count - 1}, got {classes.tolist()}")
-    return logits.gather(1, classes.expand(logits.shape[0])[:, None])[:, 0]
-
-
-def tokens_of(inputs: Inputs) -> Tensor | None:
-    """The first tensor of whole numbers with at least two dimensions: the tokens; None: there is none."""
-    for value in inputs.values() if isinstance(inputs, Mapping) else inputs:
-        if isinstance(value, Tensor) and value.dim() >= 2 and value.dtype in (torch.int64, torch.int32):
-            return value
-    return None
+        return Trace(type(model).__name__, calls, chosen, values.detach(), None, None)
+    return Trace(type(model).__name__, calls, chosen, values.detach(), embedded.detach(), full[-1])
 
 
 @dataclass(eq=False)
