@@ -39,7 +39,7 @@ def test_an_example_of_the_gallery_sets_weights(entry: Entry) -> None:
 def test_every_mechanism_has_an_example() -> None:
     code = "\n".join(entry.code for entry in ENTRIES)
     bases = {"Bias", "Mask", "Normalizer", "Score"}
-    others = {"View", "attend", "attention", "explain_choice", "load", "looking", "nn", "train", "use_backend"}
+    others = {"View", "attend", "attention", "explain_choice", "load", "looking", "nn", "train", "use_backend", "views"}
     assert {name for name in regard.__all__ if f"{name}(" not in code} <= bases | others
     assert len({entry.slug for entry in ENTRIES}) == len(ENTRIES)
 

@@ -13,6 +13,7 @@ import regard
 import regard.decode
 import regard.nn
 import regard.onnx
+import regard.views
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 _NOT_PYTHON = {"regard.__main__", "regard.kernels.cpu.libregard_cpu"}
@@ -26,10 +27,17 @@ def test_examples_print_what_they_show(name: str) -> None:
 
 
 _WITHOUT = {
+    "LayerView": "a part of a ModelView, which shows it",
+    "STATISTICS": "a value",
+    "Words": "the result of a method that ModelView shows",
+    "draw_entropy": "makes an image",
+    "draw_grid": "makes an image",
+    "draw_received": "makes an image",
     "State": "a type: any nesting of tensors",
     "StepFunction": "a type of function, shown by the functions that take one",
     "attend": "a module",
     "nn": "a module",
+    "views": "a module",
 }
 """Public names without an example, and why."""
 
@@ -37,6 +45,7 @@ PUBLIC: dict[str, tuple[ModuleType, list[str]]] = {
     "regard": (regard, regard.__all__),
     "regard.attend": (regard.attend, ["Boolean", "Choice", "Norms", "Pooled", "Sinks", "Top"]),
     "regard.nn": (regard.nn, regard.nn.__all__),
+    "regard.views": (regard.views, regard.views.__all__),
     "regard.onnx": (regard.onnx, ["Outputs", "attention"]),
     "regard.decode": (regard.decode, regard.decode.__all__),
 }

@@ -15,7 +15,7 @@ from regard.tasks.table import TASKS
 
 LAYERS = (
     "errors", "files", "settings", "kernels", "attend", "watch", "onnx", "integrations", "nn", "attribution", "explain",
-    "models", "decode", "data", "training", "tasks", "cli",
+    "views", "models", "decode", "data", "training", "tasks", "cli",
 )  # fmt: skip
 """The packages of regard, from the lowest layer to the highest."""
 
@@ -111,6 +111,7 @@ def test_public_names_are_the_mechanisms_and_a_few_others() -> None:
         "nn",
         "train",
         "use_backend",
+        "views",
     ]
     assert regard.__all__ == sorted([*mechanisms, *others])
     assert all(getattr(regard, name) is not None for name in regard.__all__)

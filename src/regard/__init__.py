@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from regard import attend, nn
+    from regard import attend, nn, views
     from regard.attend import *  # noqa: F403 - the names in __all__ below
     from regard.tasks.running import load, train
     from regard.watch import looking
@@ -55,6 +55,7 @@ __all__ = [
     "nn",
     "train",
     "use_backend",
+    "views",
 ]
 
 _ELSEWHERE = {"load": "regard.tasks.running", "looking": "regard.watch", "train": "regard.tasks.running"}
@@ -62,7 +63,7 @@ _ELSEWHERE = {"load": "regard.tasks.running", "looking": "regard.watch", "train"
 
 
 def __getattr__(name: str) -> object:
-    if name in ("attend", "nn"):
+    if name in ("attend", "nn", "views"):
         return importlib.import_module(f"regard.{name}")
     if name in __all__:
         # Stored, so that later look-ups do not call this function.

@@ -11,11 +11,11 @@ from regard.attend.choice import explain_choice as explain_choice
 from regard.attend.look import Look as Look
 from regard.attend.masks import *  # noqa: F403 - the names of its __all__
 from regard.attend.normalizers import *  # noqa: F403 - the names of its __all__
+from regard.attend.results import Norms as Norms
+from regard.attend.results import Pooled as Pooled
+from regard.attend.results import Sinks as Sinks
+from regard.attend.results import Top as Top
 from regard.attend.scores import *  # noqa: F403 - the names of its __all__
-from regard.attend.view import Norms as Norms
-from regard.attend.view import Pooled as Pooled
-from regard.attend.view import Sinks as Sinks
-from regard.attend.view import Top as Top
 from regard.attend.view import View as View
 from regard.attend.visible import Boolean as Boolean
 from regard.attend.visible import Mask as Mask

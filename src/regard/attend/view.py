@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from regard.attend import kinds
+from regard.attend.results import Norms, Pooled, Sinks, Top
 from regard.kernels.backends import Backend
 from regard.kernels.memory import is_watched
 from regard.kernels.plan import Plan
@@ -17,76 +18,6 @@ from regard.kernels.statistics import pool
 
 Indices = Sequence[int] | Tensor | slice
 """Some queries or keys: indices, negative ones count from the end, or a slice."""
-
-
-class Top(NamedTuple):
-    """The largest weights of each query, largest first.
-
-    ``weights`` ``(B, H, Lq, top)``; ``keys``, int64, of the same shape, −1 where a query sees fewer keys.
-
-    Example:
-        >>> from regard import Look, attention
-        >>> query, key = torch.ones(1, 1), torch.tensor([[1.0], [3.0], [2.0]])
-        >>> _, view = attention(query, key, key, look=Look(top=2))
-        >>> view.top.keys.tolist()
-        [[1, 2]]
-    """
-
-    weights: Tensor
-    keys: Tensor
-
-
-class Pooled(NamedTuple):
-    """The weights pooled to R × C: ``mean`` and ``max``, each ``(B, H, R, C)``.
-
-    Query i is in row ``⌊i · R / Lq⌋``, key j in column ``⌊j · C / Lk⌋``; masked keys have weight 0.
-
-    Example:
-        >>> from regard import Look, attention
-        >>> words = torch.randn(6, 8)
-        >>> _, view = attention(words, words, words, look=Look(map=(2, 3)))
-        >>> view.map.mean.shape
-        torch.Size([2, 3])
-    """
-
-    mean: Tensor
-    max: Tensor
-
-
-class Norms(NamedTuple):
-    """Norms of the (projected) values, each ``(B, H, Lk)``.
-
-    ``value`` is ‖v_j‖ itself, so that ``view.rows * view.norms.value[..., None, :]`` is ‖w_ij v_j‖; ``received`` is the
-    sum of that over the queries.
-
-    Example:
-        >>> from regard import Look, attention
-        >>> words = torch.randn(6, 8)
-        >>> _, view = attention(words, words, words, look=Look(norms=True))
-        >>> torch.equal(view.norms.value, words.norm(dim=-1))
-        True
-    """
-
-    value: Tensor
-    received: Tensor
-
-
-class Sinks(NamedTuple):
-    """The weight of each query that goes to a sink, each ``(B, H, Lq)``.
-
-    ``first`` is the weight on the first key, ``logit`` that on the sink of ``Softmax(sink=…)``, which has no value; 0
-    without a sink.
-
-    Example:
-        >>> from regard import Look, Softmax, attention
-        >>> words = torch.zeros(2, 1)
-        >>> _, view = attention(words, words, words, normalizer=Softmax(sink=torch.zeros(1)), look=Look(sinks=True))
-        >>> [round(float(part[0]), 3) for part in view.sinks]
-        [0.333, 0.333]
-    """
-
-    first: Tensor
-    logit: Tensor
 
 
 class View:
@@ -107,8 +38,16 @@ class View:
         [[0.25, 0.25]]
     """
 
-    def __init__(self, results: dict[str, Tensor], plan: Plan | None, backend: Backend, lse: Tensor | None, rank: int):
-        self._plan, self._backend, self._lse, self._rank = plan, backend, lse, rank
+    def __init__(
+        self,
+        results: dict[str, Tensor],
+        plan: Plan | None,
+        backend: Backend | None,
+        lse: Tensor | None,
+        rank: int,
+        sizes: tuple[int, ...] = (),
+    ):
+        self._plan, self._backend, self._lse, self._rank, self._sizes = plan, backend, lse, rank, sizes
         self._results = {name: self._shape(tensor) for name, tensor in results.items()}
 
     def _shape(self, tensor: Tensor) -> Tensor:
@@ -119,8 +58,49 @@ class View:
         """The results alone, detached, without references to query, key and value; `tile` and `pool` then raise
         ValueError."""
         kept = copy.copy(self)
-        kept._plan = kept._lse = None
+        kept._sizes, kept._plan, kept._lse = self.shape, None, None
         return kept
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the weights, ``(B, H, Lq, Lk)``."""
+        if self._plan is None:
+            return self._sizes
+        return (*self._plan.query.shape[:3], self._plan.key.shape[2])[4 - self._rank :]
+
+    @property
+    def plan(self) -> Plan | None:
+        """The call that `tile` and `pool` compute with; None: the view has no inputs."""
+        return self._plan
+
+    @property
+    def results(self) -> dict[str, Tensor]:
+        """All results by name; the parts of a map are ``map_mean`` and ``map_max``, and so on."""
+        return dict(self._results)
+
+    def example(self, index: int = 0) -> View:
+        """The view of one sequence of a batch, detached: its results begin with the heads, ``(H, …)``.
+
+        It has inputs if this view has them, except in a batch with random weights or functions of your own.
+
+        Args:
+            index: of the sequence; negative numbers count from the end.
+
+        Raises:
+            ValueError: there is no such sequence.
+        """
+        batch = self.shape[0] if self._rank == 4 else 1
+        if not -batch <= index < batch:
+            raise ValueError(f"example: must be from {-batch} to {batch - 1}, got {index}")
+        at, kept = index % batch, copy.copy(self)
+        kept._results = {name: self._of(tensor.detach(), at) for name, tensor in self._results.items()}
+        kept._sizes, kept._rank = (*(1,) * (3 - self._rank), *self.shape)[-3:], 3
+        plan = self._plan if batch == 1 or self._plan is None else self._plan.at_example(at)
+        kept._plan, kept._lse = plan, self._lse if batch == 1 or self._lse is None else self._lse[at : at + 1]
+        return kept
+
+    def _of(self, tensor: Tensor, index: int) -> Tensor:
+        return tensor[index] if self._rank == 4 else tensor[(None,) * (3 - self._rank)]
 
     def __getstate__(self) -> dict[str, Any]:
         # PyTorch cannot copy a tensor that is part of a graph.
@@ -206,6 +186,7 @@ class View:
             ValueError: a query or key does not exist, or the view has no inputs.
         """
         plan, at_queries, at_keys = self._at("tile", queries, keys)
+        assert self._backend is not None
         with torch.no_grad():
             return self._shape(self._backend.tile(plan, at_queries, at_keys, self._lse))
 
@@ -234,6 +215,7 @@ class View:
         """
         plan, at_queries, at_keys = self._at("pool", queries, keys)
         check_size("size", size, len(at_queries), len(at_keys))
+        assert self._backend is not None
         with torch.no_grad():
             mean, largest = pool(self._backend.tile, plan, at_queries, at_keys, size, self._lse)
         return Pooled(self._shape(mean), self._shape(largest))

@@ -128,6 +128,17 @@ class Plan:
             causal=None,
         )
 
+    def at_example(self, index: int) -> Plan | None:
+        """The same call for one sequence of the batch; None: its weights may depend on its place in the batch."""
+        if isinstance(self, OwnPlan) or self.seed is not None:
+            return None
+        names = ("query", "key", "value", "bias", "start", "end", "visible", "layout", "prior_mean")
+        parts = {name: getattr(self, name) for name in names}
+        chosen: dict[str, Any] = {
+            name: part[index : index + 1] for name, part in parts.items() if part is not None and part.shape[0] > 1
+        }
+        return replace(self, **chosen)
+
     def detached(self) -> Plan:
         """The same call with detached tensors."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
