@@ -107,8 +107,15 @@ def gram(call: Call, around: Block | None) -> Tensor:
 
 def squared_norms(weights: Tensor, products: Tensor) -> Tensor:
     """``a_ijᵀ G_j a_ij`` ``(B, n, Lk)``, of weights ``(B, H, n, Lk)``."""
-    by_key = weights.permute(0, 3, 2, 1)
-    return ((by_key @ products) * by_key).sum(3).mT
+    by_head = products.permute(2, 3, 0, 1)[:, :, :, None]  # (H, H, B, 1, Lk)
+    total = torch.zeros_like(weights[:, 0])
+    for head, own in enumerate(weights.unbind(1)):
+        # Each pair of heads is there twice. Products over all heads as matrices of H × H take four times as long.
+        inner = own * by_head[head, head].contiguous()
+        for other in range(head):
+            inner.addcmul_(weights[:, other], by_head[head, other].contiguous(), value=2)
+        total.addcmul_(own, inner)
+    return total
 
 
 class Norms:
