@@ -9,8 +9,8 @@
 - marker: the token after a marker is the class; tokens of all classes are elsewhere, too.
 - pair: whether two tokens are of the same kind decides; both are needed.
 
-Every method and a random attribution explain the predicted class of new examples. Removed tokens are replaced by a mask,
-which in training stands in the place of some tokens that do not decide. ``lengths``: the time of one forward and
+Every method and a random attribution explain the predicted class of new examples. Removed tokens are replaced by a
+mask, which in training stands in the place of some tokens that do not decide. ``lengths``: the time of one forward and
 backward pass of such a model, that of each method after it, and the largest memory of the process above that before.
 The tables are printed, for ``benchmarks/results/attribution_planted.txt`` and ``attribution_lengths.txt``.
 """

@@ -79,6 +79,20 @@ def test_all_methods_follow_models_of_other_kinds() -> None:
         torch.testing.assert_close(found, fused[method], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["BERT", "Llama", "T5"])
+def test_half_precision(name: str, dtype: torch.dtype) -> None:
+    model, methods = _model(name), [m for m in METHODS if name != "T5" or m not in SELF_ONLY]
+    model = model.to(dtype)
+    found = attribute(model, _given(name), target, methods=methods)
+    for method, expected in attribute(model.float(), _given(name), target, methods=methods).items():
+        assert found[method].dtype is torch.float32
+        assert (found[method] - expected).norm() < 50 * torch.finfo(dtype).eps * expected.norm(), method
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        for rows in attribute(model, _given(name), target, methods=methods).values():
+            assert rows.dtype is torch.float32
+
+
 def test_padding_gets_nothing() -> None:
     model, given = _model("BERT"), inputs("encoder")["padded"]
     for found in attribute(model, given, target, methods=[m for m in METHODS if m != "gradient_x_input"]).values():

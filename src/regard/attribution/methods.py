@@ -64,7 +64,7 @@ def attribute(
     if unknown:
         raise UserError(f"methods: {unknown[0]!r} is none of {', '.join(METHODS)}")
     seen = trace(model, inputs, target)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(seen.values.device.type, enabled=False):
         return {name: METHODS[name](seen) for name in methods}
 
 

@@ -30,7 +30,7 @@ def right(call: Call, rows: Rows, vector: Tensor) -> Tensor:
 
 def mean_weights(call: Call, at: Tensor) -> Tensor:
     """The weights, averaged over the heads."""
-    return call.view.tile(at).mean(1)
+    return call.tile(at).mean(1)
 
 
 def relevant_weights(call: Call, at: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def relevant_weights(call: Call, at: Tensor) -> Tensor:
     groups = values.shape[1]
     grouped = call.gradient[:, :, at].view(batch, groups, (heads // groups) * at.numel(), width)
     gradient = (grouped @ values.mT).view(batch, heads, at.numel(), -1)
-    return gradient.mul_(call.view.tile(at)).clamp_(min=0).mean(1)
+    return gradient.mul_(call.tile(at)).clamp_(min=0).mean(1)
 
 
 def shares(rows: Rows) -> Rows:

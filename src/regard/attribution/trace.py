@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -68,6 +68,16 @@ class Call:
         assert plan is not None
         return plan
 
+    def tile(self, queries: Tensor) -> Tensor:
+        """The weights of some queries, ``(B, H, n, Lk)``."""
+        return self.view.tile(queries).to(self.output.dtype)
+
+    @property
+    def values(self) -> Tensor:
+        """The values, ``(B, H, Lk, Ev)``, those of a group for each of its heads."""
+        values = self.plan.value.to(self.output.dtype)
+        return values.repeat_interleave(self.output.shape[1] // values.shape[1], 1)
+
 
 @dataclass(eq=False)
 class Trace:
@@ -113,14 +123,21 @@ def trace(model: nn.Module, inputs: Inputs, target: Target = None) -> Trace:
         grads = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
     full = [torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)]
     for call, grad in zip(calls, full, strict=False):
-        call.gradient, call.output = grad, call.output.detach()
-        call.entered = None if call.entered is None else call.entered.detach()
-        for norm in (call.before, call.after):
-            if norm is not None:
-                norm.output = norm.output.detach()
+        call.gradient, call.output, call.entered = _wide(grad), _wide(call.output), _wide(call.entered)
+    for norm in {norm for call in calls for norm in (call.before, call.after) if norm is not None}:
+        norm.output = norm.output.detach()
     if embedded is None:
         return Trace(type(model).__name__, calls, chosen, values.detach(), None, None)
-    return Trace(type(model).__name__, calls, chosen, values.detach(), embedded.detach(), full[-1])
+    return Trace(type(model).__name__, calls, chosen, values.detach(), _wide(embedded), _wide(full[-1]))
+
+
+@overload
+def _wide(tensor: Tensor) -> Tensor: ...
+@overload
+def _wide(tensor: Tensor | None) -> Tensor | None: ...
+def _wide(tensor: Tensor | None) -> Tensor | None:
+    """Without a graph, and at least in single precision."""
+    return None if tensor is None else tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 @dataclass(eq=False)

@@ -29,7 +29,7 @@ def projections(call: Call) -> Tensor:
     assert isinstance(weight, Tensor)
     if isinstance(call.projection, nn.Linear):
         weight = weight.T
-    parts: Tensor = weight.detach().unflatten(0, (call.output.shape[1], -1))
+    parts: Tensor = weight.detach().to(call.output.dtype).unflatten(0, (call.output.shape[1], -1))
     return parts
 
 
@@ -57,13 +57,13 @@ class Block:
         if self.norm is None:
             return vectors
         centered = vectors - vectors.mean(-1, keepdim=True)
-        return centered if self.norm.weight is None else centered * self.norm.weight.detach()
+        return centered if self.norm.weight is None else centered * self.norm.weight.detach().to(vectors.dtype)
 
     def pulled(self, vectors: Tensor) -> Tensor:
         """The transpose of L, of vectors ``(…, D)``."""
         if self.norm is None:
             return vectors
-        scaled = vectors if self.norm.weight is None else vectors * self.norm.weight.detach()
+        scaled = vectors if self.norm.weight is None else vectors * self.norm.weight.detach().to(vectors.dtype)
         return scaled - scaled.mean(-1, keepdim=True)
 
 
@@ -75,30 +75,30 @@ def block(call: Call) -> Block:
     """
     projections(call)
     if call.projected is not None and call.after is not None and call.entered is not None:
-        total = call.after.input
+        total = call.after.input.to(call.output.dtype)
         if total.shape == call.projected.shape:
             x = total - call.projected
-            if call.before is not None and _alike(call.before.input, x):
+            # A sum is as exact as its numbers.
+            near = max(1e-5, 2 * torch.finfo(call.projected.dtype).eps) * float(total.norm())
+            if call.before is not None and _near(call.before.input, x, near):
                 return Block(x, total, None, torch.ones_like(total[..., 0]))
-            if _alike(call.entered, x) and isinstance(call.after.module, nn.LayerNorm):
-                variance = total.var(-1, correction=0)
-                return Block(x, call.after.output, call.after.module, (variance + call.after.module.eps).sqrt())
+            if _near(call.entered, x, near) and isinstance(call.after.module, nn.LayerNorm):
+                variance, result = total.var(-1, correction=0), call.after.output.to(total.dtype)
+                return Block(x, result, call.after.module, (variance + call.after.module.eps).sqrt())
     raise UserError(
         f"{call.name}: its residual connection is neither norm(x + f(x)) nor x + f(norm(x)), so the vectors that it "
         "adds are not known; weights, norms, rollout, relevance and gradient_x_input do not need them"
     )
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
+def _near(one: Tensor, other: Tensor, distance: float) -> bool:
+    return one.shape == other.shape and float((one - other).norm()) <= distance
 
 
 def gram(call: Call, around: Block | None) -> Tensor:
     """``G_j``, ``(B, Lk, H, H)``: the products of the vectors of all heads of key j, after L if there is a block."""
-    weight, values = projections(call), call.plan.value
-    values = values.repeat_interleave(call.output.shape[1] // values.shape[1], 1).to(weight.dtype)
-    parts = []
-    for some in values.split(_KEYS, 2):
+    weight, parts = projections(call), []
+    for some in call.values.split(_KEYS, 2):
         vectors = torch.einsum("bhje,hed->bjhd", some, weight)
         vectors = vectors if around is None else around.linear(vectors)
         parts.append(vectors @ vectors.mT)
@@ -130,7 +130,7 @@ class Norms:
 
     def __call__(self, call: Call, at: Tensor) -> Tensor:
         """The rows of some queries, ``(B, n, Lk)``."""
-        return squared_norms(call.view.tile(at), self._products).clamp(min=0).sqrt()
+        return squared_norms(call.tile(at), self._products).clamp(min=0).sqrt()
 
 
 class BlockNorms:
@@ -147,7 +147,7 @@ class BlockNorms:
 
     def __call__(self, call: Call, at: Tensor) -> Tensor:
         """The rows of some queries, ``(B, n, Lk)``."""
-        return self.squared(call, at, call.view.tile(at)).clamp(min=0).sqrt()
+        return self.squared(call, at, call.tile(at)).clamp(min=0).sqrt()
 
     def squared(self, call: Call, at: Tensor, weights: Tensor) -> Tensor:
         """``‖T_ij‖²``, ``(B, n, L)``, for the weights of some queries."""
@@ -159,10 +159,8 @@ class BlockNorms:
 
     def added(self, call: Call, at: Tensor, weights: Tensor) -> Tensor:
         """What each query's own key adds to it, ``(B, n, D)``, before L."""
-        weight, values = projections(call), call.plan.value
-        own = values[:, :, at].repeat_interleave(call.output.shape[1] // values.shape[1], 1).to(weight.dtype)
         diagonal = weights[:, :, torch.arange(at.numel()), at]
-        return torch.einsum("bhi,bhie,hed->bid", diagonal, own, weight)
+        return torch.einsum("bhi,bhie,hed->bid", diagonal, call.values[:, :, at], projections(call))
 
 
 class Contributions:
@@ -177,13 +175,12 @@ class Contributions:
 
     def __call__(self, call: Call, at: Tensor) -> Tensor:
         """The rows of some queries, ``(B, n, Lk)``."""
-        block, weight, values = self._norms.block, projections(call), call.plan.value
-        weights = call.view.tile(at)
+        block, weight = self._norms.block, projections(call)
+        weights = call.tile(at)
         size = self._norms.squared(call, at, weights)
         y = block.result[:, at]
         seen = torch.einsum("bid,hed->bhie", block.pulled(y), weight)
-        own = values.repeat_interleave(call.output.shape[1] // values.shape[1], 1).to(weight.dtype)
-        dot = (weights * (seen @ own.mT)).sum(1)
+        dot = (weights * (seen @ call.values.mT)).sum(1)
         dot[:, torch.arange(at.numel()), at] += (block.pulled(y) * block.residual[:, at]).sum(2)
         length = y.square().sum(2, keepdim=True)
         gap = length - 2 * dot / block.divisor[:, at, None] + size
