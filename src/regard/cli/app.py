@@ -10,7 +10,7 @@ from typing import Literal
 from cyclopts import App
 
 from regard import __version__
-from regard.cli import cache, export, runs, train, verbs
+from regard.cli import align, cache, export, runs, train, verbs
 from regard.cli.flags import check_numbers
 from regard.errors import UserError
 from regard.tasks import table
@@ -35,6 +35,7 @@ def build(run_task: TaskSpec | None = None) -> App:
     train.add_commands(app)
     verbs.add_commands(app, run_task)
     runs.add_commands(app, run_task)
+    align.add_command(app)
     export.add_command(app)
     cache.add_command(app)
     app.command(_backends, name="backends")

@@ -141,7 +141,7 @@ class TransformerTranslator(EncoderDecoder):
         self.encoder_norm, self.decoder_norm = last(dim), last(dim)
         self.output_bias = nn.Parameter(torch.zeros(target_size))
         self.dropout = Dropout(dropout)
-        self.scale = dim**0.5
+        self.scale, self.heads = dim**0.5, heads
 
     def encode(self, source: Tensor, lengths: Tensor) -> Encoded:
         """Encode a padded batch: ``source`` int64 ``(B, Ls)``, ``lengths`` int64 ``(B,)``."""

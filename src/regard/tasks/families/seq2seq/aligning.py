@@ -1,0 +1,134 @@
+"""Links between the words of a text and its translation, from the attention of a translation model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from regard.attend import Look
+from regard.data.padding import pad
+from regard.data.tokenizer import BOS, EOS, PAD
+from regard.errors import UserError
+from regard.explain.alignment import Alignment, is_sign
+from regard.explain.links import Links, Symmetrization, symmetrized
+from regard.models.transformer import TransformerTranslator
+from regard.tasks.families.seq2seq.text import TextPredictor
+from regard.watch import looking
+
+_BATCH = 64
+"""The number of pairs that are read together."""
+
+Pair = tuple[str, str]
+"""A text and its translation."""
+
+
+@dataclass(frozen=True)
+class Aligner:
+    """Links each word of a translation to the word of its source with the largest weight.
+
+    The weights of the pieces of a word are joined: summed over those of a source word, averaged over those of a target
+    word. Special tokens get no link.
+
+    Attributes:
+        predictor: a trained model from text to text.
+        layer: number of a decoder layer of a Transformer, from 0; None: the last but one.
+        head: number of a head, from 0; None: the mean over all.
+        next_step: read the weights one step later, when the word is the decoder's input and not its output: in a
+            Transformer these are often closer to an alignment (Chen et al. 2020, arXiv:2004.14837).
+
+    Raises:
+        UserError: there is no such layer or head.
+    """
+
+    predictor: TextPredictor[Any]
+    layer: int | None = None
+    head: int | None = None
+    next_step: bool = False
+
+    def __post_init__(self) -> None:
+        model = self.predictor.model
+        if not isinstance(model, TransformerTranslator):
+            for name, value in (("layer", self.layer), ("head", self.head)):
+                if value is not None:
+                    raise UserError(f"--{name}: only for a Transformer, and this run is recurrent, with one attention")
+            return
+        for name, value, count in (("layer", self.layer, len(model.decoder)), ("head", self.head, model.heads)):
+            if value is not None and not 0 <= value < count:
+                raise UserError(f"--{name}: expected a number from 0 to {count - 1}, got {value}")
+
+    def links(self, pairs: Sequence[Pair]) -> list[Links]:
+        """The links of each pair of a batch. Raises UserError: the model has no attention."""
+        return [links_of(alignment.words()) for alignment in self.alignments(pairs)]
+
+    def alignments(self, pairs: Sequence[Pair]) -> list[Alignment]:
+        """The alignment of each pair, by pieces, those of the target without EOS."""
+        source, target = self.predictor.source, self.predictor.target
+        sources = [[*source.encode(text.strip()), EOS] for text, _ in pairs]
+        targets = [[*target.encode(text.strip()), EOS] for _, text in pairs]
+        if isinstance(self.predictor.model, TransformerTranslator):
+            weights = self._of_layer(self.predictor.model, sources, targets)
+        else:
+            weights = self.predictor.weights(sources, targets)
+        results = []
+        for one, other, rows in zip(sources, targets, weights, strict=True):
+            own = rows[1:] if self.next_step else rows[:-1]
+            results.append(Alignment(tuple(source.pieces(one)), tuple(target.pieces(other[:-1])), own))
+        return results
+
+    def _of_layer(
+        self, model: TransformerTranslator, sources: list[list[int]], targets: list[list[int]]
+    ) -> list[np.ndarray]:
+        """The weights ``(tokens, source length)`` of each pair, of all steps at once."""
+        device = model.device
+        with torch.inference_mode(), looking(model.eval(), Look(rows=slice(None))) as seen:
+            model(*pad(sources, PAD, device), *pad([[BOS, *tokens] for tokens in targets], PAD, device))
+        layer = max(0, len(model.decoder) - 2) if self.layer is None else self.layer
+        rows = seen[f"decoder.{layer}.cross", 0].rows
+        assert rows is not None
+        weights = (rows.mean(1) if self.head is None else rows[:, self.head]).float().cpu().numpy()
+        sizes = [(len(target), len(source)) for target, source in zip(targets, sources, strict=True)]
+        return [each[:length, :width] for each, (length, width) in zip(weights, sizes, strict=True)]
+
+
+def linked(
+    pairs: Iterable[Pair], forward: Aligner, backward: Aligner | None = None, combine: Symmetrization = "grow-diag"
+) -> Iterator[Links]:
+    """The links of each pair, in order; ``pairs`` may be endless.
+
+    Args:
+        pairs: texts and their translations.
+        forward: of a model that translates so.
+        backward: of a model of the other direction, whose links are combined with those of ``forward``.
+        combine: how; see `regard.explain.links.symmetrized`.
+
+    Raises:
+        UserError: a model has no attention.
+    """
+    stream = iter(pairs)
+    while batch := list(islice(stream, _BATCH)):
+        links = forward.links(batch)
+        if backward is not None:
+            turned = backward.links([(target, source) for source, target in batch])
+            others = [frozenset((source, target) for target, source in one) for one in turned]
+            links = [symmetrized(one, other, combine) for one, other in zip(links, others, strict=True)]
+        yield from links
+
+
+def links_of(alignment: Alignment) -> Links:
+    """(source, target) of the largest weight of each target word; special tokens are not counted.
+
+    >>> weights = np.array([[0.3, 0.1, 0.6], [0.1, 0.8, 0.1]])
+    >>> sorted(links_of(Alignment(("red", "house", "<eos>"), ("maison", "rouge"), weights)))
+    [(0, 0), (1, 1)]
+    """
+    sources = [at for at, word in enumerate(alignment.source) if not is_sign(word)]
+    targets = [at for at, word in enumerate(alignment.target) if not is_sign(word)]
+    if not sources:
+        return frozenset()
+    best = alignment.weights[np.ix_(targets, sources)].argmax(1)
+    return frozenset((int(source), target) for target, source in enumerate(best))
