@@ -10,8 +10,9 @@
 - pair: whether two tokens are of the same kind decides; both are needed.
 
 Every method and a random attribution explain the predicted class of new examples. Removed tokens are replaced by a
-mask, which in training stands in the place of some tokens that do not decide. ``lengths``: the time of one forward and
-backward pass of such a model, that of each method after it, and the largest memory of the process above that before.
+mask, which in training stands in the place of some tokens that do not decide. ``lengths``: the time of the processor
+for one forward and backward pass of such a model and for each method after it, and the largest memory of the process
+above that before.
 The tables are printed, for ``benchmarks/results/attribution_planted.txt`` and ``attribution_lengths.txt``.
 """
 
@@ -145,9 +146,9 @@ def planted(steps: int, count: int, seeds: int) -> None:
         results: dict[str, list[tuple[float, Scores]]] = {method: [] for method in (*METHODS, RANDOM)}
         for seed in range(seeds):
             torch.manual_seed(seed)
-            began = time.perf_counter()
+            began = time.process_time()
             model, accuracy = trained(task, steps)
-            seconds.append(time.perf_counter() - began)
+            seconds.append(time.process_time() - began)
             accuracies.append(accuracy)
             for method, found in explained(model, task(count)).items():
                 results[method] += found
@@ -191,12 +192,12 @@ def lengths(every: list[int]) -> None:
     for length in every:
         began = _reset()
         seen = trace(model, [torch.randint(VOCABULARY, (1, length))], 0)
-        columns[length] = [(time.perf_counter() - began, _peak())]
+        columns[length] = [(time.process_time() - began, _peak())]
         for method in METHODS.values():
             began = _reset()
             with torch.no_grad():
                 method(seen)
-            columns[length].append((time.perf_counter() - began, _peak()))
+            columns[length].append((time.process_time() - began, _peak()))
         print(f"{length:,} tokens: {sum(s for s, _ in columns[length]):.1f} s", file=sys.stderr)
     print("".join([f"\n{'':18}", *(f"{length:>12,} tokens" for length in every)]))
     for number, name in enumerate(names):
@@ -207,10 +208,10 @@ def lengths(every: list[int]) -> None:
 
 
 def _reset() -> float:
-    """Let the largest memory begin again from the memory of now; the time."""
+    """Let the largest memory begin again from the memory of now; the time of the processor, which others may share."""
     Path("/proc/self/clear_refs").write_text("5")
     _Memory.before = _Memory.read("VmRSS")
-    return time.perf_counter()
+    return time.process_time()
 
 
 def _peak() -> float:

@@ -10,7 +10,7 @@ from typing import Literal
 from cyclopts import App
 
 from regard import __version__
-from regard.cli import align, cache, export, runs, train, verbs
+from regard.cli import align, cache, explained, export, runs, train, verbs
 from regard.cli.flags import check_numbers
 from regard.errors import UserError
 from regard.tasks import table
@@ -37,6 +37,7 @@ def build(run_task: TaskSpec | None = None) -> App:
     runs.add_commands(app, run_task)
     align.add_command(app)
     export.add_command(app)
+    explained.add_command(app)
     cache.add_command(app)
     app.command(_backends, name="backends")
     return app
