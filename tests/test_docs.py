@@ -118,7 +118,7 @@ def test_the_commands_of_a_page_parse(page: Path) -> None:
 def _parses(words: list[str], run_task: TaskSpec | None) -> bool:
     """Whether a command line that names a run of this task has only arguments that there are."""
     try:
-        build(run_task).parse_args(words, exit_on_error=False, print_error=False)
+        build(run_task, words).parse_args(words, exit_on_error=False, print_error=False)
     except CycloptsError:
         return False
     return True

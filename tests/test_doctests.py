@@ -32,6 +32,7 @@ _WITHOUT = {
     "Words": "the result of a method that ModelView shows",
     "draw_entropy": "makes an image",
     "draw_grid": "makes an image",
+    "draw_map": "makes an image",
     "draw_received": "makes an image",
     "State": "a type: any nesting of tensors",
     "StepFunction": "a type of function, shown by the functions that take one",

@@ -15,7 +15,7 @@ from regard.tasks.table import TASKS
 
 LAYERS = (
     "errors", "files", "settings", "kernels", "attend", "watch", "onnx", "integrations", "nn", "attribution", "explain",
-    "views", "models", "decode", "data", "training", "tasks", "cli",
+    "views", "models", "decode", "data", "pretrained", "training", "tasks", "cli",
 )  # fmt: skip
 """The packages of regard, from the lowest layer to the highest."""
 

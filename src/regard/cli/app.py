@@ -12,16 +12,18 @@ from cyclopts import App
 from regard import __version__
 from regard.cli import align, cache, explained, export, runs, train, verbs
 from regard.cli.flags import check_numbers
+from regard.cli.looked import looked
 from regard.errors import UserError
 from regard.tasks import table
 from regard.tasks.spec import TaskSpec
 
 
-def build(run_task: TaskSpec | None = None) -> App:
+def build(run_task: TaskSpec | None = None, arguments: Sequence[str] = ()) -> App:
     """The application for a command line that names a run of the task ``run_task``; None: it names none.
 
-    The options of ``eval``, ``look`` and of verbs that several tasks have are those of the run's task, so that
-    ``regard eval RUN --help`` shows only what has a meaning for that run.
+    ``arguments`` are those of the command line. The options of ``eval``, ``look`` and of verbs that several tasks have
+    are those of the run's task, or of a model of Hugging Face, so that ``regard eval RUN --help`` shows only what has a
+    meaning for that run.
     """
     app = App(
         name="regard",
@@ -34,7 +36,7 @@ def build(run_task: TaskSpec | None = None) -> App:
     )
     train.add_commands(app)
     verbs.add_commands(app, run_task)
-    runs.add_commands(app, run_task)
+    runs.add_commands(app, run_task, looked(arguments, run_task))
     align.add_command(app)
     export.add_command(app)
     explained.add_command(app)

@@ -14,6 +14,7 @@ from typing import NoReturn
 from cyclopts import CycloptsError, UnusedCliTokensError
 
 from regard.cli.app import build, task_of
+from regard.cli.looked import is_pretrained
 from regard.errors import UserError
 
 
@@ -23,7 +24,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.reconfigure(errors="surrogateescape")  # file names are not always UTF-8
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        build(task_of(arguments))(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        build(task_of(arguments), arguments)(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except UnusedCliTokensError as error:
         sys.exit(_print_error(_unused(error)))
     except (UserError, CycloptsError) as error:
@@ -53,6 +56,8 @@ def _without_run(arguments: list[str]) -> str | None:
     """The error message if a command whose options depend on a run does not name one; it explains other errors."""
     named = len(arguments) > 1 and not arguments[1].startswith("-")
     if arguments[:1] not in (["eval"], ["look"]) or not named or task_of(arguments) is not None:
+        return None
+    if is_pretrained(arguments):
         return None
     from regard.training.run import check
 

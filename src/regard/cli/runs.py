@@ -9,17 +9,30 @@ from typing import Any
 
 from cyclopts import App
 
+from regard.cli.looked import Looked
 from regard.cli.options import Checkpoint, with_options
 from regard.errors import UserError
 from regard.tasks.spec import NoOptions, TaskSpec
 
 _MORE = "This command has more options, which depend on the run: `regard {} RUN --help` shows them."
 
+_LOOK = """Examples:
 
-def add_commands(app: App, spec: TaskSpec | None) -> None:
-    """Add both commands, with the options of the task ``spec`` of the run on the command line, if there is one."""
+- `regard look runs/mine "Where is the station?"`: a run; `regard look RUN --help` shows the options of its task.
+- `regard look hf:FOLDER "The cats sleep." --layer 5 --head 0`: a model of Hugging Face, in a folder or by its name on
+  the hub; `regard look hf: --help` shows the options.
+- `regard look hf:FOLDER photo.jpg --out where.png --save all.safetensors`: a model of images; `regard.views.load` reads
+  the file of all layers and heads.
+"""
+
+
+def add_commands(app: App, spec: TaskSpec | None, looked: Looked) -> None:
+    """Add both commands, with the options of the task ``spec`` of the run on the command line, if there is one.
+
+    ``looked`` is what ``look`` looks into.
+    """
     app.command(name="eval", help_epilogue=None if spec else _MORE.format("eval"))(_evaluate_command(spec))
-    app.command(name="look", help_epilogue=None if spec else _MORE.format("look"))(_look_command(spec))
+    app.command(name="look", help_epilogue=None if spec else _LOOK)(_look_command(looked))
 
 
 def _evaluate_command(spec: TaskSpec | None) -> Callable[..., None]:
@@ -59,7 +72,7 @@ def _evaluate_command(spec: TaskSpec | None) -> Callable[..., None]:
     return with_options(evaluate, spec.evaluation, section=type(spec.settings().data))
 
 
-def _look_command(spec: TaskSpec | None) -> Callable[..., None]:
+def _look_command(looked: Looked) -> Callable[..., None]:
     def look(
         run: Path,
         item: str,
@@ -67,6 +80,7 @@ def _look_command(spec: TaskSpec | None) -> Callable[..., None]:
         *,
         out: Path | None = None,
         html: Path | None = None,
+        save: Path | None = None,
         json: bool = False,
         checkpoint: Checkpoint = "best",
         **options: Any,
@@ -75,11 +89,9 @@ def _look_command(spec: TaskSpec | None) -> Callable[..., None]:
 
         from rich.console import Console
 
-        from regard.tasks import running
-
         if html is not None and html.suffix.lower() not in (".html", ".htm"):
             raise UserError(f"--html: expected a name that ends in .html, got {html}")
-        shown = running.load(run, checkpoint).look(item, **options)
+        shown = looked.load(run, checkpoint).look(item, **options)
         if json:
             print(dumps(shown.to_dict(attention=True), ensure_ascii=False))
         else:
@@ -88,20 +100,22 @@ def _look_command(spec: TaskSpec | None) -> Callable[..., None]:
         for path in named or ([] if json else [_unused_name("alignment.png")]):
             shown.save(path)
             print(f"drawn in {path}", file=sys.stderr if json else sys.stdout)
+        if save is not None:
+            shown.view.save(save, inputs=True)
+            print(f"saved in {save}", file=sys.stderr if json else sys.stdout)
 
-    inputs = spec.look_input if spec else "Input of the model, such as a text or an image file."
     look.__doc__ = f"""Show the attention weights of a model for one input: print them, and draw them to a file.
 
     Args:
-        run: Folder of a trained run.
-        item: {inputs}
+        run: Folder of a trained run, or "hf:" and the folder or hub name of a model of Hugging Face.
+        item: {looked.item}
         out: Image file to draw, .png or .svg; by default alignment.png, or alignment-2.png and so on if it exists.
         html: Interactive page to write, a single .html file.
+        save: File for all layers and heads, which regard.views.load reads: statistics, maps, queries and keys.
         json: Print the attention as one JSON object; files are drawn only if they are named.
         checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
-    without = () if spec is None or spec.pages else ("html",)
-    return with_options(look, spec.looking if spec else NoOptions, without=without)
+    return with_options(look, looked.options, without=looked.without)
 
 
 def _unused_name(name: str) -> Path:

@@ -14,8 +14,8 @@ from regard.explain.draw import fonts, new_figure, write_figure
 from regard.views.layer import LayerView
 from regard.views.model_view import ModelView
 
-_CELLS, _COLUMNS = 64, 512
-"""The largest number of rows and columns of the map of a head, and of columns of received weights."""
+_CELLS, _FINE = 64, 512
+"""The largest number of rows and columns of a map in a grid, and of one alone, and of columns of received weights."""
 _LABELLED = 48
 """The largest number of tokens whose texts are shown."""
 
@@ -48,6 +48,34 @@ def draw_grid(view: ModelView, path: str | Path, *, group: str | None = None) ->
         axes.set_xticks(places[: shapes[name][1]], range(shapes[name][1]), fontsize=7)
         axes.set_yticks(places[: shapes[name][0]], _names(groups[name]), fontsize=7)
         _plain(axes, name, "head", "layer")
+    write_figure(figure, Path(path))
+
+
+def draw_map(layers: Sequence[LayerView], path: str | Path, *, head: int | None = None, title: str = "") -> None:
+    """Draw the pooled map of one head, or the mean of all, of layers with the same numbers of queries and keys.
+
+    Args:
+        layers: with maps or inputs; the mean of several is drawn.
+        path: a ``.png`` or ``.svg`` file.
+        head: the head; None: the mean of all.
+        title: a line above the map.
+
+    Raises:
+        UserError: see `draw_grid`.
+    """
+    maps = [_map(layer, _FINE) for layer in layers]
+    mean = np.mean([one.mean(0) if head is None else one[head] for one in maps], axis=0)
+    figure = new_figure(Path(path), 7.0, 6.4, dpi=150)
+    from matplotlib.colors import PowerNorm
+
+    axes = figure.subplots()
+    queries, keys = layers[0].view.shape[1:]
+    drawn = axes.imshow(
+        mean, cmap="magma", norm=PowerNorm(0.5, vmin=0), aspect="auto", interpolation="nearest",
+        extent=(-0.5, keys - 0.5, queries - 0.5, -0.5),
+    )  # fmt: skip
+    figure.colorbar(drawn, ax=axes, fraction=0.046).ax.tick_params(labelsize=7)
+    _plain(axes, title, "key", "query")
     write_figure(figure, Path(path))
 
 
@@ -101,7 +129,7 @@ def draw_received(view: ModelView, path: str | Path) -> None:
 
     for axes, (name, of) in zip(_stacked(figure, heights), shares.items(), strict=True):
         keys = max(map(len, of))
-        image = np.full((len(of), min(_COLUMNS, keys)), np.nan)
+        image = np.full((len(of), min(_FINE, keys)), np.nan)
         for row, share in zip(image, of, strict=True):
             bins = np.arange(len(share)) * len(row) // keys
             np.fmax.at(row, bins, share)
@@ -127,11 +155,11 @@ def _groups(view: ModelView, group: str | None) -> dict[str, tuple[LayerView, ..
     return {group: groups[group]}
 
 
-def _map(layer: LayerView) -> np.ndarray:
+def _map(layer: LayerView, cells: int = _CELLS) -> np.ndarray:
     """The mean weights of each head, pooled, ``(H, R, C)``."""
     if layer.view.plan is not None:
         queries, keys = layer.view.shape[1:]
-        size = min(_CELLS, queries), min(_CELLS, keys)
+        size = min(cells, queries), min(cells, keys)
         pooled = layer.view.pool(slice(None), slice(None), size).mean
     else:
         return _result(layer, "map_mean")
