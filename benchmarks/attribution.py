@@ -12,7 +12,7 @@
 Every method and a random attribution explain the predicted class of new examples. Removed tokens are replaced by a
 mask, which in training stands in the place of some tokens that do not decide. ``lengths``: the time of the processor
 for one forward and backward pass of such a model and for each method after it, and the largest memory of the process
-above that before.
+meanwhile, beside that of the program without an input and the size of all weights.
 The tables are printed, for ``benchmarks/results/attribution_planted.txt`` and ``attribution_lengths.txt``.
 """
 
@@ -188,6 +188,8 @@ def lengths(every: list[int]) -> None:
     model, columns = Classifier().eval(), {}
     model.requires_grad_(False)
     attribute(model, [torch.zeros(1, 64, dtype=torch.int64)], 0, methods=list(METHODS))  # the first calls are slow
+    _reset()
+    print(f"the program alone: {_peak():.0f} MB")
     names = ["forward, backward", *METHODS]
     for length in every:
         began = _reset()
@@ -210,24 +212,13 @@ def lengths(every: list[int]) -> None:
 def _reset() -> float:
     """Let the largest memory begin again from the memory of now; the time of the processor, which others may share."""
     Path("/proc/self/clear_refs").write_text("5")
-    _Memory.before = _Memory.read("VmRSS")
     return time.process_time()
 
 
 def _peak() -> float:
-    """The largest memory since `_reset`, above that of then, in MB."""
-    return _Memory.read("VmHWM") - _Memory.before
-
-
-class _Memory:
-    """The memory of this process, in MB."""
-
-    before = 0.0
-
-    @staticmethod
-    def read(name: str) -> float:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name))
+    """The largest memory of this process since `_reset`, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmHWM"))
 
 
 def main() -> None:

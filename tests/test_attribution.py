@@ -13,10 +13,12 @@ pytest.importorskip("transformers")
 
 from dense_attribution import FORMULAS, MODELS, Classifier, Dense, start, target
 from model_families import FAMILIES, inputs
-from regard import attend, attention
+from regard import Look, attend, attention, looking
 from regard.attribution import METHODS, attribute, products
 from regard.errors import UserError
 from regard.integrations.transformers import disable, enable
+from regard.models.text import TextClassifier
+from regard.models.transformer import TransformerTranslator
 
 SELF_ONLY = {"block_norms", "rollout", "alti"}
 
@@ -91,6 +93,29 @@ def test_half_precision(name: str, dtype: torch.dtype) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for rows in attribute(model, _given(name), target, methods=methods).values():
             assert rows.dtype is torch.float32
+
+
+def test_a_translator_of_regard_is_followed_through_its_cross_attention() -> None:
+    torch.manual_seed(0)
+    model = TransformerTranslator(50, 60, dim=16, heads=2, encoder_layers=2, decoder_layers=2, hidden=16).eval()
+    source, target_tokens = torch.randint(4, 50, (1, 9)), torch.randint(4, 60, (1, 6))
+    given = [source, torch.tensor([9]), target_tokens, torch.tensor([5])]
+    methods = [method for method in METHODS if method not in SELF_ONLY]
+    found = attribute(model, given, lambda loss: -loss[None], methods=methods)
+    with looking(model, Look(rows=slice(None))) as seen:
+        model(*given)
+    # Five tokens with the first one: four are predicted.
+    rows = torch.stack([view.rows[:, :, :4] for (name, _), view in seen.items() if name.endswith("cross")])
+    torch.testing.assert_close(found["weights"], rows.mean((0, 2, 3)))
+    assert all(row.shape == (1, 9) and bool(row.ne(0).all()) for row in found.values())
+
+
+def test_a_model_with_more_than_a_stack_is_refused_by_every_method() -> None:
+    model = TextClassifier(100, 3, kind="transformer", dim=16, width=16).eval()
+    given = [torch.randint(1, 20, (2, 1, 7)), torch.randint(1, 100, (20, 4))]
+    for method in METHODS:
+        with pytest.raises(UserError, match=r"neither one stack of layers nor|has no embedding that takes the tokens"):
+            attribute(model, given, methods=[method])
 
 
 def test_padding_gets_nothing() -> None:

@@ -72,8 +72,8 @@ def run(model: nn.Module, inputs: Inputs) -> Any:
 
 
 def tokens_of(inputs: Inputs) -> Tensor | None:
-    """The first tensor of whole numbers with two dimensions: the tokens; None: there is none."""
+    """The first tensor of whole numbers in two or more dimensions, if it has two: the tokens; None: there are none."""
     for value in inputs.values() if isinstance(inputs, Mapping) else inputs:
-        if isinstance(value, Tensor) and value.dim() == 2 and value.dtype in (torch.int64, torch.int32):
-            return value
+        if isinstance(value, Tensor) and value.dim() >= 2 and value.dtype in (torch.int64, torch.int32):
+            return value if value.dim() == 2 else None
     return None

@@ -215,11 +215,11 @@ class _Watcher:
             self._stack.append(_Running(name, module, arguments, named))
             self._ran.setdefault(name, False)
             if self.calls and self.calls[-1].projection is None and _is_linear(module) and arguments:
-                call = self.calls[-1]
-                joined = call.output.transpose(1, 2).flatten(2)
-                given = arguments[0]
-                if given.numel() == joined.numel() and torch.equal(given.reshape(joined.shape), joined):
-                    call.projection = module
+                call, given = self.calls[-1], arguments[0]
+                if given.numel() == call.output.numel():
+                    joined = call.output.transpose(1, 2).flatten(2)
+                    if torch.equal(given.reshape(joined.shape), joined):
+                        call.projection = module
 
         return enter
 
