@@ -1,6 +1,6 @@
 """Views of whole models: what collecting them takes, and their files.
 
-    python benchmarks/views.py [--lengths 512 2048 8192]
+    python benchmarks/views.py [--lengths 512 2048]
 
 Models of the shapes of BERT-base and of a small Llama with random weights read random tokens, in float32. For each
 length: the seconds of a forward pass, and of one that collects statistics and maps of all layers and heads (``looking``
@@ -31,7 +31,7 @@ from regard.views import STATISTICS, ModelView, load
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lengths", type=int, nargs="+", default=[512, 2048, 8192])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[512, 2048])
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     print(machine())
