@@ -98,7 +98,7 @@ def test_a_character_outside_the_terminals_encoding_gives_a_one_line_error(
     def fail(*arguments: object, **options: object) -> None:
         "←".encode("ascii")
 
-    monkeypatch.setattr("regard.cli.main.build", lambda run_task: fail)
+    monkeypatch.setattr("regard.cli.main.build", lambda run_task, arguments: fail)
     assert run_command() == 2
     assert capfdbinary.readouterr().err == (
         b"regard: writing: the encoding ascii has no '\\u2190'; set PYTHONIOENCODING=utf-8\n"
