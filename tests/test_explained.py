@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from conftest import run_command
 
@@ -112,7 +114,7 @@ def test_files_that_do_not_fit_are_one_line(
     (tmp_path / "empty").mkdir()
     assert run_command("explain", f"hf:{tmp_path / 'empty'}", "--data", data) == 2
     error = capsys.readouterr().err
-    assert "cannot be read as a classifier of texts" in error
+    assert "has no config.json; expected the folder of a model" in error
     assert error.count("\n") == 1
 
 
@@ -138,3 +140,15 @@ def test_models_that_are_no_classifier_or_cannot_be_followed_are_one_line(
         error = capsys.readouterr().err
         assert message in error
         assert error.count("\n") == 1
+
+
+def test_weights_that_are_pickled_are_refused(
+    folder: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "pickled"
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    torch.save(weights, copy / "pytorch_model.bin")
+    assert run_command("explain", f"hf:{copy}", "--data", data) == 2
+    assert "none are safetensors; regard reads no others" in capsys.readouterr().err

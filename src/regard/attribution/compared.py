@@ -63,7 +63,7 @@ def compare(
         ['rollout', 'relevance', 'random']
     """
     generator = torch.Generator().manual_seed(0)
-    found: dict[str, list[Scores]] = {}
+    results: dict[str, list[Scores]] = {}
     left_out: dict[str, str] = {}
     for given, candidates in inputs:
         if bool(candidates.any()):
@@ -71,12 +71,12 @@ def compare(
             rows[RANDOM] = torch.rand(candidates.shape, generator=generator)
             probability = replaced(model, given, token)
             for name, row in rows.items():
-                found.setdefault(name, []).append(score(probability, row.cpu(), candidates, steps=steps))
+                results.setdefault(name, []).append(score(probability, row.cpu(), candidates, steps=steps))
         count()
-    if not found:
+    if not results:
         raise UserError("inputs: none has a position that may be removed")
-    means = {name: Scores(*torch.tensor(some).mean(0).tolist()) for name, some in found.items()}
-    return Compared(means, left_out, len(found[RANDOM]))
+    means = {name: Scores(*torch.tensor(some).mean(0).tolist()) for name, some in results.items()}
+    return Compared(means, left_out, len(results[RANDOM]))
 
 
 def _defined(

@@ -34,8 +34,8 @@ def head_importance(model: nn.Module, inputs: Inputs, target: Target = None) -> 
 
     Example:
         >>> model = torch.nn.TransformerEncoderLayer(16, 4, batch_first=True).eval()
-        >>> found = head_importance(model, [torch.randn(2, 5, 16)], lambda output: output[:, 0, 3])
-        >>> {key: tuple(heads.shape) for key, heads in found.items()}
+        >>> heads = head_importance(model, [torch.randn(2, 5, 16)], lambda output: output[:, 0, 3])
+        >>> {key: tuple(one.shape) for key, one in heads.items()}
         {('self_attn', 0): (2, 4)}
     """
     seen = trace(model, inputs, target)
@@ -53,7 +53,7 @@ def head_ablation(model: nn.Module, inputs: Inputs, target: Target = None) -> He
         target: see `attribute`.
 
     Raises:
-        UserError: the model cannot be followed, or an output projection was not found.
+        UserError: the model cannot be followed, or an output projection cannot be told.
 
     Example:
         >>> from regard.nn import MultiHeadAttention
@@ -65,22 +65,22 @@ def head_ablation(model: nn.Module, inputs: Inputs, target: Target = None) -> He
         ...
         ...     def forward(self, x):
         ...         return self.layer(x)[0][:, 0]
-        >>> found = head_ablation(First().eval(), [torch.randn(2, 5, 8)], target=3)
-        >>> {key: tuple(heads.shape) for key, heads in found.items()}
+        >>> heads = head_ablation(First().eval(), [torch.randn(2, 5, 8)], target=3)
+        >>> {key: tuple(one.shape) for key, one in heads.items()}
         {('layer', 0): (2, 2)}
     """
     seen = trace(model, inputs, target)
     for call in seen.calls:
         projections(call)
-    found: Heads = {}
+    results: Heads = {}
     with torch.no_grad():
         for call in seen.calls:
             changes = []
             for head in range(call.output.shape[1]):
                 with _without(seen.calls, call, head):
                     changes.append(seen.values - target_values(model, run(model, inputs), seen.target))
-            found[call.name, call.number] = torch.stack(changes, 1)
-    return found
+            results[call.name, call.number] = torch.stack(changes, 1)
+    return results
 
 
 @contextmanager

@@ -56,8 +56,8 @@ def attribute(
         ...
         ...     def forward(self, tokens):
         ...         return self.output(self.layer(self.embedding(tokens))[0][:, 0])
-        >>> found = attribute(Classifier().eval(), [torch.tensor([[1, 5, 2, 7]])], methods=["rollout", "alti"])
-        >>> found["rollout"].shape, found["alti"].sum().round(decimals=4)
+        >>> by_method = attribute(Classifier().eval(), [torch.tensor([[1, 5, 2, 7]])], methods=["rollout", "alti"])
+        >>> by_method["rollout"].shape, by_method["alti"].sum().round(decimals=4)
         (torch.Size([1, 4]), tensor(1.))
     """
     unknown = [name for name in methods if name not in METHODS]
@@ -96,9 +96,9 @@ def rollout(seen: Trace) -> Tensor:
 
     Defined for self-attention.
     """
-    found = one_stack(seen, "rollout")
-    vector = found.start
-    for call in reversed(found.decoder):
+    stack = one_stack(seen, "rollout")
+    vector = stack.start
+    for call in reversed(stack.decoder):
         vector = 0.5 * vector + 0.5 * left(call, mean_weights, vector)
     return vector
 
@@ -109,9 +109,9 @@ def alti(seen: Trace) -> Tensor:
     Ferrando et al. 2022, arXiv:2203.04212. With the 2-norm: the 1-norm of the paper takes memory for each query, key
     and channel. Defined for self-attention.
     """
-    found = one_stack(seen, "alti")
-    vector = found.start
-    for call in reversed(found.decoder):
+    stack = one_stack(seen, "alti")
+    vector = stack.start
+    for call in reversed(stack.decoder):
         vector = left(call, shares(Contributions(call)), vector)
     return vector
 
@@ -122,18 +122,18 @@ def relevance(seen: Trace) -> Tensor:
     ``Ā = mean_h (∇A ⊙ A)⁺``; of one stack, a row of ``Π (I + Ā)`` (rules 5 and 6); of an encoder and a decoder, rules 7
     to 11, with which the relevance of the encoder's positions goes through each cross-attention.
     """
-    found = stacks(seen)
-    if not found.crosses:
-        return _roll(found.decoder, found.start)
-    total = found.start.new_zeros(found.start.shape[0], found.crosses[0].plan.key.shape[2])
-    vector = found.start
-    for number in reversed(range(len(found.decoder))):
-        call = found.decoder[number]
+    both = stacks(seen)
+    if not both.crosses:
+        return _roll(both.decoder, both.start)
+    total = both.start.new_zeros(both.start.shape[0], both.crosses[0].plan.key.shape[2])
+    vector = both.start
+    for number in reversed(range(len(both.decoder))):
+        call = both.decoder[number]
         if call.cross:
-            total += left(call, relevant_weights, _normalized_columns(found.decoder[:number], vector))
+            total += left(call, relevant_weights, _normalized_columns(both.decoder[:number], vector))
         else:
             vector = vector + left(call, relevant_weights, vector)
-    return total + _normalized_rows(found.encoder, total)
+    return total + _normalized_rows(both.encoder, total)
 
 
 def gradient_x_input(seen: Trace) -> Tensor:
@@ -157,9 +157,9 @@ METHODS: dict[str, Callable[[Trace], Tensor]] = {
 
 def _mean(seen: Trace, rows: Callable[[Call], Rows]) -> Tensor:
     """The mean over layers of the rows that the target is computed from."""
-    found = stacks(seen)
-    calls = found.crosses or found.decoder
-    return torch.stack([left(call, rows(call), found.start) for call in calls]).mean(0)
+    both = stacks(seen)
+    calls = both.crosses or both.decoder
+    return torch.stack([left(call, rows(call), both.start) for call in calls]).mean(0)
 
 
 def _roll(calls: Sequence[Call], vector: Tensor) -> Tensor:

@@ -47,8 +47,8 @@ def shares(rows: Rows) -> Rows:
     """The same rows, divided by their sums."""
 
     def divided(call: Call, at: Tensor) -> Tensor:
-        found = rows(call, at)
-        return found / found.sum(2, keepdim=True).clamp(min=torch.finfo(found.dtype).tiny)
+        values = rows(call, at)
+        return values / values.sum(2, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
 
     return divided
 

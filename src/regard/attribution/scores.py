@@ -65,16 +65,16 @@ def score(
 
     Example:
         >>> weights = torch.tensor([0.1, 0.7, 0.2])
-        >>> found = score(lambda keep: keep.float() @ weights, weights)
-        >>> round(found.comprehensiveness, 2), round(found.sufficiency, 2)
+        >>> scores = score(lambda keep: keep.float() @ weights, weights)
+        >>> round(scores.comprehensiveness, 2), round(scores.sufficiency, 2)
         (0.74, 0.26)
     """
     order = _order(attribution, candidates)
     counts = torch.tensor([max(1, math.ceil(part * len(order))) for part in BINS])
     kept = _strongest(order, counts, attribution)
     hidden = _strongest(order, torch.cat([torch.zeros(1, dtype=torch.int64), counts]), attribution).logical_not()
-    found = probability(torch.cat([hidden, kept | _others(order, attribution)]))
-    full, without, alone = found[0], found[1 : len(BINS) + 1], found[len(BINS) + 1 :]
+    results = probability(torch.cat([hidden, kept | _others(order, attribution)]))
+    full, without, alone = results[0], results[1 : len(BINS) + 1], results[len(BINS) + 1 :]
     areas = curves(probability, attribution, candidates, steps=steps)
     return Scores(
         float((full - without).mean()),
@@ -109,8 +109,8 @@ def curves(
     steps = min(steps, len(order))
     share = torch.arange(steps + 1) / steps
     strongest = _strongest(order, (share * len(order)).round().long(), attribution)
-    found = probability(torch.cat([~strongest, strongest | _others(order, attribution)]))
-    return Curves(share.to(found), found[: steps + 1], found[steps + 1 :])
+    results = probability(torch.cat([~strongest, strongest | _others(order, attribution)]))
+    return Curves(share.to(results), results[: steps + 1], results[steps + 1 :])
 
 
 def hit_rate(attribution: Tensor, deciding: Tensor, candidates: Tensor | None = None) -> Tensor:

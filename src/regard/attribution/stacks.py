@@ -61,13 +61,13 @@ def one_stack(trace: Trace, method: str) -> Stacks:
     Raises:
         UserError: it has cross-attentions, for which the method is not defined.
     """
-    found = stacks(trace)
-    if found.crosses:
+    both = stacks(trace)
+    if both.crosses:
         raise UserError(
-            f"{method}: is not defined for the cross-attention of {trace.model} ({found.crosses[0].name}); "
+            f"{method}: is not defined for the cross-attention of {trace.model} ({both.crosses[0].name}); "
             "weights, norms, relevance and gradient_x_input are"
         )
-    return found
+    return both
 
 
 def _layers_of(call: Call) -> str:

@@ -43,7 +43,7 @@ class Call:
         entered: the first tensor that the module got; None: none.
         cross: whether the keys come from somewhere else than the queries.
         before: the normalization whose output `entered` is, if there is one.
-        projection: the layer that got the joined outputs of the heads; None: it was not found.
+        projection: the layer that got the joined outputs of the heads; None: it cannot be told.
         projected: the output of that layer, ``(B, Lq, D)``.
         after: the first normalization after that.
         gradient: of the target, in `output`.

@@ -18,7 +18,7 @@ def projections(call: Call) -> Tensor:
     """The part of the output projection that each head's values pass through, ``(H, Ev, D)``.
 
     Raises:
-        UserError: the projection of this attention was not found.
+        UserError: the projection of this attention cannot be told.
     """
     if call.projection is None:
         raise UserError(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from regard.errors import UserError, require
+from regard.errors import UserError
 
 if TYPE_CHECKING:
     from regard.attribution.compared import Compared
-    from regard.integrations.transformers.classifier import Classifier
+    from regard.pretrained.classifier import Classifier
 
 _PREFIX = "hf:"
 _SCORES = {"comprehensiveness": "high", "sufficiency": "low", "deletion": "low", "insertion": "high"}
@@ -70,26 +70,18 @@ def _explain(
 
     wanted = _named("--methods", methods, tuple(METHODS))
     texts = read_texts(data)
-    classifier = _load(model.removeprefix(_PREFIX))
+    from regard.pretrained.classifier import Classifier
+
+    classifier = Classifier(model.removeprefix(_PREFIX))
     labels = [classifier.number_of(texts.names[at], data) for at in texts.labels[:limit]]
-    found, notes = _compare(classifier, texts.texts[:limit], labels, wanted)
-    _print(found, chosen, notes, json=json)
+    compared, notes = _compare(classifier, texts.texts[:limit], labels, wanted)
+    _print(compared, chosen, notes, json=json)
     if not json:
         from regard.explain.scored import save_scores
 
-        bars = {name: {method: getattr(row, name) for method, row in found.scores.items()} for name in chosen}
+        bars = {name: {method: getattr(row, name) for method, row in compared.scores.items()} for name in chosen}
         save_scores(bars, {name: f"{_SCORES[name]} is good" for name in chosen}, out, title=f"{model}, {notes[0]}")
         print(f"drawn in {out}")
-
-
-def _load(name: str) -> Classifier:
-    """The model, without the lines that transformers prints about it."""
-    from regard.integrations.transformers.classifier import Classifier
-
-    logging = require("transformers", "hf", "a model of Hugging Face").utils.logging
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    return Classifier(name)
 
 
 def _named(option: str, text: str, known: tuple[str, ...]) -> list[str]:
@@ -118,28 +110,28 @@ def _compare(
         )
     with counted(f"explaining {len(texts):,} texts") as count:
         pairs = [(one.inputs, one.candidates) for one in encoded]
-        found = compare(classifier.model, pairs, classifier.replacement_number, methods, count=count)
+        compared = compare(classifier.model, pairs, classifier.replacement_number, methods, count=count)
     notes = [
-        f"{found.count:,} texts, {right:,} of {len(texts):,} classified as labelled",
+        f"{compared.count:,} texts, {right:,} of {len(texts):,} classified as labelled",
         f"removed tokens are replaced by {classifier.replacement}",
     ]
     if cut := sum(one.cut for one in encoded):
         notes.append(f"cut, because the model takes no more: {cut:,} of {len(texts):,} texts")
-    return found, notes
+    return compared, notes
 
 
-def _print(found: Compared, chosen: list[str], notes: list[str], *, json: bool) -> None:
+def _print(compared: Compared, chosen: list[str], notes: list[str], *, json: bool) -> None:
     from json import dumps
 
     if json:
-        rows = {method: {name: getattr(row, name) for name in chosen} for method, row in found.scores.items()}
-        print(dumps({"texts": found.count, "scores": rows, "left_out": found.left_out}, ensure_ascii=False))
+        rows = {method: {name: getattr(row, name) for name in chosen} for method, row in compared.scores.items()}
+        print(dumps({"texts": compared.count, "scores": rows, "left_out": compared.left_out}, ensure_ascii=False))
         return
     for note in notes:
         print(note)
     print("".join([f"{'':18}", *(f"{name:>19}" for name in chosen)]))
     print("".join([f"{'good is':18}", *(f"{_SCORES[name]:>19}" for name in chosen)]))
-    for method, row in found.scores.items():
+    for method, row in compared.scores.items():
         print("".join([f"{method:18}", *(f"{getattr(row, name):19.3f}" for name in chosen)]))
-    for method, reason in found.left_out.items():
+    for method, reason in compared.left_out.items():
         print(f"left out {method}: {reason}", file=sys.stderr)

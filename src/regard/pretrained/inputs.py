@@ -108,9 +108,9 @@ def patches(grid: tuple[int, int], count: int) -> Tokens | None:
 
 def tokens_of(tokenizer: Any, ids: list[int]) -> Tokens:
     """The tokens with these numbers, with the texts that they stand for."""
-    found = tokenizer.convert_ids_to_tokens(ids)
+    names = tokenizer.convert_ids_to_tokens(ids)
     # Some models have more tokens than their tokenizers.
-    pieces = [f"<{number}>" if piece is None else str(piece) for number, piece in zip(ids, found, strict=True)]
+    pieces = [f"<{number}>" if piece is None else str(piece) for number, piece in zip(ids, names, strict=True)]
     shown = Tokens.of(pieces)
     texts = [_text(tokenizer, piece, own) for piece, own in zip(pieces, shown.texts, strict=True)]
     return Tokens(tuple(texts), shown.words)

@@ -26,8 +26,7 @@ def load_parts(name: str) -> tuple[Any, Any]:
     """
     transformers = require("transformers", "hf", "looking into a model of Hugging Face")
     enable()
-    where = _where(name)
-    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": where != name or Path(name).is_dir()}
+    where, options = options_for(name)
     with quiet(transformers):
         config = attempt(name, "config.json", lambda: transformers.AutoConfig.from_pretrained(where, **options))
         writes = type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
@@ -45,13 +44,30 @@ def load_parts(name: str) -> tuple[Any, Any]:
                 name, "its image processor", lambda: transformers.AutoImageProcessor.from_pretrained(where, **options)
             )
         else:
-            processor = attempt(
-                name, "its tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(where, **options)
-            )
-            # transformers makes a tokenizer without a vocabulary if a folder has none.
-            if len(processor) <= len(processor.all_special_ids):
-                raise UserError(f"{name}: has no tokenizer; expected one beside the weights, such as tokenizer.json")
+            processor = load_tokenizer(name)
     return model.eval(), processor
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a model. Raises UserError: it has none, or it cannot be used."""
+    import transformers
+
+    where, options = options_for(name)
+    tokenizer = attempt(name, "its tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(where, **options))
+    # transformers makes a tokenizer without a vocabulary if a folder has none.
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise UserError(f"{name}: has no tokenizer; expected one beside the weights, such as tokenizer.json")
+    return tokenizer
+
+
+def options_for(name: str) -> tuple[str, dict[str, Any]]:
+    """The folder or the name on the hub, and the options of transformers with which it is read.
+
+    Raises:
+        UserError: it can be neither.
+    """
+    where = _where(name)
+    return where, {"trust_remote_code": False, "local_files_only": where != name or Path(name).is_dir()}
 
 
 def attempt(name: str, what: str, make: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""A classifier of texts by transformers, from a folder or from the hub, with its tokenizer."""
+"""A classifier of texts of Hugging Face, from a folder or from the hub, with its tokenizer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regard.errors import UserError
+from regard.errors import UserError, require
 from regard.integrations.transformers.enabling import NAME, enable
+from regard.pretrained.loading import attempt, load_tokenizer, options_for, quiet
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,22 @@ class Classifier:
     """
 
     def __init__(self, name: str):
+        transformers = require("transformers", "hf", "explaining a classifier of Hugging Face")
         enable()
-        import transformers
-
-        try:
-            self._tokenizer: Any = transformers.AutoTokenizer.from_pretrained(name)
-            model, report = transformers.AutoModelForSequenceClassification.from_pretrained(
-                name, attn_implementation=NAME, output_loading_info=True
+        where, options = options_for(name)
+        kind = transformers.AutoModelForSequenceClassification
+        with quiet(transformers):
+            self._tokenizer = load_tokenizer(name)
+            model, report = attempt(
+                name,
+                "as a classifier of texts it",
+                lambda: kind.from_pretrained(
+                    where, use_safetensors=True, attn_implementation=NAME, output_loading_info=True, **options
+                ),
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise UserError(f"hf:{name}: cannot be read as a classifier of texts: {_first_line(error)}") from None
         if report["missing_keys"]:
             raise UserError(
-                f"hf:{name}: is no classifier, its file has no {sorted(report['missing_keys'])[0]}; fine-tune it first"
+                f"{name}: is no classifier, its file has no {sorted(report['missing_keys'])[0]}; fine-tune it first"
             )
         self.model: Any = model.eval()
         # With it, a model would look for padding, which single texts do not have.
@@ -65,14 +69,14 @@ class Classifier:
         tokens = (self._tokenizer.mask_token, self._tokenizer.unk_token, self._tokenizer.eos_token)
         known = next((token for token in tokens if token is not None), None)
         if known is None:
-            raise UserError(f"hf:{name}: its tokenizer has no mask, no unknown token and none that ends a text")
+            raise UserError(f"{name}: its tokenizer has no mask, no unknown token and none that ends a text")
         self.replacement: str = known
         try:
             with torch.no_grad():
                 self.model(**self.encode(known).inputs)
         except TypeError as error:  # a class with an attention of its own, which does not know regard's masks
             kind = type(self.model).__name__
-            raise UserError(f"hf:{name}: {kind} cannot run with regard's attention: {_first_line(error)}") from None
+            raise UserError(f"{name}: {kind} cannot run with regard's attention: {_first_line(error)}") from None
 
     @property
     def replacement_number(self) -> int:
