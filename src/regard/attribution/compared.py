@@ -62,13 +62,13 @@ def compare(
         >>> list(compare(model, [given], token=0, methods=["rollout", "relevance"]).scores)
         ['rollout', 'relevance', 'random']
     """
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator("cpu").manual_seed(0)
     results: dict[str, list[Scores]] = {}
     left_out: dict[str, str] = {}
     for given, candidates in inputs:
         if bool(candidates.any()):
             rows = _defined(model, given, methods, left_out)
-            rows[RANDOM] = torch.rand(candidates.shape, generator=generator)
+            rows[RANDOM] = torch.rand(candidates.shape, generator=generator, device="cpu")
             probability = replaced(model, given, token)
             for name, row in rows.items():
                 results.setdefault(name, []).append(score(probability, row.cpu(), candidates, steps=steps))

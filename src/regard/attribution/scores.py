@@ -70,9 +70,9 @@ def score(
         (0.74, 0.26)
     """
     order = _order(attribution, candidates)
-    counts = torch.tensor([max(1, math.ceil(part * len(order))) for part in BINS])
+    counts = torch.tensor([max(1, math.ceil(part * len(order))) for part in BINS], device="cpu")
     kept = _strongest(order, counts, attribution)
-    hidden = _strongest(order, torch.cat([torch.zeros(1, dtype=torch.int64), counts]), attribution).logical_not()
+    hidden = _strongest(order, torch.cat([torch.zeros_like(counts[:1]), counts]), attribution).logical_not()
     results = probability(torch.cat([hidden, kept | _others(order, attribution)]))
     full, without, alone = results[0], results[1 : len(BINS) + 1], results[len(BINS) + 1 :]
     areas = curves(probability, attribution, candidates, steps=steps)
@@ -107,7 +107,7 @@ def curves(
         raise UserError(f"steps: must be positive, got {steps}")
     order = _order(attribution, candidates)
     steps = min(steps, len(order))
-    share = torch.arange(steps + 1) / steps
+    share = torch.arange(steps + 1, device="cpu") / steps
     strongest = _strongest(order, (share * len(order)).round().long(), attribution)
     results = probability(torch.cat([~strongest, strongest | _others(order, attribution)]))
     return Curves(share.to(results), results[: steps + 1], results[steps + 1 :])
@@ -192,27 +192,28 @@ def replaced(
 
 
 def _order(attribution: Tensor, candidates: Tensor | None) -> Tensor:
-    """The candidates, strongest first."""
+    """The candidates, strongest first; on the CPU, as the positions that are kept."""
     if attribution.dim() != 1 or (candidates is not None and candidates.shape != attribution.shape):
         other = None if candidates is None else tuple(candidates.shape)
         raise UserError(f"attribution: expected (L,), and candidates the same, got {tuple(attribution.shape)}, {other}")
-    at = torch.arange(len(attribution)) if candidates is None else candidates.nonzero()[:, 0]
+    at = torch.arange(len(attribution), device="cpu") if candidates is None else candidates.cpu().nonzero()[:, 0]
     if not len(at):
         raise UserError("candidates: there is no position that may be removed")
-    if not bool(torch.isfinite(attribution[at]).all()):
+    strengths = attribution.cpu()[at]
+    if not bool(torch.isfinite(strengths).all()):
         raise UserError("attribution: a number is not finite")
-    return at[attribution[at].argsort(descending=True, stable=True)]
+    return at[strengths.argsort(descending=True, stable=True)]
 
 
 def _strongest(order: Tensor, counts: Tensor, like: Tensor) -> Tensor:
     """The strongest n positions, boolean ``(len(counts), L)``, for each number n."""
-    rank = torch.full(like.shape, len(like), dtype=torch.int64)
-    rank[order] = torch.arange(len(order))
+    rank = torch.full(like.shape, len(like), dtype=torch.int64, device="cpu")
+    rank[order] = torch.arange(len(order), device="cpu")
     return rank < counts[:, None]
 
 
 def _others(order: Tensor, like: Tensor) -> Tensor:
     """The positions that are no candidates, boolean ``(L,)``; they always stay."""
-    stay = torch.ones(like.shape, dtype=torch.bool)
+    stay = torch.ones(like.shape, dtype=torch.bool, device="cpu")
     stay[order] = False
     return stay

@@ -154,12 +154,12 @@ class BlockNorms:
         size = squared_norms(weights, self._products)
         own = self.block.linear(self.added(call, at, weights))
         x = self._residual[:, at]
-        size[:, torch.arange(at.numel()), at] += (2 * own * x + x * x).sum(2)
+        size[:, torch.arange(at.numel(), device=at.device), at] += (2 * own * x + x * x).sum(2)
         return size / self.block.divisor[:, at, None] ** 2
 
     def added(self, call: Call, at: Tensor, weights: Tensor) -> Tensor:
         """What each query's own key adds to it, ``(B, n, D)``, before L."""
-        diagonal = weights[:, :, torch.arange(at.numel()), at]
+        diagonal = weights[:, :, torch.arange(at.numel(), device=at.device), at]
         return torch.einsum("bhi,bhie,hed->bid", diagonal, call.values[:, :, at], projections(call))
 
 
@@ -181,7 +181,7 @@ class Contributions:
         y = block.result[:, at]
         seen = torch.einsum("bid,hed->bhie", block.pulled(y), weight)
         dot = (weights * (seen @ call.values.mT)).sum(1)
-        dot[:, torch.arange(at.numel()), at] += (block.pulled(y) * block.residual[:, at]).sum(2)
+        dot[:, torch.arange(at.numel(), device=at.device), at] += (block.pulled(y) * block.residual[:, at]).sum(2)
         length = y.square().sum(2, keepdim=True)
         gap = length - 2 * dot / block.divisor[:, at, None] + size
         return (length.sqrt() - gap.clamp(min=0).sqrt()).clamp(min=0)

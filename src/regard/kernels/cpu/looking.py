@@ -57,7 +57,8 @@ def statistics(plan: Plan, request: Request, lse: Tensor | None) -> dict[str, Te
             "map_max": pooled[1].amax(2),
         }
     if "sinks" in request.names:
-        results["sinks"] = _weights(call, plan, torch.arange(queries), torch.zeros(1, dtype=torch.int64))[..., 0]
+        first = torch.zeros(1, dtype=torch.int64, device="cpu")
+        results["sinks"] = _weights(call, plan, torch.arange(queries, device="cpu"), first)[..., 0]
     if request.rows is not None:
         results["rows"] = _weights(call, plan, request.rows, torch.arange(keys, device="cpu"))
     return results
