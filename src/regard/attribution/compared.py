@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from regard.attribution.methods import METHODS, attribute
+from regard.attribution.methods import METHODS, check_methods
 from regard.attribution.scores import Scores, replaced, score
+from regard.attribution.trace import trace
 from regard.errors import UserError
 
 RANDOM = "random"
@@ -43,7 +44,7 @@ def compare(
     """Score several methods and a random attribution on the same inputs; the class with the largest logit is explained.
 
     Args:
-        model: see `attribute`.
+        model: see `regard.attribution.attribute`.
         inputs: the arguments of the model for a single input, a batch of one, and which of its positions may be
             removed, boolean ``(L,)``; inputs without such a position are not counted.
         token: what replaces removed tokens.
@@ -62,6 +63,7 @@ def compare(
         >>> list(compare(model, [given], token=0, methods=["rollout", "relevance"]).scores)
         ['rollout', 'relevance', 'random']
     """
+    check_methods(methods)
     generator = torch.Generator("cpu").manual_seed(0)
     results: dict[str, list[Scores]] = {}
     left_out: dict[str, str] = {}
@@ -83,14 +85,15 @@ def _defined(
     model: nn.Module, given: Mapping[str, Tensor], methods: Sequence[str], left_out: dict[str, str]
 ) -> dict[str, Tensor]:
     """The attributions by the methods that are defined for the model; the others are added to ``left_out``."""
-    rows: dict[str, Tensor] = {}
+    seen, rows = trace(model, given), dict[str, Tensor]()
     for method in methods:
         if method in left_out:
             continue
         try:
-            rows[method] = attribute(model, given, methods=[method])[method][0]
+            with torch.no_grad():
+                rows[method] = METHODS[method](seen)[0]
         except UserError as error:
-            if method not in METHODS or len(left_out) == len(methods) - 1:
+            if len(left_out) == len(methods) - 1:
                 raise
             left_out[method] = str(error)
     return rows

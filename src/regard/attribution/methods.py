@@ -60,12 +60,17 @@ def attribute(
         >>> by_method["rollout"].shape, by_method["alti"].sum().round(decimals=4)
         (torch.Size([1, 4]), tensor(1.))
     """
-    unknown = [name for name in methods if name not in METHODS]
-    if unknown:
-        raise UserError(f"methods: {unknown[0]!r} is none of {', '.join(METHODS)}")
+    check_methods(methods)
     seen = trace(model, inputs, target)
     with torch.no_grad(), torch.autocast(seen.values.device.type, enabled=False):
         return {name: METHODS[name](seen) for name in methods}
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """Raises UserError: one of the names is not in `METHODS`."""
+    for name in methods:
+        if name not in METHODS:
+            raise UserError(f"methods: {name!r} is none of {', '.join(METHODS)}")
 
 
 def weights(seen: Trace) -> Tensor:

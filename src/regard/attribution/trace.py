@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
@@ -12,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from regard.attend import Look, View
-from regard.attend.watching import Watching
 from regard.attribution.target import Chosen, Inputs, Target, chosen_target, run, target_values, tokens_of
 from regard.errors import UserError
 from regard.kernels.plan import Plan
-from regard.watch.redirect import redirected
+from regard.watch.modules import Enter, in_backward, unseen, watched
 
 _OTHER_SIDE = ("key_value_states", "encoder_hidden_states", "memory", "key")
 """Arguments of an attention that are what it attends to, if that is not what its queries come from."""
@@ -64,7 +62,7 @@ class Call:
     @property
     def plan(self) -> Plan:
         """The detached inputs of the call, and what is computed from them."""
-        plan = self.view._plan
+        plan = self.view.plan
         assert plan is not None
         return plan
 
@@ -109,7 +107,7 @@ def trace(model: nn.Module, inputs: Inputs, target: Target = None) -> Trace:
     if model.training:
         raise UserError(f"{type(model).__name__} is in training mode, which drops weights at random; call model.eval()")
     watcher = _Watcher(model, inputs)
-    with torch.inference_mode(False), torch.enable_grad(), watcher.watching():
+    with torch.inference_mode(False), torch.enable_grad(), watched(model, watcher, watcher.enter, watcher.leave):
         output = run(model, inputs)
         chosen = chosen_target(model, output, target)
         values = target_values(model, output, chosen)
@@ -161,30 +159,15 @@ class _Watcher:
         self._norms: list[Normed] = []
         self._ran: dict[str, bool] = {}
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """In this block, all attentions of the model are seen."""
-        with ExitStack() as stack:
-            for name, module in self._model.named_modules():
-                enter = module.register_forward_pre_hook(self._enter(name), with_kwargs=True, prepend=True)
-                stack.callback(enter.remove)
-                stack.callback(module.register_forward_hook(self._leave, always_call=True).remove)
-            stack.callback(setattr, Watching, "current", Watching.current)
-            Watching.current = self
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-            stack.enter_context(redirected())
-            yield
-
     def finish(self) -> None:
         """Check that every attention was seen.
 
         Raises:
             UserError: one was not.
         """
-        kinds = {name: type(module).__name__ for name, module in self._model.named_modules()}
-        missed = [name for name, done in self._ran.items() if not done and "attention" in kinds[name].lower()]
+        missed = unseen(self._model, self._ran)
         if missed or not self.calls:
-            what = f"{missed[0]} ({kinds[missed[0]]})" if missed else type(self._model).__name__
+            what = "{} ({})".format(*next(iter(missed.items()))) if missed else type(self._model).__name__
             raise UserError(
                 f"the attention of {what} cannot be followed; only that of regard and of PyTorch can: load a model of "
                 "transformers with attn_implementation='sdpa' or 'regard'"
@@ -194,7 +177,7 @@ class _Watcher:
         return Look() if self._stack else None
 
     def record(self, view: View, output: Tensor) -> None:
-        if torch._C._current_graph_task_id() != -1:  # a forward pass that activation checkpointing repeats
+        if in_backward():
             return
         running = self._stack[-1]
         if output.dim() != 4:
@@ -210,7 +193,9 @@ class _Watcher:
         call.cross = call.cross or call.plan.key.shape[2] != output.shape[2]
         self.calls.append(call)
 
-    def _enter(self, name: str) -> Any:
+    def enter(self, name: str) -> Enter:
+        """The hook before a module, see `regard.watch.modules.watched`."""
+
         def enter(module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> None:
             self._stack.append(_Running(name, module, arguments, named))
             self._ran.setdefault(name, False)
@@ -223,7 +208,8 @@ class _Watcher:
 
         return enter
 
-    def _leave(self, module: nn.Module, arguments: Any, output: Any) -> Any:
+    def leave(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> Any:
+        """The hook after a module."""
         self._stack.pop()
         if not isinstance(output, Tensor):
             return None

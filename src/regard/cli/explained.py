@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from cyclopts import App
 
 from regard.errors import UserError
+from regard.pretrained.options import PREFIX
 
 if TYPE_CHECKING:
     from regard.attribution.compared import Compared
     from regard.pretrained.classifier import Classifier
 
-_PREFIX = "hf:"
 _SCORES = {"comprehensiveness": "high", "sufficiency": "low", "deletion": "low", "insertion": "high"}
 """The scores, and whether a high or a low one is good."""
 
@@ -56,7 +56,7 @@ def _explain(
         out: Image file to draw, .png or .svg.
         json: Print the scores as one JSON object, and draw nothing.
     """
-    if not model.startswith(_PREFIX):
+    if not model.startswith(PREFIX):
         raise UserError(f"{model}: expected hf: and a folder or a name on the hub, such as hf:{model}")
     if limit < 1:
         raise UserError(f"--limit: must be positive, got {limit}")
@@ -67,12 +67,11 @@ def _explain(
         check_image_name(out)
     from regard.attribution.methods import METHODS
     from regard.data.texts import read_texts
+    from regard.pretrained.classifier import Classifier
 
     wanted = _named("--methods", methods, tuple(METHODS))
     texts = read_texts(data)
-    from regard.pretrained.classifier import Classifier
-
-    classifier = Classifier(model.removeprefix(_PREFIX))
+    classifier = Classifier(model.removeprefix(PREFIX))
     labels = [classifier.number_of(texts.names[at], data) for at in texts.labels[:limit]]
     compared, notes = _compare(classifier, texts.texts[:limit], labels, wanted)
     _print(compared, chosen, notes, json=json)

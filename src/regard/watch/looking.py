@@ -5,15 +5,13 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from regard.attend import Look, View
-from regard.attend.watching import Watching
-from regard.watch.redirect import redirected
+from regard.watch.modules import in_backward, unseen, watched
 
 
 class Seen(Mapping[tuple[str, int], View]):
@@ -67,7 +65,7 @@ class Seen(Mapping[tuple[str, int], View]):
 
     def record(self, view: View, output: Tensor) -> None:
         """See `regard.attend.watching.Watcher`; a forward pass that a backward pass repeats is not recorded again."""
-        if torch._C._current_graph_task_id() != -1:
+        if in_backward():
             return
         name = self._stack[-1]
         for module in self._stack:
@@ -88,10 +86,9 @@ class Seen(Mapping[tuple[str, int], View]):
 
     def finish(self, model: nn.Module) -> None:
         """Say which attentions could not be seen, innermost modules only."""
-        kinds = {name: type(module).__name__ for name, module in model.named_modules()}
-        missed = [name for name, done in self._ran.items() if not done and "attention" in kinds[name].lower()]
+        kinds = unseen(model, self._ran)
         self.missed = tuple(
-            name for name in missed if not any(other.startswith(f"{name}.") for other in missed if other != name)
+            name for name in kinds if not any(other.startswith(f"{name}.") for other in kinds if other != name)
         )
         if self.missed or not self:
             names = ", ".join(f"{name} ({kinds[name]})" for name in self.missed[:3])
@@ -134,6 +131,7 @@ def looking(
         ValueError: `last` is not positive; or, in the forward pass, the look is not defined for an attention.
 
     Example:
+        >>> import torch
         >>> from regard import Look, looking
         >>> model = torch.nn.TransformerEncoderLayer(16, 4, batch_first=True).eval()
         >>> with looking(model, Look(entropy=True)) as seen:
@@ -143,21 +141,14 @@ def looking(
     """
     if last is not None and last < 1:
         raise ValueError(f"last: must be positive, got {last}")
-    seen, before = Seen(look, inputs, last), Watching.current
+    seen = Seen(look, inputs, last)
 
     def enter(name: str) -> Any:
-        return lambda module, arguments: seen.enter(name)
+        return lambda module, arguments, named: seen.enter(name)
 
     def leave(module: nn.Module, arguments: Any, output: Any) -> None:
         seen.leave()
 
-    with ExitStack() as stack:
-        for name, module in model.named_modules():
-            stack.callback(module.register_forward_pre_hook(enter(name), prepend=True).remove)
-            stack.callback(module.register_forward_hook(leave, always_call=True).remove)
-        stack.callback(setattr, Watching, "current", before)
-        Watching.current = seen
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(redirected())
+    with watched(model, seen, enter, leave):
         yield seen
     seen.finish(model)

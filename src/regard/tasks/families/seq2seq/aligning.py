@@ -17,6 +17,7 @@ from regard.errors import UserError
 from regard.explain.alignment import Alignment, is_sign
 from regard.explain.links import Links, Symmetrization, symmetrized
 from regard.models.transformer import TransformerTranslator
+from regard.nn import MultiHeadAttention
 from regard.tasks.families.seq2seq.text import TextPredictor
 from regard.watch import looking
 
@@ -85,11 +86,11 @@ class Aligner:
     ) -> list[np.ndarray]:
         """The weights ``(tokens, source length)`` of each pair, of all steps at once."""
         device = model.device
-        with torch.inference_mode(), looking(model.eval(), Look(rows=slice(None))) as seen:
-            model(*pad(sources, PAD, device), *pad([[BOS, *tokens] for tokens in targets], PAD, device))
-        layer = max(0, len(model.decoder) - 2) if self.layer is None else self.layer
-        rows = seen[f"decoder.{layer}.cross", 0].rows
-        assert rows is not None
+        cross = model.decoder[max(0, len(model.decoder) - 2) if self.layer is None else self.layer].cross
+        assert isinstance(cross, MultiHeadAttention)
+        with torch.inference_mode(), looking(cross, Look(rows=slice(None))) as seen:
+            model.eval()(*pad(sources, PAD, device), *pad([[BOS, *tokens] for tokens in targets], PAD, device))
+        rows = seen["", 0].rows
         weights = (rows.mean(1) if self.head is None else rows[:, self.head]).float().cpu().numpy()
         sizes = [(len(target), len(source)) for target, source in zip(targets, sources, strict=True)]
         return [each[:length, :width] for each, (length, width) in zip(weights, sizes, strict=True)]
