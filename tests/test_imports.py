@@ -14,8 +14,8 @@ from regard.attend import biases, masks, normalizers, scores
 from regard.tasks.table import TASKS
 
 LAYERS = (
-    "errors", "files", "settings", "kernels", "attend", "watch", "onnx", "integrations", "nn", "attribution", "explain",
-    "views", "models", "decode", "data", "pretrained", "training", "tasks", "cli",
+    "errors", "files", "settings", "kernels", "attend", "watch", "onnx", "integrations", "nn", "attribution", "viewer",
+    "explain", "views", "models", "decode", "data", "pretrained", "training", "tasks", "server", "cli",
 )  # fmt: skip
 """The packages of regard, from the lowest layer to the highest."""
 
