@@ -99,6 +99,31 @@ class View:
         kept._plan, kept._lse = plan, self._lse if batch == 1 or self._lse is None else self._lse[at : at + 1]
         return kept
 
+    def of_heads(self, heads: Sequence[int]) -> View:
+        """The view of some heads, detached: its results have these heads only, and `tile` computes no others.
+
+        It has inputs if this view has them, except with random weights or functions of your own.
+
+        Args:
+            heads: their numbers; negative ones count from the end.
+
+        Raises:
+            ValueError: there is no such head, or the weights have no heads.
+        """
+        if self._rank < 3:
+            raise ValueError("of_heads: the weights of this view have no heads")
+        plan, dim, shape = self._plan, self._rank - 3, self.shape
+        at = indices("heads", heads, shape[dim], torch.device("cpu"))
+        kept = copy.copy(self)
+        kept._results = {
+            name: part.detach().index_select(dim, at.to(part.device)) for name, part in self._results.items()
+        }
+        kept._sizes = (*shape[:dim], len(at), *shape[dim + 1 :])
+        if plan is not None:
+            at = at.to(plan.query.device)
+            kept._plan, kept._lse = plan.at_heads(at), None if self._lse is None else self._lse.index_select(1, at)
+        return kept
+
     def _of(self, tensor: Tensor, index: int) -> Tensor:
         return tensor[index] if self._rank == 4 else tensor[(None,) * (3 - self._rank)]
 

@@ -139,6 +139,22 @@ class Plan:
         }
         return replace(self, **chosen)
 
+    def at_heads(self, heads: Tensor) -> Plan | None:
+        """The same call for the query heads ``heads``, int64; None: its weights may depend on their numbers."""
+        if isinstance(self, OwnPlan) or self.seed is not None:
+            return None
+        groups = heads // (self.query.shape[1] // max(1, self.key.shape[1]))
+        chosen: dict[str, Any] = {name: getattr(self, name).index_select(1, groups) for name in ("key", "value")}
+        names = {"vector": 0, "bias": 1, "relative": 0, "start": 1, "end": 1, "visible": 1, "layout": 1, "sink": 0,
+                 "numbers": 0, "prior_mean": 1}  # fmt: skip
+        parts = {name: (getattr(self, name), dim) for name, dim in names.items()}
+        chosen |= {
+            name: part.index_select(dim, heads)
+            for name, (part, dim) in parts.items()
+            if part is not None and part.shape[dim] > 1
+        }
+        return replace(self, query=self.query.index_select(1, heads), **chosen)
+
     def detached(self) -> Plan:
         """The same call with detached tensors."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

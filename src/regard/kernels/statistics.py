@@ -77,13 +77,27 @@ def pool(
 
     ``tile`` is that of the backend, called for as many queries as can be stored at once.
     """
-    step = max(1, _TILE_ELEMENTS // max(1, plan.query.shape[0] * plan.query.shape[1] * len(keys)))
+    count = plan.query.shape[0] * plan.query.shape[1]
+    return pooled(lambda some: tile(plan, some, keys, lse), count, queries, len(keys), size)
+
+
+def pooled(
+    rows: Callable[[Tensor], Tensor], count: int, queries: Tensor, keys: int, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Mean and maximum of weights, pooled to ``size``, each ``(B, H, R, C)``.
+
+    Args:
+        rows: the weights of some of ``queries`` for ``keys`` keys, ``(B, H, len(some), keys)``; called for as many as
+            can be stored at once.
+        count: the number of weights that are computed for each query and key.
+        queries: one dimension.
+        keys: their number.
+        size: (R, C).
+    """
+    step = max(1, _TILE_ELEMENTS // max(1, count * keys))
     bins = _bins(len(queries), size[0], queries.device)
-    parts = [
-        _pooled(tile(plan, some, keys, lse), rows, size)
-        for some, rows in zip(queries.split(step), bins.split(step), strict=True)
-    ]
-    mean = _sum([part["map_mean"] for part in parts]) / cells(len(queries), len(keys), size, queries.device)
+    parts = [_pooled(rows(some), at, size) for some, at in zip(queries.split(step), bins.split(step), strict=True)]
+    mean = _sum([part["map_mean"] for part in parts]) / cells(len(queries), keys, size, queries.device)
     return mean, _max([part["map_max"] for part in parts])
 
 
