@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import Result
+from regard.data.padding import pad
+from regard.data.tokenizer import EOS, PAD
 from regard.errors import UserError
 from regard.explain.links import to_pharaoh
-from regard.tasks.families.seq2seq.aligning import Aligner, linked, links_of
+from regard.tasks.families.seq2seq.aligning import Aligner, linked
 from regard.tasks.running import load, train
 
 PAIRS = [("a red house", "une maison rouge"), ("two cats", "deux chats noirs"), ("hello", "bonjour")]
@@ -44,7 +47,7 @@ def test_links_are_the_largest_weights_of_what_look_draws(runs: dict[str, Path],
     model = predictor(runs[kind])
     for pair, links in zip(PAIRS, linked(PAIRS, Aligner(model)), strict=True):
         shown = model.align(*pair)
-        assert links == links_of(shown.words())
+        assert links == shown.words().links()
         assert sorted(target for _, target in links) == list(range(len(pair[1].split())))
         assert max(source for source, _ in links) < len(pair[0].split())
 
@@ -71,6 +74,23 @@ def test_the_next_step_is_that_of_which_the_word_is_the_input(runs: dict[str, Pa
     np.testing.assert_allclose(later.weights, every[1:], atol=1e-6)
 
 
+def test_norms_are_those_of_the_weighted_vectors(runs: dict[str, Path]) -> None:
+    model = predictor(runs["transformer"])
+    tokens = [*model.source.encode(PAIRS[0][0]), EOS]
+    cross = model.model.decoder[1].cross
+    with torch.no_grad():
+        memory = model.model.encode(*pad([tokens], PAD, "cpu")).layers[1]
+        parts = cross.output.weight.T.unflatten(0, (2, -1))
+        vectors = torch.einsum("hje,hed->hjd", memory.value[0], parts)
+    weights = [Aligner(model, 1, head).alignments(PAIRS[:1])[0].weights for head in (0, 1)]
+    for head in (0, 1):
+        found = Aligner(model, 1, head, norms=True).alignments(PAIRS[:1])[0].weights
+        np.testing.assert_allclose(found, weights[head] * vectors[head].norm(dim=-1).numpy(), rtol=1e-4, atol=1e-7)
+    found = Aligner(model, 1, norms=True).alignments(PAIRS[:1])[0].weights
+    total = np.einsum("hij,hjd->ijd", np.stack(weights), vectors.numpy())
+    np.testing.assert_allclose(found, np.linalg.norm(total, axis=2), rtol=1e-4, atol=1e-7)
+
+
 def test_a_model_of_the_other_direction_is_turned(runs: dict[str, Path]) -> None:
     aligner = Aligner(predictor(runs["transformer"]))
     turned = next(linked([PAIRS[0][::-1]], aligner))
@@ -84,6 +104,7 @@ def test_what_cannot_be_aligned_is_named(runs: dict[str, Path]) -> None:
         ("transformer", (3, None), "--layer: expected a number from 0 to 2, got 3"),
         ("transformer", (None, -1), "--head: expected a number from 0 to 1, got -1"),
         ("gru", (0, None), "--layer: only for a Transformer"),
+        ("gru", (None, None, False, True), "--norms: only for a Transformer"),
     ):
         with pytest.raises(UserError, match=message):
             Aligner(predictor(runs[kind]), *options)

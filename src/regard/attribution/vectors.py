@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -95,12 +96,17 @@ def _near(one: Tensor, other: Tensor, distance: float) -> bool:
     return one.shape == other.shape and float((one - other).norm()) <= distance
 
 
-def gram(call: Call, around: Block | None) -> Tensor:
-    """``G_j``, ``(B, Lk, H, H)``: the products of the vectors of all heads of key j, after L if there is a block."""
-    weight, parts = projections(call), []
-    for some in call.values.split(_KEYS, 2):
-        vectors = torch.einsum("bhje,hed->bjhd", some, weight)
-        vectors = vectors if around is None else around.linear(vectors)
+def gram(values: Tensor, projection: Tensor, linear: Callable[[Tensor], Tensor] = lambda vectors: vectors) -> Tensor:
+    """``G_j``, ``(B, Lk, H, H)``: the products of the vectors ``L(v_j^h W^h)`` of all heads of key j.
+
+    Args:
+        values: ``(B, H, Lk, Ev)``.
+        projection: W, ``(H, Ev, D)``, see `projections`.
+        linear: L, of vectors ``(…, D)``.
+    """
+    parts = []
+    for some in values.split(_KEYS, 2):
+        vectors = linear(torch.einsum("bhje,hed->bjhd", some, projection))
         parts.append(vectors @ vectors.mT)
     return torch.cat(parts, 1)
 
@@ -126,7 +132,7 @@ class Norms:
     """
 
     def __init__(self, call: Call):
-        self._products = gram(call, None)
+        self._products = gram(call.values, projections(call))
 
     def __call__(self, call: Call, at: Tensor) -> Tensor:
         """The rows of some queries, ``(B, n, Lk)``."""
@@ -142,7 +148,7 @@ class BlockNorms:
 
     def __init__(self, call: Call):
         self.block = block(call)
-        self._products = gram(call, self.block)
+        self._products = gram(call.values, projections(call), self.block.linear)
         self._residual = self.block.linear(self.block.residual)
 
     def __call__(self, call: Call, at: Tensor) -> Tensor:

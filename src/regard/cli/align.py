@@ -29,6 +29,7 @@ def _align(
     layer: int | None = None,
     head: int | None = None,
     next_step: bool = False,
+    norms: bool = False,
     other: Path | None = None,
     combine: Literal["union", "intersection", "grow-diag", "grow-diag-final-and"] = "grow-diag",
     gold: Path | None = None,
@@ -51,6 +52,7 @@ def _align(
         layer: Decoder layer of a Transformer, from 0; by default the last but one.
         head: Head of the layer, from 0; by default the mean over all.
         next_step: Read the weights one step later, when a word is the decoder's input, not its output.
+        norms: Take the norms of the weighted vectors (Kobayashi et al. 2020) in place of a Transformer's weights.
         other: Run of the other direction. The links of both are combined.
         combine: How: grow-diag begins with the links of both and adds neighbours that give a link to a word without.
         gold: File of links drawn by people, a line for each pair: 1-2 is sure, 1p2 or 1?2 possible.
@@ -63,7 +65,7 @@ def _align(
 
     def aligner(folder: Path) -> Aligner:
         predictor: Any = load(folder, checkpoint, "translate")
-        return Aligner(predictor, layer, head, next_step)
+        return Aligner(predictor, layer, head, next_step, norms)
 
     golds = None if gold is None else _golds(gold, first)
     hypotheses = []

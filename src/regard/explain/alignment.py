@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from regard.errors import require
+from regard.explain.links import Links
 
 WORD = "▁"
 """The mark before a piece that begins a word (Kudo and Richardson 2018, arXiv:1808.06226)."""
@@ -67,10 +68,19 @@ class Alignment:
         )
         return Alignment(source, target, (shares.T / shares.sum(0)[:, None]) @ self.weights @ gather)
 
-    def links(self) -> list[tuple[int, int]]:
-        """(target, source) of the largest weight of each target piece, without special tokens."""
-        best = self.weights.argmax(1) if len(self.source) else []
-        return [(i, int(j)) for i, j in enumerate(best) if not is_sign(self.target[i])]
+    def links(self) -> Links:
+        """(source, target) of the largest weight of each target piece; special tokens are not counted.
+
+        >>> weights = np.array([[0.3, 0.1, 0.6], [0.1, 0.8, 0.1]])
+        >>> sorted(Alignment(("red", "house", "<eos>"), ("maison", "rouge"), weights).links())
+        [(0, 0), (1, 1)]
+        """
+        sources = [at for at, piece in enumerate(self.source) if not is_sign(piece)]
+        targets = [at for at, piece in enumerate(self.target) if not is_sign(piece)]
+        if not sources:
+            return frozenset()
+        best = self.weights[np.ix_(targets, sources)].argmax(1)
+        return frozenset((int(source), target) for target, source in enumerate(best))
 
     def crossings(self) -> int:
         """The number of pairs of links that are in opposite orders on the two sides."""

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from regard.attend import Look
+from regard.attend import Look, View
+from regard.attribution.vectors import gram, squared_norms
 from regard.data.padding import pad
 from regard.data.tokenizer import BOS, EOS, PAD
 from regard.errors import UserError
-from regard.explain.alignment import Alignment, is_sign
+from regard.explain.alignment import Alignment
 from regard.explain.links import Links, Symmetrization, symmetrized
 from regard.models.transformer import TransformerTranslator
 from regard.nn import MultiHeadAttention
@@ -41,6 +43,8 @@ class Aligner:
         head: number of a head, from 0; None: the mean over all.
         next_step: read the weights one step later, when the word is the decoder's input and not its output: in a
             Transformer these are often closer to an alignment (Chen et al. 2020, arXiv:2004.14837).
+        norms: in place of a Transformer's weights, the norms of what they add to the target (Kobayashi et al. 2020,
+            arXiv:2004.10102): of one head ``‖a_ij v_j W‖``, of all ``‖Σ_h a_ij^h v_j^h W^h‖``.
 
     Raises:
         UserError: there is no such layer or head.
@@ -50,11 +54,12 @@ class Aligner:
     layer: int | None = None
     head: int | None = None
     next_step: bool = False
+    norms: bool = False
 
     def __post_init__(self) -> None:
         model = self.predictor.model
         if not isinstance(model, TransformerTranslator):
-            for name, value in (("layer", self.layer), ("head", self.head)):
+            for name, value in (("layer", self.layer), ("head", self.head), ("norms", self.norms or None)):
                 if value is not None:
                     raise UserError(f"--{name}: only for a Transformer, and this run is recurrent, with one attention")
             return
@@ -64,7 +69,7 @@ class Aligner:
 
     def links(self, pairs: Sequence[Pair]) -> list[Links]:
         """The links of each pair of a batch. Raises UserError: the model has no attention."""
-        return [links_of(alignment.words()) for alignment in self.alignments(pairs)]
+        return [alignment.words().links() for alignment in self.alignments(pairs)]
 
     def alignments(self, pairs: Sequence[Pair]) -> list[Alignment]:
         """The alignment of each pair, by pieces, those of the target without EOS."""
@@ -90,10 +95,21 @@ class Aligner:
         assert isinstance(cross, MultiHeadAttention)
         with torch.inference_mode(), looking(cross, Look(rows=slice(None))) as seen:
             model.eval()(*pad(sources, PAD, device), *pad([[BOS, *tokens] for tokens in targets], PAD, device))
-        rows = seen["", 0].rows
-        weights = (rows.mean(1) if self.head is None else rows[:, self.head]).float().cpu().numpy()
+        view = seen["", 0]
+        heads = slice(None) if self.head is None else slice(self.head, self.head + 1)
+        rows = (_norms(cross, view, heads) if self.norms else view.rows[:, heads].mean(1)).float().cpu().numpy()
         sizes = [(len(target), len(source)) for target, source in zip(targets, sources, strict=True)]
-        return [each[:length, :width] for each, (length, width) in zip(weights, sizes, strict=True)]
+        return [each[:length, :width] for each, (length, width) in zip(rows, sizes, strict=True)]
+
+
+def _norms(layer: MultiHeadAttention, view: View, heads: slice) -> Tensor:
+    """The norms of what each key adds to each query by some heads, ``(B, Lq, Lk)``."""
+    assert view.plan is not None
+    with torch.inference_mode():
+        values = view.plan.value.repeat_interleave(layer.heads // layer.key_heads, 1)
+        projection = layer.output.weight.T.unflatten(0, (layer.heads, -1))
+        products = gram(values[:, heads], projection[heads])
+        return squared_norms(view.rows[:, heads], products).clamp(min=0).sqrt()
 
 
 def linked(
@@ -118,18 +134,3 @@ def linked(
             others = [frozenset((source, target) for target, source in one) for one in turned]
             links = [symmetrized(one, other, combine) for one, other in zip(links, others, strict=True)]
         yield from links
-
-
-def links_of(alignment: Alignment) -> Links:
-    """(source, target) of the largest weight of each target word; special tokens are not counted.
-
-    >>> weights = np.array([[0.3, 0.1, 0.6], [0.1, 0.8, 0.1]])
-    >>> sorted(links_of(Alignment(("red", "house", "<eos>"), ("maison", "rouge"), weights)))
-    [(0, 0), (1, 1)]
-    """
-    sources = [at for at, word in enumerate(alignment.source) if not is_sign(word)]
-    targets = [at for at, word in enumerate(alignment.target) if not is_sign(word)]
-    if not sources:
-        return frozenset()
-    best = alignment.weights[np.ix_(targets, sources)].argmax(1)
-    return frozenset((int(source), target) for target, source in enumerate(best))
