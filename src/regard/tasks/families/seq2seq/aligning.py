@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from regard.attend import Look, View
+from regard.attend import Look
 from regard.attribution.vectors import gram, squared_norms
 from regard.data.padding import pad
 from regard.data.tokenizer import BOS, EOS, PAD
@@ -90,26 +89,24 @@ class Aligner:
         self, model: TransformerTranslator, sources: list[list[int]], targets: list[list[int]]
     ) -> list[np.ndarray]:
         """The weights ``(tokens, source length)`` of each pair, of all steps at once."""
-        device = model.device
-        cross = model.decoder[max(0, len(model.decoder) - 2) if self.layer is None else self.layer].cross
+        number = max(0, len(model.decoder) - 2) if self.layer is None else self.layer
+        cross = model.decoder[number].cross
         assert isinstance(cross, MultiHeadAttention)
-        with torch.inference_mode(), looking(cross, Look(rows=slice(None))) as seen:
-            model.eval()(*pad(sources, PAD, device), *pad([[BOS, *tokens] for tokens in targets], PAD, device))
-        view = seen["", 0]
+        read = pad(sources, PAD, model.device)
         heads = slice(None) if self.head is None else slice(self.head, self.head + 1)
-        rows = (_norms(cross, view, heads) if self.norms else view.rows[:, heads].mean(1)).float().cpu().numpy()
+        with torch.inference_mode():
+            with looking(cross, Look(rows=slice(None))) as seen:
+                model.eval()(*read, *pad([[BOS, *tokens] for tokens in targets], PAD, model.device))
+            weights = seen["", 0].rows[:, heads]
+            if self.norms:
+                values = model.encode(*read).layers[number].value
+                projection = cross.output.weight.T.unflatten(0, (cross.heads, -1))
+                squares = squared_norms(weights, gram(values[:, heads], projection[heads]))
+                rows = squares.clamp(min=0).sqrt().float().cpu().numpy()
+            else:
+                rows = weights.mean(1).float().cpu().numpy()
         sizes = [(len(target), len(source)) for target, source in zip(targets, sources, strict=True)]
         return [each[:length, :width] for each, (length, width) in zip(rows, sizes, strict=True)]
-
-
-def _norms(layer: MultiHeadAttention, view: View, heads: slice) -> Tensor:
-    """The norms of what each key adds to each query by some heads, ``(B, Lq, Lk)``."""
-    assert view.plan is not None
-    with torch.inference_mode():
-        values = view.plan.value.repeat_interleave(layer.heads // layer.key_heads, 1)
-        projection = layer.output.weight.T.unflatten(0, (layer.heads, -1))
-        products = gram(values[:, heads], projection[heads])
-        return squared_norms(view.rows[:, heads], products).clamp(min=0).sqrt()
 
 
 def linked(
