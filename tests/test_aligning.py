@@ -79,7 +79,7 @@ def test_norms_are_those_of_the_weighted_vectors(runs: dict[str, Path]) -> None:
     tokens = [*model.source.encode(PAIRS[0][0]), EOS]
     cross = model.model.decoder[1].cross
     with torch.no_grad():
-        memory = model.model.encode(*pad([tokens], PAD, "cpu")).layers[1]
+        memory = model.model.encode(*pad([tokens], PAD, torch.device("cpu"))).layers[1]
         parts = cross.output.weight.T.unflatten(0, (2, -1))
         vectors = torch.einsum("hje,hed->hjd", memory.value[0], parts)
     weights = [Aligner(model, 1, head).alignments(PAIRS[:1])[0].weights for head in (0, 1)]
