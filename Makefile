@@ -12,8 +12,13 @@ demo: $(READY)
 # The tests run in as many processes as there are cores, but no more than 8, for each takes about a gigabyte. The long
 # ones, which repeat a table on further instruction sets, masks, compilers and optimizers, are run by `make nightly`.
 PROCESSES ?= auto
-test: $(READY) lint
+WEB := tests/web/node_modules/.package-lock.json
+test: $(READY) $(WEB) lint
 	$(BIN)/python -m pytest -q -m "not long" --numprocesses $(PROCESSES) --maxprocesses 8 --dist worksteal
+
+# What checks the viewer's types and its accessibility. Without npm, or without a network, those tests are skipped.
+$(WEB): tests/web/package-lock.json
+	-if command -v npm > /dev/null; then npm ci --prefix tests/web --no-audit --no-fund --silent; fi
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,0 +1,61 @@
+// The weights of what previews or is selected, for all parts of the page that show them.
+
+import { activeOf } from "./state.js";
+
+/** @typedef {import("./state.js").Store} Store */
+/** @typedef {import("./state.js").State} State */
+/** @typedef {import("./weights.js").Weights} Weights */
+/** @typedef {import("./weights.js").Reading} Reading */
+
+/** Changes of the state after which other weights are needed. */
+const NEW_READING = /** @type {const} */ (["layer", "head", "other", "side", "selected", "hover", "hoverSide", "hide", "words"]);
+
+/** Follows the state; of readings that are asked for in a row, only the last one counts. */
+export class Current {
+  /**
+   * @param {Store} store
+   * @param {Weights} weights
+   */
+  constructor(store, weights) {
+    this.store = store;
+    this.weights = weights;
+    /** @type {Reading | null} */
+    this.reading = null;
+    /** @type {Float32Array | null} what keys receive, for when nothing is selected */
+    this.received = null;
+    this.problem = "";
+    this.turn = 0;
+    /** @type {(() => void)[]} */
+    this.listeners = [];
+    store.listen((state, changed) => {
+      if (NEW_READING.some((name) => changed.has(name))) this.read();
+    });
+  }
+
+  /** @param {() => void} listener */
+  listen(listener) {
+    this.listeners.push(listener);
+  }
+
+  async read() {
+    const turn = ++this.turn;
+    const { state } = this.store;
+    const active = activeOf(state);
+    let reading = null;
+    let problem = "";
+    let received = null;
+    try {
+      if (active) reading = await this.weights.reading(state, active.side, active.index);
+      else if (!state.other) received = await this.weights.statistic(state.layer, state.head, "received");
+      if (received && state.hide) {
+        const { keys } = await this.weights.sinks(state.layer, state.head);
+        received = received.map((value, at) => (keys.includes(at) ? 0 : value));
+      }
+    } catch (error) {
+      problem = error instanceof Error ? error.message : String(error);
+    }
+    if (turn !== this.turn) return;
+    [this.reading, this.received, this.problem] = [reading, received, problem];
+    for (const listener of this.listeners) listener();
+  }
+}

@@ -1,0 +1,47 @@
+// A page with the viewer of a synthetic source, chosen by the address: ?kind=text&length=40
+
+import { render } from "/static/viewer.js";
+import { arabic, patches, synthetic, text } from "./synthetic.js";
+
+const asked = new URLSearchParams(location.search);
+const length = Number(asked.get("length") ?? 40);
+const heads = Number(asked.get("heads") ?? 4);
+const layers = Number(asked.get("layers") ?? 3);
+const weights = /** @type {"exact" | "half" | "none"} */ (asked.get("weights") ?? "exact");
+const options = { weights, wait: Number(asked.get("wait") ?? 0) };
+
+/** A picture of a gradient with a disc. */
+function picture() {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [160, 160];
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const gradient = context.createLinearGradient(0, 0, 160, 160);
+  gradient.addColorStop(0, "#7aa6d8");
+  gradient.addColorStop(1, "#2f5d34");
+  context.fillStyle = gradient;
+  context.fillRect(0, 0, 160, 160);
+  context.fillStyle = "#e8d44d";
+  context.beginPath();
+  context.arc(110, 50, 28, 0, 7);
+  context.fill();
+  return canvas.toDataURL("image/png");
+}
+
+const sources = {
+  text: () => synthetic(layers, heads, ...twice(text(length)), options),
+  pair: () => synthetic(1, 1, text(length), arabic(Math.ceil(length * 1.2)), { ...options, title: "An alignment" }),
+  picture: () => synthetic(layers, heads, ...twice(patches(8, picture())), { ...options, causal: false, title: "A picture" }),
+};
+
+/**
+ * @template T
+ * @param {T} one
+ * @returns {[T, T]}
+ */
+function twice(one) {
+  return [one, one];
+}
+
+const source = sources[/** @type {keyof typeof sources} */ (asked.get("kind") ?? "text")]();
+const viewer = render(/** @type {HTMLElement} */ (document.getElementById("viewer")), source, { page: true });
+Object.assign(window, { source, viewer });
