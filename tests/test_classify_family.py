@@ -25,6 +25,7 @@ from regard.tasks.families.classify.trainable import Sets
 from regard.tasks.results import Scores
 from regard.tasks.spec import Demo, NoOptions, TaskSpec
 from regard.tasks.task import Notify
+from regard.viewer.document import Document
 
 VOWELS = "aeiou"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -86,6 +87,9 @@ class ClassifiedWord(Classified):
 
     def save(self, path: str | Path) -> None:
         Path(path).write_bytes(b"\x89PNG")
+
+    def document(self) -> Document:
+        raise UserError("look: this model has no attention")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from regard.tasks.families.classify.scores import (
     matthews,
 )
 from regard.tasks.results import Failure
+from regard.viewer.document import Document
 
 CASES = {
     "many classes": (7, 400, 0.6),
@@ -129,6 +130,9 @@ class Word(Classified):
 
     def save(self, path: str | Path) -> None:
         raise UserError("look: nothing to draw")
+
+    def document(self) -> Document:
+        raise UserError("look: this model has no attention")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from regard.settings import read
 from regard.tasks import table
 from regard.tasks.running import evaluate, load, resume, settings_of, train
 from regard.tasks.spec import TaskSpec
+from shown_documents import read_document
 from stopping import assert_same, interrupting
 from toy import TOY, ParityPredictor, ToyConfig, ToyTrainConfig
 
@@ -135,6 +136,22 @@ def test_look_prints_draws_and_is_json(trained: Trained, tmp_path: Path) -> None
     assert (tmp_path / "look.png").read_bytes().startswith(b"\x89PNG")
     plain, full = json.dumps(shown.to_dict()), json.dumps(shown.to_dict(attention=True))
     assert len(plain) < len(full)
+
+
+def test_a_look_is_a_document_of_the_viewer(trained: Trained) -> None:
+    names = {field.name for field in dataclasses.fields(trained.spec.looking)}
+    options = {"threshold": 0.0} if "threshold" in names else {}
+    shown = load(trained.run).look(trained.inputs[0], **options).document()
+    content = read_document(shown.to_bytes())
+    assert content["title"] == shown.title
+    assert [layer["name"] for layer in content["layers"]] == [layer.name for layer in shown.layers]
+    for layer in shown.layers:
+        rows = layer.tensors["rows"]
+        assert rows.shape == layer.shape
+        assert rows.min() >= 0
+        assert rows.sum(-1).max() < 1.001
+    urls = [url for axis in shown.axes for url in axis.pictures]
+    assert all(url.startswith("data:image/") for url in urls)
 
 
 def test_a_model_is_exported(trained: Trained, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from regard.training.fingerprint import Fingerprint
 from regard.training.metric import Metric
 from regard.training.ranges import positive
 from regard.training.validation import Part
+from regard.viewer.document import Axis, Document, Layer
 
 BITS = 6
 
@@ -78,6 +79,12 @@ class Parity:
 
     def save(self, path: str | Path) -> None:
         Path(path).write_bytes(b"\x89PNG")
+
+    def document(self) -> Document:
+        axes = [Axis(["even"]), Axis([f"bit {at}" for at in range(BITS)])]
+        return Document(
+            str(self.number), axes, [Layer("weights", (1, 1, BITS), 0, 1, {"rows": torch.tensor([[self.weights]])})]
+        )
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         return {"number": str(self.number), "even": self.even, **({"weights": self.weights} if attention else {})}

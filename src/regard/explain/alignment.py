@@ -6,15 +6,17 @@ import codecs
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import accumulate, combinations
 from typing import Any
 
 import numpy as np
 
 from regard.errors import require
+from regard.explain.documents import document
 from regard.explain.links import Links
+from regard.viewer.document import Axis, Document
 
 WORD = "▁"
 """The mark before a piece that begins a word (Kudo and Richardson 2018, arXiv:1808.06226)."""
@@ -63,10 +65,33 @@ class Alignment:
 
         A piece with the end of one character and the start of the next counts for each by its share of bytes.
         """
+        source, target, (weights,) = self._by_characters([self.weights])
+        return Alignment(source, target, weights)
+
+    def document(
+        self, title: str, layers: Mapping[str, np.ndarray] | None = None, notes: Sequence[str] = ()
+    ) -> Document:
+        """What the viewer shows: pieces as of `characters`, and the words that they belong to.
+
+        Args:
+            title: a line above all.
+            layers: other weights by name, ``(target, source)`` or ``(heads, target, source)``, in place of ``weights``.
+            notes: sentences below the title.
+        """
+        layers = {"attention": self.weights} if layers is None else layers
+        source, target, parts = self._by_characters(layers.values())
+        keys = pieces_axis(source)
+        queries = keys if target == source else pieces_axis(target)
+        return document(title, queries, keys, dict(zip(layers, parts, strict=True)), notes)
+
+    def _by_characters(
+        self, weights: Iterable[np.ndarray]
+    ) -> tuple[tuple[str, ...], tuple[str, ...], list[np.ndarray]]:
         (source, gather), (target, shares) = (
             _sides(_characters(side), len(side)) for side in (self.source, self.target)
         )
-        return Alignment(source, target, (shares.T / shares.sum(0)[:, None]) @ self.weights @ gather)
+        spread = shares.T / shares.sum(0)[:, None]
+        return source, target, [spread @ one @ gather for one in weights]
 
     def links(self) -> Links:
         """(source, target) of the largest weight of each target piece; special tokens are not counted.
@@ -111,6 +136,21 @@ class Alignment:
         weights = np.array(kept["weights"], dtype=np.float64)
         # Without target pieces, JSON does not have the number of columns.
         return Alignment(source, target, weights if target else weights.reshape(-1, len(source)))
+
+
+def pieces_axis(pieces: tuple[str, ...]) -> Axis:
+    """Pieces of a text without the marks of words, as an axis of the viewer.
+
+    In scripts without spaces, words that share a piece are one.
+
+    >>> pieces_axis(("▁Fri", "day", "▁5", "<eos>"))
+    Axis(labels=('Fri', 'day', '5', '<eos>'), words=(0, 0, 1, 2), right_to_left=False, unit='token', pictures=(), \
+places=(), seconds=())
+    """
+    owners = [set(np.flatnonzero(row)) for row in _words(pieces)[1]]
+    words = list(accumulate(int(not one & other) for one, other in zip([set(), *owners], owners, strict=False)))
+    labels = tuple(piece.removeprefix(WORD) or piece for piece in pieces)
+    return Axis(labels, tuple(word - 1 for word in words), is_right_to_left(pieces))
 
 
 def is_sign(piece: str) -> bool:

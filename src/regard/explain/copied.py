@@ -63,6 +63,22 @@ def origins(alignment: Alignment, shares: np.ndarray) -> list[Origin]:
     return result
 
 
+def copied_from(alignment: Alignment, shares: np.ndarray) -> np.ndarray:
+    """The probability that each piece of an output was copied from each place of the source, ``(target, source)``.
+
+    The sum of a row is its part of copying; the rest was written. Arguments as of `origins`.
+
+    >>> one = Alignment(("▁Rex", "▁and", "▁Rex"), ("▁Rex",), np.array([[0.4, 0.5, 0.1]]))
+    >>> copied_from(one, np.array([0.5])).round(3)
+    array([[0.4, 0. , 0.1]])
+    """
+    words = (np.array([piece.removeprefix(WORD) for piece in side]) for side in (alignment.target, alignment.source))
+    target, source = words
+    same = np.where(target[:, None] == source, alignment.weights, 0.0)
+    result: np.ndarray = shares[:, None] * same / np.maximum(same.sum(1, keepdims=True), 1e-12)
+    return result
+
+
 def render_origins(alignment: Alignment, shares: np.ndarray, width: int) -> Text:
     """A line for each word of the output: ``written``, or from where it was copied, within the words around it."""
     words = origins(alignment, shares)

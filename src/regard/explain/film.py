@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from rich.console import Console
 
+from regard.explain.documents import Keys, cells
 from regard.explain.draw import new_figure, write_figure
+from regard.explain.pictures import png, skeleton
 from regard.explain.timeline import bars, draw_weights, strongest
+from regard.viewer.document import Axis
 
 _SHOWN = 6
 """The number of frames that are drawn."""
+_AROUND = 0.03
+"""How far a joint reaches on an image of it, whose sides are 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +31,10 @@ class Film:
     Attributes:
         places: ``(frames, places)``, the weight of each place of each frame; their sum is 1.
     """
+
+    unit: ClassVar[str]
+    units: ClassVar[str]
+    """A place, and several of them, in a word."""
 
     places: np.ndarray
 
@@ -51,6 +61,27 @@ class Film:
     @abstractmethod
     def strongest(self) -> str:
         """The places of the frame with the largest weight that have the largest weights, in one line."""
+
+    def keys(self) -> dict[str, Keys]:
+        """See `regard.explain.documents.Keys`: the frames, and the places of all frames."""
+        count = len(self.places)
+        pictures = tuple(map(self.picture, range(count)))
+        frames = tuple(f"frame {at + 1}" for at in range(count))
+        whole = tuple((at, 0.0, 0.0, 1.0, 1.0) for at in range(count))
+        spots = [(f"{frames[at]}, {name}", (at, *edges)) for at in range(count) for name, edges in self.spots(at)]
+        labels, places = zip(*spots, strict=True)
+        return {
+            "frames": (Axis(frames, unit="frame", pictures=pictures, places=whole), self.weights),
+            self.units: (Axis(labels, unit=self.unit, pictures=pictures, places=places), self.places.reshape(-1)),
+        }
+
+    @abstractmethod
+    def picture(self, frame: int) -> str:
+        """The address of an image of a frame."""
+
+    @abstractmethod
+    def spots(self, frame: int) -> Sequence[tuple[str, tuple[float, float, float, float]]]:
+        """The name of each place of a frame, and its left, top, right and bottom on the image, from 0 to 1."""
 
     @abstractmethod
     def draw_frame(self, axes: Any, frame: int) -> None:
@@ -117,6 +148,8 @@ class PoseFilm(Film):
         bones: the numbers of the two joints of each.
     """
 
+    unit, units = "joint", "joints"
+
     joints: np.ndarray
     names: tuple[str, ...]
     bones: tuple[tuple[int, int], ...]
@@ -125,6 +158,23 @@ class PoseFilm(Film):
         """See `Film`."""
         weights = self._shares
         return ", ".join(f"{self.names[at]} {weights[at]:.0%}" for at in strongest(weights))
+
+    def picture(self, frame: int) -> str:
+        """See `Film`."""
+        return skeleton(self._within(frame), self.bones)
+
+    def spots(self, frame: int) -> list[tuple[str, tuple[float, float, float, float]]]:
+        """See `Film`."""
+        points = self._within(frame).tolist()
+        boxes = ((x - _AROUND, y - _AROUND, x + _AROUND, y + _AROUND) for x, y in points)
+        return list(zip(self.names, boxes, strict=True))
+
+    def _within(self, frame: int) -> np.ndarray:
+        """The joints of a frame in a square with room for those of all frames, ``(joints, 2)``, from 0 to 1."""
+        low, high = self.joints[..., :2].min((0, 1)), self.joints[..., :2].max((0, 1))
+        side = 1.1 * max(float((high - low).max()), 1e-6)
+        points: np.ndarray = (self.joints[frame, :, :2] - (low + high) / 2) / side + 0.5
+        return points
 
     def draw_frame(self, axes: Any, frame: int) -> None:
         """See `Film`. The darker and larger a joint, the larger its weight in the whole clip."""
@@ -150,7 +200,17 @@ class FrameFilm(Film):
         frames: uint8 ``(frames, 3, H, W)``.
     """
 
+    unit, units = "patch", "patches"
+
     frames: np.ndarray
+
+    def picture(self, frame: int) -> str:
+        """See `Film`."""
+        return png(self.frames[frame])
+
+    def spots(self, frame: int) -> list[tuple[str, tuple[float, float, float, float]]]:
+        """See `Film`."""
+        return cells((self._side, self._side))
 
     @property
     def _side(self) -> int:

@@ -12,10 +12,13 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from regard.explain.alignment import is_right_to_left
+from regard.explain.documents import Keys
 from regard.explain.draw import check_image_name, fonts
 from regard.explain.page import filled
 from regard.explain.terminal import isolated
 from regard.files import write_text, write_whole
+from regard.viewer.document import Axis
 
 _BLUE, _DARK = (8, 81, 156), (26, 43, 69)
 _LIGHT = 0.68
@@ -33,11 +36,13 @@ class MarkedText:
         text: the text.
         spans: where each word starts and ends.
         weights: ``(len(spans),)``, from 0 to 1.
+        unit: what a part is that has a weight, such as a word.
     """
 
     text: str
     spans: Sequence[tuple[int, int]]
     weights: np.ndarray
+    unit: str = "word"
 
     def show(self, console: Console) -> None:
         """Print the text with coloured words, and the words with the largest weights, for terminals without colour."""
@@ -58,6 +63,11 @@ class MarkedText:
         words = (f"{isolated(self.text[slice(*self.spans[at])])} {self.weights[at]:.0%}" for at in order
                  if self.weights[at] >= 0.005)  # fmt: skip
         return f"attention: {', '.join(words)}"
+
+    def keys(self) -> dict[str, Keys]:
+        """See `regard.explain.documents.Keys`: the words."""
+        words = tuple(self.text[start:end] for start, end in self.spans)
+        return {"attention": (Axis(words, right_to_left=is_right_to_left(words), unit=self.unit), self.weights)}
 
     def levels(self) -> np.ndarray:
         """The weights relative to the largest one, which sets the strength of the colour."""

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from regard.explain.documents import Keys, moments
 from regard.explain.draw import new_figure, write_figure
+from regard.explain.pictures import spectrogram
 
 _BARS = "▁▂▃▄▅▆▇█"
 _COLUMNS = 60
@@ -70,6 +72,11 @@ class Timeline:
         """The moments with the largest weights in one line."""
         moments = (f"{at * self.step:.2f} s {self.weights[at]:.0%}" for at in strongest(self.weights))
         return f"attention: {', '.join(moments)}"
+
+    def keys(self) -> dict[str, Keys]:
+        """See `regard.explain.documents.Keys`: the moments, over the spectrogram."""
+        axis = moments(len(self.weights), self.step, self.seconds, spectrogram(self.features))
+        return {"attention": (axis, self.weights)}
 
     def share(self, start: float, end: float) -> tuple[float, float]:
         """The weight of the moments between two seconds, and what it would be with equal weights.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from regard.explain.documents import document, moments
 from regard.explain.draw import fonts, new_figure, write_figure
+from regard.explain.pictures import spectrogram
+from regard.viewer.document import Axis, Document
 
 _SHADES = " ░▒▓█"
 _COLUMNS = 60
@@ -57,6 +61,21 @@ class Transcript:
             console.print(line.rstrip(), highlight=False, markup=False, soft_wrap=True)
         if len(self.pieces) > _LISTED:
             console.print(f"… and {len(self.pieces) - _LISTED:,} more", highlight=False)
+
+    def document(self, title: str) -> Document:
+        """What the viewer shows: the characters and the steps, over the spectrogram, by attention and by CTC."""
+        blanks = [piece == " " for piece in self.pieces]
+        words = accumulate(int(one or before) for before, one in zip([False, *blanks], blanks, strict=False))
+        queries = Axis(
+            tuple(map(_name, self.pieces)), tuple(word - int(blanks[0]) for word in words), unit="character",
+            seconds=tuple((float(start), float(end)) for start, end in self.spans),
+        )  # fmt: skip
+        occupied = self._occupied()
+        keys = moments(occupied.shape[1], self.step, self.seconds, spectrogram(self.features))
+        steps = occupied / np.maximum(occupied.sum(1, keepdims=True), 1)
+        layers = {} if self.weights is None else {"attention": self.weights}
+        note = "time by CTC has equal weights for the steps of a character on the best path of CTC."
+        return document(title, queries, keys, {**layers, "time by CTC": steps}, [note])
 
     def _bar(self, weights: np.ndarray) -> str:
         sums = np.array([part.sum() for part in np.array_split(weights, min(_COLUMNS, len(weights)))])

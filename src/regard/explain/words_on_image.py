@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from regard.explain.alignment import is_right_to_left
+from regard.explain.documents import document, grid
 from regard.explain.draw import fonts, new_figure, write_figure
+from regard.explain.pictures import png
+from regard.viewer.document import Axis, Document
 
 _COLUMNS = 6
 _MOST = 23
@@ -51,6 +55,12 @@ class WordsOnImage:
             x, y = (column + 0.5) / weights.shape[1], (row + 0.5) / weights.shape[0]
             line = f"{word:{longest}}  {weights.max():4.0%} at {x:.0%} from the left, {y:.0%} from the top"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def document(self, title: str) -> Document:
+        """What the viewer shows: the words, and the patches of the image that they attend to."""
+        queries = Axis(tuple(self.words), right_to_left=is_right_to_left(self.words), unit="word")
+        keys = grid(self.weights.shape[1:], png(self.image))
+        return document(title, queries, keys, {"attention": self.weights.reshape(len(self.words), -1)})
 
     def save(self, path: Path, *, title: str) -> None:
         """Draw the image, and for each word the image in grey under the weights of the word in colours.

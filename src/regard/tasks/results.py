@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
+from regard.viewer.document import Document
+
 
 class Result(Protocol):
     """The prediction for one input."""
@@ -35,6 +37,10 @@ class Shown(Protocol):
         Raises:
             UserError: the model has no attention that can be drawn, or the file cannot be written.
         """
+        ...
+
+    def document(self) -> Document:
+        """What the viewer shows of it. Raises UserError: the model has no attention."""
         ...
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:

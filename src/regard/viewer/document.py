@@ -28,6 +28,9 @@ class Axis:
         pictures: addresses of images, as ``data:image/png;base64,…``: a photograph, a spectrogram, frames of a video.
         places: where each position is on a picture; None: it has no place there; empty: none has.
         seconds: start and end of each position in a sound or video; empty: there is no time.
+
+    Raises:
+        ValueError: there are not as many words, places or seconds as labels, or a place is on no picture.
     """
 
     labels: Sequence[str]
@@ -37,6 +40,15 @@ class Axis:
     pictures: Sequence[str] = ()
     places: Sequence[Place | None] = ()
     seconds: Sequence[tuple[float, float]] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("words", "places", "seconds"):
+            count = len(getattr(self, name))
+            if count not in (0, len(self.labels)):
+                raise ValueError(f"{name}: expected one for each of {len(self.labels)} labels, got {count}")
+        last = max((place[0] for place in self.places if place is not None), default=-1)
+        if last >= len(self.pictures):
+            raise ValueError(f"places: one is on picture {last}, and there are {len(self.pictures)}, from 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +93,9 @@ class Document:
         layers: in the order in which they are shown.
         notes: sentences below the title.
 
+    Raises:
+        ValueError: the axes of a layer are missing, or have other lengths than its weights.
+
     Example:
         >>> import torch
         >>> axes = [Axis(["a", "house"]), Axis(["ein", "Haus"])]
@@ -94,6 +109,16 @@ class Document:
     axes: Sequence[Axis]
     layers: Sequence[Layer]
     notes: Sequence[str] = field(default=())
+
+    def __post_init__(self) -> None:
+        for layer in self.layers:
+            if not {layer.queries, layer.keys} <= set(range(len(self.axes))):
+                raise ValueError(
+                    f"{layer.name}: is of the axes {layer.queries} and {layer.keys}, and there are {len(self.axes)}"
+                )
+            lengths = tuple(len(self.axes[axis].labels) for axis in (layer.queries, layer.keys))
+            if lengths != tuple(layer.shape[1:]):
+                raise ValueError(f"{layer.name}: its axes have {lengths} labels, and its shape is {layer.shape}")
 
     def to_bytes(self) -> bytes:
         """The document as one safetensors file."""

@@ -15,7 +15,9 @@ from regard.data.image_batches import Scale, augment
 from regard.data.image_files import read_image, squared
 from regard.data.images import Images, read_images
 from regard.errors import UserError
+from regard.explain.documents import document, grid
 from regard.explain.overlay import save_overlay
+from regard.explain.pictures import png
 from regard.models.vision import Classifier, Mirrored, ResNet, ViT
 from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.tasks.exporting import Exportable
@@ -25,6 +27,7 @@ from regard.tasks.families.classify.trainable import Sets, mixed
 from regard.tasks.inputs.images import exportable, save_example
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify
+from regard.viewer.document import Axis, Document
 
 _PIXELS = 256 * 32 * 32
 """Pixels of a validation batch, whose activations are much larger than the images."""
@@ -46,13 +49,26 @@ class ClassifiedImage(Classified):
 
     def save(self, path: str | Path) -> None:
         """Draw the attention over the image. Raises UserError: the model has none."""
+        save_overlay(self.image, self._weighted(), Path(path), title=self._title)
+
+    def document(self) -> Document:
+        """See `Classified`: the patches of the image."""
+        places = self._weighted()
+        queries, keys = Axis((self.classes[0][0],), unit="class"), grid(places.shape, png(self.image))
+        return document(self._title, queries, keys, {"attention": places.reshape(1, -1)}, [self.printed])
+
+    @property
+    def _title(self) -> str:
+        name, probability = self.classes[0]
+        return f"{name}, {probability:.0%}"
+
+    def _weighted(self) -> np.ndarray:
         if self.places is None:
             raise UserError(
                 "look: this model has no attention over places "
                 "(train with --model.attention cbam, self or query, or --model.kind vit)"
             )
-        name, probability = self.classes[0]
-        save_overlay(self.image, self.places, Path(path), title=f"{name}, {probability:.0%}")
+        return self.places
 
     def weights(self) -> Mapping[str, Any]:
         """The weight of each place."""

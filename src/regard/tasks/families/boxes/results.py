@@ -11,6 +11,9 @@ from rich.console import Console
 
 from regard.errors import UserError
 from regard.explain.boxes import save_attended, save_boxes
+from regard.explain.documents import document, grid
+from regard.explain.pictures import png
+from regard.viewer.document import Axis, Document
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,33 @@ class Detections:
         Raises:
             UserError: the model has no attention, or the file cannot be written.
         """
+        objects = [(one.text, one.box) for one in self.objects]
+        save_attended(self.image, objects, self._places(), Path(path))
+
+    def document(self) -> Document:
+        """What the viewer shows: the boxes, and the patches of the image that the query of each attended to.
+
+        Raises:
+            UserError: the model has no attention, or found no object.
+        """
+        places = self._places()
+        if not places:
+            raise UserError(f"{self.input}: no object was found in it; a lower --threshold shows what is less sure")
+        height, width = self.image.shape[1:]
+        picture, side = png(self.image), max(height, width)
+        edges = np.array([one.box for one in self.objects]) / np.tile((width, height), 2)
+        queries = Axis(
+            tuple(f"{one.label} {one.score:.2f}" for one in self.objects), unit="box", pictures=(picture,),
+            places=tuple((0, *box) for box in edges.tolist()),
+        )  # fmt: skip
+        keys = grid(places[0].shape, picture, right=side / width, bottom=side / height)
+        title = f"{self.input}: {len(self.objects)} objects"
+        return document(title, queries, keys, {"attention": np.stack(places).reshape(len(places), -1)})
+
+    def _places(self) -> list[np.ndarray]:
         if not self.attends:
             raise UserError("look: this model has no attention (train with --model.attention cross)")
-        objects = [(one.text, one.box) for one in self.objects]
-        save_attended(self.image, objects, [one.places for one in self.objects if one.places is not None], Path(path))
+        return [one.places for one in self.objects if one.places is not None]
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The input and its objects; with ``attention``, also the weight of each place for each object."""

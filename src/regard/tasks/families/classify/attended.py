@@ -12,7 +12,9 @@ import numpy as np
 from rich.console import Console
 
 from regard.errors import UserError
+from regard.explain.documents import Keys, by_query
 from regard.tasks.families.classify.labeller import Classified
+from regard.viewer.document import Axis, Document
 
 
 class Weighted(Protocol):
@@ -21,6 +23,9 @@ class Weighted(Protocol):
     @property
     def weights(self) -> np.ndarray:
         """``(parts,)``."""
+
+    def keys(self) -> dict[str, Keys]:
+        """Its parts as keys of the viewer, by the names of layers."""
 
     def show(self, console: Console) -> None:
         """Print it."""
@@ -62,10 +67,20 @@ class Attended(Classified, Generic[Input]):
 
     def save(self, path: str | Path) -> None:
         """Draw the attention, for the most probable class. Raises UserError: the model has none."""
+        title, one = self._first()
+        one.save(Path(path), title=title)
+
+    def document(self) -> Document:
+        """What the viewer shows: a query for each class of ``attended``. Raises UserError: there is no attention."""
+        title, _ = self._first()
+        queries = Axis(tuple(name for name, _ in self.attended), unit="class")
+        return by_query(title, queries, [one.keys() for _, one in self.attended], [self.printed])
+
+    def _first(self) -> tuple[str, Input]:
         if not self.attended:
             raise UserError("look: this model has no attention (train with --model.attention additive)")
         name, one = self.attended[0]
-        one.save(Path(path), title=f"{name}, {dict(self.classes)[name]:.0%}")
+        return f"{name}, {dict(self.classes)[name]:.0%}", one
 
     def weights(self) -> Mapping[str, Any]:
         """Each part and its weight; with several labels, its weights for each of ``attended``."""

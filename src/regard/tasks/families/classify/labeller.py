@@ -22,6 +22,7 @@ from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
 from regard.training import checkpoint
 from regard.training.validation import Part
+from regard.viewer.document import Document
 
 _CLASSES = "classes.json"
 _PRINTED = 3
@@ -53,15 +54,23 @@ class Classified(ABC):
         printed = [f"{name} {probability:.4f}" for name, probability in named]
         return "\t".join([self.input, *(printed or [_NONE])])
 
+    @property
+    def printed(self) -> str:
+        """The most probable classes, or the labels that apply, with their probabilities."""
+        named = self.classes[:_PRINTED] if self.labels is None else self.labels
+        return ", ".join(f"{name} {probability:.1%}" for name, probability in named) or _NONE
+
     def show(self, console: Console) -> None:
         """Print the most probable classes, or the labels that apply."""
-        named = self.classes[:_PRINTED] if self.labels is None else self.labels
-        printed = ", ".join(f"{name} {probability:.1%}" for name, probability in named)
-        console.print(f"{self.input}: {printed or _NONE}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{self.input}: {self.printed}", highlight=False, markup=False, soft_wrap=True)
 
     @abstractmethod
     def save(self, path: str | Path) -> None:
         """Draw the attention. Raises UserError: the model has none, or the file cannot be written."""
+
+    @abstractmethod
+    def document(self) -> Document:
+        """What the viewer shows. Raises UserError: the model has no attention."""
 
     def weights(self) -> Mapping[str, Any]:
         """The attention as JSON can represent it, by name; empty: the model has none."""

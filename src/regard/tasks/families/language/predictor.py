@@ -65,7 +65,7 @@ class LanguagePredictor(Predictor):
     def look(self, item: str, *, layer: int = -1, head: int | None = None) -> Attended:
         """The attention over a text in one head of a layer, or the mean of all; see `attended`."""
         check_unicode("text", item)
-        return Attended(self.attended(item, layer, head))
+        return self.attended(item, layer, head)
 
     def exportable(self) -> Exportable:
         """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
@@ -101,7 +101,7 @@ class LanguagePredictor(Predictor):
         if rest:
             yield rest
 
-    def attended(self, text: str, layer: int, head: int | None) -> Alignment:
+    def attended(self, text: str, layer: int, head: int | None) -> Attended:
         """The attention of each token of ``text`` over the tokens up to it, in one head or the mean of all.
 
         Args:
@@ -125,9 +125,10 @@ class LanguagePredictor(Predictor):
             weights = self.model.look(batch, layer, Look(rows=slice(None))).rows[0]
         if head is not None and not 0 <= head < len(weights):
             raise UserError(f"--head: this model has heads 0 to {len(weights) - 1}, got {head}")
-        shown = weights.mean(0) if head is None else weights[head]
+        heads = weights.float().cpu().numpy()
         pieces = tuple(piece.replace("\n", "⏎") for piece in self.tokenizer.pieces(tokens))
-        return Alignment(pieces, pieces, shown.float().cpu().numpy()).characters()
+        shown = Alignment(pieces, pieces, heads.mean(0) if head is None else heads[head])
+        return Attended(shown, heads, layer % layers)
 
     @torch.inference_mode()
     def _tokens(self, prompt: str, sampling: Sampling, count: int) -> Iterator[int]:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from regard.data.lines import one_line
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
 from regard.explain.save import save_alignment
+from regard.viewer.document import Document
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,19 @@ class Attended:
     """The attention of each token of a text over the tokens up to it.
 
     Attributes:
-        alignment: the tokens and the weights, ``(tokens, tokens)``.
+        tokens: the tokens with the weights of the chosen head, or the mean of all, ``(tokens, tokens)``.
+        heads: the weights of all heads of the layer, ``(heads, tokens, tokens)``.
+        layer: the number of the layer.
     """
 
-    alignment: Alignment
+    tokens: Alignment
+    heads: np.ndarray
+    layer: int
+
+    @property
+    def alignment(self) -> Alignment:
+        """The same with complete characters."""
+        return self.tokens.characters()
 
     def show(self, console: Console) -> None:
         """Print the attention."""
@@ -58,7 +69,12 @@ class Attended:
         """Draw the attention: a page if the path ends in .html, otherwise an image."""
         save_alignment(self.alignment, Path(path), title="regard", by_words=False)
 
+    def document(self) -> Document:
+        """What the viewer shows: the tokens, each of which attends to those up to it, in all heads of the layer."""
+        return self.tokens.document("regard", {f"layer {self.layer}": self.heads})
+
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The tokens; with ``attention``, also the weights."""
-        weights = {"weights": self.alignment.weights.tolist()} if attention else {}
-        return {"tokens": list(self.alignment.source), **weights}
+        shown = self.alignment
+        weights = {"weights": shown.weights.tolist()} if attention else {}
+        return {"tokens": list(shown.source), **weights}

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from regard.explain.words_on_image import WordsOnImage
 from regard.tasks.families.rank.results import Ranked
+from regard.viewer.document import Document
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Located:
     def save(self, path: str | Path) -> None:
         """Draw the weights of each word on the image. Raises UserError: the file cannot be written."""
         self.words.save(Path(path), title=self.words.text)
+
+    def document(self) -> Document:
+        """What the viewer shows: the words, and the patches of the image that they attend to."""
+        return self.words.document(self.words.text)
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The text, the image and their score; with ``attention``, also the weights of each word."""

@@ -20,12 +20,14 @@ from regard.data.lines import compose, one_line
 from regard.data.neighbours import Neighbours
 from regard.data.padding import pad
 from regard.errors import UserError
+from regard.explain.documents import by_query
 from regard.explain.marked import MarkedText
 from regard.models.sequential import SequentialModel
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.rank.results import Candidate, Ranked
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
+from regard.viewer.document import Axis, Document
 
 _TOGETHER = 64
 """The largest number of histories that are read together."""
@@ -55,9 +57,22 @@ class Recommendation(Ranked):
 
     def save(self, path: str | Path) -> None:
         """Draw the history, shaded by the attention. Raises UserError: there is none, or the file cannot be written."""
+        self._history().save(Path(path), title=self._title)
+
+    def document(self) -> Document:
+        """What the viewer shows: the history, to which its last item attended. Raises UserError: see `save`."""
+        keys = self._history().keys()
+        (axis, _), *_ = keys.values()
+        return by_query(self._title, Axis((f"after {axis.labels[-1]}",), unit="item"), [keys])
+
+    @property
+    def _title(self) -> str:
+        return f"→ {', '.join(one.label for one in self.candidates[:3])}"
+
+    def _history(self) -> MarkedText:
         if self.attention is None:
             raise UserError(_NO_ATTENTION)
-        self.attention.save(Path(path), title=f"→ {', '.join(one.label for one in self.candidates[:3])}")
+        return self.attention
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The history and the recommended items; with ``attention``, also the weight of each item that was read."""
@@ -135,7 +150,7 @@ class Recommender(Predictor):
         labels = [one_line(self.catalogue.label(at)) for at in seen]
         starts = np.cumsum([0, *(len(label) + 3 for label in labels)])
         spans = [(int(start), int(start) + len(label)) for start, label in zip(starts, labels, strict=False)]
-        marked = MarkedText(" · ".join(labels), spans, self.weights([history])[0])
+        marked = MarkedText(" · ".join(labels), spans, self.weights([history])[0], unit="item")
         return replace(result, items=tuple(self.catalogue.names[at] for at in seen), attention=marked)
 
     def parsed(self, item: str, *, skip_unknown: bool = False) -> np.ndarray | Failure:

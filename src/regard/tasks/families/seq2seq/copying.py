@@ -21,7 +21,7 @@ from regard.decode import Hypothesis
 from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
-from regard.explain.copied import Origin, narrowed, origins, render_origins
+from regard.explain.copied import Origin, copied_from, narrowed, origins, render_origins
 from regard.explain.save import save_alignment
 from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.exporting import Exportable
@@ -33,6 +33,7 @@ from regard.tasks.families.seq2seq.predictor import PairPredictor, Search, Tick
 from regard.tasks.families.seq2seq.results import NO_ATTENTION, TextOutput
 from regard.tasks.families.seq2seq.rows import Rows
 from regard.tasks.results import Score, Scores
+from regard.viewer.document import Document
 
 Output = TypeVar("Output", bound="CopiedOutput")
 
@@ -80,11 +81,17 @@ class CopiedOutput(TextOutput):
 
     def save(self, path: str | Path) -> None:
         """Draw the alignment: a page if the path ends in .html, otherwise an image of the source words that matter."""
-        if self.alignment is None:
-            raise UserError(NO_ATTENTION)
         page = Path(path).suffix.lower() in (".html", ".htm")
-        drawn = self.alignment if page else narrowed(self.alignment.words(), _COLUMNS)
+        drawn = self.aligned if page else narrowed(self.aligned.words(), _COLUMNS)
         save_alignment(drawn, Path(path), title=self.text, by_words=False)
+
+    def document(self) -> Document:
+        """As `TextOutput.document`, and the probability that each word was copied from each place of the source."""
+        layers = {"attention": self.aligned.weights}
+        if self.shares is None:
+            return self.aligned.document(self.text, layers)
+        note = "copied is the probability that a word was copied from each place; what is missing to 1 was written."
+        return self.aligned.document(self.text, {**layers, "copied": copied_from(self.aligned, self.shares)}, [note])
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """As `TextOutput.to_dict`, with each word's origin: the part of its probability from copying, and the number

@@ -15,6 +15,7 @@ from regard.explain import terminal
 from regard.explain.alignment import Alignment
 from regard.explain.page import save_page
 from regard.explain.save import save_alignment
+from regard.viewer.document import Document
 
 NO_ATTENTION = "look: this run has no attention to look at (it was trained with --model.attention none)"
 
@@ -50,9 +51,18 @@ class TextOutput:
 
     def save(self, path: str | Path) -> None:
         """Draw the alignment: a page if the path ends in .html, otherwise an image."""
+        save_alignment(self.aligned, Path(path), title=self.source, by_words=True)
+
+    def document(self) -> Document:
+        """What the viewer shows: the alignment. Raises UserError: there is none."""
+        return self.aligned.document(self.source)
+
+    @property
+    def aligned(self) -> Alignment:
+        """The alignment. Raises UserError: there is none."""
         if self.alignment is None:
             raise UserError(NO_ATTENTION)
-        save_alignment(self.alignment, Path(path), title=self.source, by_words=True)
+        return self.alignment
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """Source, output and its log-probability; with ``attention``, also their pieces and the weights."""

@@ -16,6 +16,7 @@ from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.alignment import WORD, Alignment
 from regard.explain.save import save_alignment
+from regard.viewer.document import Document
 
 NO_ATTENTION = "look: this run has no attention to look at (it was trained with --model.attention none)"
 
@@ -92,12 +93,21 @@ class Answer:
 
     def save(self, path: str | Path) -> None:
         """Draw the attention: a page for the window if the path ends in .html, otherwise an image around the answer."""
-        if self.alignment is None:
-            raise UserError(NO_ATTENTION)
         page = Path(path).suffix.lower() in (".html", ".htm")
-        drawn = self._marked(self.alignment) if page else self._near()
-        title = f"{self.question} → {self.text or 'no answer'}"
-        save_alignment(drawn, Path(path), title=title, by_words=True)
+        drawn = self._marked() if page else self._near()
+        save_alignment(drawn, Path(path), title=self._title, by_words=True)
+
+    def document(self) -> Document:
+        """What the viewer shows: the question and the window, with the answer in brackets.
+
+        Raises:
+            UserError: the model has no attention.
+        """
+        return self._marked().document(self._title)
+
+    @property
+    def _title(self) -> str:
+        return f"{self.question} → {self.text or 'no answer'}"
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The question and the answer with its place, None if there is none; with ``attention``, also the weights."""
@@ -117,8 +127,11 @@ class Answer:
             result["alignment"] = pieces
         return result
 
-    def _marked(self, alignment: Alignment) -> Alignment:
-        """The alignment with brackets around the answer's tokens."""
+    def _marked(self) -> Alignment:
+        """The alignment with brackets around the answer's tokens. Raises UserError: there is none."""
+        alignment = self.alignment
+        if alignment is None:
+            raise UserError(NO_ATTENTION)
         if not self.given or self.inside is None or not self.inside.any():
             return alignment
         places = np.flatnonzero(self.inside)
@@ -130,9 +143,8 @@ class Answer:
 
     def _near(self) -> Alignment:
         """The marked alignment of the tokens around the first span."""
-        assert self.alignment is not None
         assert self.inside is not None
-        marked, places = self._marked(self.alignment), np.flatnonzero(self.inside)
+        marked, places = self._marked(), np.flatnonzero(self.inside)
         start, end = max(0, int(places.min()) - _AROUND), int(places.max()) + 1 + _AROUND
         pieces = marked.source
         while start > 0 and not pieces[start].startswith(WORD) and places.min() - start < 2 * _AROUND:

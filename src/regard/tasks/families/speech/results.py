@@ -11,6 +11,7 @@ from rich.console import Console
 from regard.data.lines import one_line
 from regard.explain.captions import Word, srt, vtt
 from regard.explain.transcript import Transcript
+from regard.viewer.document import Document
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Transcription:
         """Draw the sound and where its characters are heard."""
         assert self.heard is not None
         self.heard.save(Path(path), title=self.text)
+
+    def document(self) -> Document:
+        """What the viewer shows: the characters, and when they are heard."""
+        assert self.heard is not None
+        return self.heard.document(self.text)
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """File, text, score and words; with ``attention``, also the weights and times of characters."""
