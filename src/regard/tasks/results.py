@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 
-from regard.viewer.document import Document
+if TYPE_CHECKING:
+    from regard.viewer.document import Document
 
 
 class Result(Protocol):
