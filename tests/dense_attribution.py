@@ -6,14 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 from model_families import FAMILIES, inputs
+from regard import Additive
 from regard.models.layers import TransformerLayer
+from regard.models.text import TextClassifier
 from regard.nn import FeedForward, MultiHeadAttention
 
 
@@ -25,23 +27,50 @@ class Attended:
     values: Tensor
 
 
+class Place(NamedTuple):
+    """Where an attention is.
+
+    Attributes:
+        layer: the name of the module whose input is the residual stream, unless there is a normalization after it.
+        projection: the output projection in it.
+        norm: the normalization after the attention; None: the layers normalize before.
+    """
+
+    layer: str
+    projection: str
+    norm: str | None = None
+
+
 @dataclass(frozen=True)
 class Model:
     """A model and where its parts are.
 
     Attributes:
-        layer: the name of a layer; its input is the residual stream, if there is one stack.
-        projection: the output projection in it, of the cross-attention if there is one.
-        norm: the normalization after the attention; None: the layers normalize before.
+        places: of the attentions of a layer, of the decoder if there is one.
         encoder: how many of the calls are those of an encoder; 0: one stack.
+        below: the place of those.
+        count: of the layers.
     """
 
     name: str
-    inputs: str = "plain"
-    layer: str = ""
-    projection: str = ""
-    norm: str | None = None
+    inputs: str
+    places: tuple[Place, ...]
     encoder: int = 0
+    below: Place | None = None
+    count: int = 2
+
+    def place(self, number: int) -> Place:
+        """The place of a call."""
+        if self.below is not None and number < self.encoder:
+            place, layer = self.below, number
+        else:
+            layer, part = divmod(number - self.encoder, len(self.places))
+            place = self.places[part]
+        return place._replace(layer=place.layer.format(layer))
+
+    def crosses(self, number: int) -> bool:
+        """Whether a call is a cross-attention."""
+        return self.encoder > 0 and number >= self.encoder and (number - self.encoder) % 2 == 1
 
     def build(self) -> nn.Module:
         if self.name in FAMILIES:
@@ -80,14 +109,30 @@ class Classifier(nn.Module):
 
 
 MODELS = {
-    "BERT": Model("BERT", "padded", "encoder.layer.{}", "attention.output.dense", "attention.output.LayerNorm"),
-    "GPT-2": Model("GPT-2", "plain", "transformer.h.{}", "attn.c_proj"),
-    "Llama": Model("Llama", "plain", "model.layers.{}", "self_attn.o_proj"),
-    "T5": Model("T5", "padded", "decoder.block.{}.layer.1", "EncDecAttention.o", encoder=2),
-    "Marian": Model("Marian", "padded", "model.decoder.layers.{}", "encoder_attn.out_proj", encoder=2),
-    "regard, pre": Model("pre", "plain", "layers.{}", "attend.output"),
-    "regard, post": Model("post", "plain", "layers.{}", "attend.output", "around_attend.norm"),
-}
+    "BERT": Model(
+        "BERT", "padded", (Place("encoder.layer.{}", "attention.output.dense", "attention.output.LayerNorm"),)
+    ),
+    "GPT-2": Model("GPT-2", "plain", (Place("transformer.h.{}", "attn.c_proj"),)),
+    "Llama": Model("Llama", "plain", (Place("model.layers.{}", "self_attn.o_proj"),)),
+    "T5": Model(
+        "T5", "padded",
+        (
+            Place("decoder.block.{}.layer.0", "SelfAttention.o"),
+            Place("decoder.block.{}.layer.1", "EncDecAttention.o"),
+        ),
+        2, Place("encoder.block.{}.layer.0", "SelfAttention.o"),
+    ),
+    "Marian": Model(
+        "Marian", "padded",
+        (
+            Place("model.decoder.layers.{}", "self_attn.out_proj", "self_attn_layer_norm"),
+            Place("model.decoder.layers.{}", "encoder_attn.out_proj", "encoder_attn_layer_norm"),
+        ),
+        2, Place("model.encoder.layers.{}", "self_attn.out_proj", "self_attn_layer_norm"),
+    ),
+    "regard, pre": Model("pre", "plain", (Place("layers.{}", "attend.output"),), count=3),
+    "regard, post": Model("post", "plain", (Place("layers.{}", "attend.output", "around_attend.norm"),), count=3),
+}  # fmt: skip
 
 
 def target(output: Any) -> Tensor:
@@ -114,8 +159,11 @@ def start(name: str, queries: int) -> Tensor:
 def recorded(model: nn.Module) -> Iterator[list[Attended]]:
     """In this block, the model's own attention records what it attends to."""
     calls: list[Attended] = []
-    if isinstance(model, Classifier):
-        with mock.patch("regard.nn.multihead.attend_heads", lambda *given, **_: (_plain(calls, *given[:3]), None)):
+    if isinstance(model, (Classifier, TextClassifier)):
+        with mock.patch(
+            "regard.nn.multihead.attend_heads",
+            lambda *given, **named: (_plain(calls, *given[:3], named["score"]), None),
+        ):
             yield calls
         return
     source: Any = sys.modules[type(model).__module__]
@@ -131,9 +179,13 @@ def recorded(model: nn.Module) -> Iterator[list[Attended]]:
         yield calls
 
 
-def _plain(calls: list[Attended], query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def _plain(calls: list[Attended], query: Tensor, key: Tensor, value: Tensor, score: Any) -> Tensor:
     key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], 1) for t in (key, value))
-    weights = torch.softmax(query @ key.mT / query.shape[3] ** 0.5, -1)
+    if isinstance(score, Additive):
+        scores = ((query[:, :, :, None] + key[:, :, None]).tanh() * score.v[:, None, None]).sum(-1)
+    else:
+        scores = query @ key.mT / query.shape[3] ** 0.5
+    weights = torch.softmax(scores, -1)
     calls.append(Attended(weights, value))
     return weights @ value
 
@@ -151,42 +203,52 @@ class Dense:
     def run(cls, at: Model, model: nn.Module) -> Dense:
         residuals: list[Tensor] = []
         results: list[Tensor] = []
-        modules, handles = dict(model.named_modules()), []
-        for number in range(3 if at.name in ("pre", "post") else 2):
-            if at.encoder:
-                break
-            layer = modules[at.layer.format(number)]
-            handles.append(layer.register_forward_pre_hook(lambda _, given: residuals.append(given[0])))
-            part = layer.get_submodule(at.projection if at.norm is None else at.norm)
-            handles.append(part.register_forward_hook(lambda _, given, output: results.append(output)))
+        projected: list[Tensor] = []
+        handles = []
+
+        def keep(found: list[Tensor]) -> Any:
+            return lambda _, given, output: found.append(output)
+
+        for number in range(at.encoder + at.count * len(at.places)):
+            place = at.place(number)
+            layer = model.get_submodule(place.layer)
+            source = layer if place.norm is None else layer.get_submodule(place.norm)
+            handles.append(source.register_forward_pre_hook(lambda _, given: residuals.append(given[0])))
+            handles.append(layer.get_submodule(place.projection).register_forward_hook(keep(projected)))
+            if place.norm is not None:
+                handles.append(source.register_forward_hook(keep(results)))
         with recorded(model) as calls:
             values = target(model(**at.given()))
         for handle in handles:
             handle.remove()
         grads = list(torch.autograd.grad(values.sum(), [call.weights for call in calls]))
-        if at.norm is None and not at.encoder:
-            results = [x + y for x, y in zip(residuals, results, strict=True)]
+        if at.places[0].norm is None:
+            results = [x + y for x, y in zip(residuals, projected, strict=True)]
+        else:
+            residuals = [total - y for total, y in zip(residuals, projected, strict=True)]
         return cls(calls, grads, residuals, results)
 
 
-def vectors(at: Model, model: nn.Module, dense: Dense, number: int, whole: bool) -> Tensor:
-    """``T_ij`` ``(B, Lq, Lk, D)``; `whole`: with the residual connection and the normalization."""
-    place = (number - at.encoder) // 2 if at.encoder else number
-    call, layer = dense.calls[number], model.get_submodule(at.layer.format(place))
-    projection: Any = layer.get_submodule(at.projection)
+def vectors(at: Model, model: nn.Module, dense: Dense, number: int, whole: bool) -> tuple[Tensor, Tensor]:
+    """``T_ij`` ``(B, Lq, Lk, D)``, and what the residual connection adds, ``(B, Lq, D)``.
+
+    `whole`: after the normalization, and the residual is added to the diagonal of a self-attention.
+    """
+    call, place = dense.calls[number], at.place(number)
+    layer = model.get_submodule(place.layer)
+    projection: Any = layer.get_submodule(place.projection)
     weight = projection.weight if type(projection).__name__ == "Conv1D" else projection.weight.T
     parts = weight.unflatten(0, (call.values.shape[1], -1))
-    found = torch.einsum("bhij,bhje,hed->bijd", call.weights, call.values, parts)
+    found, x = torch.einsum("bhij,bhje,hed->bijd", call.weights, call.values, parts), dense.residuals[number]
     if not whole:
-        return found
-    x = dense.residuals[number]
-    found = found + torch.diag_embed(x.mT).permute(0, 2, 3, 1)
-    if at.norm is None:
-        return found
-    norm: Any = layer.get_submodule(at.norm)
-    total = x + projection(torch.einsum("bhij,bhje->bihe", call.weights, call.values).flatten(2))
-    sigma = (total.var(-1, correction=0) + norm.eps).sqrt()
-    return (found - found.mean(-1, keepdim=True)) * norm.weight / sigma[:, :, None, None]
+        return found, x
+    if place.norm is not None:
+        norm: Any = layer.get_submodule(place.norm)
+        total = x + projection(torch.einsum("bhij,bhje->bihe", call.weights, call.values).flatten(2))
+        sigma = (total.var(-1, correction=0) + norm.eps).sqrt()
+        found = (found - found.mean(-1, keepdim=True)) * norm.weight / sigma[:, :, None, None]
+        x = (x - x.mean(-1, keepdim=True)) * norm.weight / sigma[:, :, None]
+    return found if at.crosses(number) else found + torch.diag_embed(x.mT).permute(0, 2, 3, 1), x
 
 
 def weights(at: Model, model: nn.Module, dense: Dense, first: Tensor) -> Tensor:
@@ -194,26 +256,52 @@ def weights(at: Model, model: nn.Module, dense: Dense, first: Tensor) -> Tensor:
 
 
 def norms(at: Model, model: nn.Module, dense: Dense, first: Tensor) -> Tensor:
-    return _mean(at, dense, first, lambda number: _shares(vectors(at, model, dense, number, False).norm(dim=-1)))
+    return _mean(at, dense, first, lambda number: _shares(vectors(at, model, dense, number, False)[0].norm(dim=-1)))
 
 
 def block_norms(at: Model, model: nn.Module, dense: Dense, first: Tensor) -> Tensor:
-    return _mean(at, dense, first, lambda number: _shares(vectors(at, model, dense, number, True).norm(dim=-1)))
+    return _mean(at, dense, first, lambda number: _shares(vectors(at, model, dense, number, True)[0].norm(dim=-1)))
 
 
 def rollout(at: Model, model: nn.Module, dense: Dense, first: Tensor) -> Tensor:
-    product = torch.eye(first.shape[1], dtype=first.dtype)
-    for call in dense.calls:
-        product = (0.5 * call.weights.mean(1) + 0.5 * torch.eye(first.shape[1])) @ product
-    return _row(first, product)
+    def mixed(number: int) -> tuple[Tensor, Tensor]:
+        found = 0.5 * dense.calls[number].weights.mean(1)
+        if at.crosses(number):
+            return found, torch.full_like(found[:, :, 0], 0.5)
+        return found + 0.5 * torch.eye(found.shape[1]), torch.zeros_like(found[:, :, 0])
+
+    return _rolled(at, dense, first, mixed)
 
 
 def alti(at: Model, model: nn.Module, dense: Dense, first: Tensor) -> Tensor:
-    product = torch.eye(first.shape[1], dtype=first.dtype)
-    for number, y in enumerate(dense.results):
-        gap = (y[:, :, None] - vectors(at, model, dense, number, True)).norm(dim=-1)
-        product = _shares((y.norm(dim=-1)[:, :, None] - gap).clamp(min=0)) @ product
-    return _row(first, product)
+    def mixed(number: int) -> tuple[Tensor, Tensor]:
+        y, (found, x) = dense.results[number], vectors(at, model, dense, number, True)
+        near = (y.norm(dim=-1)[:, :, None] - (y[:, :, None] - found).norm(dim=-1)).clamp(min=0)
+        if not at.crosses(number):
+            return _shares(near), torch.zeros_like(near[:, :, 0])
+        own = (y.norm(dim=-1) - (y - x).norm(dim=-1)).clamp(min=0)
+        both = _shares(torch.cat([near, own[:, :, None]], 2))
+        return both[:, :, :-1], both[:, :, -1]
+
+    return _rolled(at, dense, first, mixed)
+
+
+def _rolled(at: Model, dense: Dense, first: Tensor, mixed: Callable[[int], tuple[Tensor, Tensor]]) -> Tensor:
+    """The product over layers of matrices; of a decoder, that to the encoder's positions.
+
+    ``mixed``: of a call, the matrix, and what the residual connection of a cross-attention keeps of each query.
+    """
+    size = dense.calls[0].weights.shape[-1]
+    inner = torch.eye(size, dtype=first.dtype).expand(len(first), -1, -1)
+    for number in range(at.encoder or len(dense.calls)):
+        inner = mixed(number)[0] @ inner
+    if not at.encoder:
+        return _row(first, inner)
+    across = torch.zeros(len(first), first.shape[1], size, dtype=first.dtype)
+    for number in range(at.encoder, len(dense.calls)):
+        matrix, kept = mixed(number)
+        across = matrix @ inner + kept[:, :, None] * across if at.crosses(number) else matrix @ across
+    return _row(first, across)
 
 
 def relevance(at: Model, model: nn.Module, dense: Dense, first: Tensor) -> Tensor:

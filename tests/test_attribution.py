@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("transformers")
 
-from dense_attribution import FORMULAS, MODELS, Classifier, Dense, start, target
+from dense_attribution import FORMULAS, MODELS, Classifier, Dense, recorded, start, target
 from model_families import FAMILIES, inputs
 from regard import Look, attend, attention, looking
 from regard.attribution import METHODS, attribute, products
@@ -20,7 +20,7 @@ from regard.integrations.transformers import disable, enable
 from regard.models.text import TextClassifier
 from regard.models.transformer import TransformerTranslator
 
-SELF_ONLY = {"block_norms", "rollout", "alti"}
+SELF_ONLY = {"block_norms"}
 
 
 @pytest.fixture(autouse=True)
@@ -108,13 +108,58 @@ def test_a_translator_of_regard_is_followed_through_its_cross_attention() -> Non
     rows = torch.stack([view.rows[:, :, :4] for (name, _), view in seen.items() if name.endswith("cross")])
     torch.testing.assert_close(found["weights"], rows.mean((0, 2, 3)))
     assert all(row.shape == (1, 9) and bool(row.ne(0).all()) for row in found.values())
+    # The rest is that of the target's tokens.
+    assert 0 < found["alti"].sum() < 1
+    torch.testing.assert_close(found["rollout"].sum(), torch.tensor(0.75))
+
+
+def test_a_pooling_is_followed_down_to_the_words() -> None:
+    torch.manual_seed(0)
+    model, given = _texts("transformer", windows=1)
+    with recorded(model) as calls:
+        values = target(model(*given))
+    grads = torch.autograd.grad(values.sum(), [call.weights for call in calls])
+    found = attribute(model, given, target, methods=["weights", "norms", "rollout", "relevance"])
+    assert model.pool is not None
+    weights, bars = calls[-1].weights, [(g * c.weights).clamp(min=0).mean(1) for g, c in zip(grads, calls, strict=True)]
+    parts = model.pool.output.weight.T.unflatten(0, (4, -1))
+    norms = torch.einsum("bhij,bhje,hed->bijd", weights, calls[-1].values, parts).norm(dim=-1)[:, 0]
+    rolled, relevant = weights.mean(1)[:, 0], bars[-1][:, 0]
+    for number in (1, 0):
+        rolled = 0.5 * rolled + 0.5 * (rolled[:, None] @ calls[number].weights.mean(1))[:, 0]
+        relevant = relevant + (relevant[:, None] @ bars[number])[:, 0]
+    torch.testing.assert_close(found["weights"], weights.mean(1)[:, 0])
+    torch.testing.assert_close(found["norms"], norms / norms.sum(1, keepdim=True))
+    torch.testing.assert_close(found["rollout"], rolled)
+    torch.testing.assert_close(found["relevance"], relevant)
+    with pytest.raises(UserError, match=r"block_norms: is not defined for the cross-attention of TextClassifier"):
+        attribute(model, given, methods=["block_norms"])
+    with pytest.raises(UserError, match=r"pool: its residual connection is neither"):
+        attribute(model, given, methods=["alti"])
+
+
+@pytest.mark.parametrize("kind", ["gru", "cnn"])
+def test_a_pooling_without_self_attention_has_no_rollout(kind: Any) -> None:
+    model, given = _texts(kind, windows=1)
+    found = attribute(model, given, target, methods=["weights", "norms", "relevance"])
+    assert all(one.shape == (2, 7) and bool(one.ne(0).any()) for one in found.values())
+    for method in ("rollout", "alti"):
+        with pytest.raises(
+            UserError, match=rf"{method}: TextClassifier has one attention \(pool\) and no self-attention"
+        ):
+            attribute(model, given, methods=[method])
+
+
+def _texts(kind: Any, windows: int) -> tuple[TextClassifier, list[Tensor]]:
+    """A classifier of texts, and two texts of windows of seven words."""
+    model = TextClassifier(100, 3, kind=kind, dim=16, width=16).double().eval()
+    return model, [torch.randint(1, 20, (2, windows, 7)), torch.randint(1, 100, (20, 4))]
 
 
 def test_a_model_with_more_than_a_stack_is_refused_by_every_method() -> None:
-    model = TextClassifier(100, 3, kind="transformer", dim=16, width=16).eval()
-    given = [torch.randint(1, 20, (2, 1, 7)), torch.randint(1, 100, (20, 4))]
+    model, given = _texts("transformer", windows=2)
     for method in METHODS:
-        with pytest.raises(UserError, match=r"neither one stack of layers nor|has no embedding that takes the tokens"):
+        with pytest.raises(UserError, match=r"neither one stack of layers, nor|has no embedding that takes the tokens"):
             attribute(model, given, methods=[method])
 
 
@@ -152,9 +197,9 @@ def test_a_wrong_argument_is_named(change: dict[str, Any], message: str) -> None
     ("name", "implementation", "method", "message"),
     [
         ("BERT", "eager", "weights", r"the attention of encoder.layer.0.attention \(BertAttention\) cannot be"),
-        ("CLIP", "regard", "weights", "the attentions of CLIPModel are neither one stack of layers nor an encoder"),
-        ("T5", "regard", "rollout", "rollout: is not defined for the cross-attention of T5ForConditionalGeneration"),
-        ("T5", "regard", "alti", r"\(decoder.block.0.layer.1.EncDecAttention\); weights, norms, relevance"),
+        ("CLIP", "regard", "weights", "the attentions of CLIPModel are neither one stack of layers, nor an encoder"),
+        ("T5", "regard", "block_norms", "block_norms: is not defined for the cross-attention of T5ForConditionalG"),
+        ("T5", "regard", "block_norms", r"\(decoder.block.0.layer.1.EncDecAttention\); the other methods are"),
         ("DINOv2", "regard", "alti", "encoder.layer.*: its residual connection is neither"),
         ("Gemma 2", "regard", "block_norms", "model.layers.*: its residual connection is neither"),
         ("ViT", "regard", "gradient_x_input", "ViTModel has no embedding that takes the tokens"),

@@ -20,7 +20,8 @@ from regard.data.word_batches import word_batch
 from regard.data.word_features import Features, words_of
 from regard.errors import UserError
 from regard.explain.marked import MarkedText
-from regard.models.text import OneWindow, TextClassifier
+from regard.models.one_window import OneWindow
+from regard.models.text import TextClassifier
 from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.inputs.text_settings import LabelledTextsConfig, TextModelConfig
 from regard.tasks.running import evaluate, load, train

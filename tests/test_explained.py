@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from conftest import run_command
+from regard.tasks.running import train
 
 transformers = pytest.importorskip("transformers")
 
@@ -85,7 +86,7 @@ def test_methods_that_find_the_word_are_better_than_random(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "runs/mine"}, "runs/mine: expected hf: and a folder or a name on the hub, such as hf:runs/mine"),
+        ({"model": "runs/mine"}, "runs/mine: there is no such run"),
         ({"--methods": "rolout"}, "--methods: 'rolout' is none of weights, norms"),
         ({"--scores": "aopc"}, "--scores: 'aopc' is none of comprehensiveness, sufficiency"),
         ({"--limit": 0}, "--limit: must be positive, got 0"),
@@ -102,6 +103,76 @@ def test_a_wrong_argument_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Runs on built-in data."""
+    folder = tmp_path_factory.mktemp("runs")
+    small = {"dim": 16, "width": 16, "layers": 1, "heads": 2}
+    for kind in ("transformer", "gru"):
+        settings: dict[str, Any] = {
+            "model": {"kind": kind, **small, "dropout": 0.0}, "data": {"builtin_texts": 300},
+            "train": {"steps": 100, "batch": 32, "lr": 0.01},
+        }  # fmt: skip
+        train("classify-text", settings, folder / kind)
+    for kind in ("transformer", "gru"):
+        settings = {"model": {"kind": kind, "dim": 16}, "data": {"builtin_pairs": 60}, "train": {"steps": 2}}
+        if kind == "transformer":
+            settings["transformer"] = {"heads": 2, "hidden": 16, "encoder_layers": 1, "decoder_layers": 2}
+        train("translate", settings, folder / f"translate-{kind}")
+    return {path.name: path for path in folder.iterdir()}
+
+
+def test_words_that_decide_are_hit_more_often_than_at_random(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("explain", runs["transformer"], "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["texts"] == 20
+    assert list(found["scores"]) == ["weights", "norms", "rollout", "relevance", "gradient_x_input", "random"]
+    assert "its residual connection is neither" in found["left_out"]["alti"]
+    assert "is not defined for the cross-attention" in found["left_out"]["block_norms"]
+    assert found["scores"]["norms"]["hit rate"] > found["scores"]["random"]["hit rate"] + 0.3
+    assert found["scores"]["norms"]["comprehensiveness"] > found["scores"]["random"]["comprehensiveness"]
+
+
+def test_a_recurrent_classifier_names_what_is_not_defined(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command("explain", runs["gru"], "--limit", 3, "--out", tmp_path / "a.svg") == 0
+    printed = capsys.readouterr()
+    assert "removed words are hidden" in printed.out
+    assert [line.split()[0] for line in printed.out.splitlines()[4:-1]] == [
+        "weights", "norms", "relevance", "gradient_x_input", "random"
+    ]  # fmt: skip
+    assert "left out rollout: rollout: NumberedWords has one attention (model.pool) and no self-att" in printed.err
+
+
+def test_pairs_are_explained_by_the_probability_of_the_target(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("a red house\tune maison rouge\ntwo cats\tdeux chats\n")
+    assert run_command("explain", runs["translate-transformer"], "--data", pairs, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["pairs"] == 2
+    assert list(found["left_out"]) == ["block_norms"]
+    assert "hit rate" not in found["scores"]["random"]
+    assert run_command("explain", runs["translate-gru"], "--limit", 2, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["scores"]) == ["weights", "relevance", "gradient_x_input", "random"]
+    assert "has no self-attention between its cross-attentions" in found["left_out"]["rollout"]
+
+
+def test_a_task_without_attributions_is_named(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"model": {"dim": 8, "layers": 1}, "data": {"builtin_users": 60}, "train": {"steps": 1}}
+    train("recommend", settings, tmp_path / "run")
+    capsys.readouterr()
+    assert run_command("explain", tmp_path / "run") == 2
+    assert "attributions are for runs of classify-text and translate" in capsys.readouterr().err
 
 
 def test_files_that_do_not_fit_are_one_line(

@@ -21,7 +21,8 @@ from regard.data.texts import Texts, read_texts
 from regard.data.word_batches import word_batch
 from regard.data.word_features import Features, words_of
 from regard.errors import UserError
-from regard.models.text import OneWindow, TextClassifier
+from regard.models.one_window import OneWindow
+from regard.models.text import TextClassifier
 from regard.tasks.classify_text.task import ClassifyText
 from regard.tasks.running import evaluate, load, resume, train
 from stopping import assert_same, interrupting

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from regard.attribution.products import Rows, left, mean_weights, relevant_weights, right, shares
-from regard.attribution.stacks import one_stack, stacks
+from regard.attribution.stacks import Stacks, one_stack, rolled_stacks, stacks
 from regard.attribution.target import Inputs, Target
 from regard.attribution.trace import Call, Trace, trace
-from regard.attribution.vectors import BlockNorms, Contributions, Norms
+from regard.attribution.vectors import BlockNorms, Contributions, CrossContributions, Norms
 from regard.errors import UserError
 
 
@@ -27,8 +27,8 @@ def attribute(
     The model may use layers of `regard.nn`, `regard.attention`, PyTorch's attention, or Hugging Face's with
     ``attn_implementation="regard"`` or ``"sdpa"``. The rows of the attentions that are followed down to the input are
     those of the positions that the target is computed from: the first token of a classifier of the kind of BERT, the
-    last one of a language model; of several, such as under a mean, their average. Models with an encoder and a decoder
-    give the positions of the encoder.
+    last one of a language model; of several, such as under a mean, their average. Models with an encoder and a decoder,
+    or with a pooling by attention, give the positions of the encoder.
 
     Args:
         model: in evaluation mode.
@@ -74,15 +74,15 @@ def check_methods(methods: Sequence[str]) -> None:
 
 
 def weights(seen: Trace) -> Tensor:
-    """The weights, averaged over heads and layers: of the cross-attentions, if the model has some."""
+    """The weights, averaged over heads and layers: of the cross-attentions or the pooling, if the model has some."""
     return _mean(seen, lambda call: mean_weights)
 
 
 def norms(seen: Trace) -> Tensor:
     """The norms of the weighted vectors, summed over heads (Kobayashi et al. 2020, arXiv:2004.10102).
 
-    ``‖Σ_h a_ij^h v_j^h W^h‖``, as shares of each query; the mean over layers: of the cross-attentions, if there are
-    some.
+    ``‖Σ_h a_ij^h v_j^h W^h‖``, as shares of each query; the mean over layers: of the cross-attentions or the pooling,
+    if there are some.
     """
     return _mean(seen, lambda call: shares(Norms(call)))
 
@@ -99,37 +99,46 @@ def block_norms(seen: Trace) -> Tensor:
 def rollout(seen: Trace) -> Tensor:
     """The product of ``½ I + ½ A`` over layers, A averaged over heads (Abnar & Zuidema 2020, arXiv:2005.00928).
 
-    Defined for self-attention.
+    A cross-attention gives half to the encoder's positions, and its residual connection keeps the other half; a pooling
+    has none, and gives all.
     """
-    stack = one_stack(seen, "rollout")
-    vector = stack.start
-    for call in reversed(stack.decoder):
-        vector = 0.5 * vector + 0.5 * left(call, mean_weights, vector)
-    return vector
+    both = rolled_stacks(seen, "rollout")
+    kept = 0.5 if both.pooling is None else 0.0
+    return _rolled(
+        both,
+        lambda call, vector: 0.5 * vector + 0.5 * left(call, mean_weights, vector),
+        lambda call, vector: ((1 - kept) * left(call, mean_weights, vector), kept * vector),
+    )
 
 
 def alti(seen: Trace) -> Tensor:
-    """The product over layers of the shares of ``max(0, ‖y_i‖ − ‖y_i − T_ij‖)``: ALTI.
+    """The product over layers of the shares of ``max(0, ‖y_i‖ − ‖y_i − T_ij‖)``: ALTI, ALTI+ with cross-attention.
 
-    Ferrando et al. 2022, arXiv:2203.04212. With the 2-norm: the 1-norm of the paper takes memory for each query, key
-    and channel. Defined for self-attention.
+    Ferrando et al. 2022, arXiv:2203.04212 and arXiv:2205.11631. With the 2-norm: the 1-norm of the papers takes memory
+    for each query, key and channel.
     """
-    stack = one_stack(seen, "alti")
-    vector = stack.start
-    for call in reversed(stack.decoder):
-        vector = left(call, shares(Contributions(call)), vector)
-    return vector
+
+    def across(call: Call, vector: Tensor) -> tuple[Tensor, Tensor]:
+        rows = CrossContributions(call)
+        sums = right(call, rows, vector.new_ones(vector.shape[0], call.plan.key.shape[2]))
+        return left(call, rows, vector), vector * (1 - sums)
+
+    both = rolled_stacks(seen, "alti")
+    return _rolled(both, lambda call, vector: left(call, Contributions(call), vector), across)
 
 
 def relevance(seen: Trace) -> Tensor:
     """Weights times their gradients, rolled out (Chefer et al. 2021, arXiv:2103.15679).
 
-    ``Ā = mean_h (∇A ⊙ A)⁺``; of one stack, a row of ``Π (I + Ā)`` (rules 5 and 6); of an encoder and a decoder, rules 7
-    to 11, with which the relevance of the encoder's positions goes through each cross-attention.
+    ``Ā = mean_h (∇A ⊙ A)⁺``; of one stack, a row of ``Π (I + Ā)`` (rules 5 and 6), or of the Ā of a pooling times this
+    product; of an encoder and a decoder, rules 7 to 11, with which the relevance of the encoder's positions goes
+    through each cross-attention.
     """
     both = stacks(seen)
     if not both.crosses:
         return _roll(both.decoder, both.start)
+    if both.pooling is not None:
+        return _roll(both.encoder, left(both.pooling, relevant_weights, both.start))
     total = both.start.new_zeros(both.start.shape[0], both.crosses[0].plan.key.shape[2])
     vector = both.start
     for number in reversed(range(len(both.decoder))):
@@ -165,6 +174,32 @@ def _mean(seen: Trace, rows: Callable[[Call], Rows]) -> Tensor:
     both = stacks(seen)
     calls = both.crosses or both.decoder
     return torch.stack([left(call, rows(call), both.start) for call in calls]).mean(0)
+
+
+def _rolled(
+    both: Stacks, step: Callable[[Call, Tensor], Tensor], across: Callable[[Call, Tensor], tuple[Tensor, Tensor]]
+) -> Tensor:
+    """The start, carried from the last layer to the input, or to the encoder's input if there is one.
+
+    Args:
+        both: the layers.
+        step: from a row over the queries of a self-attention to one over its keys.
+        across: the same of a cross-attention, and the row over its queries that its residual connection keeps.
+    """
+    vector, reached = both.start, list[Tensor]()
+    for call in reversed(both.decoder):
+        if call.cross:
+            found, vector = across(call, vector)
+            reached.append(found)
+        else:
+            vector = step(call, vector)
+    if not reached:
+        return vector
+    # Every cross-attention reads the same output of the encoder.
+    total = torch.stack(reached).sum(0)
+    for call in reversed(both.encoder):
+        total = step(call, total)
+    return total
 
 
 def _roll(calls: Sequence[Call], vector: Tensor) -> Tensor:

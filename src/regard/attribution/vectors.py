@@ -170,7 +170,7 @@ class BlockNorms:
 
 
 class Contributions:
-    """``max(0, ‖y_i‖ − ‖y_i − T_ij‖)``, rows of ALTI with the 2-norm, y the output of the block.
+    """Shares of ``max(0, ‖y_i‖ − ‖y_i − T_ij‖)``, rows of ALTI with the 2-norm, y the output of the block.
 
     Args:
         call: the attention.
@@ -181,13 +181,45 @@ class Contributions:
 
     def __call__(self, call: Call, at: Tensor) -> Tensor:
         """The rows of some queries, ``(B, n, Lk)``."""
-        block, weight = self._norms.block, projections(call)
-        weights = call.tile(at)
-        size = self._norms.squared(call, at, weights)
-        y = block.result[:, at]
-        seen = torch.einsum("bid,hed->bhie", block.pulled(y), weight)
-        dot = (weights * (seen @ call.values.mT)).sum(1)
+        block, weights = self._norms.block, call.tile(at)
+        y, divisor = block.result[:, at], block.divisor[:, at, None]
+        dot = _products_with(y, block, call, weights)
         dot[:, torch.arange(at.numel(), device=at.device), at] += (block.pulled(y) * block.residual[:, at]).sum(2)
-        length = y.square().sum(2, keepdim=True)
-        gap = length - 2 * dot / block.divisor[:, at, None] + size
-        return (length.sqrt() - gap.clamp(min=0).sqrt()).clamp(min=0)
+        rows = _nearer(y, dot / divisor, self._norms.squared(call, at, weights))
+        return rows / rows.sum(2, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+
+
+class CrossContributions:
+    """The same of a cross-attention, whose shares leave room for that of the residual connection: ALTI+.
+
+    Ferrando et al. 2022, arXiv:2205.11631, section 3. A row sums to 1 minus the share of ``L(x_i) / σ_i``.
+
+    Args:
+        call: the attention.
+    """
+
+    def __init__(self, call: Call):
+        self.block = block(call)
+        self._products = gram(call.values, projections(call), self.block.linear)
+
+    def __call__(self, call: Call, at: Tensor) -> Tensor:
+        """The rows of some queries, ``(B, n, Lk)``."""
+        block, weights = self.block, call.tile(at)
+        y, divisor = block.result[:, at], block.divisor[:, at, None]
+        x = block.linear(block.residual[:, at]) / divisor
+        own = _nearer(y, (x * y).sum(2, keepdim=True), x.square().sum(2, keepdim=True))
+        dot = _products_with(y, block, call, weights)
+        rows = _nearer(y, dot / divisor, squared_norms(weights, self._products) / divisor**2)
+        return rows / (rows.sum(2, keepdim=True) + own).clamp(min=torch.finfo(rows.dtype).tiny)
+
+
+def _products_with(y: Tensor, around: Block, call: Call, weights: Tensor) -> Tensor:
+    """``y_i · L(Σ_h a_ij^h v_j^h W^h)``, ``(B, n, Lk)``, of some queries."""
+    seen = torch.einsum("bid,hed->bhie", around.pulled(y), projections(call))
+    return (weights * (seen @ call.values.mT)).sum(1)
+
+
+def _nearer(y: Tensor, dot: Tensor, size: Tensor) -> Tensor:
+    """``max(0, ‖y‖ − ‖y − T‖)``, from the products ``y · T`` and the squares ``‖T‖²``."""
+    length = y.square().sum(2, keepdim=True)
+    return (length.sqrt() - (length - 2 * dot + size).clamp(min=0).sqrt()).clamp(min=0)

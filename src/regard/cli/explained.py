@@ -1,4 +1,4 @@
-"""``regard explain``: scores of attributions of a classifier, with those of a random one."""
+"""``regard explain``: scores of attributions of a trained model, with those of a random one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from regard.cli.options import Checkpoint
 from regard.errors import UserError
 from regard.pretrained.options import PREFIX
 
 if TYPE_CHECKING:
-    from regard.attribution.compared import Compared
-    from regard.pretrained.classifier import Classifier
+    from regard.attribution.compared import Compared, Explainable
 
 _SCORES = {"comprehensiveness": "high", "sufficiency": "low", "deletion": "low", "insertion": "high"}
 """The scores, and whether a high or a low one is good."""
 
+_HITS = "hit rate"
+
 _EXAMPLES = """Examples:
 
-- `regard explain hf:FOLDER --data reviews.tsv`: all methods and scores for 20 texts, as a table and as a drawing.
-- `regard explain hf:FOLDER --data reviews.csv --methods relevance,alti --scores deletion,insertion --limit 200`
+- `regard explain runs/requests`: all methods and scores for 20 held-out texts of a run of classify-text or translate.
+- `regard explain runs/requests --data mine.tsv --methods relevance,rollout --scores deletion,insertion --limit 200`
+- `regard explain hf:FOLDER --data reviews.tsv`: the same for a classifier of texts by Hugging Face.
 """
 
 
@@ -34,30 +37,33 @@ def _explain(
     model: str,
     /,
     *,
-    data: str,
+    data: str | None = None,
     methods: str = "all",
     scores: str = "all",
     limit: int = 20,
+    checkpoint: Checkpoint = "best",
     out: Path = Path("attribution.png"),
     json: bool = False,
 ) -> None:
-    """Compare attributions of a classifier of texts: does removing the words that they name change the result?
+    """Compare attributions of a model: does removing the words that they name change the result?
 
-    Each method says how much of the predicted class comes from each token. The scores are means over texts of what
-    happens to the probability of this class when the strongest tokens are removed or kept. A method is worth something
-    only where it is clearly better than the random attribution in the last row.
+    Each method says how much of a result comes from each token: of the predicted class of a text, or of the
+    probability of a translation. The scores are means of what happens to this probability when the strongest tokens
+    are removed or kept. A method is worth something only where it is clearly better than the random attribution in
+    the last row. Where it is known which word decides, as in the built-in texts, the hit rate is how often it is the
+    strongest.
 
     Args:
-        model: "hf:" and the folder or the hub name of a classifier of texts by Hugging Face.
-        data: Texts with labels, in any format that `regard train classify-text` reads.
+        model: Folder of a run of classify-text or translate, or "hf:" and the folder or the hub name of a classifier
+            of texts by Hugging Face.
+        data: Texts with labels, or pairs, in any format that training reads; by default held-out data of the run.
         methods: all, or some of weights, norms, block_norms, rollout, alti, relevance, gradient_x_input, with commas.
         scores: all, or some of comprehensiveness, sufficiency, deletion, insertion, with commas.
         limit: How many texts to use, from the first one on.
+        checkpoint: Checkpoint of a run: the one with the best validation metric, or the last one.
         out: Image file to draw, .png or .svg.
         json: Print the scores as one JSON object, and draw nothing.
     """
-    if not model.startswith(PREFIX):
-        raise UserError(f"{model}: expected hf: and a folder or a name on the hub, such as hf:{model}")
     if limit < 1:
         raise UserError(f"--limit: must be positive, got {limit}")
     chosen = _named("--scores", scores, tuple(_SCORES))
@@ -65,21 +71,26 @@ def _explain(
         from regard.explain.draw import check_image_name
 
         check_image_name(out)
+    from regard.attribution.compared import compare
     from regard.attribution.methods import METHODS
-    from regard.data.texts import read_texts
-    from regard.pretrained.classifier import Classifier
+    from regard.data.progress import counted
 
     wanted = _named("--methods", methods, tuple(METHODS))
-    texts = read_texts(data)
-    classifier = Classifier(model.removeprefix(PREFIX))
-    labels = [classifier.number_of(texts.names[at], data) for at in texts.labels[:limit]]
-    compared, notes = _compare(classifier, texts.texts[:limit], labels, wanted)
-    _print(compared, chosen, notes, json=json)
+    results = (
+        _of_hugging_face(model, data, limit) if model.startswith(PREFIX) else _of_run(model, data, limit, checkpoint)
+    )
+    with counted(f"explaining {len(results.cases):,} {results.unit}") as count:
+        compared = compare(results, wanted, count=count)
+    notes = [f"{compared.count:,} {results.unit}, {results.notes[0]}", *results.notes[1:]]
+    _print(compared, chosen, results.unit, notes, json=json)
     if not json:
         from regard.explain.scored import save_scores
 
         bars = {name: {method: getattr(row, name) for method, row in compared.scores.items()} for name in chosen}
-        save_scores(bars, {name: f"{_SCORES[name]} is good" for name in chosen}, out, title=f"{model}, {notes[0]}")
+        good = {name: f"{_SCORES[name]} is good" for name in chosen}
+        if compared.hits:
+            bars, good = {_HITS: compared.hits, **bars}, {_HITS: "high is good", **good}
+        save_scores(bars, good, out, title=f"{model}, {notes[0]}")
         print(f"drawn in {out}")
 
 
@@ -92,45 +103,42 @@ def _named(option: str, text: str, known: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _compare(
-    classifier: Classifier, texts: tuple[str, ...], labels: list[int], methods: list[str]
-) -> tuple[Compared, list[str]]:
-    """The scores, and what there is to say about the texts."""
-    import torch
+def _of_run(folder: str, data: str | None, limit: int, checkpoint: Checkpoint) -> Explainable:
+    """Results of a run."""
+    from regard.tasks.running import explainable
 
-    from regard.attribution.compared import compare
-    from regard.data.progress import counted
-
-    encoded = [classifier.encode(text) for text in texts]
-    with torch.inference_mode():
-        right = sum(
-            int(classifier.model(**one.inputs).logits.argmax()) == label
-            for one, label in zip(encoded, labels, strict=True)
-        )
-    with counted(f"explaining {len(texts):,} texts") as count:
-        pairs = [(one.inputs, one.candidates) for one in encoded]
-        compared = compare(classifier.model, pairs, classifier.replacement_number, methods, count=count)
-    notes = [
-        f"{compared.count:,} texts, {right:,} of {len(texts):,} classified as labelled",
-        f"removed tokens are replaced by {classifier.replacement}",
-    ]
-    if cut := sum(one.cut for one in encoded):
-        notes.append(f"cut, because the model takes no more: {cut:,} of {len(texts):,} texts")
-    return compared, notes
+    return explainable(folder, data, checkpoint=checkpoint, limit=limit)
 
 
-def _print(compared: Compared, chosen: list[str], notes: list[str], *, json: bool) -> None:
+def _of_hugging_face(model: str, data: str | None, limit: int) -> Explainable:
+    """Results of a classifier of Hugging Face."""
+    if data is None:
+        raise UserError("--data: name texts with labels for a model of Hugging Face")
+    from regard.data.texts import read_texts
+    from regard.pretrained.classifier import Classifier
+
+    texts = read_texts(data)
+    classifier = Classifier(model.removeprefix(PREFIX))
+    labels = [classifier.number_of(texts.names[at], data) for at in texts.labels[:limit]]
+    return classifier.explainable(texts.texts[:limit], labels)
+
+
+def _print(compared: Compared, chosen: list[str], unit: str, notes: list[str], *, json: bool) -> None:
     from json import dumps
 
+    columns = {name: _SCORES[name] for name in chosen}
+    rows = {method: {name: getattr(row, name) for name in chosen} for method, row in compared.scores.items()}
+    if compared.hits:
+        columns = {_HITS: "high", **columns}
+        rows = {method: {_HITS: compared.hits[method], **row} for method, row in rows.items()}
     if json:
-        rows = {method: {name: getattr(row, name) for name in chosen} for method, row in compared.scores.items()}
-        print(dumps({"texts": compared.count, "scores": rows, "left_out": compared.left_out}, ensure_ascii=False))
+        print(dumps({unit: compared.count, "scores": rows, "left_out": compared.left_out}, ensure_ascii=False))
         return
     for note in notes:
         print(note)
-    print("".join([f"{'':18}", *(f"{name:>19}" for name in chosen)]))
-    print("".join([f"{'good is':18}", *(f"{_SCORES[name]:>19}" for name in chosen)]))
-    for method, row in compared.scores.items():
-        print("".join([f"{method:18}", *(f"{getattr(row, name):19.3f}" for name in chosen)]))
+    print("".join([f"{'':18}", *(f"{name:>19}" for name in columns)]))
+    print("".join([f"{'good is':18}", *(f"{good:>19}" for good in columns.values())]))
+    for method, row in rows.items():
+        print("".join([f"{method:18}", *(f"{value:19.3f}" for value in row.values())]))
     for method, reason in compared.left_out.items():
         print(f"left out {method}: {reason}", file=sys.stderr)

@@ -130,10 +130,19 @@ class TextClassifier(nn.Module):
         Returns:
             The logits and the weight of each word, the mean over the heads.
         """
+        return self.read(self._embed(words.flatten(0, 1), features).unflatten(0, words.shape[:2]), words > 0, look)
+
+    def read(self, vectors: Tensor, words: Tensor, look: Look | None) -> Seen:
+        """Classify texts by the vectors of their words.
+
+        Args:
+            vectors: ``(B, W, L, dim)``.
+            words: boolean ``(B, W, L)``: False is padding, at the end.
+            look: see `look`.
+        """
         batch, windows, _ = words.shape
-        flat = words.flatten(0, 1)
-        real = flat > 0
-        embedded = self.before(self._embed(flat, features))
+        real = words.flatten(0, 1)
+        embedded = self.before(vectors.flatten(0, 1))
         x = self.after(self.encoder(embedded, real))
         lengths = real.sum(1)
         highest = x.masked_fill(~real[..., None], -torch.inf).amax(1).masked_fill(lengths[:, None] == 0, 0.0)
@@ -148,8 +157,8 @@ class TextClassifier(nn.Module):
                 highest = highest * (torch.rand(highest.shape[0], 1, device=x.device) >= self.hidden)
             places = None if view is None else view.rows.mean(1).unflatten(0, (batch, windows)).transpose(1, 2)
         every = highest[:, None].expand(-1, pooled.shape[1], -1)
-        vectors = torch.cat([every, pooled.to(highest.dtype)], -1).unflatten(0, (batch, windows)).transpose(1, 2)
-        text, shares = self._over_windows(vectors, (lengths > 0).unflatten(0, (batch, windows)).sum(1), look)
+        pairs = torch.cat([every, pooled.to(highest.dtype)], -1).unflatten(0, (batch, windows)).transpose(1, 2)
+        text, shares = self._over_windows(pairs, (lengths > 0).unflatten(0, (batch, windows)).sum(1), look)
         if places is not None and shares is not None:
             places = places * shares[..., None]
         return Seen(class_logits(self.output, self.after(text)), places)
@@ -202,27 +211,6 @@ def embed_words(embedding: nn.Embedding, words: Tensor, features: Tensor, *, hid
     if hidden > 0:
         words = words * (torch.rand(words.shape, device=words.device) >= hidden)
     return F.embedding(words, vectors)
-
-
-class OneWindow(nn.Module):
-    """A classifier of texts of one window, from the features of each word in its place.
-
-    Args:
-        model: the classifier.
-    """
-
-    def __init__(self, model: TextClassifier):
-        super().__init__()
-        self.model = model
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits ``(B, classes)`` from features int64 ``(B, L, G)``; a word with the features 0 is padding."""
-        batch, length, _ = features.shape
-        real = (features > 0).any(-1)
-        places = torch.arange(1, batch * length + 1, device=features.device).view(batch, 1, length)
-        rows = torch.cat([torch.zeros_like(features[:1, 0]), features.flatten(0, 1)])
-        logits: Tensor = self.model(places * real[:, None], rows)
-        return logits
 
 
 class Convolutions(nn.Module):

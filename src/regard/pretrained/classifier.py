@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from regard.attribution.compared import Case, Explainable
 from regard.errors import UserError, require
 from regard.integrations.transformers.enabling import NAME, enable
-from regard.pretrained.loading import attempt, load_tokenizer, options_for, quiet
+from regard.pretrained.loading import attempt, first_line, load_tokenizer, options_for, quiet
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,7 @@ class Classifier:
                 self.model(**self.encode(known).inputs)
         except TypeError as error:  # a class with an attention of its own, which does not know regard's masks
             kind = type(self.model).__name__
-            raise UserError(f"{name}: {kind} cannot run with regard's attention: {_first_line(error)}") from None
-
-    @property
-    def replacement_number(self) -> int:
-        """The number of `replacement`."""
-        return int(self._tokenizer.convert_tokens_to_ids(self.replacement))
+            raise UserError(f"{name}: {kind} cannot run with regard's attention: {first_line(str(error))}") from None
 
     def encode(self, text: str) -> Encoded:
         """The tokens of a text, cut to what the model takes."""
@@ -91,6 +88,22 @@ class Classifier:
         special = torch.tensor(encoded.pop("special_tokens_mask"), dtype=torch.bool)
         inputs = {name: torch.tensor([row]) for name, row in encoded.items()}
         return Encoded(inputs, ~special, len(whole) > len(special))
+
+    def explainable(self, texts: Sequence[str], labels: Sequence[int]) -> Explainable:
+        """What the model says about texts, with the numbers of the right classes."""
+        encoded = [self.encode(text) for text in texts]
+        with torch.inference_mode():
+            found = [int(self.model(**one.inputs).logits.argmax()) for one in encoded]
+        right = sum(one == label for one, label in zip(found, labels, strict=True))
+        notes = [
+            f"{right:,} of {len(texts):,} classified as labelled",
+            f"removed tokens are replaced by {self.replacement}",
+        ]
+        if cut := sum(one.cut for one in encoded):
+            notes.append(f"cut, because the model takes no more: {cut:,} of {len(texts):,} texts")
+        cases = [Case(one.inputs, one.candidates) for one in encoded]
+        number = int(self._tokenizer.convert_tokens_to_ids(self.replacement))
+        return Explainable(self.model, cases, number, "texts", notes)
 
     def number_of(self, label: str, source: str) -> int:
         """The number of a class, by its name in any case or by its number.
@@ -105,7 +118,3 @@ class Classifier:
             return int(label)
         shown = ", ".join(self.labels[:8])
         raise UserError(f"{source}: the model has no class {label!r}, only {shown}, or a number from 0 on")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

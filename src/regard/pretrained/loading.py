@@ -75,14 +75,23 @@ def attempt(name: str, what: str, make: Callable[[], T]) -> T:
     try:
         return make()
     except Exception as error:  # of a library that reads files of others, whose errors are of any kind
-        text = str(error).strip() or type(error).__name__
+        text = str(error)
         if isinstance(error, RuntimeError) and "ignore_mismatched_sizes" in text:
             text = "they do not fit config.json"
         if "safetensors" in text and isinstance(error, OSError):
             text = "none are safetensors; regard reads no others, since they can contain code"
         if "trust_remote_code" in text:
             text = "the model needs code of its repository, which regard does not run"
-        raise UserError(f"{name}: {what} cannot be used ({text.splitlines()[0].strip()})") from error
+        raise UserError(f"{name}: {what} cannot be used ({first_line(text) or type(error).__name__})") from error
+
+
+def first_line(text: str) -> str:
+    """The first line of a message of another library; empty: it has none.
+
+    >>> first_line("\\n no such file \\n")
+    'no such file'
+    """
+    return next(iter(text.strip().splitlines()), "").strip()
 
 
 @contextmanager

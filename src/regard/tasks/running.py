@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from regard.attribution.compared import Explainable
 from regard.errors import UserError
 from regard.files import write_text
 from regard.settings import from_dict, read, to_yaml
@@ -163,6 +164,24 @@ def evaluate(run: str | Path, data: str | None = None, *, checkpoint: str = "bes
     runs.check(run)
     code, config = spec_of(runs.kind(run)).load(), settings_of(run)
     return code.evaluate(code.predictor(config, run, checkpoint), config, run, data, say, **options)
+
+
+def explainable(run: str | Path, data: str | None = None, *, checkpoint: str = "best", limit: int = 20) -> Explainable:
+    """Results of a trained run, for `regard.attribution.compared.compare`.
+
+    Args:
+        run: the run's folder.
+        data: data in any format that training reads; None: held-out data of the run, if it has any.
+        checkpoint: ``"best"`` or ``"last"``.
+        limit: the largest number of results.
+
+    Raises:
+        UserError: the run or the data cannot be used, or the task's results cannot be explained.
+    """
+    run = Path(run)
+    runs.check(run)
+    code, config = spec_of(runs.kind(run)).load(), settings_of(run)
+    return code.explainable(code.predictor(config, run, checkpoint), config, run, data, say, limit)
 
 
 def demo(spec: TaskSpec, run: Path) -> str:

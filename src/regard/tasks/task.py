@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
+from regard.attribution.compared import Explainable
 from regard.errors import UserError
 from regard.tasks import exporting
 from regard.tasks.exporting import Exportable, Format
@@ -150,6 +151,27 @@ class Task(ABC, Generic[Config, Data, Predicts]):
         **options: Any,
     ) -> Scores:
         """Scores on the data at ``path``; None: on held-out data of the run. Raises UserError: they cannot be used."""
+
+    def explainable(
+        self, predictor: Predicts, config: Config, run: Path, path: str | None, notify: Notify, limit: int
+    ) -> Explainable:
+        """The first results on the data at ``path``, for `regard.attribution.compared.compare`.
+
+        Args:
+            predictor: the trained model.
+            config: the settings of the run.
+            run: its folder.
+            path: data in any format that training reads; None: held-out data of the run, as in `evaluate`.
+            notify: gets messages.
+            limit: the largest number of results.
+
+        Raises:
+            UserError: the data cannot be used, or the task's results cannot be explained.
+        """
+        raise UserError(
+            f"{run}: attributions are for runs of classify-text and translate; `regard look` shows the attention of "
+            "others"
+        )
 
     @abstractmethod
     def samples(self, predictor: Predicts, config: Config, data: Data) -> Sequence[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from regard.attribution.compared import Explainable
 from regard.data.lines import compose
 from regard.data.requests import requests, requests_of_several_topics
 from regard.data.texts import Texts, read_texts
@@ -18,6 +19,7 @@ from regard.data.word_features import Features, Spans, split_words, vocabulary, 
 from regard.errors import UserError
 from regard.explain.marked import MarkedText
 from regard.models.text import TextClassifier
+from regard.tasks.classify_text.explained import explainable
 from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
@@ -172,6 +174,19 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
         if texts.deciding is not None and labeller.model.pool is not None:
             scores.update(_deciding(labeller, texts, texts.deciding))
         return scores
+
+    def explainable(
+        self,
+        labeller: TextLabeller,
+        config: ClassifyTextConfig,
+        run: Path,
+        path: str | None,
+        notify: Notify,
+        limit: int,
+    ) -> Explainable:
+        """See `Task`."""
+        texts = self.evaluated(config, run, labeller.names, path, notify)
+        return explainable(labeller.model, labeller.features, labeller.window, texts, limit)
 
     def example(self, config: ClassifyTextConfig) -> str:
         """See `Task`."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from regard.data.word_features import Features
-from regard.models.text import OneWindow, TextClassifier
+from regard.models.one_window import OneWindow
+from regard.models.text import TextClassifier
 from regard.tasks.exporting import Exportable, recurrent
 from regard.tasks.results import Score, attention_on
 

@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
 
+from regard.attribution.compared import Explainable
 from regard.data.parallel import open_parallel
 from regard.errors import UserError
 from regard.models.encoder_decoder import EncoderDecoder
 from regard.tasks.families.seq2seq import data
 from regard.tasks.families.seq2seq.data import PairData, PairList, Reader
+from regard.tasks.families.seq2seq.explained import explainable
 from regard.tasks.families.seq2seq.models import build
 from regard.tasks.families.seq2seq.predictor import PairPredictor, Search, Seq2SeqPredictor, Tick
 from regard.tasks.families.seq2seq.rows import Rows, drop_long, load_tokenizers, save_tokenizers, train_tokenizers
@@ -178,6 +180,12 @@ class TextToText(PairTask[TextConfig, TextPredicts], Generic[TextConfig, TextPre
         source, target = load_tokenizers(run)
         predictor: TextPredicts = self.predictor_type(self.build(config, len(source), len(target)), source, target)
         return predictor
+
+    def explainable(
+        self, predictor: TextPredicts, config: TextConfig, run: Path, path: str | None, notify: Notify, limit: int
+    ) -> Explainable:
+        """See `Task`."""
+        return explainable(predictor, self.evaluation_pairs(config, path, None, notify), limit)
 
 
 @dataclass(frozen=True)
