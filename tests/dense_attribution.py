@@ -162,7 +162,7 @@ def recorded(model: nn.Module) -> Iterator[list[Attended]]:
     if isinstance(model, (Classifier, TextClassifier)):
         with mock.patch(
             "regard.nn.multihead.attend_heads",
-            lambda *given, **named: (_plain(calls, *given[:3], score=named["score"]), None),
+            lambda q, k, v, *_, score, **__: (_plain(calls, q, k, v, score), None),
         ):
             yield calls
         return
