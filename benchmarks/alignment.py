@@ -131,7 +131,10 @@ def measure(pair: str, data: Path, runs: Path, published: Path | None) -> None:
         row(f"{name}, the same texts", error_rate(hypotheses, golds))
     if published is not None:
         for path in sorted(published.glob(f"*.{pair}.talp")):
-            row(f"published: {path.name}", error_rate([from_pharaoh(line).sure for line in path.open()], golds))
+            row(
+                f"published: {path.name}",
+                error_rate([from_pharaoh(line).sure for line in path.read_text().splitlines()], golds),
+            )
 
 
 def main(data: Path, runs: Path, published: Path | None = None) -> None:

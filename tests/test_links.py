@@ -84,3 +84,24 @@ def test_symmetrizations_lie_between_intersection_and_union() -> None:
 def test_an_unknown_symmetrization_is_named() -> None:
     with pytest.raises(ValueError, match="'grow'"):
         symmetrized(links(""), links(""), "grow")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "sure", "right_sure", "right", "published"),
+    [
+        (9931, 9613, 6903, 7079, (28.5, 71.3, 71.8)),
+        (7312, 4038, 3639, 5849, (16.4, 80.0, 90.1)),
+    ],
+    ids=["deen", "enfr"],
+)
+def test_published_links_have_their_published_error_rate(
+    drawn: int, sure: int, right_sure: int, right: int, published: tuple[float, float, float]
+) -> None:
+    """Counts of links by fast_align, and what their authors report (lilt/alignment-scripts, results/fastalign)."""
+    words = iter(range(drawn + sure))
+    right_links = [(next(words), 0) for _ in range(right)]
+    wrong_links = [(next(words), 0) for _ in range(drawn - right)]
+    missed = [(next(words), 0) for _ in range(sure - right_sure)]
+    gold = Gold(frozenset(right_links[:right_sure] + missed), frozenset(right_links + missed))
+    error, precision, recall = error_rate([frozenset(right_links + wrong_links)], [gold])
+    assert tuple(round(100 * value, 1) for value in (error, precision, recall)) == published
