@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from browser import MODULES, STATIC, WEB, chromium, served
 
@@ -67,7 +74,7 @@ def _plot(page: Page, x: float, y: float) -> dict[str, float]:
     """A point of the map: (0, 0) is its first query and key, (1, 1) its last."""
     box = page.locator(".regard-canvas").bounding_box()
     assert box is not None
-    left, top, right, bottom = (84, 54, 40, 40) if box["width"] >= 420 else (60, 54, 28, 40)
+    left, top, right, bottom = (84, 54, 52, 40) if box["width"] >= 420 else (60, 54, 48, 40)
     return {
         "x": left + x * (box["width"] - left - right) + box["x"],
         "y": top + y * (box["height"] - top - bottom) + box["y"],
@@ -181,3 +188,194 @@ def test_the_types_are_those_that_the_comments_say() -> None:
     done = subprocess.run([tsc, "--project", WEB / "tsconfig.json"], capture_output=True, text=True)
     assert not done.stdout
     assert done.returncode == 0
+
+
+def _saved(page: Page, name: str) -> bytes:
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name=name).click()
+    return Path(waiting.value.path()).read_bytes()
+
+
+def test_the_map_is_saved_as_it_is_seen(look: Open) -> None:
+    page = look("kind=text&length=40#query=12&scale=log")
+    svg = _saved(page, "Save the map as SVG").decode()
+    drawing = ElementTree.fromstring(svg)
+    texts = [node.text for node in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0] == "encoder.layers.0.attention, head 0"
+    assert texts[-1] == page.locator(".regard-what").inner_text()
+    image = next(drawing.iter("{http://www.w3.org/2000/svg}image")).attrib["href"]
+    with Image.open(io.BytesIO(base64.b64decode(image.split(",")[1]))) as opened:
+        saved = np.asarray(opened.convert("RGB"))
+    box = page.locator(".regard-canvas").bounding_box()
+    assert box is not None
+    with Image.open(io.BytesIO(page.screenshot(full_page=True))) as opened:
+        seen = np.asarray(opened.convert("RGB"))
+    x, y = round(box["x"]) + 84, round(box["y"]) + 54
+    part = seen[y : y + saved.shape[0], x : x + saved.shape[1]]
+    # But for lines around the selected query, and an edge whose pixels are shared.
+    different = (np.abs(part.astype(int) - saved) > 8).any(-1)
+    assert different.mean() < 0.03
+    with Image.open(io.BytesIO(_saved(page, "Save the map as PNG"))) as opened:
+        assert opened.size == (2 * int(drawing.attrib["width"]), 2 * int(drawing.attrib["height"]))
+
+
+def test_the_texts_are_saved_as_they_are_seen(look: Open) -> None:
+    page = look("kind=pair&length=18#query=4&pins=2.6")
+    _caption(page, "Query 4")
+    drawing = ElementTree.fromstring(_saved(page, "Save the text as SVG").decode())
+    texts = [node.text for node in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"Queries", "looks", "Keys", "ينظر", "Pinned", "Position", "0.137"} <= set(texts)
+    grounds = page.evaluate(
+        "[...document.querySelectorAll('[role=option]')].map(one => getComputedStyle(one).backgroundColor)"
+    )
+    fills = [node.attrib["fill"] for node in drawing.iter("{http://www.w3.org/2000/svg}rect")]
+    assert set(grounds) <= set(fills)
+
+
+def test_the_row_is_saved_with_all_weights(look: Open) -> None:
+    page = look("kind=text&length=40#query=12")
+    _caption(page, "Query 12")
+    rows = list(csv.DictReader(io.StringIO(_saved(page, "Save the selected weights as CSV").decode())))
+    exact = page.evaluate("source.row(0, 0, 12).then(row => [...row.values])")
+    assert [float(row["weight"]) for row in rows] == pytest.approx(exact, rel=1e-6)
+    assert [row["label"] for row in rows] == page.evaluate("source.axes[0].labels")
+    assert {row["known"] for row in rows} == {"exact"}
+
+
+def test_a_label_that_looks_like_a_formula_is_quoted_in_the_table(look: Open) -> None:
+    page = look("kind=formula&length=10#query=5")
+    _caption(page, "Query 5")
+    text = _saved(page, "Save the selected weights as CSV").decode()
+    assert text.splitlines()[1].startswith('0,"\'=SUM(""A1"")",')
+
+
+def test_sinks_are_hidden_and_their_mass_is_told(look: Open) -> None:
+    page = look("kind=text&length=40#query=12&pooling=max")
+    _caption(page, "Query 12")
+    page.get_by_role("checkbox", name="Hide sinks").check()
+    _caption(page, "hidden keys had")
+    first = page.evaluate("source.row(0, 0, 12).then(row => row.values[0])")
+    assert f"hidden keys had {100 * first:.0f} %" in page.locator(".regard-caption").inner_text()
+    assert "Hidden key: 0 “the”" in page.get_by_text("Hidden key:").inner_text()
+    assert page.locator(".regard-table tbody tr").first.inner_text().startswith("12")
+
+
+def test_the_difference_of_two_heads(look: Open) -> None:
+    page = look("kind=text&length=40#query=12")
+    page.get_by_label("Minus").select_option(label="encoder.layers.1.attention, head 2")
+    _caption(page, "differences of weights")
+    exact = page.evaluate(
+        "Promise.all([source.row(0, 0, 12), source.row(1, 2, 12)])"
+        ".then(([a, b]) => [...a.values].map((value, at) => value - b.values[at]))"
+    )
+    largest = sorted(exact, key=abs, reverse=True)[:12]
+    assert _weights(page) == pytest.approx(largest, rel=5e-3, abs=1e-4)
+    page.locator(".regard-what", has_text="one difference of weights, exact").wait_for()
+
+
+def test_words_sum_over_the_keys_pieces_and_average_over_the_querys(look: Open) -> None:
+    page = look("kind=text&length=40#query=20")
+    _caption(page, "Query 20")
+    page.get_by_role("checkbox", name="By words").check()
+    _caption(page, "by words")
+    rows = page.evaluate(
+        "Promise.all([source.row(0, 0, 19), source.row(0, 0, 20)]).then(r => r.map(o => [...o.values]))"
+    )
+    mean = (np.array(rows[0]) + np.array(rows[1])) / 2
+    words = page.evaluate("source.axes[0].words")
+    sums = np.bincount(words, weights=mean)
+    assert _weights(page) == pytest.approx(sorted(sums, reverse=True)[:12], rel=5e-3, abs=1e-4)
+
+
+def test_hits_of_a_search_are_stepped_through(look: Open) -> None:
+    page = look("kind=text&length=40")
+    labels = page.evaluate("source.axes[0].labels")
+    hits = [at for at, label in enumerate(labels) if "at" in label]
+    page.keyboard.press("/")
+    page.keyboard.type("AT")
+    assert page.locator("[role=option].regard-hit").count() == len(hits)
+    for hit in hits[:2]:
+        page.keyboard.press("Enter")
+        _caption(page, f"Query {hit} ")
+    page.keyboard.press("Shift+Enter")
+    _caption(page, f"Query {hits[0]} ")
+
+
+def test_pins_are_compared_and_let_go(look: Open) -> None:
+    page = look("kind=text&length=40")
+    for at in (5, 30):
+        page.locator("[role=option]").nth(at).click(modifiers=["Control"])
+    assert page.locator(".regard-pin").count() == 2
+    page.get_by_role("button", name="Unpin query 5").click()
+    page.locator(".regard-pin").nth(1).wait_for(state="detached")
+    assert "30" in page.locator(".regard-pin").inner_text()
+    page.wait_for_function("() => location.hash.includes('pins=30')")
+
+
+def test_a_patch_under_the_pointer_is_previewed(look: Open) -> None:
+    page = look("kind=picture&layers=1&heads=1")
+    canvas = page.locator(".regard-pictures canvas")
+    page.wait_for_function("() => document.querySelector('.regard-pictures canvas').clientHeight > 200")
+    box = canvas.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 4.5 / 8, box["y"] + box["height"] * 2.5 / 8)
+    _caption(page, "Query 20 “2, 4”")
+    page.mouse.click(box["x"] + box["width"] * 4.5 / 8, box["y"] + box["height"] * 2.5 / 8)
+    page.wait_for_function("() => location.hash.includes('query=20')")
+    assert "20 “2, 4” is selected" in (canvas.get_attribute("aria-label") or "")
+
+
+def test_colours_are_clipped_by_the_brush_of_the_colour_bar(look: Open) -> None:
+    page = look("kind=text&length=40")
+    low = page.get_by_role("slider", name="Colours begin at")
+    before = page.locator(".regard-colours span").first.inner_text()
+    low.focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    assert low.get_attribute("aria-valuenow") == "0.20"
+    assert page.locator(".regard-colours span").first.inner_text() != before
+    page.wait_for_function("() => location.hash.includes('low=0.2')")
+
+
+def test_weights_that_cannot_be_had_are_told_so(look: Open) -> None:
+    page = look("kind=text&length=40&weights=none#query=5")
+    _caption(page, "Only pooled maps were saved.")
+    assert "from a coarser map" in page.locator(".regard-what").inner_text()
+    assert page.get_by_role("button", name="CSV").is_disabled()
+
+
+@pytest.mark.parametrize("kind", ["text", "pair", "picture"])
+def test_a_phone_needs_no_scrolling_sideways(look: Open, kind: str) -> None:
+    page = look(f"kind={kind}&length=30#query=4", viewport={"width": 360, "height": 740})
+    _caption(page, "Query 4")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_a_page_at_200_percent_needs_no_scrolling_sideways(look: Open) -> None:
+    page = look("kind=text&length=30#query=4", viewport={"width": 640, "height": 450}, device_scale_factor=2)
+    assert page.evaluate("document.documentElement.scrollWidth") == 640
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["text", "pair", "picture"])
+def test_nothing_hinders_accessibility(look: Open, kind: str, scheme: str) -> None:
+    axe = MODULES / "axe-core" / "axe.min.js"
+    if not axe.exists():
+        pytest.skip("needs `npm ci` in tests/web")
+    # Its rules include a contrast of 4.5 for all texts, of shaded tokens too.
+    page = look(f"kind={kind}&length=30#query=14&pins=3&find=at&words=true", color_scheme=scheme)
+    _caption(page, "Query 14")
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "axe.run().then(result => result.violations.map(one => [one.id, one.nodes.map(n => n.html)]))"
+    )
+    assert found == []
+
+
+def test_a_viewer_that_is_destroyed_leaves_nothing(look: Open) -> None:
+    page = look("kind=text&length=30#query=4")
+    page.evaluate("viewer.destroy()")
+    assert page.locator("main").inner_html() == ""
+    page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(300)
+    assert page.evaluate("location.hash") == "#query=4"

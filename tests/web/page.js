@@ -1,7 +1,7 @@
 // A page with the viewer of a synthetic source, chosen by the address: ?kind=text&length=40
 
 import { render } from "/static/viewer.js";
-import { arabic, patches, synthetic, text } from "./synthetic.js";
+import { arabic, axisOf, patches, synthetic, text } from "./synthetic.js";
 
 const asked = new URLSearchParams(location.search);
 const length = Number(asked.get("length") ?? 40);
@@ -29,6 +29,7 @@ function picture() {
 
 const sources = {
   text: () => synthetic(layers, heads, ...twice(text(length)), options),
+  formula: () => synthetic(1, 1, ...twice(axisOf({ labels: Array(length).fill('=SUM("A1")') })), options),
   pair: () => synthetic(1, 1, text(length), arabic(Math.ceil(length * 1.2)), { ...options, title: "An alignment" }),
   picture: () => synthetic(layers, heads, ...twice(patches(8, picture())), { ...options, causal: false, title: "A picture" }),
 };

@@ -1,8 +1,9 @@
 // The positions of an axis as running text, shaded by weights. Of a long text, a part is in the page.
 
-import { fitted, inkOn, css, shade, strength } from "./colours.js";
+import { css, inkOn, shade, strength } from "./colours.js";
 import { element, themeOf } from "./dom.js";
 import { describe, visible } from "./numbers.js";
+import { connectPicking } from "./picking.js";
 import { addStrip } from "./strip.js";
 import { activeOf } from "./state.js";
 import { stands } from "./weights.js";
@@ -70,20 +71,7 @@ export class AxisText {
       const option = event.target instanceof Element ? event.target.closest("[role=option]") : null;
       return option instanceof HTMLElement ? Number(option.dataset.at) : -1;
     };
-    // A text of both queries and keys selects what is chosen.
-    const side = () => (this.sides.includes(this.store.state.side) ? this.store.state.side : this.sides[0]);
-    this.list.addEventListener("pointerover", (event) => {
-      if (event.pointerType !== "touch") this.store.set({ hover: at(event), hoverSide: side() });
-    }, { signal });
-    this.list.addEventListener("pointerleave", () => this.store.set({ hover: -1 }), { signal });
-    this.list.addEventListener("click", (event) => {
-      const index = at(event);
-      if (index < 0) return;
-      const { state } = this.store;
-      if ((event.ctrlKey || event.metaKey) && side() === "query") return this.store.set({ pins: [...state.pins, index] });
-      const again = state.side === side() && state.selected === index;
-      this.store.set({ side: side(), selected: again ? -1 : index, hover: -1 });
-    }, { signal });
+    connectPicking(this.list, this.store, this.sides, at, signal);
     this.list.addEventListener("focus", () => {
       if (!this.sides.includes(this.store.state.side)) this.store.set({ side: this.sides[0], selected: -1 });
     }, { signal });
@@ -125,18 +113,11 @@ export class AxisText {
     if (this.where) this.where.textContent = `${this.start.toLocaleString("en")}–${(end - 1).toLocaleString("en")} of ${labels.length.toLocaleString("en")}`;
   }
 
-  /** The weights to shade by, or null. */
-  shading() {
-    const { reading, received } = this.current;
-    if (!reading) return this.sides.includes("key") ? received : null;
-    return this.sides.includes(reading.side === "query" ? "key" : "query") ? reading.values : null;
-  }
-
   /** Move to what is selected, if it is not in the part that is shown. */
   reveal() {
     const { state } = this.store;
     if (this.axis.labels.length <= SHOWN || state.hover >= 0 || state.selected < 0) return;
-    const values = this.shading();
+    const values = this.current.shading(this.sides);
     let at = state.selected;
     if (!this.sides.includes(state.side)) {
       if (!values) return;
@@ -149,8 +130,8 @@ export class AxisText {
   show() {
     const { state } = this.store;
     const { ground } = themeOf(this.root);
-    const values = this.shading();
-    const colouring = fitted({ scale: state.scale, top: 1, low: state.low, high: state.high, signed: state.other !== null }, values ?? []);
+    const values = this.current.shading(this.sides);
+    const colouring = this.current.colouring(values);
     const active = activeOf(state);
     const own = active && this.sides.includes(active.side) ? active.index : -1;
     const found = new Set(this.sides.includes(this.hits().side) ? this.hits().found : []);

@@ -98,7 +98,7 @@ export function player(store, signal) {
   let timer = 0;
   const show = () => {
     button.textContent = timer ? "❚❚ Stop" : "▶ Play";
-    button.setAttribute("aria-label", timer ? "Stop stepping" : "Step through the positions");
+    button.title = timer ? "" : "Step through the positions";
   };
   const stop = () => {
     window.clearInterval(timer);

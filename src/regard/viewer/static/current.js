@@ -1,9 +1,11 @@
 // The weights of what previews or is selected, for all parts of the page that show them.
 
+import { fitted } from "./colours.js";
 import { activeOf } from "./state.js";
 
 /** @typedef {import("./state.js").Store} Store */
-/** @typedef {import("./state.js").State} State */
+/** @typedef {import("./colours.js").Colouring} Colouring */
+/** @typedef {import("./state.js").Side} Side */
 /** @typedef {import("./weights.js").Weights} Weights */
 /** @typedef {import("./weights.js").Reading} Reading */
 
@@ -35,6 +37,25 @@ export class Current {
   /** @param {() => void} listener */
   listen(listener) {
     this.listeners.push(listener);
+  }
+
+  /**
+   * The weights by which the positions of an axis are shaded, or null.
+   * @param {Side[]} sides whether they are queries, keys or both
+   */
+  shading(sides) {
+    if (!this.reading) return sides.includes("key") ? this.received : null;
+    return sides.includes(this.reading.side === "query" ? "key" : "query") ? this.reading.values : null;
+  }
+
+  /**
+   * The colours of these weights: the scale ends at the largest one.
+   * @param {Float32Array | null} values
+   * @returns {Colouring}
+   */
+  colouring(values) {
+    const { scale, low, high, other } = this.store.state;
+    return fitted({ scale, top: 1, low, high, signed: other !== null }, values ?? []);
   }
 
   async read() {

@@ -172,6 +172,8 @@ export class HeadMap {
     if (!width || !this.canvas.isConnected) return;
     const place = this.place();
     const context = prepareCanvas(this.canvas, width, height);
+    // Fingers scroll the page where the whole map is seen.
+    this.node.classList.toggle("regard-zoomed", this.store.state.region !== null);
     this.drawTiles(context, place);
     this.drawAround(context, place);
     this.drawn();

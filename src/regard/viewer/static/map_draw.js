@@ -22,9 +22,9 @@ import { formatWeight, ticks, visible } from "./numbers.js";
  */
 
 /** The gutters of labels and margins around a map, in pixels. */
-export const GUTTERS = { left: 84, top: 54, right: 40, bottom: 40 };
+export const GUTTERS = { left: 84, top: 54, right: 52, bottom: 40 };
 /** The same where there is little room. */
-export const NARROW_GUTTERS = { left: 60, top: 54, right: 28, bottom: 40 };
+export const NARROW_GUTTERS = { left: 60, top: 54, right: 48, bottom: 40 };
 
 const FONT = "11px system-ui, sans-serif";
 /** Pixels of a position from which each one gets its label. */
@@ -59,16 +59,17 @@ export function drawAround(surface, place, around, theme) {
  * @param {number} to
  * @param {number} pixels of a position
  * @param {number} apart pixels between numbers
+ * @param {number} letters of a text at most
  * @returns {{at: number, text: string}[]}
  */
-function marks(axis, from, to, pixels, apart) {
+function marks(axis, from, to, pixels, apart, letters) {
   const last = Math.min(axis.labels.length, Math.ceil(to));
   if (pixels < ROOM) {
     return ticks(Math.ceil(from), last, ((to - from) * pixels) / apart).map((at) => ({ at, text: at.toLocaleString("en") }));
   }
   const all = [];
   for (let at = Math.max(0, Math.floor(from)); at < last; at++) {
-    all.push({ at, text: shortened(visible(axis.labels[at]), 11) });
+    all.push({ at, text: shortened(visible(axis.labels[at]), letters) });
   }
   return all;
 }
@@ -92,7 +93,7 @@ function drawQueries(surface, place, { queries, selected }, theme) {
   const { plot, region, height } = place;
   surface.textAlign = "right";
   surface.textBaseline = "middle";
-  for (const { at, text } of marks(queries, region.q0, region.q1, height, 36)) {
+  for (const { at, text } of marks(queries, region.q0, region.q1, height, 36, plot.x > 70 ? 11 : 8)) {
     const y = place.y(at + 0.5);
     if (y < plot.y - 2 || y > plot.y + plot.height + 2) continue;
     surface.fillStyle = selected?.side === "query" && selected.index === at ? theme.accent : theme.quiet;
@@ -111,7 +112,7 @@ function drawKeys(surface, place, { keys, selected }, theme) {
   const upright = width < ROOM;
   surface.textBaseline = upright ? "alphabetic" : "middle";
   surface.textAlign = upright ? "center" : "left";
-  for (const { at, text } of marks(keys, region.k0, region.k1, width, 64)) {
+  for (const { at, text } of marks(keys, region.k0, region.k1, width, 64, 9)) {
     const x = place.x(at + 0.5);
     if (x < plot.x - 2 || x > plot.x + plot.width + 2) continue;
     surface.fillStyle = selected?.side === "key" && selected.index === at ? theme.accent : theme.quiet;
@@ -152,14 +153,13 @@ function means(values, from, one, pixels) {
 function drawEntropy(surface, place, entropy, theme) {
   if (!entropy) return;
   const { plot, region } = place;
-  const [x, room] = [plot.x + plot.width + 5, GUTTERS.right - 14];
+  const [x, width] = [plot.x + plot.width + 5, 24];
   const values = means(entropy, region.q0, 1 / place.height, Math.round(plot.height));
   const top = Math.max(...values, 1e-9);
-  const width = Math.min(room, plot.x > 70 ? room : 18);
   area(surface, values.map((value, at) => [x + (width * value) / top, plot.y + at]), [x, plot.y], [x, plot.y + plot.height], theme);
   const y = plot.y + plot.height;
-  caption(surface, "entropy", plot.x + plot.width + GUTTERS.right - 12 - room + width, y + 11, "right", theme);
-  caption(surface, `to ${formatWeight(top)}`, plot.x + plot.width + GUTTERS.right - 12 - room + width, y + 24, "right", theme);
+  caption(surface, "entropy", x, y + 11, "left", theme);
+  caption(surface, `to ${formatWeight(top)}`, x, y + 24, "left", theme);
 }
 
 /**
@@ -225,14 +225,18 @@ function caption(surface, text, x, y, align, theme) {
  */
 function outline(surface, place, { side, index }, colour, width) {
   const { plot } = place;
-  surface.strokeStyle = colour;
-  surface.lineWidth = width;
-  if (side === "query") {
-    const [y0, y1] = [Math.max(plot.y, place.y(index)), Math.min(plot.y + plot.height, place.y(index + 1))];
-    if (y1 >= y0) surface.strokeRect(plot.x - 4, y0 - 0.5, plot.width + 8, Math.max(1, y1 - y0));
-  } else {
-    const [x0, x1] = [Math.max(plot.x, place.x(index)), Math.min(plot.x + plot.width, place.x(index + 1))];
-    if (x1 >= x0) surface.strokeRect(x0 - 0.5, plot.y - 4, Math.max(1, x1 - x0), plot.height + 8);
+  const row = side === "query";
+  const [from, to] = row ? [place.y(index), place.y(index + 1)] : [place.x(index), place.x(index + 1)];
+  const [start, end] = row ? [plot.y, plot.y + plot.height] : [plot.x, plot.x + plot.width];
+  const [a, b] = [Math.max(start, from), Math.min(end, to)];
+  if (b < a) return;
+  // A light line around the coloured one can be seen on dark cells, too, but needs room.
+  const lines = b - a > 6 ? [["#ffffff", width + 2], [colour, width]] : [[colour, width]];
+  for (const [stroke, thick] of lines) {
+    surface.strokeStyle = String(stroke);
+    surface.lineWidth = Number(thick);
+    if (row) surface.strokeRect(plot.x - 4, a - 0.5, plot.width + 8, Math.max(1, b - a));
+    else surface.strokeRect(a - 0.5, plot.y - 4, Math.max(1, b - a), plot.height + 8);
   }
 }
 

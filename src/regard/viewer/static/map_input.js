@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { span } from "./overview.js";
+import { pick } from "./picking.js";
 
 /** @typedef {import("./map.js").HeadMap} HeadMap */
 /** @typedef {import("./state.js").Side} Side */
@@ -123,13 +124,7 @@ function preview(map, point, tell) {
  */
 function select(map, point, event) {
   const target = targetOf(map, point);
-  if (!target) return;
-  const { state } = map.store;
-  if ((event.ctrlKey || event.metaKey) && target.side === "query") {
-    return map.store.set({ pins: [...state.pins, target.index] });
-  }
-  const again = state.side === target.side && state.selected === target.index;
-  map.store.set({ side: target.side, selected: again ? -1 : target.index, hover: -1 });
+  if (target) pick(map.store, target.side, target.index, event);
 }
 
 /**

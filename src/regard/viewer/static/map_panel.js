@@ -3,6 +3,7 @@
 import { colourBar } from "./bar.js";
 import { comparison, player, segments, toggle } from "./controls.js";
 import { element } from "./dom.js";
+import { exportButtons, mapDrawing } from "./export.js";
 import { HeadMap } from "./map.js";
 import { connectPointers } from "./map_input.js";
 import { describe, formatShare, formatWeight, nameOfHow } from "./numbers.js";
@@ -61,7 +62,8 @@ export function addMapPanel(root, store, weights, search, signal) {
     segments(store, "side", "Select", [["query", "queries"], ["key", "keys"]], signal),
     segments(store, "pooling", "Cells", [["mean", "mean"], ["max", "max"]], signal),
     segments(store, "scale", "Scale", [["linear", "linear"], ["sqrt", "√"], ["log", "log"]], signal),
-    toggle(store, "hide", "Hide sinks", signal), comparison(store, signal), button);
+    toggle(store, "hide", "Hide sinks", signal), comparison(store, signal), button,
+    exportButtons(store, "map", () => mapDrawing(map, title.textContent, what.textContent), signal));
   const node = element("section", { class: "regard-panel", "aria-label": "Map of one head" },
     title, tools, map.node, readout, element("div", { class: "regard-below" }, bar.node, what), removed);
   return { map, node, play };

@@ -111,7 +111,7 @@ export class WeightTable {
     const body = some.map((at, row) => {
       const label = element("button", { type: "button", class: "regard-link", dir: "auto" }, visible(labelOf(axis, at, words)));
       label.dataset.at = String(at);
-      const bar = element("span", { class: "regard-bar", "aria-hidden": "true" });
+      const bar = element("span", { class: reading.values[at] < 0 ? "regard-bar regard-less" : "regard-bar", "aria-hidden": "true" });
       bar.style.width = `${(100 * Math.abs(reading.values[at])) / top}%`;
       const cells = [element("td", {}, at.toLocaleString("en")), element("td", {}, label)];
       if (timed) cells.push(element("td", {}, axis.seconds[at] ? formatSeconds(axis.seconds[at]) : ""));

@@ -1,6 +1,5 @@
 // The viewer: layers and heads, one head's map, and the text of what is selected, all of them linked.
 
-import { AxisText } from "./axis_text.js";
 import { Current } from "./current.js";
 import { element } from "./dom.js";
 import { helpDialog } from "./help.js";
@@ -8,15 +7,11 @@ import { connectKeys } from "./keys.js";
 import { addMapPanel } from "./map_panel.js";
 import { Search } from "./search.js";
 import { readAddress, Store, writeAddress } from "./state.js";
-import { WeightTable } from "./table.js";
+import { addTextPanel } from "./text_panel.js";
 import { thumbnails } from "./thumbnails.js";
 import { Weights } from "./weights.js";
 
 /** @typedef {import("./source.js").Source} Source */
-/** @typedef {import("./state.js").Side} Side */
-
-/** Changes of the state after which the same weights look different. */
-const SHADED = /** @type {const} */ (["scale", "low", "high", "find", "pins"]);
 
 /**
  * Show a source in an element.
@@ -42,10 +37,14 @@ export function render(el, source, { page = true } = {}) {
   const openHelp = () => help.showModal();
   const { map, node: mapPanel, play } = addMapPanel(root, store, weights, search, signal);
   if (source.layers.length > 1 || source.layers[0].shape[0] > 1) root.append(overviewPanel(store, signal));
-  const texts = textPanel(root, store, current, search, openHelp, signal);
-  root.append(element("div", { class: "regard-columns" }, mapPanel, texts), help);
+  const texts = addTextPanel(root, store, weights, current, search, openHelp, signal);
+  root.append(element("div", { class: "regard-columns" }, mapPanel, texts.node), help);
   connectKeys(root, store, map, { play, help: openHelp, search }, page, signal);
   if (page) followAddress(store, signal);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    map.redraw();
+    texts.show();
+  }, { signal });
   current.read();
   return {
     destroy() {
@@ -70,48 +69,6 @@ function overviewPanel(store, signal) {
   const count = store.source.layers.length;
   const name = `Layers and heads (${count} ${count === 1 ? "layer" : "layers"})`;
   return element("details", { class: "regard-panel", open: true }, element("summary", {}, element("h2", {}, name)), thumbnails(store, signal));
-}
-
-/**
- * @param {HTMLElement} root
- * @param {Store} store
- * @param {Current} current
- * @param {Search} search
- * @param {() => void} help
- * @param {AbortSignal} signal
- */
-function textPanel(root, store, current, search, help, signal) {
-  const keys = element("button", { type: "button", "aria-label": "Keys of the keyboard" }, "?");
-  keys.addEventListener("click", help, { signal });
-  const place = element("div", { class: "regard-texts" });
-  const table = new WeightTable(store, current, signal);
-  /** @type {AxisText[]} */
-  let texts = [];
-  let axes = "";
-  const build = () => {
-    const { queries, keys: own } = store.layer;
-    if (axes === `${queries}.${own}`) return;
-    axes = `${queries}.${own}`;
-    /** @type {Side[][]} */
-    const sides = queries === own ? [["query", "key"]] : [["query"], ["key"]];
-    texts = sides.map((some) => new AxisText(root, store, current, () => search.hits(), some, signal));
-    place.replaceChildren(...texts.map((text) => text.node));
-  };
-  const show = () => {
-    build();
-    for (const text of texts) {
-      text.reveal();
-      text.show();
-    }
-    table.show();
-  };
-  build();
-  current.listen(show);
-  store.listen((state, changed) => {
-    if (SHADED.some((name) => changed.has(name))) show();
-  });
-  return element("section", { class: "regard-panel", "aria-label": "Text and weights" },
-    element("div", { class: "regard-tools" }, search.node, keys), place, table.node);
 }
 
 /**
