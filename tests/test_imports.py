@@ -78,6 +78,10 @@ OPTIONAL = (
     "transformers",
     "tensorboard",
     "pandas",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
 )
 
 

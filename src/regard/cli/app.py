@@ -10,7 +10,7 @@ from typing import Literal
 from cyclopts import App
 
 from regard import __version__
-from regard.cli import align, cache, explained, export, runs, train, verbs
+from regard.cli import align, cache, explained, export, runs, serve, train, verbs
 from regard.cli.flags import check_numbers
 from regard.cli.looked import looked
 from regard.errors import UserError
@@ -40,6 +40,7 @@ def build(run_task: TaskSpec | None = None, arguments: Sequence[str] = ()) -> Ap
     align.add_command(app)
     export.add_command(app)
     explained.add_command(app)
+    serve.add_command(app)
     cache.add_command(app)
     app.command(_backends, name="backends")
     return app

@@ -65,6 +65,38 @@ class Demo:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """An option of a command that is a file, which a request to a server brings with it.
+
+    Attributes:
+        media: the type of the file, such as ``"image/*"``.
+        options: options that only a request with the file has.
+    """
+
+    media: str
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a request to a server has, since it cannot name files of the server.
+
+    Attributes:
+        media: the type of the file that is the input, such as ``"image/*"``; empty: the input is a text.
+        parts: texts that are the input together, as a JSON object; empty: it is one text.
+        uploads: options that are files.
+        texts: options that are files of text, of which a request has the content.
+        without: options that no request has, since they name files or folders, or the input in another way.
+    """
+
+    media: str = ""
+    parts: tuple[str, ...] = ()
+    uploads: Mapping[str, Upload] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TaskSpec:
     """A task.
 
@@ -80,6 +112,7 @@ class TaskSpec:
         demo: a training on built-in data.
         pages: whether the attention can be written as an interactive page, ``.html``, and not only as an image.
         code: the class that implements the task, as ``"module:Class"``; imported when it is needed.
+        served: what a request to a server has.
     """
 
     name: str
@@ -93,6 +126,7 @@ class TaskSpec:
     demo: Demo
     pages: bool
     code: str
+    served: Served = Served()
 
     def load(self) -> Task[Any, Any, Any]:
         """The task's code."""

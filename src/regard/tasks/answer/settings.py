@@ -12,7 +12,7 @@ from regard.tasks.families.span.settings import (
     SpanTrainConfig,
     TokenizerConfig,
 )
-from regard.tasks.spec import Demo, TaskSpec, Verb
+from regard.tasks.spec import Demo, Served, TaskSpec, Verb
 from regard.training.ranges import at_most, positive
 
 
@@ -86,4 +86,5 @@ ANSWER = TaskSpec(
     ),
     pages=True,
     code="regard.tasks.answer.task:AnswerQuestions",
+    served=Served(parts=("question", "context"), without=("context",)),
 )

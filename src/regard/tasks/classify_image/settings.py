@@ -7,7 +7,7 @@ from typing import Literal
 
 from regard.tasks.families.classify.settings import ClassifyTrainConfig, classify_verb
 from regard.tasks.inputs.image_settings import AugmentConfig, LabelledImagesConfig, LabelledImagesOptions
-from regard.tasks.spec import Demo, NoOptions, TaskSpec
+from regard.tasks.spec import Demo, NoOptions, Served, TaskSpec
 from regard.training.ranges import at_most, positive, share
 
 
@@ -117,4 +117,5 @@ CLASSIFY_IMAGE = TaskSpec(
     ),
     pages=False,
     code="regard.tasks.classify_image.task:ClassifyImage",
+    served=Served(media="image/*"),
 )

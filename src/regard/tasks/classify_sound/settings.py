@@ -11,7 +11,7 @@ from regard.tasks.inputs.sound_settings import (
     SoundAugmentConfig,
     SoundModelConfig,
 )
-from regard.tasks.spec import Demo, NoOptions, TaskSpec
+from regard.tasks.spec import Demo, NoOptions, Served, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -82,4 +82,5 @@ CLASSIFY_SOUND = TaskSpec(
     ),
     pages=False,
     code="regard.tasks.classify_sound.task:ClassifySound",
+    served=Served(media="audio/*,.npy,.npz,.mfc"),
 )

@@ -11,7 +11,7 @@ from regard.tasks.inputs.clip_settings import (
     LabelledClipsConfig,
     LabelledClipsOptions,
 )
-from regard.tasks.spec import Demo, NoOptions, TaskSpec
+from regard.tasks.spec import Demo, NoOptions, Served, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -82,4 +82,5 @@ CLASSIFY_VIDEO = TaskSpec(
     ),
     pages=False,
     code="regard.tasks.classify_video.task:ClassifyVideo",
+    served=Served(media="video/*,image/*,.json,.jsonl,.npy,.npz"),
 )

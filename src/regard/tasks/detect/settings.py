@@ -13,7 +13,7 @@ from regard.tasks.families.boxes.settings import (
     DetectorConfig,
     LookOptions,
 )
-from regard.tasks.spec import Demo, TaskSpec, Verb
+from regard.tasks.spec import Demo, Served, TaskSpec, Verb
 
 
 @dataclass(frozen=True)
@@ -77,4 +77,5 @@ DETECT = TaskSpec(
     ),
     pages=False,
     code="regard.tasks.detect.task:Detect",
+    served=Served(media="image/*", without=("out",)),
 )

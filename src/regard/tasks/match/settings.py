@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from regard.tasks.families.rank.captioned_settings import CaptionedAugmentConfig, CaptionedConfig, CaptionedOptions
 from regard.tasks.families.rank.matching_settings import LookOptions, MatchingConfig, MatchOptions, MatchTrainConfig
-from regard.tasks.spec import Demo, TaskSpec, Verb
+from regard.tasks.spec import Demo, Served, TaskSpec, Upload, Verb
 
 
 @dataclass(frozen=True)
@@ -71,4 +71,5 @@ MATCH = TaskSpec(
     ),
     pages=False,
     code="regard.tasks.match.task:Match",
+    served=Served(uploads={"image": Upload("image/*", ("labels", "texts"))}, texts=("texts",), without=("among",)),
 )

@@ -11,7 +11,7 @@ from regard.tasks.families.rank.settings import (
     RecommendTrainConfig,
     SequentialConfig,
 )
-from regard.tasks.spec import Demo, NoOptions, TaskSpec, Verb
+from regard.tasks.spec import Demo, NoOptions, Served, TaskSpec, Verb
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,5 @@ RECOMMEND = TaskSpec(
     ),
     pages=True,
     code="regard.tasks.recommend.task:Recommend",
+    served=Served(without=("history", "items")),
 )

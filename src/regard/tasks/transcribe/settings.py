@@ -14,7 +14,7 @@ from regard.tasks.families.speech.settings import (
     RecordingsConfig,
     TranscriberConfig,
 )
-from regard.tasks.spec import Demo, TaskSpec, Verb
+from regard.tasks.spec import Demo, Served, TaskSpec, Verb
 
 
 @dataclass(frozen=True)
@@ -104,4 +104,5 @@ TRANSCRIBE = TaskSpec(
     ),
     pages=False,
     code="regard.tasks.transcribe.task:Transcribe",
+    served=Served(media="audio/*,.npy,.npz,.mfc"),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -18,6 +17,7 @@ from regard.data.labelled import Examples
 from regard.errors import UserError
 from regard.tasks.families.classify.label_scores import LabelsOutcome
 from regard.tasks.families.classify.scores import Outcome
+from regard.tasks.groups import doubling, groups
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
 from regard.training import checkpoint
@@ -120,8 +120,7 @@ class Labeller(Predictor, Generic[Examples, Input]):
 
     def predict(self, inputs: Iterable[str], *, top: int | None = None) -> Iterator[Classified | Failure]:
         """The ``top`` most probable classes of each input; None: all. An unusable input gives a `Failure`."""
-        items, size = iter(inputs), 1
-        while group := list(islice(items, size)):
+        for group in groups(inputs, doubling(self.together)):
             opened = [self._opened(item) for item in group]
             results = iter(self._label([one for one in opened if not isinstance(one, Failure)]))
             for one in opened:
@@ -130,7 +129,6 @@ class Labeller(Predictor, Generic[Examples, Input]):
                 else:
                     result = next(results)
                     yield replace(result, classes=result.classes[:top])
-            size = min(2 * size, self.together)  # the first results do not wait for many others
 
     def look(self, item: str) -> Classified:
         """The classes of an input, with the attention. Raises UserError: it cannot be used."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from regard.explain.marked import MarkedText
 from regard.models.sequential import SequentialModel
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.rank.results import Candidate, Ranked
+from regard.tasks.groups import doubling, groups
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
 from regard.viewer.document import Axis, Document
@@ -129,14 +129,12 @@ class Recommender(Predictor):
         chosen = self if blend is None else replace(self, blend=blend)
         chosen = chosen if items is None else chosen.with_items(items)
         table = chosen.table()
-        stream, size = iter(inputs if history is None else [history]), 1
-        while group := list(islice(stream, size)):
+        for group in groups(inputs if history is None else [history], doubling(_TOGETHER)):
             read = [chosen.parsed(item, skip_unknown=skip_unknown) for item in group]
             usable = [one for one in read if isinstance(one, np.ndarray)]
             scores = iter(chosen.scores(usable, table) if usable else ())
             for item, one in zip(group, read, strict=True):
                 yield one if isinstance(one, Failure) else chosen.best(item, one, next(scores), top, exclude_seen)
-            size = min(2 * size, _TOGETHER)  # the first results do not wait for many others
 
     def look(self, item: str) -> Recommendation:
         """Recommendations with the attention of the last item. Raises UserError: the history cannot be used."""

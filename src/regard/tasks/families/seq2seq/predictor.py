@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from regard.models.encoder_decoder import EncoderDecoder
 from regard.tasks.families.seq2seq.data import PairList
 from regard.tasks.families.seq2seq.results import NO_ATTENTION, TextOutput
 from regard.tasks.families.seq2seq.rows import Rows
+from regard.tasks.groups import groups
 from regard.tasks.results import Failure, Result
 from regard.tasks.task import Predictor
 
@@ -121,8 +122,7 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
 
     def decoded(self, inputs: Iterable[str], search: Search) -> Iterator[Output | Failure]:
         """The output of each input, in order, as soon as it is known; ``inputs`` may be endless."""
-        stream, parts = iter(inputs), iter(self.first_parts)
-        while part := list(islice(stream, next(parts, self.part_size))):
+        for part in groups(inputs, chain(self.first_parts, repeat(self.part_size))):
             yield from self._decode_part(part, search, no_tick)
 
     def outputs(self, items: Sequence[str], search: Search | None = None, tick: Tick = no_tick) -> Iterator[Output]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from regard.tasks.families.span.reading import BestSpans, Reading, read
 from regard.tasks.families.span.results import NO_ATTENTION, Answer, Candidate
 from regard.tasks.families.span.settings import SpanDataConfig
 from regard.tasks.families.span.windows import Windows
+from regard.tasks.groups import doubling, groups
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
 
@@ -63,13 +63,12 @@ class Answerer(Predictor):
         Raises:
             UserError: the file cannot be read.
         """
-        text, stream, size = _context(context), iter(inputs), 1
-        while group := list(islice(stream, size)):
+        text = _context(context)
+        for group in groups(inputs, doubling(_TOGETHER)):
             questions = [_parsed(item, text) for item in group]
             usable = [one for one in questions if isinstance(one, Question)]
             answers = iter(self.answers(usable, top=top, threshold=threshold))
             yield from (one if isinstance(one, Failure) else next(answers) for one in questions)
-            size = min(2 * size, _TOGETHER)  # the first answers do not wait for many others
 
     def look(self, item: str, *, context: Path | None = None) -> Answer:
         """The answer to a question, with the attention of its tokens; arguments as of `predict`."""

@@ -1,0 +1,1 @@
+"""Trained runs on a server: a JSON API, a page for each, limits, batches and a clean end."""

@@ -1,0 +1,94 @@
+"""Runs the server until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from regard.errors import UserError, require
+from regard.server.app import make_app
+from regard.server.guard import Guard
+from regard.server.limits import Limits
+from regard.server.served import open_runs
+
+_LATE = 0.25
+"""Seconds in which requests that are on their way when a signal comes are still accepted."""
+
+_CONNECTIONS = 1000
+"""The largest number of connections."""
+
+_IDLE = 5
+"""Seconds after which a connection without a request is closed."""
+
+
+def check_host(host: str, token: str | None) -> None:
+    """Raises UserError: other machines reach the address, and there is no token."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    if token is None and not loopback:
+        raise UserError(
+            f"--host: other machines reach {host}, so requests need a token; set REGARD_TOKEN or --token, or listen at "
+            "127.0.0.1"
+        )
+
+
+def serve(
+    runs: Sequence[Path], checkpoint: str, limits: Limits, *, host: str, port: int, names: Sequence[str],
+    token: str | None,
+) -> None:  # fmt: skip
+    """Serve runs until SIGINT or SIGTERM; what was accepted by then is answered.
+
+    Raises:
+        UserError: a run cannot be loaded, or the address is taken.
+    """
+    require("uvicorn", "serve", "regard serve")
+    listening = _listen(host, port)
+    opened = []
+    for run in open_runs(runs, checkpoint):
+        print(f"{run.name}: {run.spec.name}", file=sys.stderr)
+        opened.append(run)
+    app = make_app(opened, limits, names=(*names, host), token=token)
+    address, number = listening.getsockname()[:2]
+    print(f"serving at http://{f'[{address}]' if ':' in address else address}:{number}", file=sys.stderr, flush=True)
+    # uvicorn repeats the signal when it has ended, which would make an end that was asked for look like a failure.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda number, frame: None)
+    _server(app, limits).run(sockets=[listening])
+    print("all requests are answered; the server has ended", file=sys.stderr)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket at an address. Raises UserError: it is taken, or none of this machine."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--host, --port: cannot listen at {host}:{port} ({reason})") from error
+
+
+def _server(app: Guard, limits: Limits) -> Any:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.closing = True
+            for server in self.servers:
+                server.close()
+            await asyncio.sleep(_LATE)
+            await super().shutdown(sockets)
+
+    config = uvicorn.Config(
+        app, http="h11", ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False,
+        timeout_keep_alive=_IDLE, limit_concurrency=_CONNECTIONS, proxy_headers=False,
+        timeout_graceful_shutdown=int(2 * limits.seconds) + 1,
+    )  # fmt: skip
+    return Server(config)

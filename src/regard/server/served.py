@@ -1,0 +1,162 @@
+"""A run on a server: how its requests are computed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from regard.errors import UserError
+from regard.server.batching import Job
+from regard.server.operations import INPUT, Operation, operations
+from regard.tasks.groups import Together
+from regard.tasks.results import Failure, Shown
+from regard.tasks.running import load
+from regard.tasks.spec import TaskSpec
+from regard.tasks.table import spec_of
+from regard.tasks.task import Predictor
+from regard.training import run as runs
+
+logger = logging.getLogger("regard.server")
+
+DRAWN = {"png": "image/png", "svg": "image/svg+xml", "html": "text/html; charset=utf-8"}
+"""The forms of a drawing, with their types."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The content of a response."""
+
+    content: bytes
+    media: str = "application/json"
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """A request as a job has it.
+
+    Attributes:
+        run: whose it is.
+        operation: what is done.
+        item: the input.
+        options: of the command.
+        form: of the result, ``"json"`` or one of `DRAWN`.
+        named: names of files of the request, and what the result calls them.
+    """
+
+    run: ServedRun
+    operation: Operation
+    item: str
+    options: dict[str, Any]
+    form: str = "json"
+    named: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[object, ...] | None:
+        """What is equal for requests that can be computed together."""
+        if not self.operation.together:
+            return None
+        return id(self.run), self.operation.path, json.dumps(self.options, sort_keys=True)
+
+
+@dataclass(frozen=True, eq=False)
+class ServedRun:
+    """A trained run.
+
+    Attributes:
+        name: in addresses.
+        spec: the record of its task.
+        predictor: its model.
+    """
+
+    name: str
+    spec: TaskSpec
+    predictor: Predictor
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """What can be requested."""
+        return operations(self.spec)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms in which the attention is returned."""
+        return ("json", *(form for form in DRAWN if form != "html" or self.spec.pages))
+
+    def predict(self, wanted: Sequence[Wanted]) -> list[Any]:
+        """The answer, or an exception, for each request; they have the same operation and options."""
+        first = wanted[0]
+        if first.operation.file in ("", INPUT):
+            inputs = Together(one.item for one in wanted)
+            results = list(self.predictor.predict(inputs, **first.options))
+        else:
+            results = list(self.predictor.predict((), **first.options))
+        return [
+            UserError(result.error) if isinstance(result, Failure) else Answer(encoded(result.to_dict(), one.named))
+            for result, one in zip(results, wanted, strict=True)
+        ]
+
+    def look(self, wanted: Wanted) -> Answer:
+        """The attention for a request. Raises UserError: there is none, or the input cannot be used."""
+        shown: Shown = self.predictor.look(wanted.item, **wanted.options)
+        if wanted.form == "json":
+            return Answer(encoded(shown.to_dict(attention=True), wanted.named))
+        with TemporaryDirectory(prefix="regard-") as folder:
+            path = Path(folder) / f"look.{wanted.form}"
+            shown.save(path)
+            return Answer(path.read_bytes(), DRAWN[wanted.form])
+
+
+def compute(jobs: Sequence[Job]) -> list[Any]:
+    """The answers of a batch of jobs, or exceptions; see `regard.server.batching.Batches`."""
+    wanted: list[Wanted] = [job.content for job in jobs]
+    try:
+        if wanted[0].operation.command == "look":
+            return [one.run.look(one) for one in wanted]
+        return wanted[0].run.predict(wanted)
+    except UserError as error:
+        return [error for _ in wanted]
+    except Exception as error:
+        if len(wanted) > 1:  # one of the inputs may be the cause, and the others have none of it
+            return [result for job in jobs for result in compute([job])]
+        logger.exception("%s %s", wanted[0].run.name, wanted[0].operation.path)
+        return [error]
+
+
+def encoded(value: Any, named: dict[str, str]) -> bytes:
+    """A result as JSON: numbers that are not finite are null, and files of the server have the names of the request."""
+    return json.dumps(_plain(value, named), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
+def _plain(value: Any, named: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(one, named) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one, named) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return named.get(value, value) if isinstance(value, str) else value
+
+
+def open_runs(folders: Sequence[Path], checkpoint: str) -> Iterator[ServedRun]:
+    """Load runs. A name that is taken already gets a number.
+
+    Raises:
+        UserError: a folder is no run, or a file of it is missing or damaged.
+    """
+    taken = set[str]()
+    for folder in folders:
+        predictor = load(folder, checkpoint)
+        name = stem = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.") or "run"
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        taken.add(name)
+        yield ServedRun(name, spec_of(runs.kind(folder)), predictor)

@@ -1,0 +1,127 @@
+// The page of a run: type or drop an input, see the result and what the model attended to.
+
+import { run, send } from "./api.js";
+import { fieldOf, fileField } from "./form.js";
+import { element, fill, messageOf } from "./page.js";
+import { shown } from "./result.js";
+
+/** @typedef {import("./api.js").Operation} Operation */
+/** @typedef {import("./api.js").Values} Values */
+/** @typedef {import("./api.js").Run} Run */
+
+/**
+ * The operations of one kind of input.
+ * @typedef {object} Kind
+ * @property {string} file
+ * @property {Operation[]} operations
+ */
+
+/**
+ * The form of one kind of input, with the places of its results.
+ * @param {Run} served
+ * @param {Kind} kind
+ * @returns {HTMLElement}
+ */
+function section(served, kind) {
+  const [first] = kind.operations;
+  const file = kind.file ? fileField(first.media, kind.file) : null;
+  const asked = [...kind.operations].reverse().flatMap((one) => one.asked);
+  const every = new Map(asked.map((one) => [one.name, one]));
+  const fields = new Map([...every].map(([name, asked]) => [name, fieldOf(asked)]));
+  const inputs = [...every.values()].filter((one) => one.needed || one.long);
+  const others = [...every.values()].filter((one) => !inputs.includes(one));
+  const shownOf = (/** @type {{name: string}[]} */ asked) => asked.map((one) => fields.get(one.name)?.shown ?? "");
+  const button = element("button", {}, "Run");
+  const status = element("p", { role: "status" });
+  const result = element("section", { "aria-label": "Result", "aria-live": "polite" });
+  const options = others.length ? [element("details", {}, element("summary", {}, "Options"), ...shownOf(others))] : [];
+  const form = element("form", {}, ...(file ? [file.shown] : []), ...shownOf(inputs), ...options, button, status);
+  let running = new AbortController();
+
+  const values = (/** @type {Operation} */ operation) => {
+    /** @type {Values} */
+    const chosen = {};
+    for (const { name } of operation.asked) {
+      const value = fields.get(name)?.value();
+      if (value !== undefined) chosen[name] = value;
+    }
+    return chosen;
+  };
+  const submit = async () => {
+    running.abort();
+    running = new AbortController();
+    const { signal } = running;
+    status.textContent = "Computing …";
+    result.replaceChildren();
+    const dropped = file?.file() ?? null;
+    try {
+      for (const operation of kind.operations) {
+        const form = operation.command === "look" ? "png" : undefined;
+        const response = await send(operation, values(operation), dropped, form, signal);
+        if (form === undefined) {
+          result.append(element("h2", {}, "Result"), shown(await response.json()));
+        } else {
+          result.append(element("h2", {}, "What the model attended to"), await drawing(response));
+          if (served.forms.includes("html")) {
+            result.append(saveButton(() => send(operation, values(operation), dropped, "html")));
+          }
+        }
+      }
+      status.textContent = "";
+    } catch (error) {
+      if (signal.aborted) return;
+      status.textContent = "";
+      result.append(element("p", { role: "alert" }, messageOf(error)));
+    }
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void submit();
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+  return element("section", {}, form, result);
+}
+
+/**
+ * @param {Response} response an image
+ * @returns {Promise<HTMLElement>}
+ */
+async function drawing(response) {
+  const address = URL.createObjectURL(await response.blob());
+  const image = element("img", { src: address, alt: "The attention, drawn. Its numbers are in the JSON of the API." });
+  image.addEventListener("load", () => URL.revokeObjectURL(address));
+  return element("div", { class: "drawing" }, image);
+}
+
+/**
+ * @param {() => Promise<Response>} load
+ * @returns {HTMLElement} a button that saves an interactive page
+ */
+function saveButton(load) {
+  const button = element("button", { type: "button" }, "Save as an interactive page");
+  button.addEventListener("click", async () => {
+    try {
+      const address = URL.createObjectURL(await (await load()).blob());
+      const link = element("a", { href: address, download: "attention.html" });
+      link.click();
+      URL.revokeObjectURL(address);
+    } catch (error) {
+      button.after(element("p", { role: "alert" }, messageOf(error)));
+    }
+  });
+  return button;
+}
+
+await fill(async () => {
+  const served = await run(decodeURIComponent(location.pathname.split("/")[2]));
+  document.title = `${served.name} – regard`;
+  /** @type {HTMLElement} */ (document.getElementById("title")).textContent = served.name;
+  /** @type {HTMLElement} */ (document.getElementById("summary")).textContent = `Task: ${served.task}`;
+  const files = [...new Set(served.operations.map((one) => one.file))];
+  const kinds = files.map((file) => ({ file, operations: served.operations.filter((one) => one.file === file) }));
+  if (kinds.length === 1) return [section(served, kinds[0])];
+  return kinds.flatMap((kind) => [
+    element("h2", {}, kind.file ? `With a file: ${kind.file}` : `With a ${served.unit}`), section(served, kind)]);
+});
