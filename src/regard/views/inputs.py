@@ -1,10 +1,10 @@
-"""Queries and keys of a call in half precision, from which its weights can be computed again."""
+"""Queries and keys of a call, from which its weights can be computed again; in half precision by default."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -14,6 +14,10 @@ from regard.kernels.plan import NormalizerKind, Plan, ScoreKind
 
 TENSORS = ("query", "key", "start", "end", "relative", "sink", "total")
 """The tensors of a call in a file; ``total`` is the log-sum-exp, without the sink."""
+
+
+Precision = Literal["half", "single"]
+"""Of queries and keys in a file; single: as they are, in at most 32 bits."""
 
 
 class FlatPlan(TypedDict):
@@ -39,8 +43,11 @@ def why_not(plan: Plan) -> str:
     return ""
 
 
-def flat(plan: Plan) -> tuple[FlatPlan, dict[str, Tensor]]:
-    """A call for one sequence, for which `why_not` is empty, as numbers and tensors of one dimension less."""
+def flat(plan: Plan, precision: Precision = "half") -> tuple[FlatPlan, dict[str, Tensor]]:
+    """A call for one sequence, for which `why_not` is empty, as numbers and tensors of one dimension less.
+
+    In single precision, the log-sum-exp is in float64, so that no weight has its rounding error.
+    """
     start, end, relative = plan.start, plan.end, plan.relative
     if plan.visible is not None:
         bounds = _intervals(plan.visible)
@@ -49,14 +56,19 @@ def flat(plan: Plan) -> tuple[FlatPlan, dict[str, Tensor]]:
         end = bounds[1] if end is None else torch.minimum(end, bounds[1])
     if plan.bias is not None:
         relative = _by_distance(plan)
-    query, key = _half(plan.query, plan.key)
+    half = precision == "half"
+    query, key = _half(plan.query, plan.key) if half else _single(plan.query, plan.key)
     sink = None if plan.sink is None else plan.sink.float()
-    plain = Plan(query, key, key, plan.score, plan.scale, softcap=plan.softcap, relative=relative, start=start,
-                 end=end, sink=sink)  # fmt: skip
+    wide, long = (query, key) if half else (query.double(), key.double())
+    added = [
+        None if part is None else part.to(torch.promote_types(wide.dtype, torch.float32)) for part in (relative, sink)
+    ]
+    plain = Plan(wide, long, long, plan.score, plan.scale, softcap=plan.softcap, relative=added[0], start=start,
+                 end=end, sink=added[1])  # fmt: skip
     with torch.no_grad():
         # Of the rounded inputs, so that the weights sum to 1.
         total = run(plain, choose(plain), lse=True, extra=False)[1]
-    tensors = {"query": query[0], "key": key[0], "total": total[0].float()}
+    tensors = {"query": query[0], "key": key[0], "total": total[0].float() if half else total[0]}
     tensors |= {name: part[0].int() for name, part in (("start", start), ("end", end)) if part is not None}
     tensors |= {name: part for name, part in (("relative", relative), ("sink", sink)) if part is not None}
     return {"score": plan.score.value, "scale": float(plan.scale), "softcap": float(plan.softcap)}, tensors
@@ -96,6 +108,11 @@ def plan_of(numbers: FlatPlan, parts: Mapping[str, Tensor]) -> Plan:
     )  # fmt: skip
     bounds = {name: parts[name][None].long() for name in ("start", "end") if name in parts}
     return replace(plan, **bounds)  # type: ignore[arg-type]
+
+
+def _single(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in at most 32 bits."""
+    return (query.float(), key.float()) if query.dtype is torch.float64 else (query, key)
 
 
 def _half(query: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:

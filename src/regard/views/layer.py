@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ class LayerView:
         queries: the tokens that attend, Lq.
         keys: the tokens that are attended to, Lk.
         why: why there are no queries and keys to compute weights from; empty: there are, or they were not kept.
+        rounded: whether its queries and keys come from a file in half precision, but were wider in the model.
     """
 
     module: str
@@ -43,6 +45,7 @@ class LayerView:
     queries: Tokens
     keys: Tokens
     why: str = ""
+    rounded: bool = False
 
     @property
     def heads(self) -> int:
@@ -53,6 +56,18 @@ class LayerView:
     def holds(self) -> tuple[str, ...]:
         """What can be had from this view: the names of its results, and ``"inputs"`` if `rows` is exact everywhere."""
         return (*self.view.results, *(("inputs",) if self.view.plan is not None else ()))
+
+    def save(self, path: str | Path, **options: Any) -> None:
+        """Write this layer to a file, with the arguments of `ModelView.save`."""
+        from regard.views.model_view import ModelView
+
+        ModelView.of([self]).save(path, **options)
+
+    def show(self) -> Any:
+        """The viewer of this layer, for a notebook: see `ModelView.show`."""
+        from regard.views.model_view import ModelView
+
+        return ModelView.of([self]).show(title=self.module or "Attention")
 
     def rows(self, queries: Indices) -> Tensor:
         """The weights of some queries for all keys: exact, from what the view holds.

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from regard.attend import Look, View
+from regard.viewer.answers import Answers
+from regard.viewer.page import write_page
+from regard.views.inputs import Precision
 from regard.views.layer import LayerView
 from regard.views.tokens import Tokens
 
@@ -90,20 +94,61 @@ class ModelView(Mapping[tuple[str, int], LayerView]):
             groups.setdefault(_NUMBER.sub(r"\1*", layer.module, count=1), []).append(layer)
         return {name: tuple(layers) for name, layers in groups.items()}
 
-    def save(self, path: str | Path, *, inputs: bool = False) -> None:
-        """Write the statistics and maps of all layers to a file, which `regard.views.load` reads.
+    def save(
+        self,
+        path: str | Path,
+        *,
+        inputs: bool = False,
+        title: str = "Attention",
+        layers: Sequence[int] | None = None,
+        heads: Sequence[int] | None = None,
+        precision: Precision = "half",
+    ) -> None:
+        """Write all layers to a file: an interactive page, or statistics and maps which `regard.views.load` reads.
+
+        A page, whose name ends in ``.html``, is one file that needs no network. It computes any weight of the heads
+        whose queries and keys it has.
 
         Args:
             path: of the file.
             inputs: write queries and keys, too, in half precision; any weight of the file is then exact for these. A
-                layer whose mechanism does not allow it is without them, and `LayerView.why` says why.
+                layer whose mechanism does not allow it is without them, and `LayerView.why` says why. A page has them
+                without being asked.
+            title: of a page.
+            layers: for a page: numbers of layers, in the order of `layers`; None: all.
+            heads: for a page: numbers of heads, all of them with queries and keys; None: all heads, of which so many
+                have queries and keys as fit into 24 MB.
+            precision: for a page: ``"half"``: its weights are exact to about 2 · 10⁻³; ``"single"``: to 10⁻⁶.
 
         Raises:
             UserError: the file cannot be written.
+            ValueError: there is no such layer or head.
         """
+        from regard.views.document import document_of, is_page
         from regard.views.saved import save
 
-        save(self, Path(path), inputs=inputs)
+        if is_page(path):
+            chosen = document_of(self, title=title, layers=layers, heads=heads, precision=precision)
+            write_page(chosen, Path(path))
+        else:
+            save(self, Path(path), inputs=inputs)
+
+    def show(self, *, title: str = "Attention") -> Any:
+        """The viewer of all layers, for a notebook, in which each part is computed when it is looked at.
+
+        Args:
+            title: a line above all.
+
+        Returns:
+            A widget.
+
+        Raises:
+            UserError: the extra ``notebook`` is not installed.
+        """
+        from regard.viewer.notebook import widget
+        from regard.views.document import document_of
+
+        return widget(Answers(document_of(self, title=title, limit=0), [layer.view for layer in self.layers]))
 
     def __getitem__(self, key: tuple[str, int]) -> LayerView:
         return self._layers[key]

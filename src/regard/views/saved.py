@@ -64,6 +64,7 @@ def _described(
             numbers_of, parts = flat(plan)
             kept |= parts
             described["inputs"] = numbers_of
+            described["rounded"] = layer.rounded or parts["query"].dtype is not plan.query.dtype
     elif inputs and not layer.why:
         described["why"] = "the views were collected without inputs=True"
     tensors |= {f"{at}.{name}": part.detach().cpu().contiguous() for name, part in kept.items()}
@@ -146,4 +147,5 @@ def _layer(prefix: str, layer: Mapping[str, Any], sides: list[Tokens], tensors: 
         plan, lse = plan_of(flat_plan, parts), parts["total"][None]
         backend = choose(plan)
     view = View(results, plan, backend, lse, 3, (heads, queries, keys))
-    return LayerView(str(layer["module"]), int(layer["call"]), view, own[0], own[1], str(layer["why"]))
+    rounded = plan is not None and bool(layer.get("rounded", True))
+    return LayerView(str(layer["module"]), int(layer["call"]), view, own[0], own[1], str(layer["why"]), rounded)

@@ -25,6 +25,7 @@
  * @property {number} keys the number of an axis
  * @property {"exact" | "half" | "none"} weights whether any weight can be had: as the model computed it, or from queries
  *   and keys in half precision, or not
+ * @property {number[]} [known] the indices of the heads whose weights can be had, by default all; the mean, if all can
  * @property {string} why why not; empty: they can
  */
 
