@@ -132,7 +132,7 @@ def test_statistics_and_what_is_not_there() -> None:
         ("tile", WHOLE | {"rows": 0}, "rows: expected a whole number from 1 to 4096"),
         ("tile", WHOLE | {"pooling": "sum"}, "pooling: expected mean or max, got 'sum'"),
         ("statistic", {"name": "rows"}, "name: expected entropy, received or sinks, got 'rows'"),
-        ("picture", {"pooling": "max"}, "picture: expected tile, row, column, statistic or thumbnail"),
+        ("picture", {"pooling": "max"}, "'picture': expected tile, row, column, statistic or thumbnail"),
     ],
 )
 def test_wrong_requests_are_refused(what: str, parameters: dict[str, Any], message: str) -> None:

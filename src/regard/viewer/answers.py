@@ -21,6 +21,7 @@ _EXACT = 1 << 26
 """The largest number of weights that are pooled for an answer; above it, cells of the stored map are used."""
 _CELLS = 4096
 """The largest number of cells on a side of a tile."""
+_QUESTIONS = ("tile", "row", "column", "statistic", "thumbnail")
 _HEADS = 16
 """How many heads are kept apart from the others, so that their tiles need no other head."""
 
@@ -87,6 +88,8 @@ class Answers:
         Raises:
             UserError: there is no such request, or a parameter is missing or out of range.
         """
+        if what not in _QUESTIONS:
+            raise UserError(f"{what[:40]!r}: expected {', '.join(_QUESTIONS[:-1])} or {_QUESTIONS[-1]}")
         asked = _Asked(parameters)
         weights = self._layers[asked.whole("layer", 0, len(self._layers) - 1)]
         heads, queries, keys = weights.shape
@@ -103,12 +106,10 @@ class Answers:
         if what == "thumbnail":
             side = asked.whole("size", 1, _CELLS)
             return weights.tile(head, (0, queries), (0, keys), (side, side), pooling)
-        if what == "tile":
-            q0, k0 = asked.whole("q0", 0, queries - 1), asked.whole("k0", 0, keys - 1)
-            window = (q0, asked.whole("q1", q0 + 1, queries)), (k0, asked.whole("k1", k0 + 1, keys))
-            size = asked.whole("rows", 1, _CELLS), asked.whole("columns", 1, _CELLS)
-            return weights.tile(head, *window, size, pooling)
-        raise UserError(f"{what}: expected tile, row, column, statistic or thumbnail")
+        q0, k0 = asked.whole("q0", 0, queries - 1), asked.whole("k0", 0, keys - 1)
+        window = (q0, asked.whole("q1", q0 + 1, queries)), (k0, asked.whole("k1", k0 + 1, keys))
+        size = asked.whole("rows", 1, _CELLS), asked.whole("columns", 1, _CELLS)
+        return weights.tile(head, *window, size, pooling)
 
 
 class _Asked:

@@ -130,6 +130,9 @@ class Document:
             described["heads"] = list(layer.heads) or list(range(layer.shape[0]))
             layers.append(described)
             tensors |= {f"{at}.{name}": part.detach().cpu().contiguous() for name, part in layer.tensors.items()}
+        apart: dict[int, str] = {part.data_ptr(): name for name, part in reversed(tensors.items())}
+        # The format takes no memory twice, as of keys that several layers share.
+        tensors = {n: part if apart[part.data_ptr()] == n else part.clone() for n, part in tensors.items()}
         content = {"format": FORMAT, "version": VERSION, "title": self.title, "notes": list(self.notes)}
         content |= {"axes": [asdict(axis) for axis in self.axes], "layers": layers}
         return save(tensors, {"regard": json.dumps(content, ensure_ascii=False)})
