@@ -43,6 +43,43 @@ function twice(one) {
   return [one, one];
 }
 
+/** @typedef {import("../../src/regard/viewer/static/source.js").Map2D} Map2D */
+
+/**
+ * Have the tiles computed by a worker. Those that are cancelled before their turn are not computed.
+ * @param {ReturnType<typeof synthetic>} source
+ */
+function useWorker(source) {
+  const worker = new Worker("/web/worker.js", { type: "module" });
+  /** @type {{id: number, rest: unknown[], signal?: AbortSignal, resolve: (map: Map2D) => void}[]} */
+  const waiting = [];
+  let [count, busy] = [0, false];
+  const next = () => {
+    while (waiting.length && waiting[0].signal?.aborted) waiting.shift();
+    busy = waiting.length > 0;
+    if (busy) worker.postMessage({ id: waiting[0].id, length, heads, layers, rest: waiting[0].rest });
+  };
+  worker.addEventListener("message", ({ data }) => {
+    waiting.shift()?.resolve(data.map);
+    next();
+  });
+  const { asked } = source;
+  source.tile = (layer, head, window, rows, columns, pooling, signal) => new Promise((resolve, reject) => {
+    asked.most = Math.max(asked.most, ++asked.running);
+    const end = () => asked.running--;
+    signal?.addEventListener("abort", () => {
+      end();
+      reject(signal.reason);
+    });
+    waiting.push({ id: count++, rest: [layer, head, window, rows, columns, pooling], signal, resolve: (map) => {
+      if (!signal?.aborted) end();
+      resolve(map);
+    } });
+    if (!busy) next();
+  });
+}
+
 const source = sources[/** @type {keyof typeof sources} */ (asked.get("kind") ?? "text")]();
+if (asked.has("worker")) useWorker(source);
 const viewer = render(/** @type {HTMLElement} */ (document.getElementById("viewer")), source, { page: true });
 Object.assign(window, { source, viewer });
