@@ -111,6 +111,7 @@ def test_words_of_an_alignment_sum_to_those_of_its_words() -> None:
     pieces = ("▁Fri", "day", ",", "▁May", "▁", "5", "<eos>")
     one = Alignment(pieces, ("▁a",), RNG.random((1, 7)))
     axis = one.document("").axes[1]
+    assert axis.labels == ("Fri", "day", ",", "May", " ", "5", "<eos>")
     sums = np.bincount(axis.words, one.weights[0])
     np.testing.assert_allclose(sums, one.words().weights[0])
 

@@ -139,7 +139,7 @@ class Alignment:
 
 
 def pieces_axis(pieces: tuple[str, ...]) -> Axis:
-    """Pieces of a text without the marks of words, as an axis of the viewer.
+    """Pieces of a text without the marks of words, as an axis of the viewer; a mark alone is a space.
 
     In scripts without spaces, words that share a piece are one.
 
@@ -149,7 +149,7 @@ places=(), seconds=())
     """
     owners = [set(np.flatnonzero(row)) for row in _words(pieces)[1]]
     words = list(accumulate(int(not one & other) for one, other in zip([set(), *owners], owners, strict=False)))
-    labels = tuple(piece.removeprefix(WORD) or piece for piece in pieces)
+    labels = tuple(piece.removeprefix(WORD) or " " for piece in pieces)
     return Axis(labels, tuple(word - 1 for word in words), is_right_to_left(pieces))
 
 
