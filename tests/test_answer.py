@@ -276,6 +276,8 @@ def test_look_marks_the_answer_and_saves_a_page(run: Path, tmp_path: Path) -> No
     answerer = load(run)
     answerer.model.threshold.fill_(0.0)  # type: ignore[attr-defined]
     shown = answerer.look(f"Where is Bern?\t{CONTEXT}")
+    labels = shown.document().axes[1].labels
+    assert [sum(label.count(bracket) for label in labels) for bracket in "[]"] == [1, 1]
     shown.save(tmp_path / "look.html")
     page = (tmp_path / "look.html").read_text()
     assert "Where is Bern? → " in page

@@ -132,7 +132,7 @@ def test_look_writes_images_and_pages(
     assert "un chat rouge" in result.out
     assert (tmp_path / "alignment.png").read_bytes().startswith(b"\x89PNG")
     regard("look", run, "a red cat", "--target", "un chien noir", "--out", "a.svg", "--html", "a.html")
-    assert "chien" in (tmp_path / "a.html").read_text()
+    assert "<title>a red cat</title>" in (tmp_path / "a.html").read_text()
     assert "<svg" in (tmp_path / "a.svg").read_text()
     result = regard("translate", run, "a red cat", "--look", "b.png")
     assert (result.out, (tmp_path / "b.png").exists()) == ("un chat rouge\n", True)

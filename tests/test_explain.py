@@ -1,9 +1,7 @@
-"""Alignments, and how they are shown: in the terminal, as an image, as a page."""
+"""Alignments, and how they are shown: in the terminal, as an image, in the viewer."""
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,8 @@ from regard.data.tokenizer import EOS, Tokenizer
 from regard.errors import UserError
 from regard.explain.alignment import Alignment, is_sign
 from regard.explain.draw import save_picture
-from regard.explain.page import save_page
 from regard.explain.terminal import render
+from regard.viewer.page import write_page
 
 SOURCE = ("▁Fri", "day", ",", "▁May", "▁", "5", "<eos>")
 TARGET = ("▁ven", "dredi", "▁5", "▁mai", "<eos>")
@@ -111,26 +109,7 @@ def test_errors_of_images_and_pages_that_cannot_be_written(tmp_path: Path) -> No
     with pytest.raises(UserError, match="cannot be written"):
         save_picture(ALIGNMENT, tmp_path / "none" / "a.png")
     with pytest.raises(UserError, match="cannot be written"):
-        save_page([ALIGNMENT], tmp_path / "none" / "a.html", title="")
-
-
-def _data(page: str) -> Any:
-    embedded = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)
-    assert embedded is not None
-    return json.loads(embedded[1])
-
-
-def test_a_page_loads_nothing_and_escapes_its_texts(tmp_path: Path) -> None:
-    path, script = tmp_path / "a.html", "</script><script>alert(1)</script>"
-    save_page([ALIGNMENT, Alignment((script,), ("b",), np.ones((1, 1)))], path, title="<b>&")
-    page = path.read_text()
-    assert not re.search(r"(src|href)=|https?://(?!www\.w3\.org/2000/svg)", page)
-    assert script not in page
-    assert "&lt;b&gt;&amp;" in page
-    data = _data(page)
-    assert data[1]["words"]["source"] == [script]
-    assert data[0]["pieces"]["source"] == list(SOURCE)
-    np.testing.assert_allclose(data[0]["words"]["weights"], ALIGNMENT.words().weights)
+        write_page(ALIGNMENT.document(""), tmp_path / "none" / "a.html")
 
 
 def _pieces_of(text: str) -> tuple[str, ...]:
@@ -181,14 +160,13 @@ def test_a_long_chain_of_pieces_that_share_characters_is_joined() -> None:
     np.testing.assert_allclose(joined.weights.sum(), 1.0)
 
 
-def test_a_page_shows_characters_instead_of_bytes(tmp_path: Path) -> None:
+def test_the_viewer_shows_characters_instead_of_bytes() -> None:
     pieces = _pieces_of("שלום abc")
     assert pieces[:2] == ("▁⟨d7⟩", "⟨a9⟩")
-    save_page([Alignment(pieces, ("a", "<eos>"), np.full((2, len(pieces)), 0.1))], tmp_path / "a.html", title="")
-    data = _data((tmp_path / "a.html").read_text())
-    assert data[0]["pieces"]["source"] == ["▁ש", *"לום▁abc", "<eos>"]
-    assert data[0]["words"]["source"] == ["שלום", "abc", "<eos>"]
-    assert data[0]["words"]["directions"] == data[0]["pieces"]["directions"] == ["rtl", "ltr"]
+    queries, keys = Alignment(pieces, ("a", "<eos>"), np.full((2, len(pieces)), 0.1)).document("").axes
+    assert keys.labels == ("ש", *"לום", " ", *"abc", "<eos>")
+    assert keys.words == (0, 0, 0, 0, 1, 1, 1, 1, 2)
+    assert (keys.right_to_left, queries.right_to_left) == (True, False)
 
 
 def test_the_terminal_shows_right_to_left_text_from_the_right() -> None:

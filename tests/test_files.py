@@ -19,7 +19,6 @@ from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.explain.draw import save_picture
 from regard.explain.overlay import save_overlay
-from regard.explain.page import save_page
 from regard.files import write_whole
 from regard.tasks.exporting import Exportable, export
 from regard.tasks.families.language.results import Continuation
@@ -27,6 +26,7 @@ from regard.tasks.families.seq2seq.evaluation import write_lines
 from regard.training import checkpoint
 from regard.training import run as runs
 from regard.training.log import Log
+from regard.viewer.page import write_page
 
 ALIGNMENT = Alignment(("a",), ("b",), np.ones((1, 1)))
 IMAGE = np.zeros((3, 4, 4), dtype=np.uint8)
@@ -50,7 +50,7 @@ WRITERS = {
         ".txt", lambda path: _write([Continuation("", "un\nchat")], path, json=False), b"un chat\n"
     ),
     "eval --output": Writer(".txt", lambda path: write_lines(["un\nchat"], path), b"un chat\n"),
-    "page": Writer(".html", lambda path: save_page([ALIGNMENT], path, title="x"), b"<!doctype html>"),
+    "page": Writer(".html", lambda path: write_page(ALIGNMENT.document("x"), path), b"<!doctype html>"),
     "picture": Writer(".svg", lambda path: save_picture(ALIGNMENT, path), b"<?xml"),
     "overlay": Writer(".png", lambda path: save_overlay(IMAGE, np.ones((2, 2)), path, title="x"), b"\x89PNG"),
     "tokenizer": Writer(".json", lambda path: Tokenizer.train(["a b"], kind="char").save(path), b"{"),

@@ -11,8 +11,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
+import torch
 
 from conftest import Result, run_command
+from regard import load
 from regard.settings import read
 from regard.tasks.families.language.sampling import Sampling
 from regard.tasks.generate.settings import GenerateConfig, demo_settings
@@ -81,6 +83,12 @@ def test_look_writes_an_image_and_a_page(run: Path, regard: Callable[..., Result
     assert result.status == 0
     assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
     assert "<html" in (tmp_path / "h.html").read_text()
+    shown = load(run).look("the fox").document()
+    assert [layer.name for layer in shown.layers] == [f"layer {at}" for at in range(len(shown.layers))]
+    rows = shown.layers[-1].tensors["rows"]
+    assert len(rows) > 1
+    torch.testing.assert_close(rows.sum(-1), torch.ones(rows.shape[:2]))
+    torch.testing.assert_close(rows.triu(1), torch.zeros_like(rows))
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "\n", "\u3000", "\x00"])

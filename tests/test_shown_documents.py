@@ -138,8 +138,8 @@ def test_documents_are_joined_with_their_axes() -> None:
     one = Alignment(("▁a", "▁b"), ("▁c",), np.array([[0.5, 0.5]])).document("x")
     both = joined("all", {"1": one, "2": one})
     assert [(layer.name, layer.queries, layer.keys) for layer in both.layers] == [
-        ("1: attention", 0, 1),
-        ("2: attention", 2, 3),
+        ("1", 0, 1),
+        ("2", 2, 3),
     ]
 
 

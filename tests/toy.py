@@ -225,6 +225,5 @@ TOY = TaskSpec(
         folder="runs/parity", summary="Train on the numbers from 0 to 47.", example="regard parity {run} 12",
         settings=ToyConfig, tiny=lambda: ToyConfig(train=ToyTrainConfig(steps=3)), scored="the built-in numbers",
     ),
-    pages=False,
     code="toy:ParityTask",
 )  # fmt: skip

@@ -34,7 +34,7 @@ def looked(arguments: Sequence[str], spec: TaskSpec | None) -> Looked:
         return Looked(LookOptions, ITEM, ("html", "checkpoint"), _pretrained)
     if spec is None:
         return Looked(NoOptions, "Input of the model, such as a text or an image file.", (), _run)
-    return Looked(spec.looking, spec.look_input, ("save",) if spec.pages else ("html", "save"), _run)
+    return Looked(spec.looking, spec.look_input, ("save",), _run)
 
 
 def is_pretrained(arguments: Sequence[str]) -> bool:

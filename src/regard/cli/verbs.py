@@ -51,7 +51,6 @@ def _command(spec: TaskSpec, *, shared: bool) -> Callable[..., None]:
     ) -> None:
         _use(spec, run, inputs, file, output, json, look, checkpoint, options)
 
-    endings = ".png, .svg or .html" if spec.pages else ".png or .svg"
     use.__doc__ = f"""{verb.summary}.
 
     Without an argument and without --file, standard input is read. There is one {verb.unit} per line, and one line of
@@ -64,7 +63,7 @@ def _command(spec: TaskSpec, *, shared: bool) -> Callable[..., None]:
         file: File with one {verb.unit} per line, in UTF-8, plain or .gz/.xz.
         output: File to write to instead of standard output.
         json: Print one JSON object per line.
-        look: Also draw the attention to this file, {endings}; only for a single {verb.unit}.
+        look: Also draw the attention to this file, .png, .svg or .html; only for a single {verb.unit}.
         checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
     return with_options(use, NoOptions if shared else verb.options, without=() if verb.draws else ("look",))

@@ -69,7 +69,12 @@ class Alignment:
         return Alignment(source, target, weights)
 
     def document(
-        self, title: str, layers: Mapping[str, np.ndarray] | None = None, notes: Sequence[str] = ()
+        self,
+        title: str,
+        layers: Mapping[str, np.ndarray] | None = None,
+        notes: Sequence[str] = (),
+        *,
+        group: str = "",
     ) -> Document:
         """What the viewer shows: pieces as of `characters`, and the words that they belong to.
 
@@ -77,12 +82,13 @@ class Alignment:
             title: a line above all.
             layers: other weights by name, ``(target, source)`` or ``(heads, target, source)``, in place of ``weights``.
             notes: sentences below the title.
+            group: a name for all layers, if they are of the same kind.
         """
         layers = {"attention": self.weights} if layers is None else layers
         source, target, parts = self._by_characters(layers.values())
         keys = pieces_axis(source)
         queries = keys if target == source else pieces_axis(target)
-        return document(title, queries, keys, dict(zip(layers, parts, strict=True)), notes)
+        return document(title, queries, keys, dict(zip(layers, parts, strict=True)), notes, group=group)
 
     def _by_characters(
         self, weights: Iterable[np.ndarray]

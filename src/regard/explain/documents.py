@@ -73,15 +73,24 @@ def _within(left: float, top: float, right: float, bottom: float) -> Place | Non
 
 
 def document(
-    title: str, queries: Axis, keys: Axis, layers: Mapping[str, np.ndarray], notes: Sequence[str] = ()
+    title: str,
+    queries: Axis,
+    keys: Axis,
+    layers: Mapping[str, np.ndarray],
+    notes: Sequence[str] = (),
+    *,
+    group: str = "",
 ) -> Document:
-    """A document of layers with the same queries and keys; weights ``(Lq, Lk)`` or ``(H, Lq, Lk)`` by name."""
+    """A document of layers with the same queries and keys; weights ``(Lq, Lk)`` or ``(H, Lq, Lk)`` by name.
+
+    ``group`` is a name for all layers, if they are of the same kind.
+    """
     axes = [queries] if queries is keys else [queries, keys]
     parts = []
     for name, weights in layers.items():
         heads = weights if weights.ndim == 3 else weights[None]
         rows = torch.from_numpy(np.ascontiguousarray(heads, np.float32))
-        parts.append(Layer(name, (len(rows), *rows.shape[1:]), 0, len(axes) - 1, {"rows": rows}))
+        parts.append(Layer(name, (len(rows), *rows.shape[1:]), 0, len(axes) - 1, {"rows": rows}, group=group))
     return Document(title, axes, parts, notes)
 
 
@@ -103,18 +112,23 @@ def by_query(title: str, queries: Axis, keys: Sequence[Mapping[str, Keys]], note
 
 
 def joined(title: str, documents: Mapping[str, Document]) -> Document:
-    """One document of several, by name; their layers follow each other, with the names before theirs.
+    """One document of several, by name; their layers follow each other, with the names before theirs if there are more.
 
     >>> one = document("a", Axis(["x"]), Axis(["y"]), {"attention": np.ones((1, 1))})
     >>> [layer.name for layer in joined("both", {"1": one, "2": one}).layers]
-    ['1: attention', '2: attention']
+    ['1', '2']
     """
     axes, layers = list[Axis](), list[Layer]()
     for name, one in documents.items():
         first = len(axes)
         axes += one.axes
         layers += [
-            replace(layer, name=f"{name}: {layer.name}", queries=first + layer.queries, keys=first + layer.keys)
+            replace(
+                layer,
+                name=name if len(one.layers) == 1 else f"{name}: {layer.name}",
+                queries=first + layer.queries,
+                keys=first + layer.keys,
+            )  # fmt: skip
             for layer in one.layers
         ]
     return Document(title, axes, layers, tuple(dict.fromkeys(note for one in documents.values() for note in one.notes)))

@@ -37,7 +37,7 @@ def save_picture(alignment: Alignment, path: Path, *, title: str | None = None) 
     Raises:
         UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
     """
-    check_image_name(path, page=True)
+    check_image_name(path)
     from matplotlib.figure import Figure
 
     rows, columns = alignment.weights.shape

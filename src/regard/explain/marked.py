@@ -1,8 +1,7 @@
-"""A text whose words are coloured by their attention: in the terminal, as an image, or as a page."""
+"""A text whose words are coloured by their attention: in the terminal and as an image."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,14 @@ from rich.text import Text
 from regard.explain.alignment import is_right_to_left
 from regard.explain.documents import Keys
 from regard.explain.draw import check_image_name, fonts
-from regard.explain.page import filled
 from regard.explain.terminal import isolated
-from regard.files import write_text, write_whole
+from regard.files import write_whole
 from regard.viewer.document import Axis
 
 _BLUE, _DARK = (8, 81, 156), (26, 43, 69)
 _LIGHT = 0.68
 """The level from which letters are white."""
-_NAMED, _LISTED = 5, 20
+_NAMED = 5
 _WIDTH, _LINE, _GAP = 7.5, 0.3, 0.05
 """Of an image: its width, the height of a line, and the space between words, in inches."""
 
@@ -74,35 +72,16 @@ class MarkedText:
         return np.asarray(self.weights / max(float(self.weights.max(initial=0.0)), 1e-12))
 
     def save(self, path: Path, *, title: str) -> None:
-        """Write an image or a page.
+        """Draw the text with coloured words.
 
         Args:
-            path: a ``.png`` or ``.svg`` file, or ``.html``.
+            path: a ``.png`` or ``.svg`` file.
             title: a line above the text.
 
         Raises:
             UserError: the file name has another ending, the file cannot be written, or matplotlib is not installed.
         """
-        if path.suffix.lower() in (".html", ".htm"):
-            write_text(path, self._page(title))
-        else:
-            check_image_name(path, page=True)
-            self._draw(path, title)
-
-    def _page(self, title: str) -> str:
-        parts, end = [], 0
-        for (start, stop), weight, level in zip(self.spans, self.weights, self.levels(), strict=True):
-            word = html.escape(self.text[start:stop])
-            parts.append(html.escape(self.text[end:start]))
-            parts.append(f'<span tabindex=0 style="--level:{level:.3f}" title="{weight:.1%}">{word}</span>')
-            end = stop
-        parts.append(html.escape(self.text[end:]))
-        order = np.argsort(-self.weights, kind="stable")
-        words = ((html.escape(self.text[slice(*self.spans[at])]), self.weights[at]) for at in order[:_LISTED])
-        rows = "".join(f"<tr><td dir=auto>{word}</td><td>{weight:.1%}</td></tr>" for word, weight in words)
-        return filled("marked.html", TITLE=html.escape(title), TEXT="".join(parts), ROWS=rows)
-
-    def _draw(self, path: Path, title: str) -> None:
+        check_image_name(path)
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 

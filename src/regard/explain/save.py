@@ -1,27 +1,29 @@
-"""Writes an alignment to a file: as an interactive page or as an image, by the ending of its name."""
+"""Writes what a look shows to a file: as a page of the viewer or as an image, by the ending of its name."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from regard.explain.alignment import Alignment
-from regard.explain.draw import save_picture
-from regard.explain.page import save_page
+from regard.explain.draw import check_image_name
+from regard.viewer.document import Document
+from regard.viewer.page import write_page
 
 
-def save_alignment(alignment: Alignment, path: Path, *, title: str, by_words: bool) -> None:
-    """Write ``alignment`` to a page if the path ends in .html, otherwise to an image.
+def save(path: str | Path, document: Callable[[], Document], draw: Callable[[Path], object]) -> None:
+    """Write a page if the path ends in .html, otherwise an image.
 
     Args:
-        alignment: by pieces.
         path: a ``.html``, ``.png`` or ``.svg`` file.
-        title: of the page; an image has none.
-        by_words: whether the image is by words. A page shows both.
+        document: makes what a page shows.
+        draw: writes an image.
 
     Raises:
         UserError: the file name has another ending, or the file cannot be written.
     """
+    path = Path(path)
     if path.suffix.lower() in (".html", ".htm"):
-        save_page([alignment], path, title=title)
+        write_page(document(), path)
     else:
-        save_picture(alignment.words() if by_words else alignment, path)
+        check_image_name(path, page=True)
+        draw(path)

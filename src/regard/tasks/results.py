@@ -33,7 +33,7 @@ class Shown(Protocol):
         ...
 
     def save(self, path: str | Path) -> None:
-        """Draw it: as an image (``.png``, ``.svg``), or as an interactive page (``.html``) where there is one.
+        """Draw it: as an image (``.png``, ``.svg``), or as an interactive page (``.html``).
 
         Raises:
             UserError: the model has no attention that can be drawn, or the file cannot be written.

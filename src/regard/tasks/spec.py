@@ -110,7 +110,6 @@ class TaskSpec:
         looking: a dataclass of the options of ``regard look``.
         look_input: what ``regard look`` takes, for its help.
         demo: a training on built-in data.
-        pages: whether the attention can be written as an interactive page, ``.html``, and not only as an image.
         code: the class that implements the task, as ``"module:Class"``; imported when it is needed.
         served: what a request to a server has.
     """
@@ -124,7 +123,6 @@ class TaskSpec:
     looking: type
     look_input: str
     demo: Demo
-    pages: bool
     code: str
     served: Served = Served()
 

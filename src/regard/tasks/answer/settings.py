@@ -84,7 +84,6 @@ ANSWER = TaskSpec(
         tiny=tiny_settings,
         scored="the test split (about territories that are not in the training data)",
     ),
-    pages=True,
     code="regard.tasks.answer.task:AnswerQuestions",
     served=Served(parts=("question", "context"), without=("context",)),
 )

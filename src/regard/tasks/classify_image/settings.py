@@ -115,7 +115,6 @@ CLASSIFY_IMAGE = TaskSpec(
         tiny=tiny_settings,
         scored="the validation set",
     ),
-    pages=False,
     code="regard.tasks.classify_image.task:ClassifyImage",
     served=Served(media="image/*"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from regard.errors import UserError
 from regard.explain.documents import document, grid
 from regard.explain.overlay import save_overlay
 from regard.explain.pictures import png
+from regard.explain.save import save
 from regard.models.vision import Classifier, Mirrored, ResNet, ViT
 from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.tasks.exporting import Exportable
@@ -49,7 +51,7 @@ class ClassifiedImage(Classified):
 
     def save(self, path: str | Path) -> None:
         """Draw the attention over the image. Raises UserError: the model has none."""
-        save_overlay(self.image, self._weighted(), Path(path), title=self._title)
+        save(path, self.document, partial(save_overlay, self.image, self._weighted(), title=self._title))
 
     def document(self) -> Document:
         """See `Classified`: the patches of the image."""

@@ -80,7 +80,6 @@ CLASSIFY_SOUND = TaskSpec(
         tiny=tiny_settings,
         scored="the validation set (each sound has one gliding tone that decides its class)",
     ),
-    pages=False,
     code="regard.tasks.classify_sound.task:ClassifySound",
     served=Served(media="audio/*,.npy,.npz,.mfc"),
 )

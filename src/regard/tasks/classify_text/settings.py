@@ -68,6 +68,5 @@ CLASSIFY_TEXT = TaskSpec(
         tiny=tiny_settings,
         scored="the validation set (each text has one word that decides its class)",
     ),
-    pages=True,
     code="regard.tasks.classify_text.task:ClassifyText",
 )

@@ -80,7 +80,6 @@ CLASSIFY_VIDEO = TaskSpec(
         tiny=tiny_settings,
         scored="the validation set (each figure stands, and for a while does what its class is)",
     ),
-    pages=False,
     code="regard.tasks.classify_video.task:ClassifyVideo",
     served=Served(media="video/*,image/*,.json,.jsonl,.npy,.npz"),
 )

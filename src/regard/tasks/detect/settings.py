@@ -75,7 +75,6 @@ DETECT = TaskSpec(
         tiny=tiny_settings,
         scored="500 scenes that were not trained on",
     ),
-    pages=False,
     code="regard.tasks.detect.task:Detect",
     served=Served(media="image/*", without=("out",)),
 )

@@ -75,6 +75,5 @@ GENERATE = TaskSpec(
         tiny=tiny_settings,
         scored="the validation part (none of its topics is in the training data)",
     ),
-    pages=True,
     code="regard.tasks.generate.task:Generate",
 )

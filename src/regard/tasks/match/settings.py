@@ -69,7 +69,6 @@ MATCH = TaskSpec(
         tiny=tiny_settings,
         scored="scenes that are set aside",
     ),
-    pages=False,
     code="regard.tasks.match.task:Match",
     served=Served(uploads={"image": Upload("image/*", ("labels", "texts"))}, texts=("texts",), without=("among",)),
 )

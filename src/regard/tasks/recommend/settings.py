@@ -71,7 +71,6 @@ RECOMMEND = TaskSpec(
         tiny=tiny_settings,
         scored="the last choice of each customer",
     ),
-    pages=True,
     code="regard.tasks.recommend.task:Recommend",
     served=Served(without=("history", "items")),
 )

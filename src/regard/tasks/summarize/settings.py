@@ -112,6 +112,5 @@ SUMMARIZE = TaskSpec(
         scored="the test split (greedy decoding; no module of it is in the training data)",
         options={"beam": 1},
     ),
-    pages=True,
     code="regard.tasks.summarize.task:Summarize",
 )

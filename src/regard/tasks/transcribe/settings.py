@@ -102,7 +102,6 @@ TRANSCRIBE = TaskSpec(
         tiny=tiny_settings,
         scored="the validation set (none of its texts is in the training data)",
     ),
-    pages=False,
     code="regard.tasks.transcribe.task:Transcribe",
     served=Served(media="audio/*,.npy,.npz,.mfc"),
 )

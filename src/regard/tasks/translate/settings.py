@@ -117,6 +117,5 @@ TRANSLATE = TaskSpec(
         scored="the test split (greedy decoding; none of its sentences is in the training data)",
         options={"beam": 1},
     ),
-    pages=True,
     code="regard.tasks.translate.task:Translate",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from regard.errors import UserError
 from regard.explain.boxes import save_attended, save_boxes
 from regard.explain.documents import document, grid
 from regard.explain.pictures import png
+from regard.explain.save import save
 from regard.viewer.document import Axis, Document
 
 
@@ -81,7 +83,7 @@ class Detections:
             UserError: the model has no attention, or the file cannot be written.
         """
         objects = [(one.text, one.box) for one in self.objects]
-        save_attended(self.image, objects, self._places(), Path(path))
+        save(path, self.document, partial(save_attended, self.image, objects, self._places()))
 
     def document(self) -> Document:
         """What the viewer shows: the boxes, and the patches of the image that the query of each attended to.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from regard.errors import UserError
 from regard.explain.documents import Keys, by_query
+from regard.explain.save import save
 from regard.tasks.families.classify.labeller import Classified
 from regard.viewer.document import Axis, Document
 
@@ -68,7 +70,7 @@ class Attended(Classified, Generic[Input]):
     def save(self, path: str | Path) -> None:
         """Draw the attention, for the most probable class. Raises UserError: the model has none."""
         title, one = self._first()
-        one.save(Path(path), title=title)
+        save(path, self.document, partial(one.save, title=title))
 
     def document(self) -> Document:
         """What the viewer shows: a query for each class of ``attended``. Raises UserError: there is no attention."""

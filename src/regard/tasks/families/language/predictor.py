@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from regard.attend import Look
@@ -19,6 +20,9 @@ from regard.tasks.families.language.export import exportable
 from regard.tasks.families.language.results import Attended, Continuation
 from regard.tasks.families.language.sampling import Sampling, draw
 from regard.tasks.task import Predictor
+
+_WEIGHTS = 1 << 22
+"""The largest number of weights of all layers that a look has; beyond it, it has those of one layer."""
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,18 @@ class LanguagePredictor(Predictor):
             raise UserError(f"--layer: this model has layers 0 to {layers - 1}, got {layer}")
         with torch.inference_mode():
             batch = torch.tensor([tokens], device=self.model.output_bias.device)
-            weights = self.model.look(batch, layer, Look(rows=slice(None))).rows[0]
-        if head is not None and not 0 <= head < len(weights):
-            raise UserError(f"--head: this model has heads 0 to {len(weights) - 1}, got {head}")
-        heads = weights.float().cpu().numpy()
+            chosen = self._heads(batch, layer % layers)
+            if head is not None and not 0 <= head < len(chosen):
+                raise UserError(f"--head: this model has heads 0 to {len(chosen) - 1}, got {head}")
+            few = layers * chosen.size <= _WEIGHTS
+            heads = {at: self._heads(batch, at) for at in range(layers)} if few else {layer % layers: chosen}
         pieces = tuple(piece.replace("\n", "⏎") for piece in self.tokenizer.pieces(tokens))
-        shown = Alignment(pieces, pieces, heads.mean(0) if head is None else heads[head])
-        return Attended(shown, heads, layer % layers)
+        return Attended(Alignment(pieces, pieces, chosen.mean(0) if head is None else chosen[head]), heads)
+
+    def _heads(self, batch: torch.Tensor, layer: int) -> np.ndarray:
+        """The weights of all heads of a layer, ``(heads, tokens, tokens)``."""
+        weights: np.ndarray = self.model.look(batch, layer, Look(rows=slice(None))).rows[0].float().cpu().numpy()
+        return weights
 
     @torch.inference_mode()
     def _tokens(self, prompt: str, sampling: Sampling, count: int) -> Iterator[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from rich.console import Console
 from regard.data.lines import one_line
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
-from regard.explain.save import save_alignment
+from regard.explain.draw import save_picture
+from regard.explain.save import save
 from regard.viewer.document import Document
 
 
@@ -48,13 +51,11 @@ class Attended:
 
     Attributes:
         tokens: the tokens with the weights of the chosen head, or the mean of all, ``(tokens, tokens)``.
-        heads: the weights of all heads of the layer, ``(heads, tokens, tokens)``.
-        layer: the number of the layer.
+        heads: the weights of all heads by the number of their layer, ``(heads, tokens, tokens)``.
     """
 
     tokens: Alignment
-    heads: np.ndarray
-    layer: int
+    heads: Mapping[int, np.ndarray]
 
     @property
     def alignment(self) -> Alignment:
@@ -67,11 +68,12 @@ class Attended:
 
     def save(self, path: str | Path) -> None:
         """Draw the attention: a page if the path ends in .html, otherwise an image."""
-        save_alignment(self.alignment, Path(path), title="regard", by_words=False)
+        save(path, self.document, partial(save_picture, self.alignment))
 
     def document(self) -> Document:
-        """What the viewer shows: the tokens, each of which attends to those up to it, in all heads of the layer."""
-        return self.tokens.document("regard", {f"layer {self.layer}": self.heads})
+        """What the viewer shows: the tokens, each of which attends to those up to it, in all heads."""
+        layers = {f"layer {number}": heads for number, heads in self.heads.items()}
+        return self.tokens.document("regard", layers, group="layers")
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The tokens; with ``attention``, also the weights."""

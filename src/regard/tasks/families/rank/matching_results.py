@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from regard.explain.save import save
 from regard.explain.words_on_image import WordsOnImage
 from regard.tasks.families.rank.results import Ranked
 from regard.viewer.document import Document
@@ -58,7 +60,7 @@ class Located:
 
     def save(self, path: str | Path) -> None:
         """Draw the weights of each word on the image. Raises UserError: the file cannot be written."""
-        self.words.save(Path(path), title=self.words.text)
+        save(path, self.document, partial(self.words.save, title=self.words.text))
 
     def document(self) -> Document:
         """What the viewer shows: the words, and the patches of the image that they attend to."""

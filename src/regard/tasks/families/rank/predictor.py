@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from regard.data.padding import pad
 from regard.errors import UserError
 from regard.explain.documents import by_query
 from regard.explain.marked import MarkedText
+from regard.explain.save import save
 from regard.models.sequential import SequentialModel
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.rank.results import Candidate, Ranked
@@ -57,7 +59,7 @@ class Recommendation(Ranked):
 
     def save(self, path: str | Path) -> None:
         """Draw the history, shaded by the attention. Raises UserError: there is none, or the file cannot be written."""
-        self._history().save(Path(path), title=self._title)
+        save(path, self.document, partial(self._history().save, title=self._title))
 
     def document(self) -> Document:
         """What the viewer shows: the history, to which its last item attended. Raises UserError: see `save`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -22,7 +23,8 @@ from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
 from regard.explain.copied import Origin, copied_from, narrowed, origins, render_origins
-from regard.explain.save import save_alignment
+from regard.explain.draw import save_picture
+from regard.explain.save import save
 from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.seq2seq.copying_settings import LENGTH_PENALTY
@@ -81,9 +83,7 @@ class CopiedOutput(TextOutput):
 
     def save(self, path: str | Path) -> None:
         """Draw the alignment: a page if the path ends in .html, otherwise an image of the source words that matter."""
-        page = Path(path).suffix.lower() in (".html", ".htm")
-        drawn = self.aligned if page else narrowed(self.aligned.words(), _COLUMNS)
-        save_alignment(drawn, Path(path), title=self.text, by_words=False)
+        save(path, self.document, partial(save_picture, narrowed(self.aligned.words(), _COLUMNS)))
 
     def document(self) -> Document:
         """As `TextOutput.document`, and the probability that each word was copied from each place of the source."""

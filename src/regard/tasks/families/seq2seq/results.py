@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, ClassVar
 
 from rich.console import Console
@@ -13,9 +15,14 @@ from regard.data.lines import one_line
 from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.alignment import Alignment
-from regard.explain.page import save_page
-from regard.explain.save import save_alignment
+from regard.explain.documents import joined
+from regard.explain.draw import save_picture
+from regard.explain.save import save
 from regard.viewer.document import Document
+from regard.viewer.page import write_page
+
+_TITLE = 40
+"""Letters of a text that name its alignment on a page of several."""
 
 NO_ATTENTION = "look: this run has no attention to look at (it was trained with --model.attention none)"
 
@@ -50,8 +57,8 @@ class TextOutput:
             console.print(terminal.render(self.alignment.words(), console.width))
 
     def save(self, path: str | Path) -> None:
-        """Draw the alignment: a page if the path ends in .html, otherwise an image."""
-        save_alignment(self.aligned, Path(path), title=self.source, by_words=True)
+        """Draw the alignment: a page if the path ends in .html, otherwise an image by words."""
+        save(path, self.document, partial(save_picture, self.aligned.words()))
 
     def document(self) -> Document:
         """What the viewer shows: the alignment. Raises UserError: there is none."""
@@ -82,7 +89,9 @@ def save_alignments(outputs: Sequence[TextOutput], folder: Path) -> str:
     """
     image, page = folder / "alignment.png", folder / "alignment.html"
     max(outputs, key=_crossings).save(image)
-    save_page([output.alignment for output in outputs if output.alignment is not None], page, title="regard")
+    documents = [output.document() for output in outputs if output.alignment is not None]
+    names = (f"{at}. {shorten(one.title, _TITLE, placeholder='…')}" for at, one in enumerate(documents, 1))
+    write_page(joined("regard", dict(zip(names, documents, strict=True))), page)
     return f"alignment  {image}   (interactive page: {page})"
 
 

@@ -15,7 +15,8 @@ from regard.data.questions import Span
 from regard.errors import UserError
 from regard.explain import terminal
 from regard.explain.alignment import WORD, Alignment
-from regard.explain.save import save_alignment
+from regard.explain.draw import save_picture
+from regard.explain.save import save
 from regard.viewer.document import Document
 
 NO_ATTENTION = "look: this run has no attention to look at (it was trained with --model.attention none)"
@@ -93,9 +94,7 @@ class Answer:
 
     def save(self, path: str | Path) -> None:
         """Draw the attention: a page for the window if the path ends in .html, otherwise an image around the answer."""
-        page = Path(path).suffix.lower() in (".html", ".htm")
-        drawn = self._marked() if page else self._near()
-        save_alignment(drawn, Path(path), title=self._title, by_words=True)
+        save(path, self.document, lambda image: save_picture(self._near().words(), image))
 
     def document(self) -> Document:
         """What the viewer shows: the question and the window, with the answer in brackets.

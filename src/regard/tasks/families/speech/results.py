@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from regard.data.lines import one_line
 from regard.explain.captions import Word, srt, vtt
+from regard.explain.save import save
 from regard.explain.transcript import Transcript
 from regard.viewer.document import Document
 
@@ -52,7 +54,7 @@ class Transcription:
     def save(self, path: str | Path) -> None:
         """Draw the sound and where its characters are heard."""
         assert self.heard is not None
-        self.heard.save(Path(path), title=self.text)
+        save(path, self.document, partial(self.heard.save, title=self.text))
 
     def document(self) -> Document:
         """What the viewer shows: the characters, and when they are heard."""
