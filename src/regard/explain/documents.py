@@ -128,7 +128,7 @@ def joined(title: str, documents: Mapping[str, Document]) -> Document:
                 name=name if len(one.layers) == 1 else f"{name}: {layer.name}",
                 queries=first + layer.queries,
                 keys=first + layer.keys,
-            )  # fmt: skip
+            )
             for layer in one.layers
         ]
     return Document(title, axes, layers, tuple(dict.fromkeys(note for one in documents.values() for note in one.notes)))
