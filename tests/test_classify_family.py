@@ -178,7 +178,7 @@ SPEC = TaskSpec(
         folder="runs/words", summary="Train on random letters.", example="regard classify {run} banana",
         settings=WordConfig, tiny=WordConfig, scored="held-out words",
     ),
-    pages=False, code="test_classify_family:ClassifyWord",
+    code="test_classify_family:ClassifyWord",
 )  # fmt: skip
 
 

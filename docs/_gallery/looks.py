@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 CHROMIUM = "/usr/bin/chromium"
 IMAGES = Path(__file__).parents[1] / "images"
-SIZE = {"width": 1120, "height": 760}
+SIZE = 1120, 760
+"""Width and height of a picture."""
 
 ADDRESSES = {
     "translate": "query=3&words=true", "summarize": "layer=1&query=2&words=true", "generate": "head=1&query=8",
@@ -54,7 +55,8 @@ def written(spec: TaskSpec, run: Path) -> Path:
 
 def photograph(browser: Browser, page: Path, address: str, image: Path) -> None:
     """Write what a page shows as an image."""
-    with browser.new_page(viewport=SIZE) as opened:
+    width, height = SIZE
+    with browser.new_page(viewport={"width": width, "height": height}) as opened:
         opened.goto(f"{page.resolve().as_uri()}#{address}")
         opened.locator(".regard-caption").first.wait_for()
         opened.wait_for_timeout(1000)  # tiles of the map
