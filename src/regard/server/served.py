@@ -87,7 +87,7 @@ class ServedRun:
     @property
     def forms(self) -> tuple[str, ...]:
         """The forms in which the attention is returned."""
-        return ("json", *(form for form in DRAWN if form != "html" or self.spec.pages))
+        return ("json", *DRAWN)
 
     def predict(self, wanted: Sequence[Wanted]) -> list[Any]:
         """The answer, or an exception, for each request; they have the same operation and options."""
