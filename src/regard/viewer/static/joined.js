@@ -5,6 +5,7 @@ import { fetchFor } from "./fetching.js";
 import { visible } from "./numbers.js";
 import { connectPicking } from "./picking.js";
 import { activeOf } from "./state.js";
+import { whyNone } from "./table.js";
 import { labelOf, stands } from "./weights.js";
 
 /** @typedef {import("./source.js").Axis} Axis */
@@ -87,7 +88,7 @@ export class Joined {
     const single = map.how === "exact" || map.how === "half";
     this.matrix = single ? map.values.map((value) => (Number.isNaN(value) ? 0 : value)) : null;
     this.message.hidden = single;
-    this.message.textContent = this.store.layer.why || "The weights of single positions are not available.";
+    this.message.textContent = whyNone(this.store.layer);
     this.redraw();
   }
 

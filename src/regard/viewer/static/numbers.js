@@ -20,6 +20,7 @@ export function formatWeight(value) {
  * @returns {string}
  */
 export function formatShare(share) {
+  if (share > 0 && share < 0.0005) return "less than 0.1 %";
   return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
 }
 

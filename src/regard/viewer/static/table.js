@@ -80,7 +80,7 @@ export class WeightTable {
     const usable = reading && reading.how !== "none" ? reading : null;
     this.table.hidden = this.parts.hidden = !usable;
     if (!usable) {
-      const why = this.store.layer.why || "The weights of single positions are not available.";
+      const why = whyNone(this.store.layer);
       this.caption.textContent = problem || (reading ? why : "Select a query in the map or the text to see its weights.");
       return;
     }
@@ -122,6 +122,17 @@ export class WeightTable {
     this.table.setAttribute("aria-label", `Weights of ${reading.side} ${describe(this.store.axis(reading.side), reading.index)}`);
     this.table.replaceChildren(element("thead", {}, head), element("tbody", {}, ...body));
   }
+}
+
+/**
+ * Why the weights of single positions cannot be had.
+ * @param {import("./source.js").Layer} layer
+ * @returns {string}
+ */
+export function whyNone({ why, known, heads }) {
+  if (why) return why;
+  const names = known?.map((at) => heads[at] ?? at).join(", ");
+  return names ? `Only heads ${names} of this layer have weights of single positions here.` : "The weights of single positions are not available.";
 }
 
 /**

@@ -125,6 +125,7 @@ export class Tiles {
       const map = await this.fetch(
         tile.window, Math.ceil((q1 - q0) / 2 ** a), Math.ceil((k1 - k0) / 2 ** b), tile.stop.signal);
       if (tile.stop.signal.aborted) return;
+      if (!map.values.length) throw new Error("There is no map of this head.");
       tile.map = map;
       this.tiles.set(tile.key, tile);
       this.largest.set(tile.level, Math.max(this.largest.get(tile.level) ?? 0, largest(map.values)));
