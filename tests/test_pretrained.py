@@ -197,6 +197,28 @@ def test_a_broken_folder_gives_a_one_line_error(
     assert not (tmp_path / "alignment.png").exists()
 
 
+def test_a_page_has_all_layers_or_those_that_are_chosen(folder: Path, regard: Run, tmp_path: Path) -> None:
+    result = regard("look", f"hf:{folder / 'BERT'}", "the cats sleep", "--html", "a.html")
+    assert (result.status, (tmp_path / "a.html").stat().st_size > 100_000) == (0, True)
+    assert "drawn in a.html" in result.out
+    look = load(str(folder / "BERT")).look("the cats sleep", layer=1, head=2)
+    document = look.document()
+    assert [(layer.name, layer.heads) for layer in document.layers] == [(look.layers[0].module, (2,))]
+    assert document.title == f"{look.name}: layer 1, head 2"
+    assert len(load(str(folder / "BERT")).look("the cats sleep").document().layers) == 2
+
+
+def test_a_page_of_an_image_has_the_places_of_its_patches(folder: Path) -> None:
+    look = load(str(folder / "ViT")).look(str(folder / "a.png"))
+    axes = look.document().axes
+    assert look.grid is not None
+    rows, columns = look.grid
+    assert [axis.pictures[0][:22] for axis in axes] == ["data:image/png;base64,"]
+    assert [axis.labels[0] for axis in axes] == ["CLS"]
+    assert axes[0].places[0] is None
+    assert axes[0].places[-1] == (0, 1 - 1 / columns, 1 - 1 / rows, 1.0, 1.0)
+
+
 def test_names_and_inputs_that_cannot_be_used(folder: Path, regard: Run, tmp_path: Path) -> None:
     bert, bart = f"hf:{folder / 'BERT'}", f"hf:{folder / 'BART'}"
     (tmp_path / "file").write_text("x")
@@ -214,7 +236,7 @@ def test_names_and_inputs_that_cannot_be_used(folder: Path, regard: Run, tmp_pat
         ([bert, "cats", "--head", -1], "regard: --head: this model has heads 0 to 3, got -1"),
         ([bert, "cats", "--target", "a"], "regard: --target: is for an encoder–decoder, which"),
         ([bert, "cats", "--attention", "cross"], "regard: --attention: is for an encoder–decoder, which"),
-        ([bert, "cats", "--html", "a.html"], "--html"),
+        ([bert, "cats", "--html", "a.png"], "--html: expected a name that ends in .html"),
         ([bert, "cats", "--out", "a.gif"], "expected a name that ends in .png or .svg"),
         ([bert, "cats", "--out", "a.png", "--save", "no/a"], "regard: no/a: cannot be written"),
         ([bert, "two", "words"], "words: not expected after the arguments of regard look"),

@@ -31,7 +31,7 @@ class Looked:
 def looked(arguments: Sequence[str], spec: TaskSpec | None) -> Looked:
     """What a command line looks into; ``spec`` is the task of the run that it names, None if it names none."""
     if is_pretrained(arguments):
-        return Looked(LookOptions, ITEM, ("html", "checkpoint"), _pretrained)
+        return Looked(LookOptions, ITEM, ("checkpoint",), _pretrained)
     if spec is None:
         return Looked(NoOptions, "Input of the model, such as a text or an image file.", (), _run)
     return Looked(spec.looking, spec.look_input, ("save",), _run)

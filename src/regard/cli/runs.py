@@ -23,6 +23,8 @@ _LOOK = """Examples:
   the hub; `regard look hf: --help` shows the options.
 - `regard look hf:FOLDER photo.jpg --out where.png --save all.safetensors`: a model of images; `regard.views.load` reads
   the file of all layers and heads.
+- `regard look hf:FOLDER "The cats sleep." --html cats.html`: one interactive page of all layers and heads, which needs
+  no network; with `--layer 5 --head 0`, of this head.
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,15 @@ from rich.console import Console
 from torch import Tensor
 
 from regard.explain.alignment import Alignment
+from regard.explain.documents import grid
 from regard.explain.draw import save_picture
 from regard.explain.overlay import save_overlay
+from regard.explain.pictures import png
 from regard.explain.terminal import isolated
+from regard.viewer.document import Axis, Document
+from regard.viewer.page import write_page
 from regard.views import LayerView, ModelView, draw_grid, draw_map
+from regard.views.document import document_of, is_page
 
 _NAMED, _LISTED = 3, 10
 """How many keys are named for each token, in the terminal and in JSON."""
@@ -104,14 +109,40 @@ class PretrainedLook:
         text = f"on the first token ({isolated(self.layers[0].keys.texts[0])}): {first:.0%} of all weights"
         return f"{text}; on the sink: {logit:.0%}" if logit > 0 else text
 
+    def document(self) -> Document:
+        """What the viewer shows: all layers and heads, or those that were chosen."""
+        some = self.head is not None or len(self.layers) == 1
+        numbers = [at for at, layer in enumerate(self.view.layers) if layer in self.layers] if some else None
+        heads = None if self.head is None else [self.head]
+        notes = [f"Not seen, because they compute attention in their own way: {', '.join(self.missed)}."]
+        shown = document_of(
+            self.view, title=self.title if some else self.name, notes=notes if self.missed else (), layers=numbers,
+            heads=heads,
+        )  # fmt: skip
+        return replace(shown, axes=[self._with_places(axis) for axis in shown.axes])
+
+    def _with_places(self, axis: Axis) -> Axis:
+        """An axis with the places of patches, if it is that of an image: they are its last tokens."""
+        if self.image is None or self.grid is None or len(axis.labels) != len(self.layers[0].keys):
+            return axis
+        patches = grid(self.grid, png(self.image))
+        others = len(axis.labels) - len(patches.labels)
+        return replace(
+            patches, labels=(*axis.labels[:others], *patches.labels), places=(None,) * others + (*patches.places,)
+        )
+
     def save(self, path: str | Path) -> None:
         """Draw an image: of a chosen layer or head, or all of them in a grid; of an image, where it was looked at.
 
+        A name that ends in ``.html`` is that of an interactive page: see `ModelView.save`.
+
         Raises:
-            UserError: the file has another ending than ``.png`` and ``.svg``, or cannot be written.
+            UserError: the file has another ending than ``.png``, ``.svg`` and ``.html``, or cannot be written.
         """
         path, first = Path(path), self.layers[0]
-        if self.image is not None and self.grid is not None:
+        if is_page(path):
+            write_page(self.document(), path)
+        elif self.image is not None and self.grid is not None:
             places = self.rows(torch.tensor([0]))[0, -self.grid[0] * self.grid[1] :].view(self.grid)
             save_overlay(self.image, places.numpy(), path, title=f"{self.title}, from {first.queries.texts[0]}")
         elif self.head is None and len(self.layers) > 1:
