@@ -7,7 +7,7 @@ from pathlib import Path
 
 from regard.explain.draw import check_image_name
 from regard.viewer.document import Document
-from regard.viewer.page import write_page
+from regard.viewer.page import is_page, write_page
 
 
 def save(path: str | Path, document: Callable[[], Document], draw: Callable[[Path], object]) -> None:
@@ -22,7 +22,7 @@ def save(path: str | Path, document: Callable[[], Document], draw: Callable[[Pat
         UserError: the file name has another ending, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() in (".html", ".htm"):
+    if is_page(path):
         write_page(document(), path)
     else:
         check_image_name(path, page=True)

@@ -19,9 +19,9 @@ from regard.explain.overlay import save_overlay
 from regard.explain.pictures import png
 from regard.explain.terminal import isolated
 from regard.viewer.document import Axis, Document
-from regard.viewer.page import write_page
+from regard.viewer.page import is_page, write_page
 from regard.views import LayerView, ModelView, draw_grid, draw_map
-from regard.views.document import document_of, is_page
+from regard.views.document import document_of
 
 _NAMED, _LISTED = 3, 10
 """How many keys are named for each token, in the terminal and in JSON."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -74,11 +73,6 @@ def document_of(
         content.append(_layer(part, some, numbers, groups[id(part.layer)], precision))
     told = [*notes, *_notes(parts, computed, precision if limit or heads else None)]
     return Document(title, [_axis(side) for side in sides], content, told)
-
-
-def is_page(path: str | Path) -> bool:
-    """Whether the name of a file is that of a page."""
-    return Path(path).suffix.lower() in (".html", ".htm")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from regard.attend import Look, View
 from regard.viewer.answers import Answers
-from regard.viewer.page import write_page
+from regard.viewer.page import is_page, write_page
 from regard.views.inputs import Precision
 from regard.views.layer import LayerView
 from regard.views.tokens import Tokens
@@ -124,7 +124,7 @@ class ModelView(Mapping[tuple[str, int], LayerView]):
             UserError: the file cannot be written.
             ValueError: there is no such layer or head.
         """
-        from regard.views.document import document_of, is_page
+        from regard.views.document import document_of
         from regard.views.saved import save
 
         if is_page(path):
