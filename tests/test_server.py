@@ -137,7 +137,7 @@ def test_runs_in_folders_of_the_same_name_have_different_ones(texts: Trained, tm
         (b"{}", "input: Field required"),
         (b'{"input": 3}', "input: Input should be a valid string"),
         (b'{"input": "\\ud800"}', "input: "),
-        (b'{"input": "a", "top": 0}', "top: must be at least 1, got 0"),
+        (b'{"input": "a", "top": 0}', "top: Input should be greater than or equal to 1"),
         (b'{"input": "a", "top": "3"}', "top: Input should be a valid integer"),
         (b'{"input": "a", "top": 1000000}', "top: Input should be less than or equal to 1000"),
         (b'{"input": "a", "tops": 1}', "tops: Extra inputs are not permitted"),

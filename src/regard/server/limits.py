@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MOST = {"beam": 32, "tokens": 2000, "top": 1000}
-"""The largest values of options that a result's time or size grows with."""
+"""The largest values of options that a result's time or size grows with; the smallest is 1."""
 
 WHOLE = 2**31 - 1
 """The largest absolute value of any other whole number."""

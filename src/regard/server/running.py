@@ -61,7 +61,7 @@ def serve(
     # uvicorn repeats the signal when it has ended, which would make an end that was asked for look like a failure.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda number, frame: None)
-    _server(app, limits).run(sockets=[listening])
+    server_of(app, limits).run(sockets=[listening])
     print("all requests are answered; the server has ended", file=sys.stderr)
 
 
@@ -75,7 +75,8 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UserError(f"--host, --port: cannot listen at {host}:{port} ({reason})") from error
 
 
-def _server(app: Guard, limits: Limits) -> Any:
+def server_of(app: Guard, limits: Limits) -> Any:
+    """A server of uvicorn for an application."""
     import uvicorn
 
     class Server(uvicorn.Server):

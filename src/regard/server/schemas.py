@@ -39,13 +39,13 @@ def _field(pydantic: Any, one: Asked, limits: Limits) -> tuple[Any, Any]:
     kinds = set(get_args(one.hint)) or {one.hint}
     if int in kinds:
         most = MOST.get(one.name, WHOLE)
-        bounds |= {"le": most, "ge": 0 if one.name in (*MOST, "seed") else -most}
+        bounds |= {"le": most, "ge": 1 if one.name in MOST else 0 if one.name == "seed" else -most}
     hint = one.hint
     if hint == list[str]:
         hint = list[pydantic.constr(max_length=1000)]  # type: ignore[misc]
         bounds["max_length"] = LISTED
     elif str in kinds:
-        bounds["max_length"] = limits.characters
+        bounds |= {"min_length": 1 if one.needed else 0, "max_length": limits.characters}
     return hint, pydantic.Field(... if one.needed else one.default, **bounds)
 
 
