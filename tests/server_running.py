@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from regard.server.app import make_app
@@ -58,6 +61,20 @@ def serving(runs: Sequence[ServedRun], limits: Limits) -> Iterator[tuple[str, in
             server.should_exit = True
             thread.join(30)
             assert not thread.is_alive()
+
+
+@contextmanager
+def command(paths: Iterable[Path], *options: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
+    """The process of ``regard serve``, with its host and port."""
+    call = [sys.executable, "-m", "regard", "serve", *map(str, paths), "--port", "0", *options]
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            line = next(line for line in process.stderr if line.startswith("serving at "))
+            yield process, ("127.0.0.1", int(line.rstrip().rpartition(":")[2]))
+        finally:
+            process.terminate()
+            process.stderr.read()  # so that it can write all that it has to say
 
 
 def head_of(address: tuple[str, int], length: int) -> bytes:

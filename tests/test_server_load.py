@@ -6,8 +6,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,7 @@ pytest.importorskip("prometheus_client")
 from regard.server.limits import Limits
 from regard.tasks import table
 from regard.tasks.running import load, train
-from server_running import Gated, head_of, received, running, sent
+from server_running import Gated, command, head_of, received, running, sent
 
 
 @pytest.fixture
@@ -169,23 +167,25 @@ def _figures(address: tuple[str, int]) -> str:
         return file.read().decode()
 
 
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("translator") / "run"
+    train("translate", table.spec_of("translate").demo.tiny(), run)
+    return run
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT], ids=lambda ending: ending.name)
-def test_a_signal_under_load_loses_nothing_that_was_accepted(ending: signal.Signals, tmp_path: Path) -> None:
-    spec = table.spec_of("translate")
-    train("translate", spec.demo.tiny(), tmp_path / "run")
-    command = [sys.executable, "-m", "regard", "serve", str(tmp_path / "run"), "--port", "0", "--batch", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        lines = [process.stderr.readline(), process.stderr.readline()]
-        port = int(lines[1].rstrip().rpartition(":")[2])
+def test_a_signal_under_load_loses_nothing_that_was_accepted(ending: signal.Signals, translator: Path) -> None:
+    with command([translator], "--batch", "1") as (process, address):
         texts = [f"a text with the number {number}" for number in range(12)]
-        waiting = [sent(("127.0.0.1", port), text) for text in texts]
+        waiting = [sent(address, text) for text in texts]
         first = received(waiting[0])
         process.send_signal(ending)
         answers = [first, *(received(one) for one in waiting[1:])]
         assert [status for status, _, _ in answers] == 12 * [200]
         assert [content["source"] for _, _, content in answers] == texts
         assert process.wait(20) == 0
+        assert process.stderr is not None
         assert "all requests are answered" in process.stderr.read()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port))
+        socket.create_connection(address)

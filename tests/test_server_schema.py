@@ -14,11 +14,13 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 pytest.importorskip("schemathesis")
 
-from regard.server.limits import Limits
-from regard.server.served import open_runs
+import torch
+
+from regard import looking
 from regard.tasks import table
 from regard.tasks.running import train
-from server_running import serving
+from regard.views import STATISTICS, ModelView
+from server_running import command
 
 EXAMPLES = os.environ.get("REGARD_EXAMPLES", "20")
 
@@ -28,8 +30,12 @@ def test_every_request_gets_a_response_that_the_document_describes(tmp_path: Pat
     names = ("translate", "classify-text", "answer", "classify-image", "match")
     for name in names:
         train(name, table.spec_of(name).demo.tiny(), tmp_path / name)
-    runs = list(open_runs([tmp_path / name for name in names], "best"))
-    with serving(runs, Limits(delay=0.0, characters=50)) as (host, port):
+    layer = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+    with looking(layer, STATISTICS, inputs=True) as seen:
+        layer(*[torch.randn(1, 5, 8)] * 3)
+    ModelView(seen).save(tmp_path / "view.safetensors", inputs=True)
+    paths = [tmp_path / name for name in (*names, "view.safetensors")]
+    with command(paths, "--characters", "50", "--delay", "0") as (_, (host, port)):
         call = subprocess.run(
             [
                 sys.executable, "-m", "schemathesis.cli", "run", f"http://{host}:{port}/openapi.json", "--no-color",
@@ -40,4 +46,4 @@ def test_every_request_gets_a_response_that_the_document_describes(tmp_path: Pat
             capture_output=True, text=True, cwd=tmp_path, timeout=1800, check=False,
         )  # fmt: skip
     assert call.returncode == 0, call.stdout
-    assert "Selected: 20/20" in call.stdout
+    assert "Selected: 27/27" in call.stdout

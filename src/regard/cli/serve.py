@@ -15,6 +15,7 @@ from regard.server.limits import Limits
 _EXAMPLES = """Examples:
 
 - `regard serve runs/mine`: a page and an API at http://127.0.0.1:8000, for this machine only.
+- `regard serve view.safetensors`: the attention of a model of Hugging Face, saved with `regard look hf:… --save`.
 - `regard serve runs/a runs/b --port 9000 --checkpoint last`: two runs.
 - `REGARD_TOKEN=$(openssl rand -hex 16) regard serve runs/mine --host 0.0.0.0 --name example.org`: for others, who need
   the token.
@@ -44,13 +45,15 @@ def _serve(
     batch: int = Limits.batch,
     delay: float = Limits.delay,
 ) -> None:
-    """Serve trained runs: a page for each, where you type or drop an input and see what the model attends to, and a
-    JSON API, which /openapi.json describes.
+    """Serve trained runs and saved views.
+
+    Each run has a page, where you type or drop an input and see what the model attends to, and a JSON API, which
+    /openapi.json describes. A saved view is shown by the viewer, whose tiles are computed here.
 
     The server ends by Ctrl-C or SIGTERM, after it has answered what it accepted.
 
     Args:
-        runs: Folders of trained runs.
+        runs: Folders of trained runs, or files of views that `regard look hf:… --save` wrote.
         host: Address to listen at. Other machines reach 0.0.0.0, which needs a token.
         port: Port to listen at; 0: any that is free.
         name: Name of the server in addresses, besides localhost and IP addresses; may be repeated.
@@ -64,8 +67,6 @@ def _serve(
         batch: Largest number of requests that are computed together.
         delay: Seconds that the first request of a batch waits for others.
     """
-    if not runs:
-        raise UserError("runs: name at least one folder of a trained run")
     limits = Limits(megabytes, characters, seconds, waiting, batch, delay)
     if (problem := limits.problem()) is not None:
         raise UserError(problem)

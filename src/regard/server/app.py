@@ -18,6 +18,7 @@ from regard.server.limits import Limits
 from regard.server.metrics import Metrics
 from regard.server.schemas import described
 from regard.server.served import ServedRun, compute
+from regard.server.views import ServedView, add_view
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -28,13 +29,19 @@ _DESCRIPTION = "Results of trained models, and what they attended to. Errors are
 
 
 def make_app(
-    runs: Sequence[ServedRun], limits: Limits | None = None, *, names: Sequence[str] = (), token: str | None = None
+    runs: Sequence[ServedRun],
+    limits: Limits | None = None,
+    *,
+    views: Sequence[ServedView] = (),
+    names: Sequence[str] = (),
+    token: str | None = None,
 ) -> Guard:
-    """The application for some runs.
+    """The application for some runs and views.
 
     Args:
         runs: with different names.
         limits: of requests.
+        views: likewise.
         names: names of the server, besides its addresses and localhost.
         token: which requests need; None: they need none.
 
@@ -61,13 +68,15 @@ def make_app(
     )  # fmt: skip
     _add_errors(app)
     for run in runs:
-        add_run(app, run, batches, limits)
-    paths = {getattr(route, "path", "") for route in app.routes} | {"/healthz", "/metrics", "/api/runs"}
+        add_run(app, run, batches)
+    for view in views:
+        add_view(app, view, batches)
+    paths = {getattr(route, "path", "") for route in app.routes} | {"/healthz", "/metrics", "/api/runs", "/api/views"}
     metrics = Metrics(paths, lambda: batches.waiting)
     guard = Guard(app, names, token, limits, metrics)
     _add_state(app, guard, metrics)
-    _add_list(app, runs)
-    _add_pages(app, runs)
+    _add_lists(app, runs, views)
+    _add_pages(app, runs, views)
     return guard
 
 
@@ -127,7 +136,7 @@ def _add_state(app: FastAPI, guard: Guard, metrics: Metrics) -> None:
     )  # fmt: skip
 
 
-def _add_list(app: FastAPI, runs: Sequence[ServedRun]) -> None:
+def _add_lists(app: FastAPI, runs: Sequence[ServedRun], views: Sequence[ServedView]) -> None:
     listed = [_description(run) for run in runs]
 
     app.add_api_route(
@@ -135,11 +144,22 @@ def _add_list(app: FastAPI, runs: Sequence[ServedRun]) -> None:
         summary="The runs, and what can be requested of each",
         operation_id="runs",
     )  # fmt: skip
+    app.add_api_route(
+        "/api/views", _constant({"views": [{"name": view.name, **_summary(view)} for view in views]}),
+        response_model=None, summary="The saved views", operation_id="views",
+    )  # fmt: skip
     for one in listed:
         app.add_api_route(
             f"/api/runs/{one['name']}", _constant(one), response_model=None, summary=f"What {one['name']} is",
             operation_id=f"run-{one['name']}",
         )  # fmt: skip
+
+
+def _summary(view: ServedView) -> dict[str, Any]:
+    """What the list of views says about one."""
+    meta = view.answers.meta
+    heads = sum(layer["shape"][0] for layer in meta["layers"])
+    return {"title": meta["title"], "layers": len(meta["layers"]), "heads": heads}
 
 
 def _constant(content: dict[str, Any]) -> Any:
@@ -170,7 +190,7 @@ def _description(run: ServedRun) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _add_pages(app: FastAPI, runs: Sequence[ServedRun]) -> None:
+def _add_pages(app: FastAPI, runs: Sequence[ServedRun], views: Sequence[ServedView]) -> None:
     """Pages and their files, which are the same for everybody."""
     from starlette.exceptions import HTTPException
     from starlette.responses import Response as Plain
@@ -191,4 +211,6 @@ def _add_pages(app: FastAPI, runs: Sequence[ServedRun]) -> None:
     app.add_route("/", page("index"), include_in_schema=False)
     for run in runs:
         app.add_route(f"/runs/{run.name}", page("run"), include_in_schema=False)
+    for view in views:
+        app.add_route(f"/views/{view.name}", page("view"), include_in_schema=False)
     app.add_route("/static/{name}", file, include_in_schema=False)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 from regard.errors import UserError
 from regard.server.batching import Batches, Full
-from regard.server.limits import Limits
 from regard.server.operations import Operation
 from regard.server.schemas import model_of
-from regard.server.served import DRAWN, Answer, ServedRun, Wanted
+from regard.server.served import DRAWN, Answer, Content, ServedRun, Wanted
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -44,6 +43,10 @@ _REASONS = {
 }  # fmt: skip
 
 
+REASONS: Responses = {status: {"description": text, **ERROR} for status, text in _REASONS.items()}
+"""Responses that say why there is no result."""
+
+
 def error(status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
     """A response that says why there is no result."""
     from starlette.responses import JSONResponse
@@ -51,21 +54,21 @@ def error(status: int, reason: str, headers: Mapping[str, str] | None = None) ->
     return JSONResponse({"error": reason.encode("utf-8", "replace").decode()}, status, dict(headers or {}))
 
 
-def add_run(app: FastAPI, run: ServedRun, batches: Batches, limits: Limits) -> None:
+def add_run(app: FastAPI, run: ServedRun, batches: Batches) -> None:
     """Add the endpoints of a run."""
     for operation in run.operations:
-        _add_operation(app, run, operation, batches, limits)
+        _add_operation(app, run, operation, batches)
 
 
-def _add_operation(app: FastAPI, run: ServedRun, operation: Operation, batches: Batches, limits: Limits) -> None:
+def _add_operation(app: FastAPI, run: ServedRun, operation: Operation, batches: Batches) -> None:
     from fastapi import Body, Query
     from starlette.requests import Request
 
     words = re.sub(r"\W+", " ", f"{run.name} {operation.path}").title().replace(" ", "")
-    model = model_of(words, operation, run.forms, limits)
+    model = model_of(words, operation, run.forms, batches.limits)
 
     async def endpoint(request: Request, asked: Any) -> Response:
-        return await _respond(request, run, operation, asked.model_dump(), batches, limits)
+        return await _respond(request, run, operation, asked.model_dump(), batches)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [
@@ -86,13 +89,13 @@ def _responses(run: ServedRun, operation: Operation) -> Responses:
     """The responses in the OpenAPI document."""
     contents: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
     if operation.command == "look":
-        contents |= {DRAWN[form].partition(";")[0]: {} for form in run.forms if form in DRAWN}
-    reasons: Responses = {status: {"description": text, **ERROR} for status, text in _REASONS.items()}
-    return {200: {"description": "The result.", "content": contents}, **reasons}
+        drawn = [DRAWN[form].partition(";")[0] for form in run.forms if form in DRAWN]
+        contents |= {media: {} for media in ("application/octet-stream", *drawn)}
+    return {200: {"description": "The result.", "content": contents}, **REASONS}
 
 
 async def _respond(
-    request: Request, run: ServedRun, operation: Operation, values: dict[str, Any], batches: Batches, limits: Limits
+    request: Request, run: ServedRun, operation: Operation, values: dict[str, Any], batches: Batches
 ) -> Response:
     """The response to a request whose values have the right types."""
     form, name = values.pop("as", "json"), values.pop("name", "")
@@ -108,18 +111,29 @@ async def _respond(
             values[operation.file] = str(path)
         try:
             item, options = operation.call(values, Path(folder))
-            wanted = Wanted(run, operation, item, options, form, named)
-            answer = await _answer(request, wanted, size, batches)
-        except Full as full:
-            wait = {"Retry-After": str(full.seconds)}
-            return error(503, f"queue: {limits.waiting} requests wait, the limit (--waiting); try again later", wait)
-        except TimeoutError:
-            return error(504, f"result: not ready after {limits.seconds:g} seconds, the limit (--seconds)")
         except UserError as problem:
             return error(422, _reason(str(problem), named))
-        except Exception:
-            return error(500, "error of the server; its log says more")
-    return answer
+        wanted = Wanted(run, operation, item, options, form, named)
+        return await answered(request, wanted, batches, key=wanted.key, size=size, named=named)
+
+
+async def answered(
+    request: Request, content: Content, batches: Batches, *, key: Hashable = None, size: int = 0,
+    named: Mapping[str, str] | None = None,
+) -> Response:  # fmt: skip
+    """The response to a request that waits in the queue, or why there is none; arguments as of `Wanted` and `Job`."""
+    limits = batches.limits
+    try:
+        return await _answer(request, content, key, size, batches)
+    except Full as full:
+        wait = {"Retry-After": str(full.seconds)}
+        return error(503, f"queue: {limits.waiting} requests wait, the limit (--waiting); try again later", wait)
+    except TimeoutError:
+        return error(504, f"result: not ready after {limits.seconds:g} seconds, the limit (--seconds)")
+    except UserError as problem:
+        return error(422, _reason(str(problem), named or {}))
+    except Exception:  # it is in the log, see `regard.server.served.compute`
+        return error(500, "error of the server; its log says more")
 
 
 async def _write(request: Request, path: Path) -> int:
@@ -131,18 +145,18 @@ async def _write(request: Request, path: Path) -> int:
     return size
 
 
-async def _answer(request: Request, wanted: Wanted, size: int, batches: Batches) -> Response:
+async def _answer(request: Request, content: Content, key: Hashable, size: int, batches: Batches) -> Response:
     """Wait for the answer; a request whose client is gone leaves the queue. Raises what `Batches.result` does."""
     from starlette.responses import Response
 
-    result = asyncio.create_task(batches.result(wanted.key, size, wanted))
+    result = asyncio.create_task(batches.result(key, size, content))
     gone = asyncio.create_task(_gone(request))
     try:
         await asyncio.wait({result, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not result.done():
             return error(499, "the client is gone")
         answer: Answer = result.result()
-        return Response(answer.content, media_type=answer.media)
+        return Response(answer.content, media_type=answer.media, headers=answer.head)
     finally:
         result.cancel()
         gone.cancel()

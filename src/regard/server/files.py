@@ -12,7 +12,7 @@ def _static(package: str) -> Traversable:
     return resources.files(package) / "static"
 
 
-PAGES = {name: _static("regard.server") / f"{name}.html" for name in ("index", "run")}
+PAGES = {name: _static("regard.server") / f"{name}.html" for name in ("index", "run", "view")}
 """The pages by name."""
 
 FILES = {

@@ -16,6 +16,7 @@ from regard.server.app import make_app
 from regard.server.guard import Guard
 from regard.server.limits import Limits
 from regard.server.served import open_runs
+from regard.server.views import open_views
 
 _LATE = 0.25
 """Seconds in which requests that are on their way when a signal comes are still accepted."""
@@ -41,21 +42,24 @@ def check_host(host: str, token: str | None) -> None:
 
 
 def serve(
-    runs: Sequence[Path], checkpoint: str, limits: Limits, *, host: str, port: int, names: Sequence[str],
+    paths: Sequence[Path], checkpoint: str, limits: Limits, *, host: str, port: int, names: Sequence[str],
     token: str | None,
 ) -> None:  # fmt: skip
-    """Serve runs until SIGINT or SIGTERM; what was accepted by then is answered.
+    """Serve runs and files of views until SIGINT or SIGTERM; what was accepted by then is answered.
 
     Raises:
-        UserError: a run cannot be loaded, or the address is taken.
+        UserError: a run or a file cannot be loaded, or the address is taken.
     """
     require("uvicorn", "serve", "regard serve")
     listening = _listen(host, port)
-    opened = []
-    for run in open_runs(runs, checkpoint):
+    files = [path for path in paths if path.is_file()]
+    runs = list(open_runs([path for path in paths if path not in files], checkpoint))
+    views = list(open_views(files))
+    app = make_app(runs, limits, views=views, names=(*names, host), token=token)
+    for run in runs:
         print(f"{run.name}: {run.spec.name}", file=sys.stderr)
-        opened.append(run)
-    app = make_app(opened, limits, names=(*names, host), token=token)
+    for view in views:
+        print(f"{view.name}: a saved view", file=sys.stderr)
     address, number = listening.getsockname()[:2]
     print(f"serving at http://{f'[{address}]' if ':' in address else address}:{number}", file=sys.stderr, flush=True)
     # uvicorn repeats the signal when it has ended, which would make an end that was asked for look like a failure.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 from regard.errors import UserError
 from regard.server.batching import Job
@@ -28,6 +28,9 @@ logger = logging.getLogger("regard.server")
 DRAWN = {"png": "image/png", "svg": "image/svg+xml", "html": "text/html; charset=utf-8"}
 """The forms of a drawing, with their types."""
 
+DOCUMENT = "document"
+"""The form that the viewer of a page reads: see `regard.viewer.document.Document`."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -35,6 +38,7 @@ class Answer:
 
     content: bytes
     media: str = "application/json"
+    head: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class Wanted:
         operation: what is done.
         item: the input.
         options: of the command.
-        form: of the result, ``"json"`` or one of `DRAWN`.
+        form: of the result, ``"json"``, `DOCUMENT` or one of `DRAWN`.
         named: names of files of the request, and what the result calls them.
     """
 
@@ -63,6 +67,15 @@ class Wanted:
         if not self.operation.together:
             return None
         return id(self.run), self.operation.path, json.dumps(self.options, sort_keys=True)
+
+    @property
+    def name(self) -> str:
+        """What is computed, for the log."""
+        return f"{self.run.name}/{self.operation.path}"
+
+    def answers(self, wanted: Sequence[Wanted]) -> list[Any]:
+        """The answers, or exceptions, for requests with the same key, of which this is the first."""
+        return [self.run.look(self)] if self.operation.command == "look" else self.run.predict(wanted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +100,7 @@ class ServedRun:
     @property
     def forms(self) -> tuple[str, ...]:
         """The forms in which the attention is returned."""
-        return ("json", *DRAWN)
+        return ("json", DOCUMENT, *DRAWN)
 
     def predict(self, wanted: Sequence[Wanted]) -> list[Any]:
         """The answer, or an exception, for each request; they have the same operation and options."""
@@ -107,25 +120,38 @@ class ServedRun:
         shown: Shown = self.predictor.look(wanted.item, **wanted.options)
         if wanted.form == "json":
             return Answer(encoded(shown.to_dict(attention=True), wanted.named))
+        if wanted.form == DOCUMENT:
+            return Answer(shown.document().to_bytes(), "application/octet-stream")
         with TemporaryDirectory(prefix="regard-") as folder:
             path = Path(folder) / f"look.{wanted.form}"
             shown.save(path)
             return Answer(path.read_bytes(), DRAWN[wanted.form])
 
 
+class Content(Protocol):
+    """What a job computes."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for the log."""
+        ...
+
+    def answers(self, wanted: Sequence[Any]) -> list[Any]:
+        """The answers, or exceptions, for contents with the same key, of which this is the first."""
+        ...
+
+
 def compute(jobs: Sequence[Job]) -> list[Any]:
     """The answers of a batch of jobs, or exceptions; see `regard.server.batching.Batches`."""
-    wanted: list[Wanted] = [job.content for job in jobs]
+    first: Content = jobs[0].content
     try:
-        if wanted[0].operation.command == "look":
-            return [one.run.look(one) for one in wanted]
-        return wanted[0].run.predict(wanted)
+        return first.answers([job.content for job in jobs])
     except UserError as error:
-        return [error for _ in wanted]
+        return [error for _ in jobs]
     except Exception as error:
-        if len(wanted) > 1:  # one of the inputs may be the cause, and the others have none of it
+        if len(jobs) > 1:  # one of the inputs may be the cause, and the others have none of it
             return [result for job in jobs for result in compute([job])]
-        logger.exception("%s %s", wanted[0].run.name, wanted[0].operation.path)
+        logger.exception("%s", first.name)
         return [error]
 
 
@@ -145,18 +171,29 @@ def _plain(value: Any, named: dict[str, str]) -> Any:
 
 
 def open_runs(folders: Sequence[Path], checkpoint: str) -> Iterator[ServedRun]:
-    """Load runs. A name that is taken already gets a number.
+    """Load runs.
 
     Raises:
         UserError: a folder is no run, or a file of it is missing or damaged.
     """
-    taken = set[str]()
-    for folder in folders:
-        predictor = load(folder, checkpoint)
-        name = stem = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-.") or "run"
+    for folder, name in zip(folders, names_of(folders), strict=True):
+        yield ServedRun(name, spec_of(runs.kind(folder)), load(folder, checkpoint))
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Names for addresses, from those of files or folders; one that is taken already gets a number.
+
+    >>> names_of([Path("a/my run"), Path("b/my run"), Path("view.safetensors")])
+    ['my-run', 'my-run-2', 'view']
+    """
+    names = list[str]()
+    for path in paths:
+        place = path.resolve()
+        stem = place.stem if place.suffix == ".safetensors" else place.name
+        name = stem = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "run"
         number = 1
-        while name in taken:
+        while name in names:
             number += 1
             name = f"{stem}-{number}"
-        taken.add(name)
-        yield ServedRun(name, spec_of(runs.kind(folder)), predictor)
+        names.append(name)
+    return names

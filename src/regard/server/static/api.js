@@ -59,6 +59,14 @@ export function setToken(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
+/** @returns {Headers} with the token, if there is one */
+export function authorization() {
+  const headers = new Headers();
+  const token = sessionStorage.getItem(TOKEN);
+  if (token) headers.set("Authorization", `Bearer ${token}`);
+  return headers;
+}
+
 /**
  * The response to a request.
  * @param {string} path
@@ -66,9 +74,8 @@ export function setToken(token) {
  * @returns {Promise<Response>}
  */
 async function fetched(path, options = {}) {
-  const headers = new Headers(options.headers);
-  const token = sessionStorage.getItem(TOKEN);
-  if (token) headers.set("Authorization", `Bearer ${token}`);
+  const headers = authorization();
+  for (const [name, value] of new Headers(options.headers)) headers.set(name, value);
   const response = await fetch(path, { ...options, headers });
   if (response.ok) return response;
   const reason = await response.json().then((/** @type {{error?: string}} */ content) => content.error, () => "");
@@ -78,6 +85,20 @@ async function fetched(path, options = {}) {
 /** @returns {Promise<Run[]>} all runs of the server */
 export async function runs() {
   return (await (await fetched("/api/runs")).json()).runs;
+}
+
+/**
+ * A saved view.
+ * @typedef {object} View
+ * @property {string} name
+ * @property {string} title
+ * @property {number} layers
+ * @property {number} heads
+ */
+
+/** @returns {Promise<View[]>} all saved views of the server */
+export async function views() {
+  return (await (await fetched("/api/views")).json()).views;
 }
 
 /**

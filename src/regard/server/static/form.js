@@ -1,6 +1,6 @@
 // The form of a run, made from what its requests have.
 
-import { element } from "./page.js";
+import { element } from "/static/dom.js";
 
 /** @typedef {import("./api.js").Asked} Asked */
 /** @typedef {import("./api.js").Operation} Operation */

@@ -1,11 +1,15 @@
-// The page that lists the runs of the server.
+// The page that lists the runs and views of the server.
 
-import { runs } from "./api.js";
-import { element, fill } from "./page.js";
+import { element } from "/static/dom.js";
+import { runs, views } from "./api.js";
+import { fill } from "./page.js";
 
 await fill(async () => {
   const items = (await runs()).map((run) => element("li", {},
     element("a", { href: `/runs/${encodeURIComponent(run.name)}` }, run.name),
     element("p", {}, `Task: ${run.task}`)));
-  return [element("ul", { class: "runs" }, ...items)];
+  const seen = (await views()).map((view) => element("li", {},
+    element("a", { href: `/views/${encodeURIComponent(view.name)}` }, view.name),
+    element("p", {}, `Attention of ${view.layers} layers, ${view.heads} heads`)));
+  return [element("ul", { class: "runs" }, ...items, ...seen)];
 });

@@ -1,24 +1,7 @@
-// Parts of pages: elements, messages, and the question for the token.
+// Parts of pages: messages, and the question for the token.
 
+import { element } from "/static/dom.js";
 import { Refusal, setToken } from "./api.js";
-
-/**
- * A new element.
- * @template {keyof HTMLElementTagNameMap} Name
- * @param {Name} name
- * @param {{[name: string]: string | boolean}} attributes
- * @param {...(Node | string)} children strings are texts
- * @returns {HTMLElementTagNameMap[Name]}
- */
-export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [attribute, value] of Object.entries(attributes)) {
-    if (typeof value === "string") made.setAttribute(attribute, value);
-    else made.toggleAttribute(attribute, value);
-  }
-  made.append(...children);
-  return made;
-}
 
 /**
  * Show the content of a page; where the server needs a token, ask for it first.
@@ -39,8 +22,9 @@ export async function fill(content) {
  * @returns {string} what to say about it
  */
 export function messageOf(error) {
-  if (error instanceof Refusal) return error.message;
-  return "The server cannot be reached.";
+  // fetch throws a TypeError if there is no response.
+  if (error instanceof TypeError || !(error instanceof Error)) return "The server cannot be reached.";
+  return error.message;
 }
 
 /**

@@ -1,6 +1,6 @@
 // A result of any task as elements: names with their values, probabilities as bars, lists as tables.
 
-import { element } from "./page.js";
+import { element } from "/static/dom.js";
 
 /** @typedef {import("./api.js").Json} Json */
 

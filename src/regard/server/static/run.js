@@ -1,13 +1,15 @@
 // The page of a run: type or drop an input, see the result and what the model attended to.
 
+import { element } from "/static/dom.js";
+import { openDocument } from "/static/file.js";
+import { render } from "/static/viewer.js";
 import { run, send } from "./api.js";
 import { fieldOf, fileField } from "./form.js";
-import { element, fill, messageOf } from "./page.js";
+import { fill, messageOf } from "./page.js";
 import { shown } from "./result.js";
 
 /** @typedef {import("./api.js").Operation} Operation */
 /** @typedef {import("./api.js").Values} Values */
-/** @typedef {import("./api.js").Run} Run */
 
 /**
  * The operations of one kind of input.
@@ -18,11 +20,10 @@ import { shown } from "./result.js";
 
 /**
  * The form of one kind of input, with the places of its results.
- * @param {Run} served
  * @param {Kind} kind
  * @returns {HTMLElement}
  */
-function section(served, kind) {
+function section(kind) {
   const [first] = kind.operations;
   const file = kind.file ? fileField(first.media, kind.file) : null;
   const asked = [...kind.operations].reverse().flatMap((one) => one.asked);
@@ -37,6 +38,8 @@ function section(served, kind) {
   const options = others.length ? [element("details", {}, element("summary", {}, "Options"), ...shownOf(others))] : [];
   const form = element("form", {}, ...(file ? [file.shown] : []), ...shownOf(inputs), ...options, button, status);
   let running = new AbortController();
+  /** @type {{destroy(): void} | null} */
+  let viewer = null;
 
   const values = (/** @type {Operation} */ operation) => {
     /** @type {Values} */
@@ -52,19 +55,21 @@ function section(served, kind) {
     running = new AbortController();
     const { signal } = running;
     status.textContent = "Computing …";
+    viewer?.destroy();
+    viewer = null;
     result.replaceChildren();
     const dropped = file?.file() ?? null;
     try {
       for (const operation of kind.operations) {
-        const form = operation.command === "look" ? "png" : undefined;
-        const response = await send(operation, values(operation), dropped, form, signal);
-        if (form === undefined) {
+        if (operation.command === "predict") {
+          const response = await send(operation, values(operation), dropped, undefined, signal);
           result.append(element("h2", {}, "Result"), shown(await response.json()));
         } else {
-          result.append(element("h2", {}, "What the model attended to"), await drawing(response));
-          if (served.forms.includes("html")) {
-            result.append(saveButton(() => send(operation, values(operation), dropped, "html")));
-          }
+          const response = await send(operation, values(operation), dropped, "document", signal);
+          const place = element("div");
+          result.append(element("h2", {}, "What the model attended to"), place);
+          viewer = render(place, openDocument(await response.arrayBuffer()), { page: false });
+          result.append(saveButton(() => send(operation, values(operation), dropped, "html")));
         }
       }
       status.textContent = "";
@@ -82,17 +87,6 @@ function section(served, kind) {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   return element("section", {}, form, result);
-}
-
-/**
- * @param {Response} response an image
- * @returns {Promise<HTMLElement>}
- */
-async function drawing(response) {
-  const address = URL.createObjectURL(await response.blob());
-  const image = element("img", { src: address, alt: "The attention, drawn. Its numbers are in the JSON of the API." });
-  image.addEventListener("load", () => URL.revokeObjectURL(address));
-  return element("div", { class: "drawing" }, image);
 }
 
 /**
@@ -121,7 +115,7 @@ await fill(async () => {
   /** @type {HTMLElement} */ (document.getElementById("summary")).textContent = `Task: ${served.task}`;
   const files = [...new Set(served.operations.map((one) => one.file))];
   const kinds = files.map((file) => ({ file, operations: served.operations.filter((one) => one.file === file) }));
-  if (kinds.length === 1) return [section(served, kinds[0])];
+  if (kinds.length === 1) return [section(kinds[0])];
   return kinds.flatMap((kind) => [
-    element("h2", {}, kind.file ? `With a file: ${kind.file}` : `With a ${served.unit}`), section(served, kind)]);
+    element("h2", {}, kind.file ? `With a file: ${kind.file}` : `With a ${served.unit}`), section(kind)]);
 });
