@@ -88,7 +88,8 @@ def test_the_file_shows_the_map_and_exact_rows_without_a_network(browser: Browse
     )
     assert len(colours) > 20
     assert not errors
-    assert heard == [opened.url.split("#")[0]]
+    # The page's worker runs a script that the page holds itself.
+    assert [one for one in heard if not one.startswith("blob:")] == [opened.url.split("#")[0]]
     context.close()
 
 

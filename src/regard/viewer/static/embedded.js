@@ -1,6 +1,7 @@
-// The page of one file: its document is inside of it, compressed, as base64.
+// The page of one file: its document is inside of it, compressed, as base64. The same script runs in the page's worker.
 
 import { openDocument } from "./file.js";
+import { answerPage, openInWorker } from "./threaded.js";
 import { render } from "./viewer.js";
 
 /**
@@ -21,18 +22,24 @@ function bytesOf(text) {
   return bytes;
 }
 
-/** Show the document of this page. */
-async function showEmbedded() {
+/**
+ * Show the document of this page.
+ * @param {string} script this one
+ */
+async function showEmbedded(script) {
   const place = /** @type {HTMLElement} */ (document.getElementById("viewer"));
   const data = /** @type {HTMLElement} */ (document.getElementById("document"));
   try {
     const packed = new Blob([bytesOf((data.textContent ?? "").trim())]);
     data.remove();
-    const stream = packed.stream().pipeThrough(new DecompressionStream("gzip"));
-    render(place, openDocument(await new Response(stream).arrayBuffer()));
+    const unpack = () => new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+    // Where there can be no worker, the page computes between its frames.
+    const source = await openInWorker(await unpack(), script).catch(async () => openDocument(await unpack()));
+    render(place, source);
   } catch (error) {
     place.textContent = `This file cannot be shown: ${error instanceof Error ? error.message : error}`;
   }
 }
 
-showEmbedded();
+if (typeof document === "undefined") answerPage();
+else showEmbedded(document.currentScript?.textContent ?? "");
