@@ -160,7 +160,10 @@ def test_a_mechanism_that_cannot_be_recomputed_has_rows_or_says_why(
 
 def test_rows_give_statistics_and_thumbnails(tmp_path: Path) -> None:
     weights = torch.tensor([[[0.75, 0.25, 0.0], [0.5, 0.25, 0.25]], [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
-    axes = [Axis(["a", "b"], words=[0, 0]), Axis(["x", "y", "z"], places=[(0, 0.0, 0.0, 0.5, 1.0), None, None])]
+    axes = [
+        Axis(["a", "b"], words=[0, 0]),
+        Axis(["x", "y", "z"], pictures=["data:,"], places=[(0, 0.0, 0.0, 0.5, 1.0), None, None]),
+    ]
     document = Document("</script> & “title”", axes, [Layer("cross", (2, 2, 3), 0, 1, {"rows": weights})], ["note"])
     meta, answers = asked(
         document, tmp_path, ["statistic", 0, 0, "entropy"], ["statistic", 0, -1, "received"],
