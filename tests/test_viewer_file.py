@@ -158,6 +158,17 @@ def test_a_mechanism_that_cannot_be_recomputed_has_rows_or_says_why(
     torch.testing.assert_close(part.values, expected, rtol=1e-3, atol=1e-6)
 
 
+def test_one_long_head_has_a_finer_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regard.views.document._POOLED", 10)
+    monkeypatch.setattr("regard.views.document._FINE", 75)
+    view = _view(mask=Causal())
+    (layer,) = _document(view, heads=[2], precision="single").layers
+    pooled = view.of_heads([2]).pool(slice(None), slice(None), (75, 75))
+    torch.testing.assert_close(layer.tensors["map_mean"], pooled.mean[0])
+    torch.testing.assert_close(layer.tensors["map_max"], pooled.max[0])
+    assert _document(view).layers[0].tensors["map_mean"].shape == (HEADS, 64, 64)
+
+
 def test_rows_give_statistics_and_thumbnails(tmp_path: Path) -> None:
     weights = torch.tensor([[[0.75, 0.25, 0.0], [0.5, 0.25, 0.25]], [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
     axes = [

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from regard.attend import View
 from regard.explain.alignment import is_right_to_left
+from regard.kernels.backends import choose
+from regard.kernels.statistics import Request
 from regard.viewer.document import Axis, Document, Layer
 from regard.views.inputs import Precision, flat, why_not
 from regard.views.layer import LayerView
@@ -165,9 +167,12 @@ def _statistics(view: View, fine: bool) -> dict[str, Tensor]:
     queries, keys = view.shape[1:]
     side = _FINE if fine and view.shape[0] == 1 and queries * keys > _POOLED else _MAP
     known = kept["map_mean"].shape[1:] if "map_mean" in kept else (0, 0)
-    if view.plan is not None and (side > max(known)) and min(queries, keys) > 0 and (side == _FINE or not max(known)):
-        pooled = view.pool(slice(None), slice(None), (min(side, queries), min(side, keys)))
-        kept |= {"map_mean": pooled.mean, "map_max": pooled.max}
+    wanted = side == _FINE or not max(known)
+    if view.plan is not None and wanted and max(known) < side and min(queries, keys) > 0:
+        with torch.no_grad():
+            request = Request(map=(min(side, queries), min(side, keys)))
+            found = choose(view.plan).statistics(view.plan, request, None)
+        kept |= {name: found[name][0] for name in ("map_mean", "map_max")}
     return kept
 
 
