@@ -1,13 +1,15 @@
 """Attributions of models whose deciding tokens are known: hit rates and scores; and time and memory at long lengths.
 
-    python benchmarks/attribution.py planted [--steps 700] [--examples 100] [--seeds 3]
+    python benchmarks/attribution.py planted [--tasks word marker pair lookup] [--examples 100] [--seeds 3]
     python benchmarks/attribution.py lengths [--lengths 512 4096 32768]
 
-``planted``: three generated tasks of 32 tokens, on each of which small Transformers learn to classify:
+``planted``: four generated tasks of 32 tokens, on each of which small Transformers learn to classify:
 
 - word: one token of four decides the class; it is anywhere among others.
 - marker: the token after a marker is the class; tokens of all classes are elsewhere, too.
 - pair: whether two tokens are of the same kind decides; both are needed.
+- lookup: a decoder gets one of four keys and writes the token after this key in the source, which the encoder reads;
+  the other keys are there, too, with tokens of their own. So all goes through cross-attention.
 
 Every method and a random attribution explain the predicted class of new examples. Removed tokens are replaced by a
 mask, which in training stands in the place of some tokens that do not decide. ``lengths``: the time of the processor
@@ -33,20 +35,30 @@ from torch.nn import functional as F
 from regard.attribution import METHODS, Scores, attribute, hit_rate, replaced, score
 from regard.attribution.trace import trace
 from regard.models.layers import TransformerLayer
+from regard.models.transformer import TransformerTranslator
 from regard.nn import FeedForward, MultiHeadAttention, Rotary
 
 VOCABULARY, LENGTH, WIDTH, BATCH = 64, 32, 32, 64
-START, MASK, MARKER, FIRST, CLASSES = 0, 1, 2, 3, 4
+START, MASK, MARKER, FIRST, CLASSES, KEYS = 0, 1, 2, 3, 4, 4
 FILLERS = FIRST + CLASSES
 RANDOM = "random"
 
 
 class Examples(NamedTuple):
-    """Tokens ``(N, LENGTH)``, classes ``(N,)``, and which tokens decide, boolean ``(N, LENGTH)``."""
+    """Tokens ``(N, LENGTH)``, classes ``(N,)``, and which tokens decide, boolean ``(N, LENGTH)``.
+
+    ``asked`` are the decoder's tokens ``(N, 2)``; None: there is no decoder.
+    """
 
     tokens: Tensor
     classes: Tensor
     deciding: Tensor
+    asked: Tensor | None = None
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """The arguments of a model."""
+        return {"tokens": self.tokens} if self.asked is None else {"tokens": self.tokens, "asked": self.asked}
 
 
 def word(count: int) -> Examples:
@@ -72,11 +84,24 @@ def pair(count: int) -> Examples:
     return _planted(tokens, at, FIRST + torch.tensor([0, 2]) + kinds, (kinds[:, 0] == kinds[:, 1]).long())
 
 
-TASKS: dict[str, Callable[[int], Examples]] = {"word": word, "marker": marker, "pair": pair}
+def lookup(count: int) -> Examples:
+    """Four keys, each with a token of the classes after it; the decoder asks for one of them."""
+    tokens, keys = _fillers(count, FILLERS + KEYS), FILLERS + torch.arange(KEYS)
+    places = 1 + 2 * _places(count, KEYS, last=LENGTH // 2 - 1)
+    values = torch.randint(CLASSES, (count, KEYS))
+    tokens = tokens.scatter(1, places, keys.expand(count, -1)).scatter(1, places + 1, FIRST + values)
+    number = torch.randint(KEYS, (count, 1))
+    classes, at = values.gather(1, number)[:, 0], places.gather(1, number) + 1
+    examples = _planted(tokens, at, FIRST + classes[:, None], classes)
+    return examples._replace(asked=torch.cat([torch.full_like(number, START), FILLERS + number], 1))
 
 
-def _fillers(count: int) -> Tensor:
-    tokens = torch.randint(FILLERS, VOCABULARY, (count, LENGTH))
+TASKS: dict[str, Callable[[int], Examples]] = {"word": word, "marker": marker, "pair": pair, "lookup": lookup}
+STEPS = {"word": 700, "marker": 700, "pair": 700, "lookup": 1000}
+
+
+def _fillers(count: int, first: int = FILLERS) -> Tensor:
+    tokens = torch.randint(first, VOCABULARY, (count, LENGTH))
     hidden = torch.rand(count, 1) * 0.9
     tokens[torch.rand(count, LENGTH) < hidden] = MASK
     tokens[:, 0] = START
@@ -118,14 +143,30 @@ class Classifier(nn.Module):
         return logits
 
 
-def trained(task: Callable[[int], Examples], steps: int) -> tuple[Classifier, float]:
+class Reader(nn.Module):
+    """An encoder of two layers and a decoder of two; the class is read at the last token of the decoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = TransformerTranslator(
+            VOCABULARY, VOCABULARY, dim=WIDTH, heads=4, encoder_layers=2, decoder_layers=2, hidden=4 * WIDTH,
+            positions="rotary", dropout=0.0,
+        )  # fmt: skip
+
+    def forward(self, tokens: Tensor, asked: Tensor) -> Tensor:
+        """Logits ``(B, CLASSES)`` of tokens ``(B, L)`` and of those of the decoder ``(B, 2)``."""
+        lengths = torch.full((len(tokens),), tokens.shape[1])
+        return self.model.following(tokens, lengths, asked)[:, -1, FIRST:FILLERS]
+
+
+def trained(task: Callable[[int], Examples], steps: int) -> tuple[nn.Module, float]:
     """A model and its accuracy on new examples."""
-    model = Classifier()
+    model: nn.Module = Classifier() if task(1).asked is None else Reader()
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, steps)
     for step in range(steps):
         examples = task(BATCH)
-        loss = F.cross_entropy(model(examples.tokens), examples.classes)
+        loss = F.cross_entropy(model(**examples.inputs), examples.classes)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -136,22 +177,22 @@ def trained(task: Callable[[int], Examples], steps: int) -> tuple[Classifier, fl
     model.eval()
     with torch.no_grad():
         examples = task(2000)
-        return model, float((model(examples.tokens).argmax(1) == examples.classes).float().mean())
+        return model, float((model(**examples.inputs).argmax(1) == examples.classes).float().mean())
 
 
-def planted(steps: int, count: int, seeds: int) -> None:
+def planted(names: list[str], count: int, seeds: int) -> None:
     """Print the table of each task: means over examples of models from several seeds."""
-    for name, task in TASKS.items():
-        accuracies, seconds = [], []
-        results: dict[str, list[tuple[float, Scores]]] = {method: [] for method in (*METHODS, RANDOM)}
+    for name in names:
+        task, accuracies, seconds = TASKS[name], [], []
+        results: dict[str, list[tuple[float, Scores]]] = {}
         for seed in range(seeds):
             torch.manual_seed(seed)
             began = time.process_time()
-            model, accuracy = trained(task, steps)
+            model, accuracy = trained(task, STEPS[name])
             seconds.append(time.process_time() - began)
             accuracies.append(accuracy)
             for method, found in explained(model, task(count)).items():
-                results[method] += found
+                results.setdefault(method, []).extend(found)
         print(f"\n{name}: accuracy {_range(accuracies, '.3f')}, trained in {_range(seconds, '.0f')} s")
         print(f"{'':18} hit rate  compreh.  suffic.  deletion  insertion")
         for method, found in results.items():
@@ -161,19 +202,20 @@ def planted(steps: int, count: int, seeds: int) -> None:
             print(f"{method:18} {sum(hits) / len(hits):8.3f}  {row}", flush=True)
 
 
-def explained(model: Classifier, examples: Examples) -> dict[str, list[tuple[float, Scores]]]:
+def explained(model: nn.Module, examples: Examples) -> dict[str, list[tuple[float, Scores]]]:
     """The hit rate and the scores of each example, by method; the first token stays."""
-    found = attribute(model, [examples.tokens], methods=list(METHODS))
+    methods = [method for method in METHODS if examples.asked is None or method != "block_norms"]
+    found = attribute(model, examples.inputs, methods=methods)
     found[RANDOM] = torch.rand(examples.tokens.shape)
     candidates = torch.ones_like(examples.deciding)
     candidates[:, 0] = False
     results = {}
     for method, rows in found.items():
         hits = hit_rate(rows, examples.deciding, candidates)
-        results[method] = [
-            (float(hit), score(replaced(model, [tokens[None]], MASK), row, candidates[0], steps=LENGTH))
-            for hit, tokens, row in zip(hits, examples.tokens, rows, strict=True)
-        ]
+        results[method] = []
+        for at, (hit, row) in enumerate(zip(hits, rows, strict=True)):
+            one = {name: value[at : at + 1] for name, value in examples.inputs.items()}
+            results[method].append((float(hit), score(replaced(model, one, MASK), row, candidates[0], steps=LENGTH)))
     return results
 
 
@@ -224,14 +266,14 @@ def _peak() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["planted", "lengths"])
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 4096, 32768])
     arguments = parser.parse_args()
     print(machine())
     if arguments.table == "planted":
-        planted(arguments.steps, arguments.examples, arguments.seeds)
+        planted(arguments.tasks, arguments.examples, arguments.seeds)
     else:
         lengths(arguments.lengths)
 
