@@ -126,6 +126,47 @@ def test_an_image(folder: Path, regard: Run, tmp_path: Path) -> None:
     assert (tmp_path / "where.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("family", ["Whisper", "Wav2Vec2"])
+def test_a_sound(family: str, regard: Run, tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    folder = tmp_path / "model"
+    if family == "Wav2Vec2":
+        save(family, folder, tokenizer=False)
+        extractor: dict[str, Any] = {"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16_000}
+    else:
+        config = transformers.WhisperConfig(
+            d_model=32, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4, decoder_attention_heads=4,
+            encoder_ffn_dim=32, decoder_ffn_dim=32, vocab_size=97, num_mel_bins=8, max_source_positions=50,
+            pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, suppress_tokens=None,
+            begin_suppress_tokens=None,
+        )  # fmt: skip
+        transformers.utils.logging.disable_progress_bar()
+        transformers.WhisperModel(config).save_pretrained(folder)
+        # 50 positions of 20 ms: shorter sounds are padded to a second.
+        extractor = {"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 8, "chunk_length": 1}
+    (folder / "preprocessor_config.json").write_text(json.dumps(extractor))
+    samples = np.random.default_rng(0).normal(size=6000).astype(np.float32) / 9
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    result = regard("look", "hf:model", "a.wav", "--layer", 1, "--out", "a.png")
+    assert (result.status, result.err) == (0, "")
+    seconds = {"Whisper": 1.0, "Wav2Vec2": 0.375}[family]
+    lines = result.out.splitlines()
+    assert lines[0] == "model: layer 1, mean of all heads"
+    assert lines[1].startswith("0 s ")
+    assert lines[1].endswith(f" {seconds:.2f} s")
+    assert lines[2].startswith("attention: ")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    shown = load(str(folder)).look(str(tmp_path / "a.wav"), layer=1)
+    layer = shown.layers[0]
+    assert shown.sound is not None
+    timeline = shown.sound.timeline(shown.layers, 2)
+    np.testing.assert_allclose(timeline.weights, layer.rows(slice(None))[2].mean(0).numpy(), rtol=1e-4, atol=1e-6)
+    assert layer.keys.texts[1] == f"{seconds / len(layer.keys):.2f} s"
+    assert shown.document().axes[0].pictures[0].startswith("data:image/png")
+    (tmp_path / "b.wav").write_text("no sound")
+    assert "b.wav: not a usable sound" in regard("look", "hf:model", "b.wav").err
+
+
 def test_a_long_text_has_a_map_and_not_all_lines(tmp_path: Path, regard: Run) -> None:
     folder = save("T5", tmp_path / "T5", kind="Unigram")
     text = " ".join([TEXT] * 3)
@@ -251,13 +292,11 @@ def test_names_and_inputs_that_cannot_be_used(folder: Path, regard: Run, tmp_pat
 
 
 def test_models_that_take_something_else_or_attend_in_their_own_way(regard: Run, tmp_path: Path) -> None:
-    save("Whisper", tmp_path / "whisper")
     save("CLIP", tmp_path / "clip")
     save("GPT-2", tmp_path / "bloom", kind="bytes")
     settings = {"vocab_size": 97, "hidden_size": 32, "n_layer": 1, "n_head": 4}
     transformers.BloomModel(transformers.BloomConfig(**settings)).save_pretrained(tmp_path / "bloom")
     for name, message in (
-        ("whisper", "WhisperModel takes input_features, expected a model of text or images"),
         ("clip", "clip: this input cannot be used"),
         (
             "bloom",

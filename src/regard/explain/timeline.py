@@ -64,9 +64,12 @@ class Timeline:
 
     def show(self, console: Console) -> None:
         """Print a bar for each part of the sound, and the moments with the largest weights."""
-        line = f"0 s {bars(self.weights)} {self.seconds:.2f} s"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-        console.print(self.strongest(), highlight=False, markup=False, soft_wrap=True)
+        for line in self.lines():
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def lines(self) -> tuple[str, str]:
+        """A bar for each part of the sound, and the moments with the largest weights."""
+        return f"0 s {bars(self.weights)} {self.seconds:.2f} s", self.strongest()
 
     def strongest(self) -> str:
         """The moments with the largest weights in one line."""

@@ -14,6 +14,7 @@ from regard.data.image_files import read_image
 from regard.data.lines import check_text
 from regard.errors import UserError
 from regard.pretrained.loading import attempt
+from regard.pretrained.sound import Heard, heard
 from regard.views import Tokens
 
 _WRITTEN = 128
@@ -32,6 +33,7 @@ class Inputs:
         target: those of the output of an encoder–decoder; None: there is none.
         image: uint8 ``(3, H, W)``, as the model sees it; None: the input is a text.
         grid: the rows and columns of patches, which are the last tokens; None: there are none.
+        sound: what is heard; None: the input is none.
     """
 
     given: dict[str, Any]
@@ -39,6 +41,7 @@ class Inputs:
     target: Tokens | None = None
     image: np.ndarray | None = None
     grid: tuple[int, int] | None = field(default=None)
+    sound: Heard | None = None
 
 
 def of_text(name: str, model: Any, tokenizer: Any, text: str) -> Inputs:
@@ -94,6 +97,12 @@ def of_image(name: str, model: Any, processor: Any, path: str) -> Inputs:
     tall, wide = (patch, patch) if isinstance(patch, int) else patch or (0, 0)
     grid = (values.shape[2] // tall, values.shape[3] // wide) if tall and wide else None
     return Inputs(dict(given), None, image=seen, grid=grid)
+
+
+def of_sound(name: str, model: Any, extractor: Any, path: str) -> Inputs:
+    """Raises UserError: see `heard`."""
+    given, sound = heard(name, model, extractor, path)
+    return Inputs(given, None, sound=sound)
 
 
 def patches(grid: tuple[int, int], count: int) -> Tokens | None:

@@ -13,16 +13,19 @@ from regard.integrations.transformers import enable
 
 T = TypeVar("T")
 
+SOUND = ("input_features", "input_values")
+"""What models of sounds take: features, or samples."""
+
 
 def load_parts(name: str) -> tuple[Any, Any]:
-    """The model, for evaluation, and its tokenizer or image processor.
+    """The model, for evaluation, and its tokenizer, image processor or feature extractor; of sounds, the encoder only.
 
     Args:
         name: a folder, or a name on the hub.
 
     Raises:
-        UserError: there is no such model, it takes neither text nor images, its weights are not safetensors, its
-            tokenizer is missing, or the extra ``hf`` is not installed.
+        UserError: there is no such model, it takes neither text nor images nor sounds, its weights are not safetensors,
+            its tokenizer is missing, or the extra ``hf`` is not installed.
     """
     transformers = require("transformers", "hf", "looking into a model of Hugging Face")
     enable()
@@ -33,12 +36,20 @@ def load_parts(name: str) -> tuple[Any, Any]:
         kind = transformers.AutoModelForSeq2SeqLM if writes else transformers.AutoModel
         model = attempt(name, "its weights", lambda: kind.from_pretrained(where, use_safetensors=True, **options))
         takes = model.main_input_name
-        if takes not in ("input_ids", "pixel_values"):
+        if takes not in ("input_ids", "pixel_values", *SOUND):
             raise UserError(
-                f"{name}: {type(model).__name__} takes {takes}, expected a model of text or images; in Python, "
+                f"{name}: {type(model).__name__} takes {takes}, expected a model of text, images or sounds; in Python, "
                 "regard.looking looks into any model"
             )
-        if takes == "pixel_values":
+        if takes in SOUND:
+            processor = attempt(
+                name,
+                "its feature extractor",
+                lambda: transformers.AutoFeatureExtractor.from_pretrained(where, **options),
+            )
+            if model.config.is_encoder_decoder:
+                model = model.get_encoder()
+        elif takes == "pixel_values":
             require("PIL", "image", "reading an image")
             processor = attempt(
                 name, "its image processor", lambda: transformers.AutoImageProcessor.from_pretrained(where, **options)

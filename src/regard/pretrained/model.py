@@ -14,7 +14,7 @@ from regard.errors import UserError, require
 from regard.integrations.transformers import use
 from regard.pretrained import inputs as making
 from regard.pretrained.inputs import Inputs
-from regard.pretrained.loading import attempt, load_parts, quiet
+from regard.pretrained.loading import SOUND, attempt, load_parts, quiet
 from regard.pretrained.shown import PretrainedLook
 from regard.views import STATISTICS, LayerView, ModelView, Tokens
 from regard.views.model_view import CROSS
@@ -30,8 +30,8 @@ def load(name: str) -> PretrainedModel:
         name: a folder that ``save_pretrained`` wrote, or a name on the hub.
 
     Raises:
-        UserError: there is no such model, it takes neither text nor images, its weights are not safetensors, its
-            tokenizer is missing, or the extra ``hf`` is not installed.
+        UserError: there is no such model, it takes neither text nor images nor sounds, its weights are not safetensors,
+            its tokenizer is missing, or the extra ``hf`` is not installed.
     """
     model, processor = load_parts(name)
     return PretrainedModel(name, model, processor)
@@ -43,8 +43,8 @@ class PretrainedModel:
 
     Attributes:
         name: its folder or name.
-        model: the model; an encoder–decoder with the head that writes, any other without a head.
-        processor: its tokenizer, or for a model of images its image processor.
+        model: the model; an encoder–decoder with the head that writes, any other without a head; of sounds the encoder.
+        processor: its tokenizer, image processor or feature extractor.
     """
 
     name: str
@@ -60,10 +60,10 @@ class PretrainedModel:
         attention: str | None = None,
         target: str | None = None,
     ) -> PretrainedLook:
-        """The attention to a text, or to an image.
+        """The attention to a text, an image or a sound.
 
         Args:
-            item: the text, or the path of the image.
+            item: the text, or the path of the image or the sound.
             layer: number of the layer, from 0; negative numbers count from the end; None: the mean of all.
             head: number of the head, from 0; None: the mean of all.
             attention: for an encoder–decoder: ``"encoder"``, ``"decoder"`` or ``"cross"``; None: cross.
@@ -73,12 +73,12 @@ class PretrainedModel:
             UserError: the input cannot be used, there is no such layer or head, or the model computes its attention in
                 a way that cannot be seen.
         """
-        two = bool(self.model.config.is_encoder_decoder)
+        takes = self.model.main_input_name
+        two = bool(self.model.config.is_encoder_decoder) and takes not in SOUND
         for option, value in (("--attention", attention), ("--target", target)):
             if value is not None and not two:
                 raise UserError(f"{option}: is for an encoder–decoder, which {self.name} is not")
-        images = self.model.main_input_name == "pixel_values"
-        make = making.of_image if images else making.of_text
+        make = {"pixel_values": making.of_image, "input_ids": making.of_text}.get(takes, making.of_sound)
         waiting = Console(stderr=True).status(f"looking into {self.name}")  # on a terminal only
         with torch.inference_mode(), quiet(require("transformers", "hf", "looking")), waiting:
             inputs = make(self.name, self.model, self.processor, item)
@@ -92,7 +92,7 @@ class PretrainedModel:
         if head is not None and not 0 <= head < layers[0].heads:
             raise UserError(f"--head: this model has heads 0 to {layers[0].heads - 1}, got {head}")
         patches = inputs.grid if inputs.grid and making.patches(inputs.grid, len(layers[0].keys)) else None
-        return PretrainedLook(self.name, view, layers, head, numbers, inputs.image, patches, seen.missed)
+        return PretrainedLook(self.name, view, layers, head, numbers, inputs.image, patches, seen.missed, inputs.sound)
 
     def _seen(self, inputs: Inputs) -> Seen:
         with warnings.catch_warnings(action="ignore"):  # what is not seen is told below
@@ -109,9 +109,10 @@ class PretrainedModel:
 
 
 def _tokens(inputs: Inputs, seen: Seen) -> Tokens | None:
-    if inputs.grid is None:
-        return inputs.tokens
-    return making.patches(inputs.grid, max(view.shape[-1] for view in seen.values()))
+    count = max(view.shape[-1] for view in seen.values())
+    if inputs.sound is not None:
+        return inputs.sound.tokens(count)
+    return inputs.tokens if inputs.grid is None else making.patches(inputs.grid, count)
 
 
 def _chosen(view: ModelView, kind: str | None, layer: int | None) -> tuple[tuple[LayerView, ...], str]:

@@ -8,7 +8,7 @@ from typing import Literal
 PREFIX = "hf:"
 """What the name of a model of Hugging Face begins with on the command line."""
 
-ITEM = "A text, or for a model of images an image file."
+ITEM = "A text, or for a model of images or sounds an image or a sound file."
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from regard.explain.draw import save_picture
 from regard.explain.overlay import save_overlay
 from regard.explain.pictures import png
 from regard.explain.terminal import isolated
+from regard.pretrained.sound import Heard
 from regard.viewer.document import Axis, Document
 from regard.viewer.page import is_page, write_page
 from regard.views import LayerView, ModelView, draw_grid, draw_map
@@ -46,6 +47,7 @@ class PretrainedLook:
         image: uint8 ``(3, H, W)``; None: the input is a text.
         grid: the rows and columns of the patches of an image, which are the last tokens; None: there are none.
         missed: the names of modules whose attention could not be seen.
+        sound: what was heard; None: the input is no sound.
     """
 
     name: str
@@ -56,6 +58,7 @@ class PretrainedLook:
     image: np.ndarray | None = None
     grid: tuple[int, int] | None = None
     missed: tuple[str, ...] = ()
+    sound: Heard | None = None
 
     @property
     def title(self) -> str:
@@ -79,8 +82,20 @@ class PretrainedLook:
         return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
     def show(self, console: Console) -> None:
-        """Print for each token those that it attended to most, or for an image the patches of the class token."""
-        lines = [self.title]
+        """Print for each token those that it attended to most; for an image the patches of the class token, and for a
+        sound a bar for what each part receives."""
+        if self.sound is not None:
+            lines = [self.title, *self.sound.timeline(self.layers, self.head).lines()]
+        else:
+            lines = [self.title, *self._tokens()]
+        if self.missed:
+            lines.append(f"not seen, because they compute attention in their own way: {', '.join(self.missed)}")
+        for line in lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _tokens(self) -> list[str]:
+        """A line for each token, and one about sinks."""
+        lines = []
         first = self.layers[0]
         count = 1 if self.image is not None else min(_LINES, len(first.queries))
         names = max((cell_len(text) for text in first.queries.texts[:count]), default=0)
@@ -95,11 +110,7 @@ class PretrainedLook:
             lines.append(f"{' ' * (names - cell_len(text))}{isolated(text)} ← {', '.join(most)}")
         if count < len(first.queries) and self.image is None:
             lines.append(f"… and {len(first.queries) - count:,} more tokens; --json has all")
-        lines.append(self._sinks())
-        if self.missed:
-            lines.append(f"not seen, because they compute attention in their own way: {', '.join(self.missed)}")
-        for line in lines:
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        return [*lines, self._sinks()]
 
     def _sinks(self) -> str:
         """Which part of the weights is on the first token and on logits without a value."""
@@ -122,7 +133,9 @@ class PretrainedLook:
         return replace(shown, axes=[self._with_places(axis) for axis in shown.axes])
 
     def _with_places(self, axis: Axis) -> Axis:
-        """An axis with the places of patches, if it is that of an image: they are its last tokens."""
+        """An axis with places: of a sound, the moments; of an image, the patches, which are its last tokens."""
+        if self.sound is not None and len(axis.labels) == len(self.layers[0].keys):
+            return self.sound.timeline(self.layers, self.head).keys()["attention"][0]
         if self.image is None or self.grid is None or len(axis.labels) != len(self.layers[0].keys):
             return axis
         patches = grid(self.grid, png(self.image))
@@ -132,7 +145,8 @@ class PretrainedLook:
         )
 
     def save(self, path: str | Path) -> None:
-        """Draw an image: of a chosen layer or head, or all of them in a grid; of an image, where it was looked at.
+        """Draw an image: of a chosen layer or head, or all of them in a grid; of an image, where it was looked at; of a
+        sound, when it was listened to.
 
         A name that ends in ``.html`` is that of an interactive page: see `ModelView.save`.
 
@@ -142,6 +156,8 @@ class PretrainedLook:
         path, first = Path(path), self.layers[0]
         if is_page(path):
             write_page(self.document(), path)
+        elif self.sound is not None:
+            self.sound.timeline(self.layers, self.head).save(path, title=self.title)
         elif self.image is not None and self.grid is not None:
             places = self.rows(torch.tensor([0]))[0, -self.grid[0] * self.grid[1] :].view(self.grid)
             save_overlay(self.image, places.numpy(), path, title=f"{self.title}, from {first.queries.texts[0]}")
