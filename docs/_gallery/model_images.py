@@ -1,4 +1,4 @@
-"""Draws the images of docs/hugging_face.md: `python docs/_gallery/views.py`.
+"""Draws the images of docs/hugging_face.md: `python docs/_gallery/model_images.py`.
 
 A small BERT learns the topics of regard's built-in requests, and a small ViT the digits of scikit-learn, both from
 random weights: nothing is downloaded.
