@@ -209,7 +209,7 @@ def explained(model: nn.Module, examples: Examples) -> dict[str, list[tuple[floa
     found[RANDOM] = torch.rand(examples.tokens.shape)
     candidates = torch.ones_like(examples.deciding)
     candidates[:, 0] = False
-    results = {}
+    results: dict[str, list[tuple[float, Scores]]] = {}
     for method, rows in found.items():
         hits = hit_rate(rows, examples.deciding, candidates)
         results[method] = []

@@ -12,6 +12,7 @@ from torch import nn
 
 from regard import looking
 from regard.errors import UserError
+from regard.explain.timeline import Timeline
 from regard.views import (
     STATISTICS,
     LayerView,
@@ -41,7 +42,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     found: list[Any] = []
     monkeypatch.setattr(drawings, "save_overlay", lambda image, places, path, title: found.append((places, title)))
     monkeypatch.setattr(drawings, "save_picture", lambda alignment, path, title: found.append((alignment, title)))
-    monkeypatch.setattr(drawings.Timeline, "save", lambda timeline, path, title: found.append((timeline, title)))
+    monkeypatch.setattr(Timeline, "save", lambda timeline, path, title: found.append((timeline, title)))
     return found
 
 
