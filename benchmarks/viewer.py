@@ -1,168 +1,79 @@
-"""The viewer's file: its size, and the times to open it and to compute weights in the page.
+"""The viewer: times of frames while a map is moved and zoomed, in headless Chromium.
 
-    python benchmarks/viewer.py file [--lengths 1024 8192 32768] [--precision half]
-    python benchmarks/viewer.py look [--lengths 8192 32768]
+    python benchmarks/viewer.py [--length 32768] [--seconds 5]
 
-``file``: for each length, one causal head of random queries and keys of 64 numbers is saved as a page. Printed are the
-megabytes of the page; the seconds to write it; in headless Chromium, the milliseconds from opening the page to the
-first tiles of the map, those of an exact tile of 256 × 256 weights and of a row (medians of 9), with what is kept of
-decoded numbers; and the largest difference of a tile's weights from the kernel's.
-
-``look``: a small model with the layout of Llama (2 layers, 4 heads of 64, random weights) in a folder, and the
-seconds of ``regard look hf:FOLDER TEXT --html FILE --layer -1 --head 0``: until the page is written, and until its
-first picture in Chromium.
-
-The tables are printed, for ``benchmarks/results/viewer.txt``.
+The page of the tests (``tests/web``) shows one head of a synthetic source with as many queries as keys. In each frame,
+as the browser has one, a pointer moves by 7 pixels or a wheel turns a little: across the map at a level in the middle,
+across single weights, and from the whole map to single weights and back. The times between frames are measured in the
+page: their median, their 95th percentile and the longest, and the most tiles that were asked for at a time. A worker of
+the page computes the tiles. Chromium has no GPU here. The table is printed, for ``benchmarks/results/viewer.txt``.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import string
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 from machine import machine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from browser import chromium
-from regard import Causal, attention
-from regard.viewer.page import bundled
-from regard.views import STATISTICS, ModelView
-from regard.views.document import document_of
+from browser import chromium, served
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-REPEATS = 9
-READY = "() => document.querySelector('.regard-what')?.textContent.startsWith('Each cell')"
+GESTURES = """
+async ([kind, seconds]) => {
+  const canvas = document.querySelector(".regard-canvas");
+  const box = canvas.getBoundingClientRect();
+  const [x, y] = [box.left + box.width / 2, box.top + box.height / 2];
+  const send = (type, options) => canvas.dispatchEvent(new (type === "wheel" ? WheelEvent : PointerEvent)(type,
+    { clientX: x, clientY: y, bubbles: true, cancelable: true, pointerId: 1, ...options }));
+  canvas.setPointerCapture = () => {};
+  const frame = () => new Promise(requestAnimationFrame);
+  const frames = [];
+  if (kind === "pan") send("pointerdown", {});
+  const end = performance.now() + 1000 * seconds;
+  let before = await frame();
+  for (let step = 1; before < end; step++) {
+    if (kind === "pan") {
+      // To and fro, by 7 pixels a frame.
+      const place = 7 * (step % 120 < 60 ? step % 120 : 120 - (step % 120));
+      send("pointermove", { clientX: x + place, clientY: y + place });
+    } else send("wheel", { deltaY: step % 240 < 120 ? -25 : 25 });
+    const now = await frame();
+    frames.push(now - before);
+    before = now;
+  }
+  send("pointerup", {});
+  return frames;
+}
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["file", "look"])
-    parser.add_argument("--lengths", type=int, nargs="+")
-    parser.add_argument("--precision", default="half")
+    parser.add_argument("--length", type=int, default=32768, help="queries and keys")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each gesture")
     arguments = parser.parse_args()
     print(machine())
-    with chromium() as browser:
-        print(f"Chromium {browser.version}")
-        if arguments.table == "file":
-            print(f"{'':>8}{'file':>10}{'write':>9}{'picture':>11}{'tile':>10}{'row':>10}{'difference':>12}")
-            for length in arguments.lengths or (1024, 8192, 32768):
-                file(browser, length, arguments.precision)
-        else:
-            print(f"{'':>8}{'file':>10}{'written':>10}{'picture':>11}")
-            for length in arguments.lengths or (8192, 32768):
-                look(browser, length)
-
-
-def file(browser: Browser, length: int, precision: Any) -> None:
-    """A line of the first table."""
-    generator = torch.Generator().manual_seed(0)
-    query, key = (torch.randn(1, 1, length, 64, generator=generator) for _ in range(2))
-    view = attention(query, key, key, mask=Causal(), look=STATISTICS)[1]
-    shown = ModelView({("layers.0.self_attn", 0): view}, [f"▁token{at % 1000}" for at in range(length)])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "view.html"
-        began = time.perf_counter()
-        shown.save(path, heads=[0], precision=precision)
-        write, size = time.perf_counter() - began, path.stat().st_size / 1e6
-        picture = statistics.median(opened(browser, path) for _ in range(3))
-        document = document_of(shown, heads=[0], precision=precision).to_bytes()
-        tile, row, values = computed(browser, document, Path(folder), length)
-    last = slice(length - 256, length)
-    difference = (view.tile(last, last)[0, 0].flatten() - torch.tensor(values)).abs().max().item()
-    print(
-        f"{length:>8,}{size:>7.2f} MB{write:>7.2f} s{1000 * picture:>8.0f} ms{tile:>7.1f} ms{row:>7.1f} ms"
-        f"{difference:>12.0e}", flush=True,
-    )  # fmt: skip
-
-
-def opened(browser: Browser, path: Path) -> float:
-    """Seconds from opening a page to its first picture."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    began = time.perf_counter()
-    page.goto(path.as_uri())
-    page.wait_for_function(READY, polling="raf", timeout=300_000)
-    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    seconds = time.perf_counter() - began
-    page.close()
-    return seconds
-
-
-def computed(browser: Browser, document: bytes, folder: Path, length: int) -> tuple[float, float, list[float]]:
-    """Milliseconds of a tile of 256 × 256 weights and of a row, and the tile of the last queries and keys."""
-    (folder / "document").write_bytes(document)
-    page = browser.new_page()
-    page.set_content("<input type=file>")
-    page.set_input_files("input", folder / "document")
-    code = f"{bundled('file.js')}\nglobalThis.openDocument = openDocument;"
-    page.evaluate(f"(async () => {{ {code} }})()")
-    tile, row, values = page.evaluate(
-        """async ([length, repeats]) => {
-          const source = openDocument(await document.querySelector("input").files[0].arrayBuffer());
-          const window = { q0: length - 256, q1: length, k0: length - 256, k1: length };
-          const timed = async (call) => {
-            await call();
-            const times = [];
-            for (let at = 0; at < repeats; at++) {
-              const began = performance.now();
-              await call(at);
-              times.push(performance.now() - began);
-            }
-            return times.sort((a, b) => a - b)[repeats >> 1];
-          };
-          const tile = await timed(() => source.tile(0, 0, window, 256, 256, "mean"));
-          const row = await timed(() => source.row(0, 0, length - 1));
-          return [tile, row, [...(await source.tile(0, 0, window, 256, 256, "mean")).values]];
-        }""",
-        [length, REPEATS],
-    )
-    page.close()
-    return tile, row, values
-
-
-def look(browser: Browser, length: int) -> None:
-    """A line of the second table."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        text = _model(folder / "model", length)
-        command = [sys.executable, "-m", "regard", "look", f"hf:{folder / 'model'}", "--layer", "-1", "--head", "0"]
-        began = time.perf_counter()
-        subprocess.run(
-            [*command, "--html", str(folder / "view.html"), "--", text], check=True, stdout=subprocess.DEVNULL
-        )
-        written = time.perf_counter() - began
-        picture = written + opened(browser, folder / "view.html")
-        size = (folder / "view.html").stat().st_size / 1e6
-        print(f"{length:>8,}{size:>7.2f} MB{written:>8.1f} s{picture:>9.1f} s", flush=True)
-
-
-def _model(folder: Path, length: int) -> str:
-    """Save a model and its tokenizer; returns a text of ``length`` tokens."""
-    import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = [*string.ascii_letters, *string.digits]  # short: an argument of a command has at most 128 KB
-    tokenizer = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="a"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
-    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="a").save_pretrained(folder)
-    torch.manual_seed(0)
-    transformers.LlamaModel(
-        transformers.LlamaConfig(
-            hidden_size=256, intermediate_size=704, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, vocab_size=len(words), max_position_embeddings=length,
-        )
-    ).save_pretrained(folder)  # fmt: skip
-    return " ".join(words[at] for at in torch.randint(0, len(words), (length,)).tolist())
+    print(f"{'':28}{'frames':>8}{'median':>9}{'95 %':>9}{'longest':>9}{'tiles':>7}   milliseconds a frame")
+    half = arguments.length // 2
+    for name, kind, span in (
+        ("moving, 8 x 8 pooled", "pan", 4096),
+        ("moving, single weights", "pan", 512),
+        ("zooming in and out", "zoom", 0),
+    ):
+        region = f"#map={half}_{half + span}_{half}_{half + span}" if span else ""
+        with served() as address, chromium() as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 1000})
+            page.goto(f"{address}?kind=text&layers=1&heads=1&length={arguments.length}&worker=1{region}")
+            page.locator(".regard-what", has_text="Each cell").wait_for()
+            page.wait_for_timeout(2000)
+            frames = np.array(page.evaluate(GESTURES, [kind, arguments.seconds]))
+            asked = page.evaluate("source.asked.most")
+        middle, high = np.percentile(frames, [50, 95])
+        print(f"{name:28}{len(frames):8}{middle:9.1f}{high:9.1f}{frames.max():9.1f}{asked:7}")
 
 
 if __name__ == "__main__":
