@@ -74,7 +74,7 @@ def _plot(page: Page, x: float, y: float) -> dict[str, float]:
     """A point of the map: (0, 0) is its first query and key, (1, 1) its last."""
     box = page.locator(".regard-canvas").bounding_box()
     assert box is not None
-    left, top, right, bottom = (84, 54, 52, 40) if box["width"] >= 420 else (60, 54, 48, 40)
+    left, top, right, bottom = 84, 54, 52, 40
     return {
         "x": left + x * (box["width"] - left - right) + box["x"],
         "y": top + y * (box["height"] - top - bottom) + box["y"],
@@ -379,3 +379,103 @@ def test_a_viewer_that_is_destroyed_leaves_nothing(look: Open) -> None:
     page.keyboard.press("ArrowDown")
     page.wait_for_timeout(300)
     assert page.evaluate("location.hash") == "#query=4"
+
+
+def test_the_overview_moves_the_part_and_a_brush_chooses_another(look: Open) -> None:
+    page = look("kind=text&length=32768&layers=1&heads=1#map=8000_12096_8000_12096")
+    box = page.locator(".regard-overview").bounding_box()
+    assert box is not None
+    size = box["width"] / 32768
+
+    def shows(*region: float, within: float = 1) -> None:
+        page.wait_for_function(
+            """([region, within]) => {
+              const parts = (new URLSearchParams(location.hash.slice(1)).get("map") ?? "").split("_").map(Number);
+              return region.every((at, index) => Math.abs(at - parts[index]) <= within);
+            }""",
+            arg=[region, within],
+        )
+
+    page.mouse.move(box["x"] + 10000 * size, box["y"] + 10000 * size)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20000 * size, box["y"] + 22000 * size)
+    page.mouse.up()
+    shows(20000, 24096, 18000, 22096)
+    page.mouse.move(box["x"] + 2000 * size, box["y"] + 4000 * size)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 6000 * size, box["y"] + 9000 * size)
+    page.mouse.up()
+    shows(4000, 9000, 2000, 6000)
+    # In the map itself, Shift and dragging choose a rectangle; here its lower right quarter.
+    start, end = _plot(page, 0.5, 0.5), _plot(page, 0.999, 0.999)
+    page.keyboard.down("Shift")
+    page.mouse.move(start["x"], start["y"])
+    page.mouse.down()
+    page.mouse.move(end["x"], end["y"])
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    shows(6500, 9000, 4000, 6000, within=40)
+
+
+def test_dragging_moves_the_map_and_the_place_under_the_pointer_stays(look: Open) -> None:
+    page = look("kind=text&length=1000&layers=1&heads=1#map=400_500_300_400")
+    page.locator(".regard-what", has_text="one weight, exact").wait_for()
+    start, end = _plot(page, 0.5, 0.5), _plot(page, 0.25, 0.75)
+    page.mouse.move(start["x"], start["y"])
+    assert page.locator(".regard-readout").inner_text().startswith("450 ")
+    page.mouse.down()
+    page.mouse.move(end["x"], end["y"], steps=4)
+    page.mouse.up()
+    page.mouse.move(end["x"] + 1, end["y"] + 1)
+    readout = page.locator(".regard-readout").inner_text()
+    assert re.match(r"450 “\w+” → 350 “\w+”: ", readout)
+    page.mouse.wheel(0, -300)
+    page.mouse.move(end["x"], end["y"])
+    assert page.locator(".regard-readout").inner_text().startswith("450 ")
+
+
+def test_the_readout_is_the_value_of_the_cell(look: Open) -> None:
+    page = look("kind=text&length=1000&layers=1&heads=1")
+    for pooling, word in (("mean", "mean"), ("max", "largest")):
+        page.get_by_role("radio", name=pooling).check()
+        page.locator(".regard-what", has_text=f"{word} of 2 × 2 weights, pooled").wait_for()
+        at = _plot(page, 0.4, 0.6)
+        page.mouse.move(at["x"], at["y"])
+        page.wait_for_timeout(300)
+        page.mouse.move(at["x"] + 0.2, at["y"])
+        value = page.evaluate(
+            f"source.tile(0, 0, {{q0: 600, q1: 602, k0: 400, k1: 402}}, 1, 1, '{pooling}').then(map => map.values[0])"
+        )
+        shown = page.locator(".regard-readout").inner_text().split("”: ")[1].split(" (")[0].replace(" ", "")
+        assert float(shown.replace("−", "-")) == pytest.approx(value, rel=0.06)
+
+
+def test_playing_steps_through_the_queries(look: Open) -> None:
+    page = look("kind=text&length=3&layers=1&heads=1")
+    page.get_by_role("button", name="Play").click()
+    for at in range(3):
+        _caption(page, f"Query {at} ")
+    page.get_by_role("button", name="Play").wait_for()
+
+
+def test_two_sides_are_joined_by_curves(look: Open) -> None:
+    page = look("kind=pair&length=6#query=2")
+    _caption(page, "Query 2")
+    joined = page.locator(".regard-joined")
+    joined.locator("path").first.wait_for()
+    strong = [float(one.get_attribute("opacity") or 1) for one in joined.locator("path").all()]
+    assert sum(opacity > 0.2 for opacity in strong) == 4
+    joined.locator("g[data-side=key] text").nth(3).click()
+    _caption(page, "Key 3")
+
+
+def test_the_part_of_a_long_text_follows_what_is_selected(look: Open) -> None:
+    page = look("kind=text&length=32768&layers=1&heads=1#query=20000")
+    _caption(page, "Query 20000")
+    assert page.locator("[role=option][aria-selected=true]").get_attribute("data-at") == "20000"
+    page.get_by_role("button", name="Later").click()
+    assert page.get_by_text("20,250–20,749 of 32,768").is_visible()
+    page.locator(".regard-table button").first.click()
+    page.mouse.move(0, 0)
+    _caption(page, "Key 0")
+    page.get_by_text("0–499 of 32,768").wait_for()

@@ -1,7 +1,7 @@
 // Buttons and choices that change the state, and show it.
 
 import { element } from "./dom.js";
-import { headName } from "./thumbnails.js";
+import { fullName } from "./thumbnails.js";
 
 /** @typedef {import("./state.js").Store} Store */
 /** @typedef {import("./state.js").State} State */
@@ -67,7 +67,7 @@ export function comparison(store, signal) {
       const heads = layer.shape[0] > 1 ? [-1, ...Array(layer.shape[0]).keys()] : [0];
       for (const head of heads) {
         if (at === shown && head === store.state.head) continue;
-        group.append(element("option", { value: `${at}.${head}` }, `${layer.name}, ${headName(layer, head)}`));
+        group.append(element("option", { value: `${at}.${head}` }, fullName(layer, head)));
       }
       if (group.children.length) select.append(group);
     });
@@ -97,6 +97,7 @@ export function player(store, signal) {
   const button = element("button", { type: "button" });
   let timer = 0;
   const show = () => {
+    button.hidden = store.axis(store.state.side).labels.length < 2;
     button.textContent = timer ? "❚❚ Stop" : "▶ Play";
     button.title = timer ? "" : "Step through the positions";
   };
@@ -121,6 +122,7 @@ export function player(store, signal) {
   };
   button.addEventListener("click", play, { signal });
   signal.addEventListener("abort", stop);
+  store.listen(show);
   show();
   return { button, play };
 }

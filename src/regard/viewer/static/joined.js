@@ -46,6 +46,7 @@ export class Joined {
     this.weights = weights;
     this.svg = drawing("svg", { class: "regard-joined", role: "img" });
     this.message = element("p", { class: "regard-quiet", hidden: true });
+    // A text and itself are seen above; a pair is easier to compare by curves.
     const pair = store.layer.queries !== store.layer.keys;
     this.node = element("details", { class: "regard-text-box", open: pair }, element("summary", {}, element("h3", {}, "Joined by curves")),
       this.svg, this.message);

@@ -2,7 +2,7 @@
 
 import { element, oncePerFrame, prepareCanvas, themeOf } from "./dom.js";
 import { fetchFor } from "./fetching.js";
-import { drawAround, GUTTERS, NARROW_GUTTERS } from "./map_draw.js";
+import { drawAround, GUTTERS, LABELLED_GUTTERS, NARROW_GUTTERS } from "./map_draw.js";
 import { Place } from "./place.js";
 import { cellOf, Tiles } from "./tiles.js";
 
@@ -16,6 +16,8 @@ import { cellOf, Tiles } from "./tiles.js";
 
 /** Milliseconds between requests while the map moves, and pictures that are coloured anew in a frame. */
 const [PAUSE, PAINTS] = [80, 3];
+/** Keys whose labels are all seen in a whole map. */
+const LABELLED = 32;
 
 /** Changes of the state after which other tiles are needed. */
 const NEW_TILES = /** @type {const} */ (["layer", "head", "other", "pooling", "hide"]);
@@ -112,7 +114,8 @@ export class HeadMap {
 
   /** @param {number} width */
   gutters(width) {
-    return width < 420 ? NARROW_GUTTERS : GUTTERS;
+    if (width < 420) return NARROW_GUTTERS;
+    return this.store.layer.shape[2] <= LABELLED ? LABELLED_GUTTERS : GUTTERS;
   }
 
   /** @returns {Place} of the region that is shown */

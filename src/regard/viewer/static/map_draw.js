@@ -23,6 +23,10 @@ import { formatWeight, ticks, visible } from "./numbers.js";
 
 /** The gutters of labels and margins around a map, in pixels. */
 export const GUTTERS = { left: 84, top: 54, right: 52, bottom: 40 };
+/** The same where all keys have their labels from the start. */
+export const LABELLED_GUTTERS = { ...GUTTERS, top: 84 };
+/** Letters of a key's label in these gutters. */
+const LETTERS = { [GUTTERS.top]: 9, [LABELLED_GUTTERS.top]: 15 };
 /** The same where there is little room. */
 export const NARROW_GUTTERS = { left: 60, top: 54, right: 48, bottom: 40 };
 
@@ -112,7 +116,7 @@ function drawKeys(surface, place, { keys, selected }, theme) {
   const upright = width < ROOM;
   surface.textBaseline = upright ? "alphabetic" : "middle";
   surface.textAlign = upright ? "center" : "left";
-  for (const { at, text } of marks(keys, region.k0, region.k1, width, 64, 9)) {
+  for (const { at, text } of marks(keys, region.k0, region.k1, width, 64, LETTERS[plot.y])) {
     const x = place.x(at + 0.5);
     if (x < plot.x - 2 || x > plot.x + plot.width + 2) continue;
     surface.fillStyle = selected?.side === "key" && selected.index === at ? theme.accent : theme.quiet;

@@ -8,7 +8,7 @@ import { HeadMap } from "./map.js";
 import { connectPointers } from "./map_input.js";
 import { describe, formatShare, formatWeight, nameOfHow } from "./numbers.js";
 import { addOverview } from "./overview.js";
-import { headName } from "./thumbnails.js";
+import { fullName } from "./thumbnails.js";
 
 /** @typedef {import("./search.js").Search} Search */
 /** @typedef {import("./state.js").Store} Store */
@@ -48,9 +48,9 @@ export function addMapPanel(root, store, weights, search, signal) {
   };
   const show = () => {
     const { state, layer } = store;
-    const name = `${layer.name}, ${headName(layer, state.head)}`;
+    const name = fullName(layer, state.head);
     const other = state.other && store.source.layers[state.other[0]];
-    title.textContent = other && state.other ? `${name} minus ${other.name}, ${headName(other, state.other[1])}` : name;
+    title.textContent = other && state.other ? `${name} minus ${fullName(other, state.other[1])}` : name;
     map.canvas.setAttribute("aria-label", `Map of ${title.textContent}: ${layer.shape[1]} queries by ${layer.shape[2]} keys`);
     tellRemoved(store, weights, removed);
   };

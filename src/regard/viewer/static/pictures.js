@@ -1,7 +1,7 @@
 // Positions over their pictures: patches of an image, moments of a spectrogram, frames of a video, boxes, joints.
 
 import { colourOf, css, strength } from "./colours.js";
-import { element, oncePerFrame, prepareCanvas, themeOf } from "./dom.js";
+import { element, oncePerFrame, prepareCanvas, setAttributes, themeOf } from "./dom.js";
 import { describe, formatWeight } from "./numbers.js";
 import { connectPicking } from "./picking.js";
 import { activeOf } from "./state.js";
@@ -12,7 +12,7 @@ import { activeOf } from "./state.js";
 /** @typedef {import("./state.js").Side} Side */
 
 /** Pictures that are shown at a time, and the least height of a wide one, such as a spectrogram, in pixels. */
-const [PICTURES, LEAST] = [16, 96];
+const [PICTURES, LEAST] = [64, 96];
 
 /**
  * One picture, and the positions on it.
@@ -47,7 +47,10 @@ export class Pictures {
     this.axis = store.axis(sides[0]);
     this.caption = element("p", { class: "regard-quiet" });
     this.grid = element("div", { class: "regard-pictures" });
-    this.grid.classList.toggle("regard-several", this.axis.pictures.length > 1);
+    // Many pictures are scrolled in a box of their own, by keys, too.
+    if (this.axis.pictures.length > 1) {
+      setAttributes(this.grid, { class: "regard-pictures regard-several", role: "group", tabindex: 0, "aria-label": "Pictures" });
+    }
     this.loose = this.chips(signal);
     /** @type {Picture[]} */
     this.pictures = [];

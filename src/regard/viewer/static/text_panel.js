@@ -52,7 +52,8 @@ export function addTextPanel(root, store, weights, current, search, help, signal
     parts = sides.map((some) => (isPictured(store.axis(some[0]))
       ? new Pictures(root, store, current, some, life.signal)
       : new AxisText(root, store, current, () => search.hits(), some, life.signal)));
-    if (isShort(store) && sides.some((some) => !isPictured(store.axis(some[0])))) parts.push(new Joined(root, store, weights, life.signal));
+    const pictured = sides.some((some) => isPictured(store.axis(some[0])));
+    if (isShort(store) && !pictured) parts.push(new Joined(root, store, weights, life.signal));
     words.hidden = !store.axis("query").words.length && !store.axis("key").words.length;
     place.replaceChildren(...parts.map((part) => part.node));
   };

@@ -64,14 +64,22 @@ function grouped(layers) {
 }
 
 /**
- * What a head is called.
  * @param {Layer} layer
  * @param {number} head
  * @returns {string}
  */
-export function headName(layer, head) {
-  if (head >= 0) return `head ${layer.heads[head] ?? head}`;
-  return layer.shape[0] > 1 ? `mean of ${layer.shape[0]} heads` : "mean of heads";
+function headName(layer, head) {
+  return head < 0 ? `mean of ${layer.shape[0]} heads` : `head ${layer.heads[head] ?? head}`;
+}
+
+/**
+ * A layer and a head of it, unless it has one only.
+ * @param {Layer} layer
+ * @param {number} head
+ * @returns {string}
+ */
+export function fullName(layer, head) {
+  return layer.shape[0] > 1 ? `${layer.name}, ${headName(layer, head)}` : layer.name;
 }
 
 /**
@@ -83,9 +91,9 @@ export function headName(layer, head) {
 function button(store, at, head, load) {
   const layer = store.source.layers[at];
   const canvas = element("canvas", { "aria-hidden": "true", width: CELLS, height: CELLS });
-  const name = element("span", {}, head < 0 ? "mean" : String(layer.heads[head] ?? head));
+  const name = element("span", {}, head < 0 ? "mean" : layer.shape[0] > 1 ? String(layer.heads[head] ?? head) : "");
   const one = element("button", {
-    type: "button", class: "regard-thumbnail", "aria-label": `${layer.name}, ${headName(layer, head)}`,
+    type: "button", class: "regard-thumbnail", "aria-label": fullName(layer, head),
   }, canvas, name);
   one.dataset.layer = String(at);
   one.dataset.head = String(head);
