@@ -49,10 +49,10 @@ def running(predictor: Any, limits: Limits, spec: Any = TOY) -> AbstractContextM
 
 
 @contextmanager
-def serving(runs: Sequence[ServedRun], limits: Limits) -> Iterator[tuple[str, int]]:
-    """The host and the port of a server of some runs."""
+def serving(runs: Sequence[ServedRun], limits: Limits, **options: Any) -> Iterator[tuple[str, int]]:
+    """The host and the port of a server of some runs; options as of `make_app`."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = server_of(make_app(runs, limits), limits)
+        server = server_of(make_app(runs, limits, **options), limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

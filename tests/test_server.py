@@ -16,6 +16,7 @@ pytest.importorskip("prometheus_client")
 
 from starlette.testclient import TestClient
 
+import regard
 from regard.errors import UserError
 from regard.server.app import make_app
 from regard.server.files import FILES
@@ -192,12 +193,12 @@ def test_other_sites_and_names_are_refused(client: TestClient) -> None:
 
 
 def test_a_token_is_needed_where_there_is_one(texts: Trained) -> None:
-    with TestClient(make_app([texts.served], token="öffne"), base_url=HERE) as client:
-        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic öffne".encode()}):
+    with TestClient(make_app([texts.served], token="word"), base_url=HERE) as client:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic word"}):
             for path in ("/api/runs", "/metrics", "/openapi.json", "/api/nothing"):
-                assert "token" in _reason(client.get(path, headers=headers), 401)  # type: ignore[arg-type]
-        right = {"authorization": "Bearer öffne".encode()}
-        assert client.get("/api/runs", headers=right).status_code == 200  # type: ignore[arg-type]
+                assert "token" in _reason(client.get(path, headers=headers), 401)
+        right = {"authorization": "Bearer word"}
+        assert client.get("/api/runs", headers=right).status_code == 200
         assert client.get("/healthz").json() == {"status": "ok"}
         assert client.get("/runs/run").status_code == 200
 
@@ -206,6 +207,8 @@ def test_other_machines_need_a_token() -> None:
     for host in ("127.0.0.1", "::1", "localhost"):
         check_host(host, None)
     check_host("0.0.0.0", "word")
+    with pytest.raises(UserError, match="ASCII"):
+        check_host("127.0.0.1", "öffne dich")
     for host in ("0.0.0.0", "::", "example.org"):
         with pytest.raises(UserError, match="token"):
             check_host(host, None)
@@ -227,6 +230,13 @@ def test_pages_and_their_files_have_a_strict_policy(client: TestClient) -> None:
 )
 def test_no_address_names_another_file(client: TestClient, path: str) -> None:
     assert client.get(f"/static/{path}").status_code == 404
+
+
+def test_the_files_of_pages_and_of_the_viewer_have_different_names() -> None:
+    folders = [Path(regard.__file__).parent / name / "static" for name in ("server", "viewer")]
+    own, viewers = ({one.name for one in folder.iterdir()} for folder in folders)
+    assert not own & viewers
+    assert {name for name in own | viewers if not name.endswith(".html")} == FILES.keys()
 
 
 def test_figures_count_requests_and_batches(client: TestClient) -> None:

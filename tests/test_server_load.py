@@ -103,6 +103,22 @@ def test_a_slow_body_is_told_why(gated: Gated) -> None:
             assert head["connection"] == "close"
 
 
+def test_a_head_that_does_not_arrive_closes_its_connection(gated: Gated) -> None:
+    gated.gate.set()
+    with running(gated, Limits(seconds=0.5)) as address:
+        for begun in (b"", b"GET / HTTP/1.1\r\n"):
+            with socket.create_connection(address, timeout=10) as connection:
+                connection.sendall(begun)
+                assert connection.recv(100) == b""
+        with socket.create_connection(address, timeout=10) as connection:  # a second request, on the same connection
+            for _ in range(3):
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                assert b"200" in connection.recv(10_000)
+                time.sleep(0.3)
+            connection.sendall(b"GET / ")
+            assert connection.recv(100) == b""
+
+
 def test_a_slow_result_is_told_why(gated: Gated) -> None:
     with running(gated, Limits(seconds=0.4)) as address:
         status, _, content = received(sent(address, "1"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import signal
 import socket
 import sys
@@ -29,7 +30,9 @@ _IDLE = 5
 
 
 def check_host(host: str, token: str | None) -> None:
-    """Raises UserError: other machines reach the address, and there is no token."""
+    """Raises UserError: other machines reach the address, and there is no token, or a header cannot have it."""
+    if token is not None and not re.fullmatch(r"[!-~]+", token):
+        raise UserError("--token: expected ASCII characters without spaces, such as letters and digits")
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -82,6 +85,33 @@ def _listen(host: str, port: int) -> socket.socket:
 def server_of(app: Guard, limits: Limits) -> Any:
     """A server of uvicorn for an application."""
     import uvicorn
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Connection(H11Protocol):
+        """A connection that is closed when the head of a request does not arrive."""
+
+        late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.expect()
+
+        def handle_events(self) -> None:
+            super().handle_events()
+            self.expect()
+
+        def expect(self) -> None:
+            """Begin or end to wait for a head."""
+            waits = self.cycle is None or self.cycle.response_complete
+            if self.late is not None and not waits:
+                self.late.cancel()
+            if self.late is None or not waits:
+                self.late = self.loop.call_later(limits.seconds, self.transport.close) if waits else None
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.late is not None:
+                self.late.cancel()
+            super().connection_lost(exc)
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -92,7 +122,7 @@ def server_of(app: Guard, limits: Limits) -> Any:
             await super().shutdown(sockets)
 
     config = uvicorn.Config(
-        app, http="h11", ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False,
+        app, http=Connection, ws="none", lifespan="on", log_level="warning", access_log=False, server_header=False,
         timeout_keep_alive=_IDLE, limit_concurrency=_CONNECTIONS, proxy_headers=False,
         timeout_graceful_shutdown=int(2 * limits.seconds) + 1,
     )  # fmt: skip

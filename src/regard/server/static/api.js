@@ -63,8 +63,14 @@ export function setToken(token) {
 export function authorization() {
   const headers = new Headers();
   const token = sessionStorage.getItem(TOKEN);
-  if (token) headers.set("Authorization", `Bearer ${token}`);
+  // A header has no other characters, and neither has a token.
+  if (token) headers.set("Authorization", `Bearer ${token.replace(/[^\x21-\x7e]/g, "?")}`);
   return headers;
+}
+
+/** Whether a token was given. */
+export function hasToken() {
+  return sessionStorage.getItem(TOKEN) !== null;
 }
 
 /**

@@ -13,12 +13,21 @@ import { element } from "/static/dom.js";
  * @property {() => Values[string] | undefined} value
  */
 
+let made = 0;
+
+/**
+ * A name for an element, which no other element of the page has.
+ * @param {string} name
+ */
+const unique = (name) => `${name}-${++made}`;
+
 /**
  * @param {Asked} asked
+ * @param {boolean} required whether the form cannot be sent without it
  * @returns {Field}
  */
-export function fieldOf(asked) {
-  const id = `value-${asked.name}`;
+export function fieldOf(asked, required) {
+  const id = unique(asked.name);
   const label = element("label", { for: id }, asked.name.replaceAll("_", " "));
   const help = element("p", { id: `${id}-help`, class: "help" }, asked.help);
   const named = { id, "aria-describedby": help.id };
@@ -35,7 +44,7 @@ export function fieldOf(asked) {
   }
   const number = asked.kind === "whole" || asked.kind === "number";
   const large = asked.long || asked.kind === "list";
-  const input = large ? element("textarea", { ...named, rows: asked.needed ? "4" : "2", required: asked.needed })
+  const input = large ? element("textarea", { ...named, rows: asked.needed ? "4" : "2", required })
     : element("input", { ...named, type: number ? "number" : "text", step: asked.kind === "whole" ? "1" : "any" });
   if (asked.most !== null) input.setAttribute("max", String(asked.most));
   if (asked.default !== null && !Array.isArray(asked.default)) input.value = String(asked.default);
@@ -56,7 +65,7 @@ export function fieldOf(asked) {
  * @returns {{shown: HTMLElement, file: () => File | null}}
  */
 export function fileField(media, name) {
-  const id = `file-${name}`;
+  const id = unique(name);
   const input = element("input", { type: "file", id, accept: media, required: true });
   const preview = element("div", { class: "preview" });
   const shown = element("div", { class: "field drop" },

@@ -1,7 +1,7 @@
 // Parts of pages: messages, and the question for the token.
 
 import { element } from "/static/dom.js";
-import { Refusal, setToken } from "./api.js";
+import { hasToken, Refusal, setToken } from "./api.js";
 
 /**
  * Show the content of a page; where the server needs a token, ask for it first.
@@ -12,7 +12,7 @@ export async function fill(content) {
   try {
     place.replaceChildren(...(await content()));
   } catch (error) {
-    if (error instanceof Refusal && error.status === 401) place.replaceChildren(tokenForm(content));
+    if (error instanceof Refusal && error.status === 401) place.replaceChildren(tokenForm(content, error.message));
     else place.replaceChildren(element("p", { role: "alert" }, messageOf(error)));
   }
 }
@@ -29,12 +29,13 @@ export function messageOf(error) {
 
 /**
  * @param {() => Promise<Node[]>} content what is shown then
+ * @param {string} reason why the token that was given is not taken
  * @returns {HTMLFormElement}
  */
-function tokenForm(content) {
+function tokenForm(content, reason) {
   const input = element("input", { type: "password", id: "token", autocomplete: "off", required: true });
   const form = element("form", {}, element("label", { for: "token" }, "Token of this server"), input,
-    element("button", {}, "Go on"));
+    element("button", {}, "Go on"), ...(hasToken() ? [element("p", { role: "alert" }, reason)] : []));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     setToken(input.value);

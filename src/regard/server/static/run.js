@@ -28,7 +28,10 @@ function section(kind) {
   const file = kind.file ? fileField(first.media, kind.file) : null;
   const asked = [...kind.operations].reverse().flatMap((one) => one.asked);
   const every = new Map(asked.map((one) => [one.name, one]));
-  const fields = new Map([...every].map(([name, asked]) => [name, fieldOf(asked)]));
+  const isNeeded = (/** @type {Operation} */ { asked }, /** @type {string} */ name) =>
+    asked.some((one) => one.needed && one.name === name);
+  const fields = new Map([...every].map(([name, asked]) =>
+    [name, fieldOf(asked, kind.operations.every((one) => isNeeded(one, name)))]));
   const inputs = [...every.values()].filter((one) => one.needed || one.long);
   const others = [...every.values()].filter((one) => !inputs.includes(one));
   const shownOf = (/** @type {{name: string}[]} */ asked) => asked.map((one) => fields.get(one.name)?.shown ?? "");
@@ -41,12 +44,17 @@ function section(kind) {
   /** @type {{destroy(): void} | null} */
   let viewer = null;
 
-  const values = (/** @type {Operation} */ operation) => {
+  /**
+   * The values of a request; null: there are not all that it needs.
+   * @param {Operation} operation
+   */
+  const valuesOf = (operation) => {
     /** @type {Values} */
     const chosen = {};
-    for (const { name } of operation.asked) {
+    for (const { name, needed } of operation.asked) {
       const value = fields.get(name)?.value();
       if (value !== undefined) chosen[name] = value;
+      else if (needed) return null;
     }
     return chosen;
   };
@@ -61,15 +69,17 @@ function section(kind) {
     const dropped = file?.file() ?? null;
     try {
       for (const operation of kind.operations) {
+        const values = valuesOf(operation);
+        if (values === null) continue;
         if (operation.command === "predict") {
-          const response = await send(operation, values(operation), dropped, undefined, signal);
+          const response = await send(operation, values, dropped, undefined, signal);
           result.append(element("h2", {}, "Result"), shown(await response.json()));
         } else {
-          const response = await send(operation, values(operation), dropped, "document", signal);
+          const response = await send(operation, values, dropped, "document", signal);
           const place = element("div");
           result.append(element("h2", {}, "What the model attended to"), place);
           viewer = render(place, openDocument(await response.arrayBuffer()), { page: false });
-          result.append(saveButton(() => send(operation, values(operation), dropped, "html")));
+          result.append(saveButton(() => send(operation, values, dropped, "html")));
         }
       }
       status.textContent = "";
