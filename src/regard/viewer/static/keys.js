@@ -6,9 +6,9 @@
 
 /** The keys and what they do, for the help and the tests. */
 export const KEYS = /** @type {const} */ ([
-  ["↓ ↑", "next or previous query or key"],
-  ["Page ↓ ↑", "ten positions on or back"],
-  ["Home, End", "first or last position"],
+  ["↓ ↑ ← →", "next or previous query or key"],
+  ["PageDown PageUp", "ten positions on or back"],
+  ["Home End", "first or last position"],
   ["[ ]", "previous or next head"],
   ["{ }", "previous or next layer"],
   ["x", "select keys instead of queries, and back"],

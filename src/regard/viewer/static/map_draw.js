@@ -51,9 +51,9 @@ export function drawAround(surface, place, around, theme) {
   drawKeys(surface, place, around, theme);
   drawEntropy(surface, place, around.entropy, theme);
   drawReceived(surface, place, around.received, theme);
-  for (const pin of around.pins) outline(surface, place, { side: "query", index: pin }, theme.mark, 1);
-  if (around.hover) outline(surface, place, around.hover, theme.quiet, 1);
-  if (around.selected) outline(surface, place, around.selected, theme.accent, 2);
+  for (const pin of around.pins) outline(surface, place, { side: "query", index: pin }, theme.mark, 1, theme.ground);
+  if (around.hover) outline(surface, place, around.hover, theme.quiet, 1, theme.ground);
+  if (around.selected) outline(surface, place, around.selected, theme.accent, 2, theme.ground);
 }
 
 /**
@@ -226,16 +226,17 @@ function caption(surface, text, x, y, align, theme) {
  * @param {{side: Side, index: number}} position
  * @param {string} colour
  * @param {number} width
+ * @param {string} ground
  */
-function outline(surface, place, { side, index }, colour, width) {
+function outline(surface, place, { side, index }, colour, width, ground) {
   const { plot } = place;
   const row = side === "query";
   const [from, to] = row ? [place.y(index), place.y(index + 1)] : [place.x(index), place.x(index + 1)];
   const [start, end] = row ? [plot.y, plot.y + plot.height] : [plot.x, plot.x + plot.width];
   const [a, b] = [Math.max(start, from), Math.min(end, to)];
   if (b < a) return;
-  // A light line around the coloured one can be seen on dark cells, too, but needs room.
-  const lines = b - a > 6 ? [["#ffffff", width + 2], [colour, width]] : [[colour, width]];
+  // With a line of the page's ground around it, the coloured one is seen on all cells; this needs room.
+  const lines = b - a > 6 ? [[ground, width + 2], [colour, width]] : [[colour, width]];
   for (const [stroke, thick] of lines) {
     surface.strokeStyle = String(stroke);
     surface.lineWidth = Number(thick);
