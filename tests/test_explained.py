@@ -146,7 +146,7 @@ def test_a_recurrent_classifier_names_what_is_not_defined(
     assert [line.split()[0] for line in printed.out.splitlines()[4:-1]] == [
         "weights", "norms", "relevance", "gradient_x_input", "random"
     ]  # fmt: skip
-    assert "left out rollout: rollout: NumberedWords has one attention (model.pool) and no self-att" in printed.err
+    assert "left out rollout: NumberedWords has one attention (model.pool) and no self-att" in printed.err
 
 
 def test_pairs_are_explained_by_the_probability_of_the_target(

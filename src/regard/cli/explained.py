@@ -141,4 +141,4 @@ def _print(compared: Compared, chosen: list[str], unit: str, notes: list[str], *
     for method, row in rows.items():
         print("".join([f"{method:18}", *(f"{value:19.3f}" for value in row.values())]))
     for method, reason in compared.left_out.items():
-        print(f"left out {method}: {reason}", file=sys.stderr)
+        print(f"left out {method}: {reason.removeprefix(method + ': ')}", file=sys.stderr)
