@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -111,15 +112,17 @@ class ServedRun:
         else:
             results = list(self.predictor.predict((), **first.options))
         return [
-            UserError(result.error) if isinstance(result, Failure) else Answer(encoded(result.to_dict(), one.named))
+            UserError(result.error)
+            if isinstance(result, Failure)
+            else Answer(encoded(renamed(result, one.named).to_dict()))
             for result, one in zip(results, wanted, strict=True)
         ]
 
     def look(self, wanted: Wanted) -> Answer:
         """The attention for a request. Raises UserError: there is none, or the input cannot be used."""
-        shown: Shown = self.predictor.look(wanted.item, **wanted.options)
+        shown: Shown = renamed(self.predictor.look(wanted.item, **wanted.options), wanted.named)
         if wanted.form == "json":
-            return Answer(encoded(shown.to_dict(attention=True), wanted.named))
+            return Answer(encoded(shown.to_dict(attention=True)))
         if wanted.form == DOCUMENT:
             return Answer(shown.document().to_bytes(), "application/octet-stream")
         with TemporaryDirectory(prefix="regard-") as folder:
@@ -155,19 +158,26 @@ def compute(jobs: Sequence[Job]) -> list[Any]:
         return [error]
 
 
-def encoded(value: Any, named: dict[str, str]) -> bytes:
-    """A result as JSON: numbers that are not finite are null, and files of the server have the names of the request."""
-    return json.dumps(_plain(value, named), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+def renamed(result: Any, named: Mapping[str, str]) -> Any:
+    """A result, which calls files of the server what the request does."""
+    if not dataclasses.is_dataclass(result) or isinstance(result, type):
+        return result
+    values = {one.name: getattr(result, one.name) for one in dataclasses.fields(result) if one.init}
+    new = {name: named[value] for name, value in values.items() if isinstance(value, str) and value in named}
+    return dataclasses.replace(result, **new) if new else result
 
 
-def _plain(value: Any, named: dict[str, str]) -> Any:
+def encoded(value: Any) -> bytes:
+    """A result as JSON, in which numbers that are not finite are null."""
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(one, named) for key, one in value.items()}
+        return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one, named) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return named.get(value, value) if isinstance(value, str) else value
+        return [_plain(one) for one in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else None
 
 
 def open_runs(folders: Sequence[Path], checkpoint: str) -> Iterator[ServedRun]:
