@@ -155,7 +155,8 @@ class PretrainedLook:
         """
         path, first = Path(path), self.layers[0]
         if is_page(path):
-            write_page(self.document(), path)
+            with Console(stderr=True).status(f"writing {path}"):  # on a terminal only
+                write_page(self.document(), path)
         elif self.sound is not None:
             self.sound.timeline(self.layers, self.head).save(path, title=self.title)
         elif self.image is not None and self.grid is not None:

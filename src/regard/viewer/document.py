@@ -64,7 +64,8 @@ class Layer:
             ``map_mean`` and ``map_max`` (H, R, C); and, so that the page computes exact weights itself, ``query``
             (H, Lq, E), ``key`` (Hk, Lk, E), ``total`` (H, Lq), ``start`` and ``end`` (H or 1, Lq or 1), ``relative``
             (H or 1, Lq + Lk − 1) and ``sink`` (H,), of `regard.views.inputs`.
-        inputs: with ``query`` and ``key``: score, scale and softcap.
+        inputs: with ``query`` and ``key``: score, scale and softcap; and, if these are of some heads only, the indices
+            ``heads`` of those heads, and for each the index of its keys in ``key``, ``keys``.
         group: the name of layers of the same kind; by default the name of this one.
         heads: the numbers of the heads in the model; by default from 0.
         exact: whether the rows or inputs are those of the model; False: they are rounded to half precision.
