@@ -84,6 +84,7 @@ def test_look_writes_an_image_and_a_page(run: Path, regard: Callable[..., Result
     assert (tmp_path / "h.png").read_bytes().startswith(b"\x89PNG")
     assert "<html" in (tmp_path / "h.html").read_text()
     shown = load(run).look("the fox").document()
+    assert shown.title == "the fox"
     assert [layer.name for layer in shown.layers] == [f"layer {at}" for at in range(len(shown.layers))]
     rows = shown.layers[-1].tensors["rows"]
     assert len(rows) > 1

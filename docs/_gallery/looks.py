@@ -25,7 +25,7 @@ SIZE = 1120, 760
 """Width and height of a picture."""
 
 ADDRESSES = {
-    "translate": "query=3&words=true", "summarize": "layer=1&query=2&words=true", "generate": "head=1&query=8",
+    "translate": "query=3&words=true", "summarize": "layer=1&query=2&words=true", "generate": "layer=1&head=2&query=3",
     "answer": "query=3&words=true", "transcribe": "query=4", "detect": "query=0", "match": "query=1",
     "classify-video": "layer=1&query=0",
 }  # fmt: skip

@@ -102,7 +102,7 @@ class Detections:
             places=tuple((0, *box) for box in edges.tolist()),
         )  # fmt: skip
         keys = grid(places[0].shape, picture, right=side / width, bottom=side / height)
-        title = f"{self.input}: {len(self.objects)} objects"
+        title = f"{Path(self.input).name}: {len(self.objects)} objects"
         return document(title, queries, keys, {"attention": np.stack(places).reshape(len(places), -1)})
 
     def _places(self) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ from rich.console import Console
 
 from regard.data.lines import one_line
 from regard.explain import terminal
-from regard.explain.alignment import Alignment
+from regard.explain.alignment import WORD, Alignment
 from regard.explain.draw import save_picture
 from regard.explain.save import save
 from regard.viewer.document import Document
+
+_TITLE = 80
+"""Letters of a text that are above its attention."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ class Attended:
     def document(self) -> Document:
         """What the viewer shows: the tokens, each of which attends to those up to it, in all heads."""
         layers = {f"layer {number}": heads for number, heads in self.heads.items()}
-        return self.tokens.document("regard", layers, group="layers")
+        text = "".join(self.alignment.source).replace(WORD, " ").strip()
+        return self.tokens.document(shorten(text, _TITLE, placeholder="…"), layers, group="layers")
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """The tokens; with ``attention``, also the weights."""
