@@ -19,6 +19,7 @@ from regard.data.cldr import examples
 from regard.settings import read
 from regard.tasks.translate.settings import TRANSLATE, TranslateConfig, demo_settings
 from regard.training.run import alone
+from shown_documents import read_page
 from torchrun import by_processes
 
 COLOURS = {"red": "rouge", "blue": "bleu", "green": "vert", "white": "blanc", "black": "noir"}
@@ -134,6 +135,10 @@ def test_look_writes_images_and_pages(
     regard("look", run, "a red cat", "--target", "un chien noir", "--out", "a.svg", "--html", "a.html")
     assert "<title>a red cat</title>" in (tmp_path / "a.html").read_text()
     assert "<svg" in (tmp_path / "a.svg").read_text()
+    regard("look", run, "a red cat", "--target", "un chien noir", "--html", "both.html", "--beside", run)
+    layers = read_page(tmp_path / "both.html")["layers"]
+    assert [layer["name"] for layer in layers] == [str(run), f"{run}, last checkpoint"]
+    assert layers[0]["shape"] == layers[1]["shape"]
     result = regard("translate", run, "a red cat", "--look", "b.png")
     assert (result.out, (tmp_path / "b.png").exists()) == ("un chat rouge\n", True)
 
@@ -215,6 +220,12 @@ MISTAKES: list[tuple[str, Make, str]] = [
         "cannot be written",
     ),
     ("page format", lambda p, run, c: ["look", run, "a red cat", "--html", p / "a.png"], "--html: expected"),
+    ("beside without a page", lambda p, run, c: ["look", run, "a", "--beside", run], "--beside: is for a page"),
+    (
+        "beside no run",
+        lambda p, run, c: ["look", run, "a", "--html", p / "a.html", "--beside", p],
+        "not the folder of a run",
+    ),
     ("nothing to score", lambda p, run, c: ["eval", run], "--data: name the parallel text"),
     ("bad lines", lambda p, run, c: ["eval", run, "--data", _write(p / "x.tsv", "a\tb\nc\n")], "line 2: no tab"),
 ]

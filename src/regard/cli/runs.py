@@ -25,6 +25,8 @@ _LOOK = """Examples:
   the file of all layers and heads.
 - `regard look hf:FOLDER "The cats sleep." --html cats.html`: one interactive page of all layers and heads, which needs
   no network; with `--layer 5 --head 0`, of this head.
+- `regard look runs/mine "Where is the station?" --html both.html --beside runs/other`: two runs in one page, and how
+  their weights differ.
 """
 
 
@@ -82,6 +84,7 @@ def _look_command(looked: Looked) -> Callable[..., None]:
         *,
         out: Path | None = None,
         html: Path | None = None,
+        beside: Path | None = None,
         save: Path | None = None,
         json: bool = False,
         checkpoint: Checkpoint = "best",
@@ -91,17 +94,27 @@ def _look_command(looked: Looked) -> Callable[..., None]:
 
         from rich.console import Console
 
+        if beside is not None and html is None:
+            raise UserError("--beside: is for a page; name it with --html")
         if html is not None and html.suffix.lower() not in (".html", ".htm"):
             raise UserError(f"--html: expected a name that ends in .html, got {html}")
         shown = looked.load(run, checkpoint).look(item, **options)
+        both = {str(run): shown}
+        if beside is not None:
+            name, other = _beside(run, checkpoint, beside, looked)
+            both[name] = other.look(item, **options)
         if json:
             print(dumps(shown.to_dict(attention=True), ensure_ascii=False))
         else:
             shown.show(Console())
-        named = [path for path in (out, html) if path is not None]
-        for path in named or ([] if json else [_unused_name("alignment.png")]):
-            shown.save(path)
-            print(f"drawn in {path}", file=sys.stderr if json else sys.stdout)
+        if html is not None:
+            _save_page(both, html)
+        drawn = out or (None if json or html is not None else _unused_name("alignment.png"))
+        if drawn is not None:
+            shown.save(drawn)
+        for path in (drawn, html):
+            if path is not None:
+                print(f"drawn in {path}", file=sys.stderr if json else sys.stdout)
         if save is not None:
             shown.view.save(save, inputs=True)
             print(f"saved in {save}", file=sys.stderr if json else sys.stdout)
@@ -113,11 +126,42 @@ def _look_command(looked: Looked) -> Callable[..., None]:
         item: {looked.item}
         out: Image file to draw, .png or .svg; by default alignment.png, or alignment-2.png and so on if it exists.
         html: Interactive page to write, a single .html file.
+        beside: Another run or model, whose attention to the same input is in the page, too, with the differences of
+            weights where both have as many queries and keys. The run itself: its other checkpoint.
         save: File for all layers and heads, which regard.views.load reads: statistics, maps, queries and keys.
         json: Print the attention as one JSON object; files are drawn only if they are named.
         checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
     """
     return with_options(look, looked.options, without=looked.without)
+
+
+def _beside(run: Path, checkpoint: Checkpoint, beside: Path, looked: Looked) -> tuple[str, Any]:
+    """Another run or model, by a name for the page; of the same run, its other checkpoint.
+
+    Raises:
+        UserError: it is of another task, or the same model of Hugging Face.
+    """
+    from regard.training.run import kind
+
+    if "checkpoint" in looked.without:
+        if beside == run:
+            raise UserError(f"--beside: {run} is the same model; name another one")
+    elif kind(beside) != kind(run):
+        raise UserError(f"--beside: {beside} is of the task {kind(beside)}, and {run} of {kind(run)}")
+    elif beside == run:
+        other: Checkpoint = "last" if checkpoint == "best" else "best"
+        return f"{run}, {other} checkpoint", looked.load(run, other)
+    return str(beside), looked.load(beside, checkpoint)
+
+
+def _save_page(shown: dict[str, Any], path: Path) -> None:
+    """Write the page of one run, or of several by name."""
+    from regard.explain.documents import joined
+    from regard.viewer.page import write_page
+
+    documents = {name: one.document() for name, one in shown.items()}
+    first = next(iter(documents.values()))
+    write_page(first if len(documents) == 1 else joined(first.title, documents), path)
 
 
 def _unused_name(name: str) -> Path:
