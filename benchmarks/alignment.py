@@ -121,9 +121,9 @@ def measure(pair: str, data: Path, runs: Path, published: Path | None) -> None:
             ("last layer but one", (usual, usual)), ("agreeing", agreeing(models, valid, next_step, norms)),
         ):  # fmt: skip
             names = [f"layer {one.layer} head {'mean' if one.head is None else one.head}" for one in choices]
-            told = where if where != "agreeing" else f"by agreement, {names[0]} | {names[1]}"
+            place = where if where != "agreeing" else f"agreeing, {names[0]} | {names[1]}"
             forward, backward = both_ways(models, choices, test)
-            row(f"{what}, {told}", error_rate(forward, golds))
+            row(f"{what}, {place}", error_rate(forward, golds))
             row(f"{what}, {where}, other direction", error_rate(backward, golds))
             joined = [symmetrized(one, other, COMBINED) for one, other in zip(forward, backward, strict=True)]
             row(f"{what}, {where}, {COMBINED}", error_rate(joined, golds))

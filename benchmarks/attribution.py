@@ -191,12 +191,12 @@ def planted(names: list[str], count: int, seeds: int) -> None:
             model, accuracy = trained(task, STEPS[name])
             seconds.append(time.process_time() - began)
             accuracies.append(accuracy)
-            for method, found in explained(model, task(count)).items():
-                results.setdefault(method, []).extend(found)
+            for method, scored in explained(model, task(count)).items():
+                results.setdefault(method, []).extend(scored)
         print(f"\n{name}: accuracy {_range(accuracies, '.3f')}, trained in {_range(seconds, '.0f')} s")
         print(f"{'':18} hit rate  compreh.  suffic.  deletion  insertion")
-        for method, found in results.items():
-            hits, scores = zip(*found, strict=True)
+        for method, scored in results.items():
+            hits, scores = zip(*scored, strict=True)
             means = [sum(column) / len(column) for column in zip(*scores, strict=True)]
             row = f"{means[0]:8.3f} {means[1]:8.3f}  {means[2]:8.3f}   {means[3]:8.3f}"
             print(f"{method:18} {sum(hits) / len(hits):8.3f}  {row}", flush=True)
@@ -205,12 +205,12 @@ def planted(names: list[str], count: int, seeds: int) -> None:
 def explained(model: nn.Module, examples: Examples) -> dict[str, list[tuple[float, Scores]]]:
     """The hit rate and the scores of each example, by method; the first token stays."""
     methods = [method for method in METHODS if examples.asked is None or method != "block_norms"]
-    found = attribute(model, examples.inputs, methods=methods)
-    found[RANDOM] = torch.rand(examples.tokens.shape)
+    attributions = attribute(model, examples.inputs, methods=methods)
+    attributions[RANDOM] = torch.rand(examples.tokens.shape)
     candidates = torch.ones_like(examples.deciding)
     candidates[:, 0] = False
     results: dict[str, list[tuple[float, Scores]]] = {}
-    for method, rows in found.items():
+    for method, rows in attributions.items():
         hits = hit_rate(rows, examples.deciding, candidates)
         results[method] = []
         for at, (hit, row) in enumerate(zip(hits, rows, strict=True)):

@@ -189,8 +189,8 @@ def _rolled(
     vector, reached = both.start, list[Tensor]()
     for call in reversed(both.decoder):
         if call.cross:
-            found, vector = across(call, vector)
-            reached.append(found)
+            crossed, vector = across(call, vector)
+            reached.append(crossed)
         else:
             vector = step(call, vector)
     if not reached:

@@ -93,8 +93,8 @@ class Classifier:
         """What the model says about texts, with the numbers of the right classes."""
         encoded = [self.encode(text) for text in texts]
         with torch.inference_mode():
-            found = [int(self.model(**one.inputs).logits.argmax()) for one in encoded]
-        right = sum(one == label for one, label in zip(found, labels, strict=True))
+            predicted = [int(self.model(**one.inputs).logits.argmax()) for one in encoded]
+        right = sum(one == label for one, label in zip(predicted, labels, strict=True))
         notes = [
             f"{right:,} of {len(texts):,} classified as labelled",
             f"removed tokens are replaced by {self.replacement}",

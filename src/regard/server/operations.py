@@ -112,7 +112,7 @@ def operations(spec: TaskSpec) -> tuple[Operation, ...]:
     >>> [one.path for one in operations(spec_of("match"))]
     ['predict', 'predict/image', 'look', 'look/image']
     """
-    found = []
+    results = []
     commands: tuple[tuple[Command, type, str], ...] = (
         ("predict", spec.verb.options, spec.verb.input), ("look", spec.looking, spec.look_input),
     )  # fmt: skip
@@ -121,20 +121,20 @@ def operations(spec: TaskSpec) -> tuple[Operation, ...]:
         bound = {name for upload in served.uploads.values() for name in upload.options}
         plain = [one for one in own if one.name not in bound]
         if served.media:
-            found.append(Operation(command, INPUT, served.media, tuple(plain), options, (), ()))
+            results.append(Operation(command, INPUT, served.media, tuple(plain), options, (), ()))
             continue
         inputs = [Asked(name, str, f"The {name}.", needed=True, text=True) for name in served.parts] or [
             Asked(INPUT, str, described, needed=True, text=True)
         ]
-        found.append(Operation(command, "", "", (*inputs, *plain), options, served.parts, ()))
+        results.append(Operation(command, "", "", (*inputs, *plain), options, served.parts, ()))
         for name, upload in served.uploads.items():
             without = name == spec.verb.named_input and command == "predict"
             asked = [one for one in own if one.name not in bound or one.name in upload.options]
             texts = tuple(one.name for one in asked if one.name in served.texts)
-            found.append(
+            results.append(
                 Operation(command, name, upload.media, (*([] if without else inputs), *asked), options, (), texts)
             )
-    return tuple(found)
+    return tuple(results)
 
 
 def _options(options: type, spec: TaskSpec) -> list[Asked]:

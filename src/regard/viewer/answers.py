@@ -186,10 +186,10 @@ class _Weights:
             at, columns = torch.arange(*queries), torch.arange(*keys)
             if size == counts:
                 return _answer(self.single, self._exact(head, at, columns))
-            found = pooled(
+            results = pooled(
                 lambda some: self._exact(head, some, columns)[None, None], self.shape[0], at, len(columns), size
             )
-            return _answer("pooled", found[pooling == "max"][0, 0])
+            return _answer("pooled", results[pooling == "max"][0, 0])
         stored = self._tensors.get(f"map_{pooling}")
         if stored is None:
             return _NONE

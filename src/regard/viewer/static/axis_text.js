@@ -134,7 +134,7 @@ export class AxisText {
     const colouring = this.current.colouring(values);
     const active = activeOf(state);
     const own = active && this.sides.includes(active.side) ? active.index : -1;
-    const found = new Set(this.sides.includes(this.hits().side) ? this.hits().found : []);
+    const hits = new Set(this.sides.includes(this.hits().side) ? this.hits().positions : []);
     for (const option of this.options) {
       const at = Number(option.dataset.at);
       const colour = values ? shade(strength(values[at], colouring), ground) : null;
@@ -142,7 +142,7 @@ export class AxisText {
       option.style.color = colour ? inkOn(colour) : "";
       option.classList.toggle("regard-own", at === own);
       option.classList.toggle("regard-pinned", this.sides.includes("query") && state.pins.includes(at));
-      option.classList.toggle("regard-hit", found.has(at));
+      option.classList.toggle("regard-hit", hits.has(at));
       option.setAttribute("aria-selected", String(at === own && state.hover < 0));
     }
     const inPage = own >= this.start && own < this.start + SHOWN;

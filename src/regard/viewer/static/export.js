@@ -118,7 +118,7 @@ function isSeen(node) {
  * @param {Element} node
  * @param {number} dx
  * @param {number} dy
- * @param {string} mark the colour of what was found or pinned
+ * @param {string} mark the colour of hits and pinned positions
  */
 function drawGround(surface, node, dx, dy, mark) {
   const style = getComputedStyle(node);

@@ -47,14 +47,14 @@ function keptNumbers() {
   const kept = new Map();
   let size = 0;
   return (key, decode) => {
-    const found = kept.get(key) ?? decode();
-    if (!kept.delete(key)) size += found.byteLength;
-    kept.set(key, found);
+    const values = kept.get(key) ?? decode();
+    if (!kept.delete(key)) size += values.byteLength;
+    kept.set(key, values);
     for (const [oldest, numbers] of kept) {
       if (size <= KEPT_BYTES || oldest === key) break;
       kept.delete(oldest);
       size -= numbers.byteLength;
     }
-    return found;
+    return values;
   };
 }

@@ -18,7 +18,7 @@ import { formatWeight, ticks, visible } from "./numbers.js";
  * @property {{side: Side, index: number} | null} selected
  * @property {{side: Side, index: number} | null} hover
  * @property {number[]} pins queries
- * @property {{side: Side, found: number[]}} hits
+ * @property {{side: Side, positions: number[]}} hits
  */
 
 /** The gutters of labels and margins around a map, in pixels. */
@@ -137,15 +137,15 @@ function drawKeys(surface, place, { keys, selected }, theme) {
  * @returns {number[]}
  */
 function means(values, from, one, pixels) {
-  const found = [];
+  const averages = [];
   for (let pixel = 0; pixel < pixels; pixel++) {
     const start = Math.min(values.length - 1, Math.max(0, Math.floor(from + pixel * one)));
     const end = Math.min(values.length, Math.max(start + 1, Math.floor(from + (pixel + 1) * one)));
     let total = 0;
     for (let at = start; at < end; at++) total += values[at];
-    found.push(total / (end - start));
+    averages.push(total / (end - start));
   }
-  return found;
+  return averages;
 }
 
 /**
@@ -246,18 +246,18 @@ function outline(surface, place, { side, index }, colour, width, ground) {
 }
 
 /**
- * Positions that were found, at the map's edge.
+ * Hits of the search, at the map's edge.
  * @param {Surface} surface
  * @param {Place} place
  * @param {Around} around
  * @param {Theme} theme
  */
-function drawHits(surface, place, { hits: { side, found } }, theme) {
+function drawHits(surface, place, { hits: { side, positions } }, theme) {
   const { plot, region } = place;
   const [from, to] = side === "query" ? [region.q0, region.q1] : [region.k0, region.k1];
   surface.fillStyle = theme.mark;
   let last = -1;
-  for (const at of found) {
+  for (const at of positions) {
     if (at < from || at >= to) continue;
     const pixel = Math.round(side === "query" ? place.y(at + 0.5) : place.x(at + 0.5));
     if (pixel === last) continue;

@@ -78,7 +78,7 @@ export function ticks(from, to, most) {
   const rough = Math.max(1, (to - from) / Math.max(1, most));
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => Math.max(1, Math.round(factor * power))).find((one) => one >= rough) ?? 1;
-  const found = [];
-  for (let at = Math.ceil(from / step) * step; at < to; at += step) found.push(at);
-  return found;
+  const ticks = [];
+  for (let at = Math.ceil(from / step) * step; at < to; at += step) ticks.push(at);
+  return ticks;
 }

@@ -112,13 +112,13 @@ export class Pictures {
   positionAt(canvas, positions, event) {
     const box = canvas.getBoundingClientRect();
     const [x, y] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    let [found, least] = [-1, Infinity];
+    let [smallest, least] = [-1, Infinity];
     for (const at of positions) {
       const [, left, top, right, bottom] = this.axis.places[at] ?? [0, 1, 1, 0, 0];
       const size = (right - left) * (bottom - top);
-      if (x >= left && x < right && y >= top && y < bottom && size < least) [found, least] = [at, size];
+      if (x >= left && x < right && y >= top && y < bottom && size < least) [smallest, least] = [at, size];
     }
-    return found;
+    return smallest;
   }
 
   show() {

@@ -4,7 +4,7 @@ import { element } from "./dom.js";
 
 /** @typedef {import("./state.js").Store} Store */
 /** @typedef {import("./state.js").Side} Side */
-/** @typedef {{side: Side, found: number[]}} Hits */
+/** @typedef {{side: Side, positions: number[]}} Hits */
 
 /** A search over the labels of the side that is selected. */
 export class Search {
@@ -15,7 +15,7 @@ export class Search {
   constructor(store, signal) {
     this.store = store;
     /** @type {Hits} */
-    this.last = { side: "query", found: [] };
+    this.last = { side: "query", positions: [] };
     this.asked = "";
     this.input = element("input", { type: "search", placeholder: "Search", "aria-label": "Search for a position", spellcheck: "false" });
     this.count = element("span", { class: "regard-quiet", role: "status" });
@@ -45,8 +45,8 @@ export class Search {
     if (asked !== this.asked) {
       const text = find.toLowerCase();
       const { labels } = this.store.axis(side);
-      const found = text ? [...labels.keys()].filter((at) => labels[at].toLowerCase().includes(text)) : [];
-      [this.asked, this.last] = [asked, { side, found }];
+      const positions = text ? [...labels.keys()].filter((at) => labels[at].toLowerCase().includes(text)) : [];
+      [this.asked, this.last] = [asked, { side, positions }];
     }
     return this.last;
   }
@@ -56,20 +56,20 @@ export class Search {
    * @param {1 | -1} way
    */
   step(way) {
-    const { found } = this.hits();
-    if (!found.length) return;
+    const { positions } = this.hits();
+    if (!positions.length) return;
     const { selected } = this.store.state;
-    const next = way > 0 ? found.find((at) => at > selected) : found.findLast((at) => at < selected);
-    this.store.set({ selected: next ?? found[way > 0 ? 0 : found.length - 1], hover: -1 });
+    const next = way > 0 ? positions.find((at) => at > selected) : positions.findLast((at) => at < selected);
+    this.store.set({ selected: next ?? positions[way > 0 ? 0 : positions.length - 1], hover: -1 });
   }
 
   show() {
     const { state } = this.store;
     if (this.input.value !== state.find) this.input.value = state.find;
-    const { found } = this.hits();
-    const at = found.indexOf(state.selected);
+    const { positions } = this.hits();
+    const at = positions.indexOf(state.selected);
     if (!state.find) this.count.textContent = "";
-    else if (!found.length) this.count.textContent = "no hit";
-    else this.count.textContent = at < 0 ? `${found.length} hits` : `${at + 1} of ${found.length}`;
+    else if (!positions.length) this.count.textContent = "no hit";
+    else this.count.textContent = at < 0 ? `${positions.length} hits` : `${at + 1} of ${positions.length}`;
   }
 }

@@ -71,13 +71,13 @@ export class Tiles {
    */
   cover([a, b], window) {
     const [height, width] = [SIDE * 2 ** a, SIDE * 2 ** b];
-    const found = [];
+    const tiles = [];
     for (let row = Math.floor(Math.max(0, window.q0) / height); row * height < Math.min(window.q1, this.shape[0]); row++) {
       for (let column = Math.floor(Math.max(0, window.k0) / width); column * width < Math.min(window.k1, this.shape[1]); column++) {
-        found.push(this.tile(`${a}.${b}`, row * height, column * width, height, width));
+        tiles.push(this.tile(`${a}.${b}`, row * height, column * width, height, width));
       }
     }
-    return found;
+    return tiles;
   }
 
   /**

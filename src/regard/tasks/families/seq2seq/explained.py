@@ -33,8 +33,8 @@ class LogProbability(nn.Module):
         logits = self.model.logits(source, lengths, target, written)
         wanted = target[:, 1:]
         logs = logits.float().log_softmax(-1).unflatten(0, wanted.shape)
-        found: Tensor = logs.gather(2, wanted[..., None])[..., 0].mean(1)
-        return found
+        mean: Tensor = logs.gather(2, wanted[..., None])[..., 0].mean(1)
+        return mean
 
 
 def explainable(predictor: TextPredictor[Any], pairs: PairList, limit: int) -> Explainable:
