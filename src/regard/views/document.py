@@ -73,8 +73,8 @@ def document_of(
                 sides.append(side)
         numbers = sides.index(part.layer.queries), sides.index(part.layer.keys)
         content.append(_layer(part, some, numbers, groups[id(part.layer)], precision))
-    told = [*notes, *_notes(parts, computed, precision if limit or heads else None)]
-    return Document(title, [_axis(side) for side in sides], content, told)
+    sentences = [*notes, *_notes(parts, computed, precision if limit or heads else None)]
+    return Document(title, [_axis(side) for side in sides], content, sentences)
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def _statistics(view: View, fine: bool) -> dict[str, Tensor]:
     if view.plan is not None and wanted and max(known) < side and min(queries, keys) > 0:
         with torch.no_grad():
             request = Request(map=(min(side, queries), min(side, keys)))
-            found = choose(view.plan).statistics(view.plan, request, None)
-        kept |= {name: found[name][0] for name in ("map_mean", "map_max")}
+            pooled = choose(view.plan).statistics(view.plan, request, None)
+        kept |= {name: pooled[name][0] for name in ("map_mean", "map_max")}
     return kept
 
 
