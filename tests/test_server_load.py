@@ -18,6 +18,7 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 
 from regard.server.limits import Limits
+from regard.server.running import listen
 from regard.tasks import table
 from regard.tasks.running import load, train
 from server_running import Gated, command, head_of, received, running, sent
@@ -209,3 +210,10 @@ def test_a_signal_under_load_loses_nothing_that_was_accepted(ending: signal.Sign
         assert "all requests are answered" in process.stderr.read()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
+
+
+def test_connections_send_without_waiting_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
