@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from regard.attribution.methods import METHODS, check_methods
+from regard.attribution.methods import METHODS, attribution, check_methods
 from regard.attribution.scores import Scores, hit_rate, replaced, score
 from regard.attribution.target import Target
 from regard.attribution.trace import trace
@@ -127,8 +127,7 @@ def _defined(model: nn.Module, case: Case, methods: Sequence[str], left_out: dic
         if method in left_out:
             continue
         try:
-            with torch.no_grad():
-                rows[method] = METHODS[method](seen)[0]
+            rows[method] = attribution(seen, method)[0]
         except UserError as error:
             if len(left_out) == len(methods) - 1:
                 raise

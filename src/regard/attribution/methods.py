@@ -62,8 +62,13 @@ def attribute(
     """
     check_methods(methods)
     seen = trace(model, inputs, target)
+    return {name: attribution(seen, name) for name in methods}
+
+
+def attribution(seen: Trace, method: str) -> Tensor:
+    """``(B, L)`` by one of `METHODS`, from what was seen. Raises UserError: it is not defined for the model."""
     with torch.no_grad(), torch.autocast(seen.values.device.type, enabled=False):
-        return {name: METHODS[name](seen) for name in methods}
+        return METHODS[method](seen)
 
 
 def check_methods(methods: Sequence[str]) -> None:
