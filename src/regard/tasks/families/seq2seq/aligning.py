@@ -92,14 +92,16 @@ class Aligner:
         number = max(0, len(model.decoder) - 2) if self.layer is None else self.layer
         cross = model.decoder[number].cross
         assert isinstance(cross, MultiHeadAttention)
-        read = pad(sources, PAD, model.device)
         heads = slice(None) if self.head is None else slice(self.head, self.head + 1)
         with torch.inference_mode():
-            with looking(cross, Look(rows=slice(None))) as seen:
-                model.eval()(*read, *pad([[BOS, *tokens] for tokens in targets], PAD, model.device))
-            weights = seen["", 0].rows[:, heads]
+            with looking(cross, Look(rows=slice(None)), inputs=self.norms) as seen:
+                read, written = (pad(some, PAD, model.device) for some in (sources, [[BOS, *one] for one in targets]))
+                model.eval()(*read, *written)
+            view = seen["", 0]
+            weights = view.rows[:, heads]
             if self.norms:
-                values = model.encode(*read).layers[number].value
+                assert view.plan is not None
+                values = view.plan.value
                 projection = cross.output.weight.T.unflatten(0, (cross.heads, -1))
                 squares = squared_norms(weights, gram(values[:, heads], projection[heads]))
                 rows = squares.clamp(min=0).sqrt().float().cpu().numpy()

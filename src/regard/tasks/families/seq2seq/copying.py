@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -83,7 +82,7 @@ class CopiedOutput(TextOutput):
 
     def save(self, path: str | Path) -> None:
         """Draw the alignment: a page if the path ends in .html, otherwise an image of the source words that matter."""
-        save(path, self.document, partial(save_picture, narrowed(self.aligned.words(), _COLUMNS)))
+        save(path, self.document, lambda image: save_picture(narrowed(self.aligned.words(), _COLUMNS), image))
 
     def document(self) -> Document:
         """As `TextOutput.document`, and the probability that each word was copied from each place of the source."""

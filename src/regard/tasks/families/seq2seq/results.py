@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, ClassVar
@@ -58,7 +57,7 @@ class TextOutput:
 
     def save(self, path: str | Path) -> None:
         """Draw the alignment: a page if the path ends in .html, otherwise an image by words."""
-        save(path, self.document, partial(save_picture, self.aligned.words()))
+        save(path, self.document, lambda image: save_picture(self.aligned.words(), image))
 
     def document(self) -> Document:
         """What the viewer shows: the alignment. Raises UserError: there is none."""
