@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from regard import __version__
 from regard.errors import require
 from regard.server.batching import Batches
-from regard.server.endpoints import add_run, error
+from regard.server.endpoints import FAILED, add_run, error
 from regard.server.files import FILES, PAGES, content_of
 from regard.server.guard import Guard
 from regard.server.limits import Limits
 from regard.server.metrics import Metrics
 from regard.server.schemas import described
-from regard.server.served import ServedRun, compute
+from regard.server.served import FORMS, ServedRun, compute
 from regard.server.views import ServedView, add_view
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, problem: Exception) -> Response:
-        return error(500, "error of the server; its log says more")
+        return error(500, FAILED)
 
 
 def _add_state(app: FastAPI, guard: Guard, metrics: Metrics) -> None:
@@ -179,7 +179,7 @@ def _description(run: ServedRun) -> dict[str, Any]:
         "task": run.spec.name,
         "summary": run.spec.verb.summary,
         "unit": run.spec.verb.unit,
-        "forms": list(run.forms),
+        "forms": list(FORMS),
         "operations": [
             {
                 "command": one.command, "path": f"/api/runs/{run.name}/{one.path}", "file": one.file,

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Hashable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,14 +15,17 @@ from regard.errors import UserError
 from regard.server.batching import Batches, Full
 from regard.server.operations import Operation
 from regard.server.schemas import model_of
-from regard.server.served import DRAWN, Answer, Content, ServedRun, Wanted
+from regard.server.served import DRAWN, FORMS, Answer, Content, ServedRun, Wanted
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
     from starlette.responses import Response
 
-_FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+FAILED = "error of the server; its log says more"
+"""Why there is no result, if the server has an error."""
+
+_NOT_READ = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 Responses = dict[int | str, dict[str, Any]]
 """Responses of an operation in the OpenAPI document, by status."""
@@ -65,7 +69,7 @@ def _add_operation(app: FastAPI, run: ServedRun, operation: Operation, batches: 
     from starlette.requests import Request
 
     words = re.sub(r"\W+", " ", f"{run.name} {operation.path}").title().replace(" ", "")
-    model = model_of(words, operation, run.forms, batches.limits)
+    model = model_of(words, operation, FORMS, batches.limits)
 
     async def endpoint(request: Request, asked: Any) -> Response:
         return await _respond(request, run, operation, asked.model_dump(), batches)
@@ -80,16 +84,16 @@ def _add_operation(app: FastAPI, run: ServedRun, operation: Operation, batches: 
     does = run.spec.verb.summary if operation.command == "predict" else "Show what the model attends to"
     app.add_api_route(
         f"/api/runs/{run.name}/{operation.path}", endpoint, methods=["POST"], response_model=None, tags=[run.name],
-        summary=does, operation_id=words, responses=_responses(run, operation),
+        summary=does, operation_id=words, responses=_responses(operation),
         openapi_extra={"requestBody": {"required": True, **file}} if operation.file else None,
     )  # fmt: skip
 
 
-def _responses(run: ServedRun, operation: Operation) -> Responses:
+def _responses(operation: Operation) -> Responses:
     """The responses in the OpenAPI document."""
     contents: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
     if operation.command == "look":
-        drawn = [DRAWN[form].partition(";")[0] for form in run.forms if form in DRAWN]
+        drawn = [media.partition(";")[0] for media in DRAWN.values()]
         contents |= {media: {} for media in ("application/octet-stream", *drawn)}
     return {200: {"description": "The result.", "content": contents}, **REASONS}
 
@@ -100,12 +104,13 @@ async def _respond(
     """The response to a request whose values have the right types."""
     form, name = values.pop("as", "json"), values.pop("name", "")
     size = sum(len(value) for value in values.values() if isinstance(value, str))
-    with TemporaryDirectory(prefix="regard-") as folder:
+    needed = operation.file or operation.texts
+    with TemporaryDirectory(prefix="regard-") if needed else nullcontext("") as folder:
         path = Path(folder) / "upload"
         named = {str(path): name} if operation.file else {}
         if operation.file:
             kind = request.headers.get("content-type", "").partition(";")[0]
-            if kind in _FORMS:
+            if kind in _NOT_READ:
                 return error(415, f"body: {kind} is not read; send the file itself as the body")
             size = await _write(request, path)
             values[operation.file] = str(path)
@@ -133,7 +138,7 @@ async def answered(
     except UserError as problem:
         return error(422, _reason(str(problem), named or {}))
     except Exception:  # it is in the log, see `regard.server.served.compute`
-        return error(500, "error of the server; its log says more")
+        return error(500, FAILED)
 
 
 async def _write(request: Request, path: Path) -> int:

@@ -32,6 +32,9 @@ DRAWN = {"png": "image/png", "svg": "image/svg+xml", "html": "text/html; charset
 DOCUMENT = "document"
 """The form that the viewer of a page reads: see `regard.viewer.document.Document`."""
 
+FORMS = ("json", DOCUMENT, *DRAWN)
+"""The forms in which the attention is returned."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -51,7 +54,7 @@ class Wanted:
         operation: what is done.
         item: the input.
         options: of the command.
-        form: of the result, ``"json"``, `DOCUMENT` or one of `DRAWN`.
+        form: of the result, one of `FORMS`.
         named: names of files of the request, and what the result calls them.
     """
 
@@ -97,11 +100,6 @@ class ServedRun:
     def operations(self) -> tuple[Operation, ...]:
         """What can be requested."""
         return operations(self.spec)
-
-    @property
-    def forms(self) -> tuple[str, ...]:
-        """The forms in which the attention is returned."""
-        return ("json", DOCUMENT, *DRAWN)
 
     def predict(self, wanted: Sequence[Wanted]) -> list[Any]:
         """The answer, or an exception, for each request; they have the same operation and options."""
