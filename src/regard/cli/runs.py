@@ -107,8 +107,10 @@ def _look_command(looked: Looked) -> Callable[..., None]:
             print(dumps(shown.to_dict(attention=True), ensure_ascii=False))
         else:
             shown.show(Console())
-        if html is not None:
-            _save_page(both, html)
+        if html is not None and beside is not None:
+            _save_both(both, html)
+        elif html is not None:
+            shown.save(html)
         drawn = out or (None if json or html is not None else _unused_name("alignment.png"))
         if drawn is not None:
             shown.save(drawn)
@@ -154,14 +156,16 @@ def _beside(run: Path, checkpoint: Checkpoint, beside: Path, looked: Looked) -> 
     return str(beside), looked.load(beside, checkpoint)
 
 
-def _save_page(shown: dict[str, Any], path: Path) -> None:
-    """Write the page of one run, or of several by name."""
+def _save_both(shown: dict[str, Any], path: Path) -> None:
+    """Write a page of several runs by name."""
+    from rich.console import Console
+
     from regard.explain.documents import joined
     from regard.viewer.page import write_page
 
-    documents = {name: one.document() for name, one in shown.items()}
-    first = next(iter(documents.values()))
-    write_page(first if len(documents) == 1 else joined(first.title, documents), path)
+    with Console(stderr=True).status(f"writing {path}"):  # on a terminal only
+        documents = {name: one.document() for name, one in shown.items()}
+        write_page(joined(next(iter(documents.values())).title, documents), path)
 
 
 def _unused_name(name: str) -> Path:
