@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from machine import machine
 
 from regard.explain.links import ErrorRate, Gold, Links, Symmetrization, error_rate, from_pharaoh, symmetrized
-from regard.tasks.families.seq2seq.aligning import Aligner
+from regard.tasks.families.seq2seq.aligning import Aligner, linked
 from regard.tasks.running import load
 
 Pair = tuple[str, str]
@@ -56,12 +56,8 @@ def turned(links: Links) -> Links:
 def both_ways(models: tuple[Any, Any], choices: tuple[Choice, Choice], pairs: list[Pair]) -> tuple[list[Links], ...]:
     """The links of the models of both directions, each as (source, target) of the pairs."""
     reverse = [(target, source) for source, target in pairs]
-    forward = links(Aligner(models[0], *choices[0]), pairs)
-    return forward, [turned(one) for one in links(Aligner(models[1], *choices[1]), reverse)]
-
-
-def links(aligner: Aligner, pairs: list[Pair]) -> list[Links]:
-    return [one for at in range(0, len(pairs), 64) for one in aligner.links(pairs[at : at + 64])]
+    forward = list(linked(pairs, Aligner(models[0], *choices[0])))
+    return forward, [turned(one) for one in linked(reverse, Aligner(models[1], *choices[1]))]
 
 
 def agreeing(models: tuple[Any, Any], pairs: list[Pair], next_step: bool, norms: bool) -> tuple[Choice, Choice]:
@@ -70,10 +66,9 @@ def agreeing(models: tuple[Any, Any], pairs: list[Pair], next_step: bool, norms:
     heads = [*range(model.heads), None]
     choices = [Choice(layer, head, next_step, norms) for layer, head in product(range(len(model.decoder)), heads)]
     reverse = [(target, source) for source, target in pairs]
-    forward = {choice: links(Aligner(models[0], *choice), pairs) for choice in choices}
-    backward = {choice: [turned(one) for one in links(Aligner(models[1], *choice), reverse)] for choice in choices}
-    best = min(product(choices, choices), key=lambda two: disagreement(forward[two[0]], backward[two[1]]))
-    return best
+    forward = {choice: list(linked(pairs, Aligner(models[0], *choice))) for choice in choices}
+    backward = {choice: [turned(one) for one in linked(reverse, Aligner(models[1], *choice))] for choice in choices}
+    return min(product(choices, choices), key=lambda two: disagreement(forward[two[0]], backward[two[1]]))
 
 
 def disagreement(forward: list[Links], backward: list[Links]) -> float:

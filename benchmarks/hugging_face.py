@@ -25,17 +25,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from model_families import FAMILIES, Family, inputs, output
 from regard.integrations.transformers import enable
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "BERT-base": {
-        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
-        "vocab_size": 1000,
-    },
-    "Llama": {
-        "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 8, "num_attention_heads": 8,
-        "num_key_value_heads": 4, "vocab_size": 1000,
-    },
-}  # fmt: skip
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -25,8 +25,8 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from hugging_face import SHAPES
 from machine import machine
+from shapes import SHAPES, build
 
 COLUMNS = {
     "eager": "eager", "sdpa": "sdpa", "regard": "regard", "regard, looking": "regard", "eager, all weights": "eager"
@@ -99,7 +99,7 @@ def forward(shape: str, length: int, column: str) -> tuple[float, float]:
     from regard import looking
     from regard.views import STATISTICS
 
-    model, extra = build(shape, length, column), {}
+    model, extra = prepared(shape, length, column), {}
     if column == "eager, all weights":
         extra = {"output_attentions": True}
     ids, times = torch.randint(0, 1000, (1, length)), list[float]()
@@ -121,7 +121,7 @@ def steps(shape: str, length: int, column: str) -> tuple[float, float]:
     from regard import looking
     from regard.views import STATISTICS
 
-    model, times = build(shape, length + _STEPS, column), list[float]()
+    model, times = prepared(shape, length + _STEPS, column), list[float]()
     cache, sizes = transformers.DynamicCache(config=model.config), SHAPES[shape]
     width = sizes["hidden_size"] // sizes["num_attention_heads"]
     with torch.inference_mode():
@@ -136,17 +136,13 @@ def steps(shape: str, length: int, column: str) -> tuple[float, float]:
     return statistics.median(times[1:]), largest_memory()
 
 
-def build(shape: str, length: int, column: str) -> Any:
-    """A model that takes ``length`` tokens."""
-    import transformers
-
+def prepared(shape: str, length: int, column: str) -> Any:
+    """A model that takes ``length`` tokens, with the attention of a column."""
     from regard.integrations.transformers import enable
 
     warnings.simplefilter("ignore")
     enable()
-    settings = SHAPES[shape] | {"max_position_embeddings": length, "attn_implementation": COLUMNS[column]}
-    kind = ("BertConfig", "BertModel") if shape.startswith("BERT") else ("LlamaConfig", "LlamaModel")
-    return getattr(transformers, kind[1])(getattr(transformers, kind[0])(**settings)).eval()
+    return build(shape, length, attn_implementation=COLUMNS[column])
 
 
 def largest_memory() -> float:

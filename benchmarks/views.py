@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hugging_face import SHAPES
 from machine import machine
+from shapes import SHAPES, build
 
 from regard import looking
 from regard.integrations.transformers import use
@@ -44,12 +44,8 @@ def main() -> None:
 
 
 def row(name: str, length: int) -> None:
-    import transformers
-
     torch.manual_seed(0)
-    settings = SHAPES[name] | {"max_position_embeddings": length}
-    kind = ("BertConfig", "BertModel") if name.startswith("BERT") else ("LlamaConfig", "LlamaModel")
-    model = use(getattr(transformers, kind[1])(getattr(transformers, kind[0])(**settings)).eval())
+    model = use(build(name, length))
     ids = torch.randint(0, 1000, (1, length))
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         forward, _ = timed(lambda: model(ids))
