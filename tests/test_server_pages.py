@@ -13,7 +13,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 pytest.importorskip("prometheus_client")
 
-from browser import MODULES, chromium
+from browser import MODULES
 from regard import looking
 from regard.server.limits import Limits
 from regard.server.served import open_runs
@@ -35,12 +35,6 @@ class Made(NamedTuple):
     folder: Path
     image: str
     view: ModelView
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from browser import chromium
 from regard.explain.alignment import Alignment
 from regard.explain.documents import by_query, joined
 from regard.explain.film import PoseFilm
@@ -25,12 +24,6 @@ Open = Callable[[Document, str], "Page"]
 PIECES = ("▁Fri", "day", ",", "▁May", "▁", "5", "<eos>")
 WEIGHTS = np.random.default_rng(0).dirichlet(np.ones(7), 3)
 ALIGNMENT = Alignment(PIECES, ("▁ven", "dredi", "<eos>"), WEIGHTS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from browser import STATIC, chromium
+from browser import STATIC
 from regard import Causal, View, attention
 from regard.viewer.answers import Answers
 from regard.viewer.document import Axis, Document, Layer
@@ -29,12 +28,6 @@ if TYPE_CHECKING:
 
 QUERY = 25
 LOOK = replace(STATISTICS, map=(20, 20))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def _view(length: int = 40) -> ModelView:

@@ -17,19 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import MODULES, STATIC, WEB, chromium, served
+from browser import MODULES, STATIC, WEB, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 WIDE = {"width": 1280, "height": 900}
 Open = Callable[..., "Page"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +78,9 @@ def _plot(page: Page, x: float, y: float) -> dict[str, float]:
 def test_a_thumbnail_shows_its_head_and_a_click_on_the_map_its_query(look: Open) -> None:
     page = look("kind=text&length=40&layers=3&heads=4")
     page.get_by_role("button", name="encoder.layers.2.attention, head 3", exact=True).click()
-    page.get_by_role("heading", name="encoder.layers.2.attention, head 3").wait_for()
+    heading = page.get_by_role("heading", name="encoder.layers.2.attention, head 3")
+    heading.wait_for()
+    assert heading.is_visible()
     at = _plot(page, 0.2, 10.5 / 40)
     page.mouse.click(at["x"], at["y"])
     page.mouse.move(0, 0)
@@ -306,6 +302,7 @@ def test_pins_are_compared_and_let_go(look: Open) -> None:
     for at in (5, 30):
         page.locator("[role=option]").nth(at).click(modifiers=["Control"])
     page.locator(".regard-pin").nth(1).wait_for()
+    assert page.locator(".regard-pin").count() == 2
     page.get_by_role("button", name="Unpin query 5").click()
     page.locator(".regard-pin").nth(1).wait_for(state="detached")
     assert "30" in page.locator(".regard-pin").inner_text()
@@ -333,6 +330,7 @@ def test_colours_are_clipped_by_the_brush_of_the_colour_bar(look: Open) -> None:
     for _ in range(10):
         page.keyboard.press("ArrowRight")
     page.locator("[aria-label='Colours begin at'][aria-valuenow='0.20']").wait_for()
+    assert low.get_attribute("aria-valuenow") == "0.20"
     assert page.locator(".regard-colours span").first.inner_text() != before
     page.wait_for_function("() => location.hash.includes('low=0.2')")
 
@@ -422,15 +420,19 @@ def test_dragging_moves_the_map_and_the_place_under_the_pointer_stays(look: Open
     page.locator(".regard-what", has_text="one weight, exact").wait_for()
     start, end = _plot(page, 0.5, 0.5), _plot(page, 0.25, 0.75)
     page.mouse.move(start["x"], start["y"])
-    page.locator(".regard-readout", has_text="450 ").wait_for()
+    readout = page.locator(".regard-readout")
+    readout.filter(has_text=re.compile(r"^450 ")).wait_for()
+    assert readout.inner_text().startswith("450 ")
     page.mouse.down()
     page.mouse.move(end["x"], end["y"], steps=4)
     page.mouse.up()
     page.mouse.move(end["x"] + 1, end["y"] + 1)
-    page.locator(".regard-readout", has_text=re.compile(r"450 “\w+” → 350 “\w+”: ")).wait_for()
+    readout.filter(has_text=re.compile(r"^450 “\w+” → 350 “\w+”: ")).wait_for()
+    assert re.match(r"450 “\w+” → 350 “\w+”: ", readout.inner_text())
     page.mouse.wheel(0, -300)
     page.mouse.move(end["x"], end["y"])
-    page.locator(".regard-readout", has_text="450 ").wait_for()
+    readout.filter(has_text=re.compile(r"^450 ")).wait_for()
+    assert readout.inner_text().startswith("450 ")
 
 
 def test_the_readout_is_the_value_of_the_cell(look: Open) -> None:
@@ -473,7 +475,9 @@ def test_the_part_of_a_long_text_follows_what_is_selected(look: Open) -> None:
     _caption(page, "Query 20000")
     assert page.locator("[role=option][aria-selected=true]").get_attribute("data-at") == "20000"
     page.get_by_role("button", name="Later").click()
-    page.get_by_text("20,250–20,749 of 32,768").wait_for()
+    shown = page.get_by_text("20,250–20,749 of 32,768")
+    shown.wait_for()
+    assert shown.is_visible()
     page.locator(".regard-table button").first.click()
     page.mouse.move(0, 0)
     _caption(page, "Key 0")
