@@ -25,7 +25,7 @@ const DECADES = 5;
  * @param {string} hex
  * @returns {[number, number, number]}
  */
-export function rgbOf(hex) {
+function rgbOf(hex) {
   const value = parseInt(hex.replace("#", ""), 16);
   return [value >> 16, (value >> 8) & 255, value & 255];
 }
@@ -55,7 +55,7 @@ const TABLES = { plain: interpolated(VIRIDIS), signed: interpolated(DIVERGING) }
  * @param {Scale} scale
  * @returns {number}
  */
-export function onScale(share, scale) {
+function onScale(share, scale) {
   if (!(share > 0)) return 0;
   if (share >= 1) return 1;
   if (scale === "linear") return share;

@@ -171,7 +171,7 @@ function drawTexts(surface, panel, dx, dy) {
  * @param {SVGSVGElement} svg
  * @returns {Blob}
  */
-export function svgBlob(svg) {
+function svgBlob(svg) {
   return new Blob([new XMLSerializer().serializeToString(svg)], { type: "image/svg+xml" });
 }
 
@@ -179,7 +179,7 @@ export function svgBlob(svg) {
  * @param {SVGSVGElement} svg
  * @returns {Promise<Blob>}
  */
-export async function pngBlob(svg) {
+async function pngBlob(svg) {
   const address = URL.createObjectURL(svgBlob(svg));
   const image = element("img", {});
   image.src = address;
