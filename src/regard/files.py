@@ -103,3 +103,8 @@ def _replace(path: Path, suffix: str, write: Callable[[Path], object]) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return size
+
+
+def is_page(path: str | Path) -> bool:
+    """Whether the name of a file is that of a page."""
+    return Path(path).suffix.lower() in (".html", ".htm")

@@ -12,6 +12,7 @@ from cyclopts import App
 from regard.cli.looked import Looked
 from regard.cli.options import Checkpoint, with_options
 from regard.errors import UserError
+from regard.files import is_page
 from regard.tasks.spec import NoOptions, TaskSpec
 
 _MORE = "This command has more options, which depend on the run: `regard {} RUN --help` shows them."
@@ -96,7 +97,7 @@ def _look_command(looked: Looked) -> Callable[..., None]:
 
         if beside is not None and html is None:
             raise UserError("--beside: is for a page; name it with --html")
-        if html is not None and html.suffix.lower() not in (".html", ".htm"):
+        if html is not None and not is_page(html):
             raise UserError(f"--html: expected a name that ends in .html, got {html}")
         shown = looked.load(run, checkpoint).look(item, **options)
         both = {str(run): shown}

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from regard.explain.draw import check_image_name
+from regard.files import is_page
 from regard.viewer.document import Document
-from regard.viewer.page import is_page, write_page
+from regard.viewer.page import write_page
 
 
 def save(path: str | Path, document: Callable[[], Document], draw: Callable[[Path], object]) -> None:

@@ -18,9 +18,10 @@ from regard.explain.draw import save_picture
 from regard.explain.overlay import save_overlay
 from regard.explain.pictures import png
 from regard.explain.terminal import isolated
+from regard.files import is_page
 from regard.pretrained.sound import Heard
 from regard.viewer.document import Axis, Document
-from regard.viewer.page import is_page, write_page
+from regard.viewer.page import write_page
 from regard.views import LayerView, ModelView, draw_grid, draw_map
 from regard.views.document import document_of
 

@@ -62,11 +62,6 @@ def page(document: Document) -> str:
     return _PAGE.format(policy=policy, title=html.escape(document.title), style=style, data=data, script=script)
 
 
-def is_page(path: str | Path) -> bool:
-    """Whether the name of a file is that of a page."""
-    return Path(path).suffix.lower() in (".html", ".htm")
-
-
 def write_page(document: Document, path: Path) -> None:
     """Write the file of `page`. Raises UserError: it cannot be written."""
     write_text(path, page(document))

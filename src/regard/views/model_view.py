@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from regard.attend import Look, View
+from regard.files import is_page
 from regard.viewer.answers import Answers
-from regard.viewer.page import is_page, write_page
+from regard.viewer.page import write_page
 from regard.views.inputs import Precision
 from regard.views.layer import LayerView
 from regard.views.tokens import Tokens

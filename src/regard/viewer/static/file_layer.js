@@ -152,8 +152,10 @@ export function fileLayer(described, prefix, tensors, kept) {
     const tensor = tensorOf(name);
     if (!tensor) return null;
     if (head >= 0) return part(tensor, name, head);
-    const parts = all.map((at) => part(tensor, name, at));
-    return parts[0].map((_, at) => parts.reduce((sum, one) => sum + one[at], 0) / heads);
+    return kept(`${prefix}${name}.mean`, () => {
+      const parts = all.map((at) => part(tensor, name, at));
+      return parts[0].map((_, at) => parts.reduce((sum, one) => sum + one[at], 0) / heads);
+    });
   }
 
   /**
