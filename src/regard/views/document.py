@@ -60,7 +60,7 @@ def document_of(
     if precision not in ("half", "single"):
         raise ValueError(f"precision: must be 'half' or 'single', got {precision!r}")
     shown = [view.layers[at] for at in _numbers("layers", layers, len(view.layers))]
-    parts = [_Part(layer, tuple(_numbers("heads", heads, layer.heads)), heads is not None) for layer in shown]
+    parts = [_Part(layer, tuple(_numbers("heads", heads, layer.heads))) for layer in shown]
     computed = [part.heads if heads is not None and part.able else () for part in parts]
     if heads is None:
         computed = _fitting(parts, limit, precision)
@@ -79,11 +79,10 @@ def document_of(
 
 @dataclass(frozen=True)
 class _Part:
-    """Heads of a layer; chosen: each of them was asked for."""
+    """Heads of a layer."""
 
     layer: LayerView
     heads: tuple[int, ...]
-    chosen: bool
 
     @property
     def able(self) -> bool:

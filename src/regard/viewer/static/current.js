@@ -67,11 +67,7 @@ export class Current {
     let received = null;
     try {
       if (active) reading = await this.weights.reading(state, active.side, active.index);
-      else if (!state.other) received = await this.weights.statistic(state.layer, state.head, "received");
-      if (received && state.hide) {
-        const { keys } = await this.weights.sinks(state.layer, state.head);
-        received = received.map((value, at) => (keys.includes(at) ? 0 : value));
-      }
+      else if (!state.other) received = await this.weights.received(state.layer, state.head, state.hide);
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
     }

@@ -87,14 +87,12 @@ export class HeadMap {
   async loadMargins({ layer, head, other, hide }) {
     [this.entropy, this.received] = [null, null];
     if (other) return;
-    const [entropy, received, sinks] = await Promise.all([
-      this.weights.statistic(layer, head, "entropy"), this.weights.statistic(layer, head, "received"),
-      hide ? this.weights.sinks(layer, head) : null,
+    const [entropy, received] = await Promise.all([
+      this.weights.statistic(layer, head, "entropy"), this.weights.received(layer, head, hide),
     ]);
     const now = this.store.state;
     if (now.layer !== layer || now.head !== head || now.hide !== hide) return;
-    this.entropy = entropy;
-    this.received = received && sinks ? received.map((value, at) => (sinks.keys.includes(at) ? 0 : value)) : received;
+    [this.entropy, this.received] = [entropy, received];
     this.redraw();
   }
 

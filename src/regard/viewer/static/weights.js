@@ -64,6 +64,20 @@ export class Weights {
   }
 
   /**
+   * What each key receives; hidden keys have 0.
+   * @param {number} layer
+   * @param {number} head
+   * @param {boolean} hide
+   * @returns {Promise<Float32Array | null>}
+   */
+  async received(layer, head, hide) {
+    const received = await this.statistic(layer, head, "received");
+    if (!received || !hide) return received;
+    const { keys } = await this.sinks(layer, head);
+    return received.map((value, at) => (keys.includes(at) ? 0 : value));
+  }
+
+  /**
    * The first key, and others with a very high mean weight.
    * @param {number} layer
    * @param {number} head
