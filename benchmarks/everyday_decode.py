@@ -1,0 +1,104 @@
+"""One query of each head and a few cached keys: ``attention``, SDPA, ONNX Runtime and ggml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from everyday_sides import Call, UnavailableError
+from everyday_table import Case
+
+HEADS, WIDTH = 8, 64
+PEERS = {
+    "SDPA": "everyday_decode:sdpa",
+    "ONNX Attention": "everyday_decode:onnx_attention",
+    "ONNX MatMul": "everyday_decode:onnx_products",
+    "ggml": "everyday_ggml:flash_attention",
+}
+
+
+def cases() -> Iterator[Case]:
+    for dtype in ("float32", "bfloat16"):
+        for batch in (1, 32, 160):
+            for keys in (1, 8, 32, 64, 128):
+                cached = 2 * batch * HEADS * keys * WIDTH * (4 if dtype == "float32" else 2)
+                title = f"decode, batch {batch}, {keys} keys"
+                tolerance = 1e-4 if dtype == "float32" else 2e-2
+                yield Case(title, dtype, (dtype, batch, keys), bytes=cached, tolerance=tolerance, seconds=0.02)
+
+
+def inputs(batch: int, keys: int) -> list[np.ndarray]:
+    """Queries ``(B, H, 1, E)``, keys and values ``(B, H, keys, E)``, float32, the same in every process."""
+    random = np.random.default_rng(0)
+    shapes = [(batch, HEADS, length, WIDTH) for length in (1, keys, keys)]
+    return [random.standard_normal(shape, np.float32) for shape in shapes]
+
+
+def _tensors(dtype: str, batch: int, keys: int) -> list[Any]:
+    import torch
+
+    torch.set_grad_enabled(False)
+    return [torch.from_numpy(part).to(getattr(torch, dtype)) for part in inputs(batch, keys)]
+
+
+def ours(threads: int, dtype: str, batch: int, keys: int) -> Call:
+    from regard import attention
+
+    q, k, v = _tensors(dtype, batch, keys)
+    return lambda: attention(q, k, v)
+
+
+def sdpa(threads: int, dtype: str, batch: int, keys: int) -> Call:
+    from torch.nn.functional import scaled_dot_product_attention
+
+    q, k, v = _tensors(dtype, batch, keys)
+    return lambda: scaled_dot_product_attention(q, k, v)
+
+
+def onnx_attention(threads: int, dtype: str, batch: int, keys: int) -> Call:
+    from onnx import helper
+
+    return _onnx([helper.make_node("Attention", ["q", "k", "v"], ["o"])], threads, dtype, batch, keys)
+
+
+def onnx_products(threads: int, dtype: str, batch: int, keys: int) -> Call:
+    from onnx import helper
+
+    nodes = [
+        helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", ["q", "kt"], ["dots"]),
+        helper.make_node("Mul", ["dots", "scale"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
+        helper.make_node("MatMul", ["weights", "v"], ["o"]),
+    ]
+    return _onnx(nodes, threads, dtype, batch, keys)
+
+
+def _onnx(nodes: list[Any], threads: int, dtype: str, batch: int, keys: int) -> Call:
+    """A session whose inputs are bound once, so that nothing is copied."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    if dtype != "float32":
+        raise UnavailableError("no bfloat16 on a CPU")
+    values = dict(zip("qkv", inputs(batch, keys), strict=True))
+    described = [helper.make_tensor_value_info(name, TensorProto.FLOAT, part.shape) for name, part in values.items()]
+    output = helper.make_tensor_value_info("o", TensorProto.FLOAT, values["q"].shape)
+    scale = helper.make_tensor("scale", TensorProto.FLOAT, [], [WIDTH**-0.5])
+    graph = helper.make_graph(nodes, "decode", described, [output], [scale])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    for name, part in values.items():
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(part))
+    written = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros_like(values["q"]))
+    binding.bind_ortvalue_output("o", written)
+
+    def call() -> Any:
+        session.run_with_iobinding(binding)
+        return written
+
+    return call
