@@ -5,7 +5,7 @@
 
 using i64 = int64_t;
 
-enum Dtype : i64 { F32 = 0, F64 = 1, BF16 = 2, F16 = 3, BOOL = 4 };
+enum Dtype : i64 { F32 = 0, F64 = 1, BF16 = 2, F16 = 3, BOOL = 4, I8 = 5 };
 enum Score : i64 { DOT = 0, ADDITIVE = 1, DISTANCE = 2 };
 enum Normalizer : i64 {
     SOFTMAX = 0,
@@ -83,6 +83,26 @@ struct Units {
     i64 kept, threads, level;
 };
 
+// A weight (outputs, inputs) that was packed: see packed.h.
+struct Packed {
+    i64 outputs, inputs, kind;  // kind: F32, BF16 or I8
+    char* data;
+    float* scales;  // I8: one for each output, in full panels; else null
+};
+// Packs a weight from `from`, whose rows are `stride` numbers apart.
+struct Packing {
+    Packed to;
+    const char* from;
+    i64 dtype, stride, threads, level;
+};
+// y = x · weightᵀ + bias in float32, with strides of rows in numbers; `bias` may be null.
+struct PackedLinear {
+    Packed weight;
+    const char *x, *bias;
+    char* y;
+    i64 rows, x_stride, y_stride, threads, level;
+};
+
 // The rows of `stats`. The meaning of LSE, REST and OWN depends on the normalizer: see `weights.h`.
 enum Stat { TOP = 0, LSE = 1, REST = 2, POISON = 3, OWN = 4, STATS = 5 };
 
@@ -107,6 +127,9 @@ struct Level {
     void (*backward)(const Args&);
     void (*look)(const Args&);
     void (*drop)(const Units&);
+    void (*pack)(const Packing&);
+    i64 (*packed_bytes)(i64 outputs, i64 inputs, i64 kind, bool scales);
+    void (*linear)(const PackedLinear&);
     // A vector function, for its test.
     void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);
     double (*peak)(i64 dtype, i64 times);  // runs `times` rounds of multiply-adds; returns their number of operations

@@ -6,6 +6,7 @@
 #include "decode.h"
 #include "forward_tasks.h"
 #include "look_tasks.h"
+#include "packed_tasks.h"
 #include "unit_dropout.h"
 #include "vmath_table.h"
 
@@ -68,6 +69,9 @@ const Level JOIN(level_, REGARD_LEVEL) = {
     .backward = REGARD_LEVEL::backward,
     .look = REGARD_LEVEL::look,
     .drop = REGARD_LEVEL::drop_units,
+    .pack = REGARD_LEVEL::pack,
+    .packed_bytes = REGARD_LEVEL::packed_bytes,
+    .linear = REGARD_LEVEL::linear,
     .vmath = REGARD_LEVEL::vmath,
     .peak = REGARD_LEVEL::peak,
 };

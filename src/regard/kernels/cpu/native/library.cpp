@@ -302,6 +302,17 @@ __attribute__((visibility("default"))) const char* regard_look(const void* args)
 __attribute__((visibility("default"))) const char* regard_drop(const void* units) {
     return call_level<Units>(units, [](const Level& level, const Units& u) { level.drop(u); });
 }
+__attribute__((visibility("default"))) const char* regard_pack(const void* packing) {
+    return call_level<Packing>(packing, [](const Level& level, const Packing& p) { level.pack(p); });
+}
+__attribute__((visibility("default"))) const char* regard_linear(const void* linear) {
+    return call_level<PackedLinear>(linear, [](const Level& level, const PackedLinear& l) { level.linear(l); });
+}
+// The bytes of a packed weight or of its scales, which the caller allocates.
+__attribute__((visibility("default"))) i64 regard_packed_bytes(int index, i64 outputs, i64 inputs, i64 kind,
+                                                               int scales) {
+    return level(index)->packed_bytes(outputs, inputs, kind, scales);
+}
 __attribute__((visibility("default"))) int regard_all_finite(const void* extent, i64 threads) {
     const Extent& x = *(const Extent*)extent;
     Finite f{x, 2, finite_row<uint16_t, 0x7F80>};

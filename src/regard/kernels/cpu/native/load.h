@@ -51,7 +51,7 @@ INLINE uint16_t float_to_half(float x) {
 #endif
 }
 
-INLINE i64 bytes_of(i64 dtype) { return dtype == F64 ? 8 : dtype == F32 ? 4 : dtype == BOOL ? 1 : 2; }
+INLINE i64 bytes_of(i64 dtype) { return dtype == F64 ? 8 : dtype == F32 ? 4 : dtype == BOOL || dtype == I8 ? 1 : 2; }
 
 INLINE const char* at(const Strided& t, i64 b, i64 h, i64 i, i64 j) {
     return t.at + (b * t.stride[0] + h * t.stride[1] + i * t.stride[2] + j * t.stride[3]) * bytes_of(t.dtype);
