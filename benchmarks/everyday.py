@@ -26,12 +26,16 @@ from pathlib import Path
 
 import everyday_beam
 import everyday_decode
+import everyday_encoder
+import everyday_generation
 from everyday_table import HEADER, Subject, lines
 
 RESULTS = Path(__file__).parent / "results" / "everyday.txt"
 SUBJECTS = (
     Subject(everyday_decode.cases, "everyday_decode:ours", everyday_decode.PEERS),
     Subject(everyday_beam.cases, "everyday_beam:ours", everyday_beam.PEERS),
+    Subject(everyday_generation.cases, "everyday_generation:ours", everyday_generation.PEERS),
+    Subject(everyday_encoder.cases, "everyday_encoder:ours", everyday_encoder.PEERS),
 )
 PEERS = ("onnxruntime", "llama-cpp-python", "ctranslate2", "transformers", "openvino", "jax")
 

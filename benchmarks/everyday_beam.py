@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +34,7 @@ def cases() -> Iterator[Case]:
         )  # fmt: skip
 
 
+@functools.cache
 def model(name: str) -> Any:
     """A translator that never ends a sentence, the same in every process."""
     import torch

@@ -42,6 +42,27 @@ def translator_spec(model: Any) -> Any:
     return spec
 
 
+def language_spec(model: Any, heads: int, key_heads: int) -> Any:
+    """A `TransformerLM` with rotary positions and gated feed-forward layers."""
+    spec = transformer_spec.TransformerDecoderModelSpec.from_config(
+        len(model.layers), heads, activation=common_spec.Activation.SWISH, ffn_glu=True, rms_norm=True, rotary_dim=0,
+        rotary_interleave=False, num_heads_kv=key_heads,
+    )  # fmt: skip
+    into = spec.decoder
+    into.scale_embeddings = False
+    into.embeddings.weight = into.projection.weight = _array(model.embedding.weight)
+    _norm(into.layer_norm, model.norm)
+    for part, layer in zip(into.layer, model.layers, strict=True):
+        _attention(part.self_attention, layer.attend, layer.around_attend.norm, joined=3)
+        _norm(part.ffn.layer_norm, layer.around_feed.norm)
+        for linear, one in (("linear_0", "inner"), ("linear_0_noact", "gate"), ("linear_1", "outer")):
+            _linear(getattr(part.ffn, linear), getattr(layer.feed, one))
+    spec.register_vocabulary([str(token) for token in range(len(model.embedding.weight))])
+    spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = str(BOS), str(EOS), str(UNK)
+    spec.config.layer_norm_epsilon = torch.finfo(torch.float32).eps
+    return spec
+
+
 def _attention(into: Any, layer: Any, norm: nn.Module, joined: int) -> None:
     """``joined``: of the three projections, the last so many are one matrix there."""
     _norm(into.layer_norm, norm)

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ import numpy as np
 Call = Callable[[], Any]
 """The work of one side; it returns what is compared with the other sides, as a tensor or an array of any library."""
 
-_ROUNDS = 7
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG
 
 
@@ -51,17 +51,17 @@ class Side:
 
     Args:
         name: as it is shown.
-        build: ``module:function``, which returns the `Call` for the arguments of a case.
-        threads: the number of threads.
+        build: ``module:function``, which returns the `Call` for a number of threads and the arguments of a case.
+        most: the largest number of threads.
     """
 
-    def __init__(self, name: str, build: str, threads: int):
-        self.name, self.threads = name, threads
+    def __init__(self, name: str, build: str, most: int):
+        self.name = name
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, build, threads), daemon=True)
+        self._process = context.Process(target=_serve, args=(other, build), daemon=True)
         before = {key: os.environ.get(key) for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        os.environ.update(dict.fromkeys(before, str(threads)))
+        os.environ.update(dict.fromkeys(before, str(most)))
         self._process.start()  # the child reads the variables when it imports its libraries
         for key, value in before.items():
             if value is None:
@@ -70,14 +70,19 @@ class Side:
                 os.environ[key] = value
         other.close()
 
-    def prepare(self, *case: Any) -> np.ndarray:
+    def forget(self) -> None:
+        """Free the calls of the last case."""
+        self._ask("forget", 0, ())
+
+    def prepare(self, threads: int, *case: Any) -> np.ndarray:
         """Build the call of a case, and return its output. Raises UnavailableError: the peer cannot do it."""
-        output: np.ndarray = self._ask("prepare", case)
+        output: np.ndarray = self._ask("prepare", threads, case)
         return output
 
-    def times(self, seconds: float) -> list[float]:
-        """The seconds of each call in about so many seconds, at least one, after one that does not count."""
-        measured: list[float] = self._ask("time", seconds)
+    def times(self, threads: int, seconds: float) -> list[float]:
+        """The seconds of each call in about so many seconds, at least one. The first does not count if it is short:
+        it finds the caches cold."""
+        measured: list[float] = self._ask("time", threads, seconds)
         return measured
 
     def close(self) -> None:
@@ -97,12 +102,12 @@ class Side:
         return answer
 
 
-def alternating(sides: Sequence[Side], seconds: float) -> list[Timing]:
-    """Time the prepared calls of all sides in rounds, each for ``seconds`` in a round."""
-    times: list[list[float]] = [[] for _ in sides]
-    for _ in range(_ROUNDS):
-        for side, measured in zip(sides, times, strict=True):
-            measured += side.times(seconds)
+def alternating(calls: Sequence[tuple[Side, int]], seconds: float, rounds: int) -> list[Timing]:
+    """Time the prepared calls of sides and their numbers of threads in rounds, each for ``seconds`` in a round."""
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(rounds):
+        for (side, threads), measured in zip(calls, times, strict=True):
+            measured += side.times(threads, seconds)
     return [Timing(statistics.median(each), _spread(each)) for each in times]
 
 
@@ -111,28 +116,37 @@ def _spread(times: Sequence[float]) -> float:
     return (deciles[-1] - deciles[0]) / statistics.median(times)
 
 
-def _serve(connection: Connection, build: str, threads: int) -> None:
+def _serve(connection: Connection, build: str) -> None:
     """Answer requests until the parent is gone."""
     ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
-    module, name = build.split(":")
-    call: Call | None = None
+    calls: dict[int, Call] = {}
     while True:
-        kind, argument = connection.recv()
+        kind, threads, argument = connection.recv()
+        answer: Any = None
         try:
-            if kind == "prepare":
-                call = None
+            if kind == "forget":
+                calls.clear()
                 gc.collect()
-                call = getattr(importlib.import_module(module), name)(threads, *argument)
-                assert call is not None
-                answer: Any = _array(call())
+            elif kind == "prepare":
+                module, name = build.split(":")
+                function = getattr(importlib.import_module(module), name)
+                _set_threads(threads)
+                calls[threads] = function(threads, *argument)
+                answer = _array(calls[threads]())
             else:
-                assert call is not None
-                answer = _timed(call, argument)
+                _set_threads(threads)
+                answer = _timed(calls[threads], argument)
         except ImportError as error:
             answer = UnavailableError(f"not installed ({error.name})")
         except UnavailableError as error:
             answer = error
         connection.send(answer)
+
+
+def _set_threads(threads: int) -> None:
+    """Of PyTorch, if it is used here; other libraries are told when a call is built."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _array(output: Any) -> np.ndarray:
@@ -144,11 +158,10 @@ def _array(output: Any) -> np.ndarray:
 
 
 def _timed(call: Call, seconds: float) -> list[float]:
-    call()
     times: list[float] = []
     began = time.perf_counter()
     while not times or time.perf_counter() - began < seconds:
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    return times
+    return times[1:] or times

@@ -30,6 +30,7 @@ class Case:
         tolerance: the largest difference to another side's output, relative to the largest number; 0: both are tokens,
             and must be equal.
         seconds: for which each side is timed in a round.
+        rounds: the number of rounds.
         parts: the number of parts of a call, which follow each other, such as steps of decoding.
     """
 
@@ -40,6 +41,7 @@ class Case:
     operations: float = 0
     tolerance: float = 0
     seconds: float = 0.3
+    rounds: int = 5
     parts: int = 1
 
 
@@ -58,31 +60,31 @@ def lines(subject: Subject, chosen: Callable[[str], bool]) -> Iterator[str]:
     if not cases:
         return
     names = {"regard": subject.ours, **subject.peers}
-    sides = {(name, threads): Side(name, build, threads) for threads in THREADS for name, build in names.items()}
-    limits = {threads: Side("limit", "everyday_limits:least", threads) for threads in THREADS}
+    sides = {name: Side(name, build, max(THREADS)) for name, build in names.items()}
+    limit = Side("limit", "everyday_limits:least", max(THREADS))
     for case in cases:
         outputs, missing = _prepared(sides, case)
-        ready = [key for key in sides if key in outputs]
-        timings = dict(zip(ready, alternating([sides[key] for key in ready], case.seconds), strict=True))
+        calls = [(sides[name], threads) for name, threads in outputs]
+        timings = dict(zip(outputs, alternating(calls, case.seconds, case.rounds), strict=True))
         least = math.inf
         for threads in THREADS:
-            least = min(least, float(limits[threads].prepare(case.dtype, case.bytes, case.operations)))
+            least = min(least, float(limit.prepare(threads, case.dtype, case.bytes, case.operations)))
             peers = [_cell(name, threads, timings, outputs, missing, case) for name in subject.peers]
             yield _line(case, threads, timings["regard", threads], case.parts * least, peers)
-    for side in (*sides.values(), *limits.values()):
+    for side in (*sides.values(), limit):
         side.close()
 
 
-def _prepared(
-    sides: Mapping[tuple[str, int], Side], case: Case
-) -> tuple[dict[tuple[str, int], np.ndarray], dict[str, str]]:
-    """The output of each side, and why a peer has none."""
+def _prepared(sides: Mapping[str, Side], case: Case) -> tuple[dict[tuple[str, int], np.ndarray], dict[str, str]]:
+    """The output of each side with each number of threads, and why a peer has none."""
     outputs, missing = {}, {}
-    for key, side in sides.items():
+    for name, side in sides.items():
+        side.forget()
         try:
-            outputs[key] = side.prepare(*case.arguments)
+            for threads in THREADS:
+                outputs[name, threads] = side.prepare(threads, *case.arguments)
         except UnavailableError as error:
-            missing[key[0]] = str(error)
+            missing[name] = str(error)
     return outputs, missing
 
 
