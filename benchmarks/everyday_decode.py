@@ -15,6 +15,7 @@ PEERS = {
     "ONNX Attention": "everyday_decode:onnx_attention",
     "ONNX MatMul": "everyday_decode:onnx_products",
     "ggml": "everyday_ggml:flash_attention",
+    "JAX": "everyday_decode:jax",
 }
 
 
@@ -23,7 +24,7 @@ def cases() -> Iterator[Case]:
         for batch in (1, 32, 160):
             for keys in (1, 8, 32, 64, 128):
                 cached = 2 * batch * HEADS * keys * WIDTH * (4 if dtype == "float32" else 2)
-                title = f"decode, batch {batch}, {keys} keys"
+                title = f"decode, batch {batch}, {keys} {'key' if keys == 1 else 'keys'}"
                 tolerance = 1e-4 if dtype == "float32" else 2e-2
                 yield Case(title, dtype, (dtype, batch, keys), bytes=cached, tolerance=tolerance, seconds=0.02)
 
@@ -54,6 +55,20 @@ def sdpa(threads: int, dtype: str, batch: int, keys: int) -> Call:
 
     q, k, v = _tensors(dtype, batch, keys)
     return lambda: scaled_dot_product_attention(q, k, v)
+
+
+def jax(threads: int, dtype: str, batch: int, keys: int) -> Call:
+    """Compiled by XLA, in the layout that JAX documents, ``(B, L, H, E)``."""
+    import os
+
+    import jax
+    import jax.numpy as jnp
+
+    if threads < (os.cpu_count() or 1):
+        raise UnavailableError("takes all cores")
+    q, k, v = (jnp.asarray(part.swapaxes(1, 2), dtype) for part in inputs(batch, keys))
+    attend = jax.jit(lambda q, k, v: jax.nn.dot_product_attention(q, k, v).reshape(batch, HEADS, 1, WIDTH))
+    return lambda: attend(q, k, v).block_until_ready()
 
 
 def onnx_attention(threads: int, dtype: str, batch: int, keys: int) -> Call:

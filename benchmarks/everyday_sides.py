@@ -154,7 +154,7 @@ def _array(output: Any) -> np.ndarray:
     if hasattr(output, "is_floating_point") and output.is_floating_point():
         output = output.float()
     array = np.asarray(output.numpy() if hasattr(output, "numpy") else output)
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+    return array if array.dtype.kind in "iu" else array.astype(np.float32)
 
 
 def _timed(call: Call, seconds: float) -> list[float]:

@@ -80,11 +80,11 @@ def _prepared(sides: Mapping[str, Side], case: Case) -> tuple[dict[tuple[str, in
     outputs, missing = {}, {}
     for name, side in sides.items():
         side.forget()
-        try:
-            for threads in THREADS:
+        for threads in THREADS:
+            try:
                 outputs[name, threads] = side.prepare(threads, *case.arguments)
-        except UnavailableError as error:
-            missing[name] = str(error)
+            except UnavailableError as error:
+                missing[name, threads] = str(error)
     return outputs, missing
 
 
@@ -99,13 +99,14 @@ def _cell(
     threads: int,
     timings: Mapping[tuple[str, int], Timing],
     outputs: Mapping[tuple[str, int], np.ndarray],
-    missing: Mapping[str, str],
+    missing: Mapping[tuple[str, int], str],
     case: Case,
 ) -> str:
     """A peer's time, at the number of threads up to ``threads`` that is best for it, relative to ours."""
-    if name in missing:
-        return f"{name}: {missing[name]}"
-    theirs = min(timings[name, count].seconds for count in THREADS if count <= threads)
+    if (name, threads) in missing:
+        return f"{name}: {missing[name, threads]}"
+    counts = [count for count in THREADS if count <= threads and (name, count) in timings]
+    theirs = min(timings[name, count].seconds for count in counts)
     ratio = theirs / timings["regard", threads].seconds
     different = _different(outputs["regard", threads], outputs[name, threads], case.tolerance)
     mark = "·" if ratio < 1 else ""
