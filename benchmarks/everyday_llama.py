@@ -20,9 +20,8 @@ _NAMES = {
 """The names of a layer's weights in transformers and in a GGUF file."""
 
 
-@llama_cpp.llama_log_callback
-def _silent(level: int, text: bytes, data: Any) -> None:
-    """Its messages are not shown."""
+_silent = llama_cpp.llama_log_callback(lambda *_: None)
+"""Its messages are not shown."""
 
 
 def greedy(threads: int, dtype: str, name: str, steps: int) -> Call:

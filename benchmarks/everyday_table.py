@@ -75,8 +75,10 @@ def lines(subject: Subject, chosen: Callable[[str], bool]) -> Iterator[str]:
         side.close()
 
 
-def _prepared(sides: Mapping[str, Side], case: Case) -> tuple[dict[tuple[str, int], np.ndarray], dict[str, str]]:
-    """The output of each side with each number of threads, and why a peer has none."""
+def _prepared(
+    sides: Mapping[str, Side], case: Case
+) -> tuple[dict[tuple[str, int], np.ndarray], dict[tuple[str, int], str]]:
+    """The output of each side with each number of threads, or why there is none."""
     outputs, missing = {}, {}
     for name, side in sides.items():
         side.forget()
