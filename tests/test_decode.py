@@ -221,7 +221,7 @@ def test_each_row_ends_at_its_own_eos(decode: Any) -> None:
     model.rows.clear()
     model.table[2, 2, :, EOS] = 1e4
     model.decoded(decode, 9)
-    assert model.rows == [3, 3, 3]  # all sentences have ended after three steps
+    assert model.rows == [3, 2, 2]  # one has ended after the first step, all after the third
 
 
 def test_samples_of_a_row_do_not_depend_on_when_other_rows_end() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from regard.decode.step import Hypothesis, State, StepFunction, advance, check_gains, check_start, select
+from regard.decode.candidates import extend
+from regard.decode.step import Hypothesis, State, StepFunction, advance, check_start, select
 
 
 class _End(NamedTuple):
@@ -32,14 +33,6 @@ class _Trace(NamedTuple):
     parents: list[Tensor]
     tokens: list[Tensor]
     weights: list[Tensor]
-
-
-class _Candidates(NamedTuple):
-    """The extensions of each sentence's beams, best first: ``(sentences, candidates)`` each."""
-
-    scores: Tensor
-    parents: Tensor
-    tokens: Tensor
 
 
 @torch.no_grad()
@@ -103,21 +96,25 @@ def beam_search(
     trace = _Trace([], [], [])
     searched = list(range(first.shape[0]))  # the sentences that are still in the batch
     tokens, scores = first, torch.zeros_like(first, dtype=torch.float32)[:, None]
+    largest = _penalty(max_length, length_penalty)
     for length in range(1, max_length + 1):
         if not searched:
             break
         result = advance(step, tokens, state, eos)
         if result.weights is not None:
             trace.weights.append(result.weights)
-        candidates = _extend(scores, result.logits, beam, normalized)
-        for at, score, row in _ended(candidates, beam, eos):
-            end = _End(score / _penalty(length, length_penalty), score, length - 1, row, True)
-            _keep(kept[searched[at]], end, best)
-        live = _live(candidates, beam, eos)
-        bounds = [score / _penalty(max_length, length_penalty) for score in live.scores[:, 0].tolist()]
-        unfinished = [at for at, bound in enumerate(bounds) if bound > _worst(kept[searched[at]], best)]
-        searched = [searched[at] for at in unfinished]
-        scores, rows, tokens = (part[torch.tensor(unfinished, dtype=torch.int64, device=part.device)] for part in live)
+        extended = extend(scores, result.logits, beam, eos, normalized)
+        penalty = _penalty(length, length_penalty)
+        for at, score, row in extended.ended:
+            _keep(kept[searched[at]], _End(score / penalty, score, length - 1, row, True), best)
+        unfinished = [
+            at for at, score in enumerate(extended.tops) if score / largest > _worst(kept[searched[at]], best)
+        ]
+        scores, rows, tokens = extended.scores, extended.parents, extended.tokens
+        if len(unfinished) < len(searched):
+            searched = [searched[at] for at in unfinished]
+            index = torch.tensor(unfinished, dtype=torch.int64, device=scores.device)
+            scores, rows, tokens = (part.index_select(0, index) for part in (scores, rows, tokens))
         rows, tokens = rows.flatten(), tokens.flatten()
         trace.parents.append(rows)
         trace.tokens.append(tokens)
@@ -138,39 +135,6 @@ def _check(beam: int, length_penalty: float, best: int) -> None:
 
 def _penalty(length: int, alpha: float) -> float:
     return float(((5 + length) / 6) ** alpha)
-
-
-def _extend(scores: Tensor, logits: Tensor, beam: int, normalized: bool) -> _Candidates:
-    """Extend beams ``(sentences, width)`` by one token: of each row enough tokens that ``beam`` of them do not end."""
-    # The tokens of a row are chosen by logits, and sorting is stable, so that rounded scores never change their order.
-    # The first token comes from max, which breaks ties as argmax does and topk does not: beam size 1 is greedy.
-    top, token = logits.max(-1, keepdim=True)
-    more, others = logits.scatter(1, token, -math.inf).topk(min(beam, logits.shape[1] - 1))
-    gains = torch.cat([top, more], 1)
-    gains = gains if normalized else gains - logits.logsumexp(-1, keepdim=True)
-    dead = scores.flatten()[:, None] == -math.inf
-    extended = torch.where(dead, -math.inf, scores.flatten()[:, None] + gains)
-    check_gains(extended)
-    parents = torch.arange(extended.shape[0], device=extended.device)[:, None].expand_as(extended)
-    sentences = scores.shape[0]
-    ordered, order = extended.reshape(sentences, -1).sort(stable=True, dim=-1, descending=True)
-    tokens = torch.cat([token, others], 1)
-    return _Candidates(ordered, *(part.reshape(sentences, -1).gather(1, order) for part in (parents, tokens)))
-
-
-def _ended(candidates: _Candidates, beam: int, eos: int) -> list[tuple[int, float, int]]:
-    """The index of the sentence, the score and the row of each candidate that ends."""
-    scores, parents, tokens = (part[:, :beam] for part in candidates)
-    at, place = ((tokens == eos) & (scores > -math.inf)).nonzero(as_tuple=True)
-    return list(zip(at.tolist(), scores[at, place].tolist(), parents[at, place].tolist(), strict=True))
-
-
-def _live(candidates: _Candidates, beam: int, eos: int) -> _Candidates:
-    """The best candidates that do not end. If there are too few, dead ones of score −inf fill the beam."""
-    scores = candidates.scores.masked_fill(candidates.tokens == eos, -math.inf)
-    scores, order = scores.sort(stable=True, dim=-1, descending=True)
-    order = order[:, :beam]
-    return _Candidates(scores[:, :beam], candidates.parents.gather(1, order), candidates.tokens.gather(1, order))
 
 
 def _keep(ends: list[_End], end: _End, best: int) -> None:
@@ -198,7 +162,8 @@ def _cut_off(
 
 def _hypotheses(kept: list[list[_End]], trace: _Trace) -> list[list[Hypothesis]]:
     """Follow the backpointers of the hypotheses that were kept."""
-    parents, tokens = ([step.tolist() for step in steps] for steps in (trace.parents, trace.tokens))
+    lengths = [len(step) for step in trace.tokens]
+    parents, tokens = (_lists(steps, lengths) for steps in (trace.parents, trace.tokens))
     rows = torch.cat(trace.weights) if trace.weights else None
     starts = list(accumulate((len(step) for step in trace.weights), initial=0))
 
@@ -212,3 +177,9 @@ def _hypotheses(kept: list[list[_End]], trace: _Trace) -> list[list[Hypothesis]]
         return Hypothesis(emitted[::-1], end.score, end.rank, end.finished, weights)
 
     return [[follow(end) for end in ends] for ends in kept]
+
+
+def _lists(steps: list[Tensor], lengths: list[int]) -> list[list[int]]:
+    """The numbers of each step; of a GPU's tensors, all are read at once."""
+    numbers = iter(torch.cat(steps).tolist() if steps else [])
+    return [list(islice(numbers, length)) for length in lengths]

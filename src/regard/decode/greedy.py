@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from regard.decode.step import Hypothesis, State, StepFunction, advance, check_gains, check_start
+from regard.decode.candidates import best_tokens
+from regard.decode.step import NO_DISTRIBUTION, Hypothesis, State, StepFunction, advance, check_start, select
 
 
 def greedy(step: StepFunction, state: State, first: Tensor, *, eos: int, max_length: int) -> list[Hypothesis]:
@@ -35,22 +38,57 @@ def greedy(step: StepFunction, state: State, first: Tensor, *, eos: int, max_len
         >>> greedy(step, None, torch.tensor([0, 1]), eos=3, max_length=10)[0].tokens
         [1, 2]
     """
-    return roll_out(step, state, first, lambda logits: logits.argmax(-1), eos=eos, max_length=max_length)
+    return roll_out(step, state, first, _most_probable, eos=eos, max_length=max_length)
+
+
+def _most_probable(logits: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor]:
+    values, tokens, sums = best_tokens(logits, 1)
+    return tokens[:, 0], values[:, 0] - sums
+
+
+Choice = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+"""Given logits ``(rows, vocabulary)`` and the rows' places in the first batch, int64 ``(rows,)`` or None, if they are
+all of it: the tokens to emit, int64 ``(rows,)``, and their log-probabilities ``(rows,)``."""
+
+_LEFT = 0.75
+"""Finished rows leave the batch when no more than this share of it is unfinished: each time, the state is copied."""
+
+
+@dataclass
+class _Row:
+    """What a row has emitted, EOS included; ``weights``: the places of its weights among those of all steps."""
+
+    tokens: list[int] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)
+    score: float = 0.0
+    finished: bool = False
+
+    def emit(self, token: int, gain: float, weights: int, eos: int) -> None:
+        if math.isnan(gain):
+            raise ValueError(NO_DISTRIBUTION)
+        self.tokens.append(token)
+        self.weights.append(weights)
+        self.score += gain
+        self.finished = token == eos
+
+    def hypothesis(self, weights: Tensor | None) -> Hypothesis:
+        tokens = self.tokens[:-1] if self.finished else self.tokens
+        return Hypothesis(
+            tokens, self.score, self.score, self.finished, None if weights is None else weights[self.weights]
+        )
 
 
 @torch.no_grad()
 def roll_out(
-    step: StepFunction, state: State, first: Tensor, choose: Callable[[Tensor], Tensor], *, eos: int, max_length: int
+    step: StepFunction, state: State, first: Tensor, choose: Choice, *, eos: int, max_length: int
 ) -> list[Hypothesis]:
     """Decode all rows in parallel, token by token, until every row is finished.
-
-    Finished rows continue, and their tokens are dropped, so that ``choose`` gets the same rows in every step.
 
     Args:
         step: the model.
         state: its state before the first token.
         first: int64 ``(rows,)``.
-        choose: given logits ``(rows, vocabulary)``, returns the tokens to emit, int64 ``(rows,)``.
+        choose: see `Choice`.
         eos: the token that ends a sequence.
         max_length: the largest number of emitted tokens, including EOS.
 
@@ -58,32 +96,27 @@ def roll_out(
         ValueError: as `greedy`.
     """
     check_start(first, eos, max_length)
-    tokens, finished = first, torch.zeros_like(first, dtype=torch.bool)
-    lengths, scores = torch.zeros_like(first), torch.zeros_like(first, dtype=torch.float32)
-    emitted: list[Tensor] = []
-    steps: list[Tensor] = []
+    written = [_Row() for _ in range(len(first))]
+    batch, places, tokens = written, None, first
+    weights: list[Tensor] = []
+    count = 0  # of the rows of all steps so far
     for _ in range(max_length):
-        if finished.all():
+        unfinished = [at for at, row in enumerate(batch) if not row.finished]
+        if not unfinished:
             break
+        if len(unfinished) <= _LEFT * len(batch):
+            batch = [batch[at] for at in unfinished]
+            index = torch.tensor(unfinished, device=first.device)
+            places = index if places is None else places[index]
+            tokens, state = tokens[index], select(state, index)
         result = advance(step, tokens, state, eos)
         state = result.state
-        tokens = choose(result.logits)
-        gains = result.logits.gather(1, tokens[:, None])[:, 0] - result.logits.logsumexp(-1)
-        gains = gains.masked_fill(finished, 0.0)
-        check_gains(gains)
-        scores = scores + gains
-        lengths = lengths + ~finished
-        finished = finished | (tokens == eos)
-        emitted.append(tokens)
+        tokens, gains = choose(result.logits, places)
         if result.weights is not None:
-            steps.append(result.weights)
-    if not emitted:
-        return []
-    rows = torch.stack(emitted, 1).tolist()
-    weights = torch.stack(steps, 1) if steps else None
-    return [
-        Hypothesis(rows[row][: length - ended], score, score, ended, None if weights is None else weights[row, :length])
-        for row, (length, score, ended) in enumerate(
-            zip(lengths.tolist(), scores.tolist(), finished.tolist(), strict=True)
-        )
-    ]
+            weights.append(result.weights)
+        for at, (row, token, gain) in enumerate(zip(batch, tokens.tolist(), gains.tolist(), strict=True)):
+            if not row.finished:
+                row.emit(token, gain, count + at, eos)
+        count += len(batch)
+    joined = torch.cat(weights) if weights else None
+    return [row.hypothesis(joined) for row in written]

@@ -25,8 +25,8 @@ def sample(
 ) -> list[Hypothesis]:
     """Draw every token from the model's distribution, after `filter_logits`.
 
-    Each step draws noise for all rows, also for finished ones. The tokens of a row therefore depend on the generator,
-    the number of rows and the index of the row, not on when other rows finish.
+    Each step draws noise for all rows, also for those that are finished and have left the batch. The tokens of a row
+    therefore depend on the generator, the number of rows and the index of the row, not on when other rows finish.
 
     Args:
         step: the model.
@@ -56,14 +56,18 @@ def sample(
     """
     _check(temperature, top_k, top_p)
 
-    def choose(logits: Tensor) -> Tensor:
+    def choose(logits: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor]:
         filtered = filter_logits(logits, temperature, top_k, top_p)
         # The largest of (logit − log of exponential noise) is distributed as the softmax: the Gumbel-max trick.
         device = filtered.device if generator is None else generator.device
-        noise = torch.empty(filtered.shape, dtype=filtered.dtype, device=device).exponential_(generator=generator)
+        shape = (len(first), filtered.shape[1])
+        noise = torch.empty(shape, dtype=filtered.dtype, device=device).exponential_(generator=generator)
+        if places is not None:
+            noise = noise.index_select(0, places.to(device))
         # Noise of 0 would turn a forbidden token's −inf into NaN.
         noise = noise.clamp_min(torch.finfo(noise.dtype).tiny).to(filtered.device)
-        return (filtered - noise.log()).argmax(-1)
+        tokens = (filtered - noise.log()).argmax(-1)
+        return tokens, logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
 
     return roll_out(step, state, first, choose, eos=eos, max_length=max_length)
 

@@ -16,6 +16,8 @@ from torch import Tensor
 State = Any
 """Nested tuples, named tuples, lists and dicts of tensors whose first dimension is the row; see `select`."""
 
+NO_DISTRIBUTION = "logits: not a distribution: a row has NaN or +inf, or has −inf for every token"
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -128,14 +130,5 @@ def advance(step: StepFunction, tokens: Tensor, state: State, eos: int) -> Step:
         raise ValueError(f"logits: expected ({tokens.shape[0]}, vocabulary), got {tuple(logits.shape)}")
     if eos >= logits.shape[1]:
         raise ValueError(f"eos: must be below the vocabulary's size {logits.shape[1]}, got {eos}")
-    return replace(result, logits=logits.to(torch.promote_types(logits.dtype, torch.float32)))
-
-
-def check_gains(gains: Tensor) -> None:
-    """Check log-probabilities for NaN, which shows that logits are not a distribution.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if gains.isnan().any():
-        raise ValueError("logits: not a distribution: a row has NaN or +inf, or has −inf for every token")
+    precise = torch.promote_types(logits.dtype, torch.float32)
+    return result if logits.dtype is precise else replace(result, logits=logits.to(precise))

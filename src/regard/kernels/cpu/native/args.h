@@ -103,6 +103,36 @@ struct PackedLinear {
     i64 rows, x_stride, y_stride, threads, level;
 };
 
+// The `count` largest of each row of logits, and the row's log-sum-exp.
+struct BestTokens {
+    const float* logits;  // (rows, vocabulary)
+    i64 stride, rows, vocabulary, count;
+    float* values;  // (rows, count)
+    i64* tokens;    // (rows, count)
+    float* sums;    // (rows,)
+    i64 threads, level;
+};
+
+// An extension of a beam that ends.
+struct Ended {
+    i64 sentence;
+    double score;
+    i64 row;
+};
+
+// A step of beam search: the extensions of each sentence's beams by one token, ordered by score.
+struct Extension {
+    BestTokens best;  // without its results
+    i64 sentences, beam, eos;
+    i64 normalized;       // whether logits are added up as they are
+    const float* scores;  // (rows,); −∞: the row is not live
+    // (sentences, live): the best that do not end, their rows in this step, and their tokens
+    float* live_scores;
+    i64 *live_rows, *live_tokens, live;
+    double* tops;  // (sentences,): the first of `live_scores`
+    Ended* ended;  // up to (sentences * beam,): those among the first `beam`, in the order of sentences and scores
+};
+
 // The rows of `stats`. The meaning of LSE, REST and OWN depends on the normalizer: see `weights.h`.
 enum Stat { TOP = 0, LSE = 1, REST = 2, POISON = 3, OWN = 4, STATS = 5 };
 
@@ -130,6 +160,7 @@ struct Level {
     void (*pack)(const Packing&);
     i64 (*packed_bytes)(i64 outputs, i64 inputs, i64 kind, bool scales);
     void (*linear)(const PackedLinear&);
+    void (*best)(const BestTokens&);
     // A vector function, for its test.
     void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);
     double (*peak)(i64 dtype, i64 times);  // runs `times` rounds of multiply-adds; returns their number of operations

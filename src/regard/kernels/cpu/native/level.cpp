@@ -3,6 +3,7 @@
 // levels, and a function compiled for one level could then run on a processor without its instructions.
 #include "args.h"
 #include "backward_tasks.h"
+#include "best_tokens.h"
 #include "decode.h"
 #include "forward_tasks.h"
 #include "look_tasks.h"
@@ -72,6 +73,7 @@ const Level JOIN(level_, REGARD_LEVEL) = {
     .pack = REGARD_LEVEL::pack,
     .packed_bytes = REGARD_LEVEL::packed_bytes,
     .linear = REGARD_LEVEL::linear,
+    .best = REGARD_LEVEL::best_tokens,
     .vmath = REGARD_LEVEL::vmath,
     .peak = REGARD_LEVEL::peak,
 };

@@ -122,6 +122,8 @@ template <class I> INLINE bool any(I v) {
     constexpr int SIZE = sizeof(v[0]);
 #if defined(__AVX512F__)
     if constexpr (SIZE == 4) return _mm512_test_epi32_mask((__m512i)v, (__m512i)v) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)v, (__m256i)v);
 #endif
     int64_t result = 0;
     for (int i = 0; i < BYTES / SIZE; ++i) result |= v[i];

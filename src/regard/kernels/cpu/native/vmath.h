@@ -14,6 +14,15 @@ template <class F> INLINE f64v each(f64v x, F f) {
     return x;
 }
 
+// 2^f for |f| ≤ ½.
+INLINE f32v exp2_of_fraction(f32v f) {
+    f32v p = fma(f, splat(0.001326472639f), splat(0.009671512697f));
+    p = fma(p, f, splat(0.05550733746f));
+    p = fma(p, f, splat(0.2402224208f));
+    p = fma(p, f, splat(0.6931469776f));
+    return fma(p, f, splat(1.0f));
+}
+
 // 2^x; 0 for −∞; 2⁰ is exactly 1. PRECISE false: a relative error of 9e-5, enough for weights that become bfloat16.
 // ULP EXP2: float32 3, float64 1.5
 // ULP EXP2_COARSE: float32 1600, float64 1.5
@@ -37,11 +46,7 @@ template <bool PRECISE = true> INLINE f32v exp2v(f32v x) {
     f32v y = maxv(splat(-127.0f), x);
     f32v shifted = y + 12582912.0f;  // 1.5 · 2²³: rounds to the nearest integer
     f32v f = y - (shifted - 12582912.0f);
-    f32v p = fma(f, splat(0.001326472639f), splat(0.009671512697f));
-    p = fma(p, f, splat(0.05550733746f));
-    p = fma(p, f, splat(0.2402224208f));
-    p = fma(p, f, splat(0.6931469776f));
-    p = fma(p, f, splat(1.0f));
+    f32v p = exp2_of_fraction(f);
     i32v power = ((i32v)shifted) << 23;
     f32v scaled = (f32v)((i32v)p + power);
     scaled = y < splat(-126.0f) ? f32v{} : scaled;
@@ -64,6 +69,17 @@ template <bool PRECISE = true> INLINE f64v exp2v(f64v x) {
     scaled = y < splat(-1022.0) ? f64v{} : scaled;
     scaled = y >= splat(1024.0) ? splat(__builtin_inf()) : scaled;
     return y != y ? y : scaled;
+}
+
+// 2^x for a term of a sum of at least 1: x ≤ 0 and not NaN. Below 2⁻¹²⁶, and for −∞, the result is 2⁻¹²⁶.
+INLINE f32v exp2_of_term(f32v x) {
+#if defined(__AVX512DQ__)
+    return exp2v(x);
+#else
+    f32v y = maxv(splat(-126.0f), x);
+    f32v shifted = y + 12582912.0f;
+    return (f32v)((i32v)exp2_of_fraction(y - (shifted - 12582912.0f)) + (((i32v)shifted) << 23));
+#endif
 }
 
 // ln x for x ≥ 0, −∞ for 0: exponent and mantissa m from √½ to √2; ln m = 2 artanh((m − 1) / (m + 1)), as a series.
