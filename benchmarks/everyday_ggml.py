@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from everyday_sides import Call
 
-_FLOAT32, _FLOAT16, _BFLOAT16 = 0, 1, 30
+_FLOAT32, _BFLOAT16 = 0, 30
 
 
 class _Memory(ctypes.Structure):
@@ -30,31 +30,22 @@ class _Plan(ctypes.Structure):
     )  # fmt: skip
 
 
-def flash_attention(threads: int, dtype: str, batch: int, keys: int) -> Call:
+def flash_attention(threads: int, dtype: str, *sizes: int) -> Call:
     """``ggml_flash_attn_ext`` with a cache in float32 or bfloat16; queries and output are float32."""
-    return _attention(_FLOAT32 if dtype == "float32" else _BFLOAT16, threads, batch, keys)
+    return _attention(_FLOAT32 if dtype == "float32" else _BFLOAT16, threads, *sizes)
 
 
-def flash_attention_half(threads: int, dtype: str, batch: int, keys: int) -> Call:
-    """The same with a float16 cache, as llama.cpp has by default, in place of bfloat16."""
-    from everyday_sides import UnavailableError
-
-    if dtype == "float32":
-        raise UnavailableError("float32 is above")
-    return _attention(_FLOAT16, threads, batch, keys)
-
-
-def _attention(kind: int, threads: int, batch: int, keys: int) -> Call:
-    from everyday_decode import WIDTH, inputs
+def _attention(kind: int, threads: int, *sizes: int) -> Call:
+    from everyday_decode import inputs
 
     ggml = _libraries()
-    arrays = inputs(batch, keys)
+    arrays = inputs(*sizes)
     room = 2 * sum(array.nbytes for array in arrays) + (64 << 20)
     context = ggml.ggml_init(_Memory(room, None, False))
     tensors = [
         _tensor(ggml, context, array, number) for array, number in zip(arrays, (_FLOAT32, kind, kind), strict=True)
     ]
-    output = ggml.ggml_flash_attn_ext(context, *tensors, None, WIDTH**-0.5, 0.0, 0.0)
+    output = ggml.ggml_flash_attn_ext(context, *tensors, None, sizes[2] ** -0.5, 0.0, 0.0)
     graph = ggml.ggml_new_graph(context)
     ggml.ggml_build_forward_expand(graph, output)
     pool = ggml.ggml_threadpool_new(ctypes.byref(ggml.ggml_threadpool_params_default(threads)))
@@ -80,8 +71,6 @@ def _tensor(ggml: Any, context: int, array: np.ndarray, kind: int) -> int:
         import torch
 
         array = torch.from_numpy(array).bfloat16().view(torch.int16).numpy()
-    elif kind == _FLOAT16:
-        array = array.astype(np.float16)
     ctypes.memmove(ggml.ggml_get_data(tensor), array.ctypes.data, array.nbytes)
     return tensor
 

@@ -21,7 +21,7 @@ def least(threads: int, dtype: str, read: float, operations: float) -> Call:
     assert library.library is not None
     assert library.level is not None
     buffer = torch.ones(max(int(read), _LEAST) // 4)
-    repeats = max(3, _READ // buffer.nbytes)
+    repeats = max(10, _READ // buffer.nbytes)
     fastest = min(_seconds(reduction, buffer, repeats) for reduction in (torch.Tensor.sum, torch.Tensor.amax))
     index, number = library.NAMES.index(library.level), {"float32": 0, "bfloat16": 2}[dtype]
     rates = []
@@ -34,11 +34,11 @@ def least(threads: int, dtype: str, read: float, operations: float) -> Call:
 
 
 def _seconds(reduction: object, buffer: object, repeats: int) -> float:
-    """The median of a reduction of the whole buffer."""
+    """The shortest of so many reductions of the whole buffer."""
     assert callable(reduction)
     times = []
     for _ in range(repeats):
         began = time.perf_counter()
         reduction(buffer)
         times.append(time.perf_counter() - began)
-    return float(np.median(times))
+    return min(times)
