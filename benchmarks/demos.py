@@ -2,7 +2,8 @@
 
     python benchmarks/demos.py [TASK …] [--runs FOLDER]
 
-Each demo is run as a new process, as a user does. Demos whose deciding place is known print the share of the attention
+Each demo is run as a new process, as a user does; beside other work, its processor time tells more than the seconds
+that it took. Demos whose deciding place is known print the share of the attention
 on it and the share that it would get by chance. Then the same model without attention (for summarize: without copying)
 is trained in the same way, and its scores are printed on one line. The lines of code are those of the task's own
 folder, blank lines and documentation included; the model, readers and what tasks of a kind share are not counted. The
@@ -12,6 +13,7 @@ table is printed, for ``benchmarks/results/demos.txt``.
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -54,13 +56,20 @@ def main() -> None:
 
 def measured(spec: TaskSpec, run: Path) -> list[str]:
     """Run the demo of a task: its time, lines of code, and the scores that it prints."""
-    began = time.monotonic()
+    began, before = time.monotonic(), _processor_seconds()
     command = [sys.executable, "-m", "regard", "demo", spec.name, str(run)]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=run.parent).stdout.splitlines()
-    seconds = time.monotonic() - began
+    seconds, used = time.monotonic() - began, _processor_seconds() - before
     first = next(at for at, line in enumerate(output) if line.startswith(f"On {spec.demo.scored[:30]}"))
     scores = output[first : output.index("", first)]
-    return [f"{spec.name}: {seconds:.0f} seconds, {lines_of(spec)} lines of code", *scores]
+    times = f"{seconds:.0f} seconds, {used:.0f} of processor time"
+    return [f"{spec.name}: {times}, {lines_of(spec)} lines of code", *scores]
+
+
+def _processor_seconds() -> float:
+    """The processor time of the processes that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def without_attention(spec: TaskSpec, run: Path) -> str:
