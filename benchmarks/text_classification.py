@@ -1,14 +1,15 @@
 """Text classification beside the same model without attention and a linear classifier without a neural network.
 
     python benchmarks/text_classification.py sst2 FOLDER [--seeds 0 1 2 …] [--settings FILE.yaml] [--runs FOLDER]
-    python benchmarks/text_classification.py trec FOLDER
+    python benchmarks/text_classification.py trec FOLDER [--ngrams 0.5]
     python benchmarks/text_classification.py sms FOLDER
 
 The folders hold SST-2 (``train.tsv.gz``, ``dev.tsv``, ``test.tsv``), TREC (``TREC.train.all``, ``TREC.test.all``), and
 the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each seed, five by default, tests on a random
 fifth).
 The checkpoint is chosen on the development set, or on a tenth of the training texts; the test texts are scored once.
-The settings are in the YAML files beside this script. The linear classifier has TF-IDF of words and pairs of words and
+The settings are in the YAML files beside this script; with ``--ngrams``, ``model.ngrams`` has this share, so that a
+linear model of n-grams is mixed into both models. The linear classifier has TF-IDF of words and pairs of words and
 of parts of words, and a linear SVM; for SST-2 the naive-Bayes SVM of Wang and Manning 2012. The table is printed, for
 ``benchmarks/results/text_classification.txt``. A command that was stopped goes on where it was when it is run again.
 """
@@ -36,7 +37,7 @@ from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.running import load
 
 HERE = Path(__file__).parent
-WIDTH = 22
+WIDTH = 26
 MODELS = {"attention": "additive", "no attention": "none"}
 PUBLISHED = {
     "sst2": "CNN, random vectors: 82.7 (Kim 2014)",
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("set", choices=list(PUBLISHED))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", help="by default 0 to 2, for sms 0 to 4")
+    parser.add_argument("--ngrams", type=float, default=0.0, help="share of the linear model; by default 0")
     parser.add_argument("--settings", type=Path, help="a YAML file, in place of the one beside this script")
     parser.add_argument("--runs", type=Path, default=Path("runs/text_classification"))
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="none: the floor only")
@@ -72,7 +74,11 @@ def main() -> None:
     print(header(shown, WIDTH), row("linear classifier", floors, shown, WIDTH), sep="\n", flush=True)
     for model in arguments.models:
         results = [score(arguments, split(arguments, seed), seed, model) for seed in arguments.seeds]
-        print(row(model, results, shown, WIDTH), flush=True)
+        print(row(_name(model, arguments.ngrams), results, shown, WIDTH), flush=True)
+
+
+def _name(model: str, ngrams: float) -> str:
+    return f"{model}, n-grams {ngrams:g}" if ngrams else model
 
 
 def _splits(arguments: argparse.Namespace) -> int:
@@ -101,10 +107,11 @@ def score(arguments: argparse.Namespace, files: Split, seed: int, model: str) ->
     valid = None if files.valid is None else str(files.valid)
     changes: dict[str, dict[str, Any]] = {
         "data": {"train": str(files.train), "valid": valid, "on_bad_line": "skip"},
-        "model": {"attention": MODELS[model]},
+        "model": {"attention": MODELS[model], "ngrams": arguments.ngrams},
         "train": {"seed": seed},
     }
-    run = arguments.runs / f"{arguments.set}-{model.replace(' ', '-')}-{seed}"
+    name = _name(model, arguments.ngrams).replace(",", "").replace(" ", "-")
+    run = arguments.runs / f"{arguments.set}-{name}-{seed}"
     settings = arguments.settings or HERE / f"text_classification_{arguments.set}.yaml"
     trained("classify-text", load_yaml(settings, ClassifyTextConfig), changes, run)
     test = read_texts(str(files.test), on_bad_line="skip")

@@ -52,6 +52,20 @@ class Labelled(ABC):
         """The number of examples of each class or label, int64 ``(classes,)``."""
         return self.labels.sum(0) if self.several else np.bincount(self.labels, minlength=len(self.names))
 
+    @property
+    def balance(self) -> np.ndarray:
+        """Weights with which all classes weigh the same in all: the inverse of the number of examples of each.
+
+        With several labels, those of the examples without each label, and of those with it.
+
+        Returns:
+            float ``(classes,)``, or ``(2, classes)``.
+        """
+        total, counts = len(self.labels), self.counts
+        if self.several:
+            return total / (2 * np.stack([total - counts, counts]).clip(min=1))
+        return total / (len(counts) * counts.clip(min=1))
+
     def describe(self) -> str:
         """The number of examples, in all and of each class or label, in one line."""
         counts = self.counts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from regard.errors import UserError
 from regard.explain.marked import MarkedText
 from regard.models.text import TextClassifier
 from regard.tasks.classify_text.explained import explainable
+from regard.tasks.classify_text.linear import NGramClassifier, mixture
 from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
@@ -33,16 +34,24 @@ from regard.tasks.results import Scores
 from regard.tasks.task import Notify
 from regard.training.masked import MaskedTexts
 
+_NGRAMS = "ngrams.safetensors"
+
 
 @dataclass(frozen=True)
 class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
-    """A trained text classifier with the features of its words and the length of its windows."""
+    """A trained text classifier with the features of its words and the length of its windows.
+
+    Attributes:
+        linear: a classifier of n-grams, which gives a ``share`` of the probabilities; None: there is none.
+    """
 
     together = 64
 
     model: TextClassifier
     features: Features
     window: int
+    linear: NGramClassifier | None = None
+    share: float = 0.0
 
     def open(self, item: str) -> tuple[str, Spans]:
         """The text in Unicode's composed form, and where its words are. Raises UserError: it has no word."""
@@ -54,10 +63,11 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
 
     def label(self, inputs: Sequence[tuple[str, Spans]]) -> Iterable[ClassifiedText]:
         """See `Labeller`."""
-        words, features = self._tensors([[text[start:end] for start, end in spans] for text, spans in inputs])
-        seen = self.model.look(words, features)
+        texts = [[text[start:end] for start, end in spans] for text, spans in inputs]
+        seen = self.model.look(*self._tensors(texts))
+        logits = self._mixed(seen.logits, texts)
         for at, (text, spans) in enumerate(inputs):
-            ranked = self.ranked(seen.logits[at])
+            ranked = self.ranked(logits[at])
             labels = self.applying(ranked)
             marked = []
             if seen.places is not None:
@@ -76,6 +86,10 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
         """See `Labeller`."""
         return self._tensors([examples.words[row] for row in rows])
 
+    def logits(self, examples: Texts, rows: Sequence[int]) -> Tensor:
+        """See `Labeller`; those of the mixture with the classifier of n-grams."""
+        return self._mixed(super().logits(examples, rows), [examples.words[row] for row in rows])
+
     def lengths(self, examples: Texts) -> np.ndarray:
         """See `Labeller`."""
         return np.array([len(text) for text in examples.texts])
@@ -84,12 +98,18 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
         """See `Labeller`."""
         return 64
 
+    def _mixed(self, logits: Tensor, texts: Sequence[Sequence[str]]) -> Tensor:
+        if self.linear is None:
+            return logits
+        own = self.linear.logits(texts).to(logits.device)
+        return mixture(logits.float(), own, self.share, several=self.thresholds is not None)
+
     def _tensors(self, texts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
         words, features = word_batch(texts, self.features, self.window)
         return torch.from_numpy(words).to(self.device), torch.from_numpy(features).to(self.device)
 
     def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`."""
+        """See `regard.tasks.task.Predictor`; the logits are without the classifier of n-grams."""
         thresholds = {} if self.thresholds is None else {"thresholds": self.thresholds.tolist()}
         notes = {"task": "classify-text", "classes": self.names, **thresholds}
         return exportable(self.model, self.features, self.window, notes)
@@ -133,6 +153,12 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
             words = tuple(dict.fromkeys((*words, *more)))[:size]
         notify(f"vocabulary: {len(words):,} words")
         save_classes(folder, sets.train.names, vocabulary=words, buckets=config.model.buckets)
+        if config.model.ngrams:
+            train = sets.train
+            balance = train.balance if config.train.class_weights == "balanced" else None
+            linear = NGramClassifier.fit(train.words, train.labels, len(train.names), balance=balance)
+            linear.save(folder / _NGRAMS)
+            notify(f"linear model: {len(linear.weight):,} n-grams")
 
     def build(self, config: ClassifyTextConfig, run: Path) -> tuple[nn.Module, TextLabeller]:
         """See `ClassifyTask`."""
@@ -143,7 +169,8 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
             layers=settings.layers, heads=settings.heads, attention=settings.attention != "none",
             dropout=settings.dropout, word_dropout=settings.word_dropout, several=config.data.labels == "multi",
         )  # fmt: skip
-        return model, TextLabeller(model, names, features, settings.window)
+        linear = NGramClassifier.load(run / _NGRAMS) if settings.ngrams else None
+        return model, TextLabeller(model, names, features, settings.window, linear, settings.ngrams)
 
     def pretraining(self, config: ClassifyTextConfig, run: Path, sets: Sets[Texts], notify: Notify) -> MaskedTexts:
         """See `Task`."""
@@ -186,7 +213,9 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
     ) -> Explainable:
         """See `Task`."""
         texts = self.evaluated(config, run, labeller.names, path, notify)
-        return explainable(labeller.model, labeller.features, labeller.window, texts, limit)
+        made = explainable(labeller.model, labeller.features, labeller.window, texts, limit)
+        alone = [] if labeller.linear is None else ["of the network alone, without the linear model of n-grams"]
+        return replace(made, notes=[*made.notes, *alone])
 
     def example(self, config: ClassifyTextConfig) -> str:
         """See `Task`."""

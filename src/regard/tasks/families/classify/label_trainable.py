@@ -42,14 +42,6 @@ class LabelsTrainable(ClassifyTrainable[Examples]):
         train = self.sets.train
         return f"{len(train.labels):,} {train.unit}s with {len(train.names)} labels"
 
-    def class_weights(self) -> Tensor:
-        """The weights in the loss of the examples without each label, and of those with it, ``(2, classes)``.
-
-        They are the inverse of the numbers of these examples, so that both weigh the same in all.
-        """
-        counts, total = self.sets.train.counts, len(self.sets.train.labels)
-        return torch.from_numpy(total / (2 * np.stack([total - counts, counts]).clip(min=1))).float()
-
     def target(self, rows: list[int]) -> Tensor:
         """Which labels training examples have, ``(len(rows), classes)``: 1 for those of each."""
         return torch.from_numpy(self.sets.train.labels[rows]).to(self.labeller.device).float()

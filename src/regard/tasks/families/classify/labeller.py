@@ -110,6 +110,11 @@ class Labeller(Predictor, Generic[Examples, Input]):
     def inputs(self, examples: Examples, rows: Sequence[int]) -> tuple[Tensor, ...]:
         """The tensors that the model takes for these rows of the examples, on the model's device."""
 
+    def logits(self, examples: Examples, rows: Sequence[int]) -> Tensor:
+        """Logits ``(len(rows), classes)`` of these rows of the examples; by default, those of the model."""
+        logits: Tensor = self.model(*self.inputs(examples, rows)).float()
+        return logits
+
     def lengths(self, examples: Examples) -> np.ndarray | None:
         """The length of each example, ``(n,)``, if batches of similar length save padding; None: they do not."""
         return None
@@ -147,7 +152,7 @@ class Labeller(Predictor, Generic[Examples, Input]):
         outcomes: list[Any] = [self._outcome(examples, [], no_logits)]
         with torch.no_grad():
             for rows in part.batches(self.batch_size(examples)):
-                outcomes.append(self._outcome(examples, rows, self.model(*self.inputs(examples, rows)).float()))
+                outcomes.append(self._outcome(examples, rows, self.logits(examples, rows)))
         joined: Outcome | LabelsOutcome = type(outcomes[0]).joined(outcomes)
         return joined
 

@@ -58,7 +58,8 @@ class ClassifyTrainable(Generic[Examples]):
     ):
         self.config, self.model, self.labeller, self.sets, self.augment = config, model, labeller, sets, augment
         self._lengths = labeller.lengths(sets.train)
-        self._weights = self.class_weights() if config.class_weights == "balanced" else None
+        balanced = config.class_weights == "balanced"
+        self._weights = torch.from_numpy(sets.train.balance).float() if balanced else None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -68,11 +69,6 @@ class ClassifyTrainable(Generic[Examples]):
             Metric("loss", unit=f"nats per {unit}", how="cross-entropy"),
             Metric("accuracy", higher_is_better=True, unit="%", how=f"{unit}s whose most probable class is their own"),
         )
-
-    def class_weights(self) -> Tensor:
-        """The weight of each class in the loss: the inverse of the number of its examples, ``(classes,)``."""
-        counts = self.sets.train.counts
-        return torch.from_numpy(len(self.sets.train.labels) / (len(counts) * counts.clip(min=1))).float()
 
     @property
     def described(self) -> str:
