@@ -121,5 +121,5 @@ def test_refusals() -> None:
 def test_without_kernels_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "level", None)
     monkeypatch.setattr(library, "why_none", "there was no C++ compiler")
-    with pytest.raises(ValueError, match="there was no C\\+\\+ compiler"):
+    with pytest.raises(ValueError, match=r"there was no C\+\+ compiler"):
         pack(torch.ones(2, 3))

@@ -17,6 +17,7 @@ from regard.errors import UserError
 from regard.settings import helps
 
 Checkpoint = Literal["best", "last"]
+Weights = Literal["float32", "bfloat16", "int8"]
 
 
 def with_options(

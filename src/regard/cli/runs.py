@@ -10,7 +10,7 @@ from typing import Any
 from cyclopts import App
 
 from regard.cli.looked import Looked
-from regard.cli.options import Checkpoint, with_options
+from regard.cli.options import Checkpoint, Weights, with_options
 from regard.errors import UserError
 from regard.files import is_page
 from regard.tasks.spec import NoOptions, TaskSpec
@@ -41,12 +41,15 @@ def add_commands(app: App, spec: TaskSpec | None, looked: Looked) -> None:
 
 
 def _evaluate_command(spec: TaskSpec | None) -> Callable[..., None]:
+    packs = spec is not None and spec.verb.packs
+
     def evaluate(
         run: Path,
         /,
         *,
         data: str | None = None,
         checkpoint: Checkpoint = "best",
+        weights: Weights = "float32",
         json: bool = False,
         **options: Any,
     ) -> None:
@@ -57,7 +60,7 @@ def _evaluate_command(spec: TaskSpec | None) -> Callable[..., None]:
         from regard.tasks import running
         from regard.tasks.results import show_scores
 
-        scores = running.evaluate(run, data, checkpoint=checkpoint, **options)
+        scores = running.evaluate(run, data, checkpoint=checkpoint, weights=weights if packs else None, **options)
         if json:
             print(dumps({name: score.to_dict() for name, score in scores.items()}))
         else:
@@ -70,11 +73,14 @@ def _evaluate_command(spec: TaskSpec | None) -> Callable[..., None]:
         run: Folder of a trained run.
         data: Data to evaluate on, in any format that training reads; {own}.
         checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
+        weights: How the model's weights are stored on a CPU: with bfloat16 or int8, a half or a quarter of the bytes is
+            read at each step, and outputs differ a little.
         json: Print the scores as one JSON object.
     """
+    without = () if packs else ("weights",)
     if spec is None:
-        return with_options(evaluate, NoOptions)
-    return with_options(evaluate, spec.evaluation, section=type(spec.settings().data))
+        return with_options(evaluate, NoOptions, without=without)
+    return with_options(evaluate, spec.evaluation, section=type(spec.settings().data), without=without)
 
 
 def _look_command(looked: Looked) -> Callable[..., None]:

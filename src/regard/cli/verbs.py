@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from regard.cli.options import Checkpoint, with_options
+from regard.cli.options import Checkpoint, Weights, with_options
 from regard.data.lines import check_unicode, iterate_text_lines
 from regard.errors import UserError
 from regard.files import is_stream
@@ -47,9 +47,10 @@ def _command(spec: TaskSpec, *, shared: bool) -> Callable[..., None]:
         json: bool = False,
         look: Path | None = None,
         checkpoint: Checkpoint = "best",
+        weights: Weights = "float32",
         **options: Any,
     ) -> None:
-        _use(spec, run, inputs, file, output, json, look, checkpoint, options)
+        _use(spec, run, inputs, file, output, json, look, checkpoint, weights, options)
 
     use.__doc__ = f"""{verb.summary}.
 
@@ -65,8 +66,11 @@ def _command(spec: TaskSpec, *, shared: bool) -> Callable[..., None]:
         json: Print one JSON object per line.
         look: Also draw the attention to this file, .png, .svg or .html; only for a single {verb.unit}.
         checkpoint: Checkpoint to use: the one with the best validation metric, or the last one.
+        weights: How the model's weights are stored on a CPU: with bfloat16 or int8, a half or a quarter of the bytes is
+            read at each step, and outputs differ a little.
     """
-    return with_options(use, NoOptions if shared else verb.options, without=() if verb.draws else ("look",))
+    without = (*(() if verb.draws else ("look",)), *(() if verb.packs else ("weights",)))
+    return with_options(use, NoOptions if shared else verb.options, without=without)
 
 
 def _use(
@@ -78,6 +82,7 @@ def _use(
     json: bool,
     look: Path | None,
     checkpoint: str,
+    weights: Weights,
     options: dict[str, Any],
 ) -> None:
     verb = spec.verb
@@ -97,7 +102,7 @@ def _use(
 
     from regard.tasks.running import load
 
-    predictor = load(run, checkpoint, spec.name)
+    predictor = load(run, checkpoint, spec.name, weights if verb.packs and look is None else None)
     if look is not None:
         common = {
             field.name: options[field.name] for field in dataclasses.fields(spec.looking) if field.name in options

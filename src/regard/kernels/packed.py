@@ -44,6 +44,7 @@ class PackedWeight:
         outputs, inputs: the shape of the weight.
         kind: how its numbers are stored.
         bytes: the memory that it takes.
+        fields: the numbers of ``Packed`` in ``cpu/native/args.h``, valid while this object lives.
     """
 
     def __init__(self, weight: Tensor, kind: Kind):
@@ -52,17 +53,17 @@ class PackedWeight:
         self.kind = kind
         self._level = LEVELS[library.level]  # the order differs from level to level
         size = (self._level, self.outputs, self.inputs, _KINDS[kind])
-        self._data = torch.empty(_library().regard_packed_bytes(*size, 0), dtype=torch.uint8)
-        self._scales = torch.empty(_library().regard_packed_bytes(*size, 1), dtype=torch.uint8)
+        self._data, self._scales = (
+            torch.empty(_library().regard_packed_bytes(*size, scales), dtype=torch.uint8, device="cpu")
+            for scales in (0, 1)
+        )
         self.bytes = len(self._data) + len(self._scales)
         scales = self._scales.data_ptr() if kind == "int8" else 0
-        self._packed = _WEIGHT.pack(self.outputs, self.inputs, _KINDS[kind], self._data.data_ptr(), scales)
+        self.fields = (self.outputs, self.inputs, _KINDS[kind], self._data.data_ptr(), scales)
+        self._packed = _WEIGHT.pack(*self.fields)
         source = weight if weight.stride(1) == 1 else weight.contiguous()
         place = (source.data_ptr(), DTYPES[source.dtype], source.stride(0))
-        run(
-            _library().regard_pack,
-            self._packed + _PACKING.pack(*place, torch.get_num_threads(), self._level),
-        )
+        run(_library().regard_pack, self._packed + _PACKING.pack(*place, torch.get_num_threads(), self._level))
 
     def linear(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """``x @ weight.T + bias`` of ``(..., inputs)``: ``(..., outputs)`` of the dtype of ``x``.
@@ -74,27 +75,29 @@ class PackedWeight:
             bias: ``(outputs,)``.
 
         Raises:
-            ValueError: a shape does not fit, or ``x`` requires a gradient.
+            ValueError: a shape does not fit, or a gradient is needed.
         """
-        if x.shape[-1:] != (self.inputs,):
-            raise ValueError(f"linear: x has shape {tuple(x.shape)}, but the weight has {self.inputs} inputs")
+        shape = x.shape
+        if shape[-1:] != (self.inputs,):
+            raise ValueError(f"linear: x has shape {tuple(shape)}, but the weight has {self.inputs} inputs")
         if bias is not None and bias.shape != (self.outputs,):
             raise ValueError(f"linear: bias has shape {tuple(bias.shape)}, but the weight has {self.outputs} outputs")
         if x.requires_grad and torch.is_grad_enabled():
             raise ValueError("linear: x requires a gradient, which a packed weight does not have: use torch.no_grad()")
         if not is_plain(x, bias):
             raise ValueError("linear: a packed weight needs ordinary tensors on the CPU, not a graph or a transform")
-        rows = x.reshape(-1, self.inputs).float()
-        if rows.stride(1) != 1 and self.inputs > 1:
-            rows = rows.contiguous()
-        shift = None if bias is None else bias.float().contiguous()
-        y = torch.empty(len(rows), self.outputs)
+        rows = x if x.dtype is torch.float32 else x.float()
+        if len(shape) != 2 or (rows.stride(1) != 1 and self.inputs > 1):
+            rows = rows.reshape(-1, self.inputs).contiguous()
+        if bias is not None and (bias.dtype is not torch.float32 or not bias.is_contiguous()):
+            bias = bias.float().contiguous()
+        y = torch.empty((*shape[:-1], self.outputs), dtype=torch.float32, device="cpu")
         call = _LINEAR.pack(
-            rows.data_ptr(), 0 if shift is None else shift.data_ptr(), y.data_ptr(),
-            len(rows), rows.stride(0), self.outputs, torch.get_num_threads(), self._level,
+            rows.data_ptr(), 0 if bias is None else bias.data_ptr(), y.data_ptr(),
+            rows.shape[0], rows.stride(0), self.outputs, torch.get_num_threads(), self._level,
         )  # fmt: skip
         run(_library().regard_linear, self._packed + call)
-        return y.to(x.dtype).view(*x.shape[:-1], self.outputs)
+        return y if x.dtype is torch.float32 else y.to(x.dtype)
 
     def __repr__(self) -> str:
         return f"PackedWeight({self.outputs}, {self.inputs}, {self.kind}, {self.bytes} bytes)"
@@ -134,7 +137,8 @@ def pack(weight: Tensor, kind: Kind = "float32") -> PackedWeight:
         raise ValueError(f"pack: kind is {kind!r}, expected one of {', '.join(get_args(Kind))}")
     if weight.dim() != 2:
         raise ValueError(f"pack: weight has shape {tuple(weight.shape)}, expected (outputs, inputs)")
+    weight = weight.detach()
     reason = why_not(weight)
     if reason:
         raise ValueError(f"pack: the weight cannot be packed: {reason}")
-    return PackedWeight(weight.detach(), kind)
+    return PackedWeight(weight, kind)

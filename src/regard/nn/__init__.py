@@ -11,6 +11,7 @@ from regard.nn.learned import Learned
 from regard.nn.location import LocationAwareAttention
 from regard.nn.luong import LuongAttention
 from regard.nn.multihead import MultiHeadAttention
+from regard.nn.packed import packed_bytes, packed_linears
 from regard.nn.pooling import AttentionPooling
 from regard.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
 from regard.nn.projected import HardAttention, SoftAttention, VariationalAttention, reinforce
@@ -45,5 +46,7 @@ __all__ = [
     "StepLinear",
     "VariationalAttention",
     "linear_cross_entropy",
+    "packed_bytes",
+    "packed_linears",
     "reinforce",
 ]

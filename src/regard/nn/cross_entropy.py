@@ -52,7 +52,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             part, short = slice(start, min(count, start + _ROWS)), max(0, start + _ROWS - count)
             chunk = F.pad(features[part], (0, 0, 0, short))
             labels = F.pad(target[part], (0, short))[:, None]
-            logits = (chunk @ matrix.T).to(precise).add_(bias)
+            logits = F.linear(chunk, matrix).to(precise).add_(bias)
             lse = logits.logsumexp(-1, keepdim=True)
             losses = lse - (1 - smoothing) * logits.gather(1, labels) - smoothing * logits.mean(-1, keepdim=True)
             total += losses[: _ROWS - short].sum()

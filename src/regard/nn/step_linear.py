@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 _Uses = list[tuple[Tensor, Tensor]]
 """The input and the gradient of the output of each use, in the order of the backward pass."""
@@ -33,7 +34,8 @@ class StepLinear(nn.Linear):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.weight.dtype
         bias = self.weight.new_zeros(self.out_features) if self.bias is None else self.bias
         if not torch.is_grad_enabled():
-            return lambda x: torch.addmm(bias.to(dtype), x.to(dtype), self.weight.to(dtype).T)
+            cast, shift = self.weight.to(dtype), bias.to(dtype)
+            return lambda x: F.linear(x.to(dtype), cast, shift)
         uses: _Uses = []
         weight, bias = _Collect.apply(self.weight, bias, dtype, uses)  # type: ignore[no-untyped-call]
         return lambda x: _Use.apply(x.to(dtype), weight, bias, uses)  # type: ignore[no-any-return,no-untyped-call]

@@ -22,7 +22,9 @@ from torch import nn
 from regard.attribution.compared import Explainable
 from regard.errors import UserError
 from regard.files import write_text
+from regard.kernels.packed import Kind
 from regard.settings import from_dict, read, to_yaml
+from regard.tasks.packing import packed
 from regard.tasks.results import Scores, show_scores
 from regard.tasks.spec import TaskSpec
 from regard.tasks.table import spec_of
@@ -120,19 +122,21 @@ def resume(run: str | Path, wanted: Any = None, task: str | None = None) -> Prog
         return _fit(spec, code, config, run, data, process, resume=True)
 
 
-def load(run: str | Path, checkpoint: str = "best", task: str | None = None) -> Predictor:
+def load(run: str | Path, checkpoint: str = "best", task: str | None = None, weights: Kind | None = None) -> Predictor:
     """The model of a trained run.
 
     Args:
         run: the run's folder.
         checkpoint: ``"best"``, the one with the best validation metric, or ``"last"``.
         task: the task that the run must have, if given.
+        weights: how the weights are stored, for inference only: see `regard.nn.packed_linears`; None: they are those
+            of the model.
 
     Returns:
         A `Predictor`, with ``predict(inputs)``, ``look(input)`` and ``export(path)``.
 
     Raises:
-        UserError: the folder is not a run of this task, or a file is missing or damaged.
+        UserError: the folder is not a run of this task, a file is missing or damaged, or weights cannot be stored so.
 
     Example:
         >>> load("elsewhere/mine")
@@ -142,16 +146,19 @@ def load(run: str | Path, checkpoint: str = "best", task: str | None = None) -> 
     run = Path(run)
     runs.check(run, task)
     predictor: Predictor = spec_of(runs.kind(run)).load().predictor(settings_of(run), run, checkpoint)
-    return predictor
+    return predictor if weights is None else packed(predictor, weights)
 
 
-def evaluate(run: str | Path, data: str | None = None, *, checkpoint: str = "best", **options: Any) -> Scores:
+def evaluate(
+    run: str | Path, data: str | None = None, *, checkpoint: str = "best", weights: Kind | None = None, **options: Any
+) -> Scores:
     """Scores of a trained run.
 
     Args:
         run: the run's folder.
         data: data in any format that training reads; None: held-out data of the run, if it has any.
         checkpoint: ``"best"`` or ``"last"``.
+        weights: as in `load`.
         options: those of ``regard eval`` for this task, such as ``beam=1``.
 
     Returns:
@@ -163,7 +170,7 @@ def evaluate(run: str | Path, data: str | None = None, *, checkpoint: str = "bes
     run = Path(run)
     runs.check(run)
     code, config = spec_of(runs.kind(run)).load(), settings_of(run)
-    return code.evaluate(code.predictor(config, run, checkpoint), config, run, data, say, **options)
+    return code.evaluate(load(run, checkpoint, weights=weights), config, run, data, say, **options)
 
 
 def explainable(run: str | Path, data: str | None = None, *, checkpoint: str = "best", limit: int = 20) -> Explainable:

@@ -27,6 +27,7 @@ class Verb:
         unit: one input in a word, such as ``"text"``.
         options: a dataclass of its options, which are keyword arguments of `Predictor.predict`.
         many: whether several inputs may be given as arguments.
+        packs: whether ``--weights`` says how the model's weights are stored: worth it for models that decode.
         draws: whether ``--look FILE`` draws the attention of a single input.
         named_input: an option that gives a single input by name, in place of the argument; empty: there is none.
     """
@@ -37,6 +38,7 @@ class Verb:
     unit: str
     options: type = NoOptions
     many: bool = False
+    packs: bool = False
     draws: bool = False
     named_input: str = ""
 

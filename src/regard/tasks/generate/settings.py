@@ -61,6 +61,7 @@ GENERATE = TaskSpec(
         input='Text to continue; "" begins a new document.',
         unit="prompt",
         options=SamplingOptions,
+        packs=True,
     ),
     evaluation=NoOptions,
     evaluated="the run's validation text",

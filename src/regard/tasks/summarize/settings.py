@@ -96,6 +96,7 @@ SUMMARIZE = TaskSpec(
         input="Text to summarize.",
         unit="text",
         options=CopySearchOptions,
+        packs=True,
         draws=True,
     ),
     evaluation=CopyEvaluationOptions,

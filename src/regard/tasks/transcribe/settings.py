@@ -86,6 +86,7 @@ TRANSCRIBE = TaskSpec(
         input="Sound files of any rate and number of channels, or files of features.",
         unit="file",
         options=TranscribeOptions,
+        packs=True,
         many=True,
         draws=True,
     ),

@@ -101,6 +101,7 @@ TRANSLATE = TaskSpec(
         input="Text to translate.",
         unit="text",
         options=TranslateOptions,
+        packs=True,
         draws=True,
     ),
     evaluation=EvaluateOptions,
