@@ -21,7 +21,7 @@ from regard.tasks import running
 kernels = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
 
-def _tied() -> nn.Module:
+def _tied() -> nn.Sequential:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Embedding(512, 128), nn.Linear(128, 512), nn.GELU(), nn.Linear(512, 128), nn.Linear(128, 2)
@@ -34,7 +34,7 @@ def _tied() -> nn.Module:
 def test_a_copy_shares_weights_and_packs_the_large_ones_it_uses() -> None:
     model = _tied()
     copy = packed_linears(model, "bfloat16")
-    assert copy[1].weight.data_ptr() == model[1].weight.data_ptr()
+    assert [one.data_ptr() for one in copy.parameters()][:2] == [one.data_ptr() for one in model.parameters()][:2]
     assert packed_bytes(copy) == 0
     with torch.no_grad():
         tokens = torch.arange(6)
@@ -62,11 +62,11 @@ def test_float64_is_refused() -> None:
 @kernels
 def test_a_step_linear_reads_its_packed_weight() -> None:
     torch.manual_seed(1)
-    model = nn.Sequential(StepLinear(256, 256, bias=False))
+    model = StepLinear(256, 256, bias=False)
     copy = packed_linears(model)
     with torch.no_grad():
         x = torch.randn(3, 256)
-        assert torch.allclose(copy[0].bound()(x), model[0].bound()(x), atol=1e-5)
+        assert torch.allclose(copy.bound()(x), model.bound()(x), atol=1e-5)
     assert packed_bytes(copy) == 4 * 256 * 256
 
 
@@ -96,10 +96,12 @@ def test_pointers_and_recurrent_language_models_step() -> None:
     language = RecurrentLM(600, dim=256).eval()
     source, lengths, tokens = torch.randint(4, 600, (2, 5)), torch.tensor([5, 3]), torch.tensor([4, 5])
     with torch.inference_mode():
-        steps = [one.step(tokens, one.start(source, lengths)).logits for one in (pointer, packed_linears(pointer))]
-        assert torch.allclose(*steps, atol=1e-4)
-        steps = [one.step(tokens[:, None], one.start(2)).logits for one in (language, packed_linears(language))]
-        assert torch.allclose(*steps, atol=1e-4)
+        ours, packed = (
+            one.step(tokens, one.start(source, lengths)).logits for one in (pointer, packed_linears(pointer))
+        )
+        assert torch.allclose(ours, packed, atol=1e-4)
+        ours, packed = (one.step(tokens[:, None], one.start(2)).logits for one in (language, packed_linears(language)))
+        assert torch.allclose(ours, packed, atol=1e-4)
 
 
 @kernels
