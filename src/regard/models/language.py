@@ -10,7 +10,10 @@ from torch.nn import functional as F
 
 from regard.attend import Causal, Documents, Dot, Look, Mask, View, Window
 from regard.decode import Step
+from regard.kernels.packed import Kind
 from regard.models.layers import TransformerLayer
+from regard.models.native_step import NativeState, resume
+from regard.models.packed_decoder import Stack
 from regard.nn import Dropout, FeedForward, KVCache, LearnedPositions, MultiHeadAttention, Rotary, linear_cross_entropy
 from regard.nn.optional_look import attend
 
@@ -20,6 +23,9 @@ PositionKind = Literal["rotary", "learned"]
 class TransformerLM(nn.Module):
     """A decoder-only Transformer: pre-normalization by RMSNorm (Zhang and Sennrich 2019, arXiv:1910.07467), gated or
     plain feed-forward layers, rotary or learned positions, grouped heads.
+
+    Attributes:
+        weights: how decoding on a CPU stores the weights; see `regard.kernels.packed.pack`.
 
     Args:
         size: number of tokens.
@@ -36,6 +42,8 @@ class TransformerLM(nn.Module):
     Raises:
         ValueError: the sizes do not fit each other, or ``dropout`` is not in [0, 1).
     """
+
+    weights: Kind = "float32"
 
     def __init__(
         self,
@@ -93,9 +101,18 @@ class TransformerLM(nn.Module):
         """The state before the first token of ``rows`` sequences, with room for ``length`` tokens."""
         return [KVCache(length, window=window) for _ in self.layers]
 
-    def step(self, tokens: Tensor, state: list[KVCache]) -> Step:
+    def step(self, tokens: Tensor, state: list[KVCache] | NativeState) -> Step:
         """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``, or several, ``(B, n)``."""
         tokens = tokens if tokens.dim() == 2 else tokens[:, None]
+        if not isinstance(state, NativeState) and tokens.shape[1] == 1:
+            stack = Stack(
+                self.embedding.weight, 1.0, self.position, self.layers, self.norm, self.output_bias, kind=self.weights
+            )
+            state = resume(stack, state, len(tokens)) or state
+        if isinstance(state, NativeState):
+            for one in tokens.unbind(1):
+                logits, _ = state.step(one)
+            return Step(logits, state)
         features, _ = self._read(tokens, None, state)
         return Step(F.linear(features[:, -1], self.embedding.weight, self.output_bias), state)
 

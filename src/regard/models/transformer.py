@@ -8,7 +8,7 @@ arXiv:1608.05859).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -17,9 +17,12 @@ from torch.nn import functional as F
 
 from regard.attend import Causal, Lengths, Look
 from regard.decode import Step, select
+from regard.kernels.packed import Kind
 from regard.models.encoder_decoder import EncoderDecoder
 from regard.models.layers import NormOrder, TransformerLayer
 from regard.models.masked import TokenEncoder
+from regard.models.native_step import NativeState, begin
+from regard.models.packed_decoder import Stack
 from regard.nn import (
     Dropout,
     FeedForward,
@@ -43,7 +46,7 @@ class Encoded:
     """Encoded sentences.
 
     Attributes:
-        layers: the keys and values of each decoder layer.
+        layers: the keys and values of each decoder layer, without those that a `NativeState` has.
         lengths: int64 ``(rows,)``, of the sources.
         source: int64 ``(rows,)``: the number of the encoded sentence that a row belongs to.
     """
@@ -64,11 +67,14 @@ class DecoderState(NamedTuple):
     """The state of the decoder: the memory, and each layer's cache of the target so far."""
 
     encoded: Encoded
-    caches: list[KVCache]
+    caches: list[KVCache] | NativeState
 
 
 class TransformerTranslator(EncoderDecoder):
     """Encoder and decoder.
+
+    Attributes:
+        weights: how decoding on a CPU stores the decoder's weights; see `regard.kernels.packed.pack`.
 
     Args:
         source_size: number of source tokens.
@@ -88,6 +94,8 @@ class TransformerTranslator(EncoderDecoder):
     Raises:
         ValueError: the sizes do not fit each other, or a probability is not in [0, 1).
     """
+
+    weights: Kind = "float32"
 
     def __init__(
         self,
@@ -170,7 +178,11 @@ class TransformerTranslator(EncoderDecoder):
 
     def start(self, source: Tensor, lengths: Tensor) -> DecoderState:
         """The decoder's state before the first token; arguments as in `encode`."""
-        return DecoderState(self.encode(source, lengths), [KVCache(_ROOM) for _ in self.decoder])
+        encoded, count = self.encode(source, lengths), len(self.decoder)
+        state = begin(self._stack(), encoded.layers[:count], lengths, _ROOM)
+        if state is not None:
+            return DecoderState(replace(encoded, layers=encoded.layers[count:]), state)
+        return DecoderState(encoded, [KVCache(_ROOM) for _ in self.decoder])
 
     def step(self, tokens: Tensor, state: DecoderState) -> Step:
         """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``.
@@ -178,6 +190,9 @@ class TransformerTranslator(EncoderDecoder):
         The weights are those of the last layer but one, averaged over its heads: of all layers, they are closest to a
         word alignment (Garg et al. 2019, arXiv:1909.02074).
         """
+        if isinstance(state.caches, NativeState):
+            logits, weights = state.caches.step(tokens)
+            return Step(logits, state, weights)
         features, weights = self._write(tokens[:, None], state.encoded, state.caches)
         return Step(self._logits(features[:, 0]), state, weights)
 
@@ -207,6 +222,19 @@ class TransformerTranslator(EncoderDecoder):
         features, _ = self._write(written, self.encode(source, lengths), None)
         return self._logits(features)
 
+    def _stack(self) -> Stack:
+        """What a step of decoding consists of."""
+        positions = None if isinstance(self.target_position, _NoPositions) else self.target_position
+        return Stack(
+            self.target_embedding.weight, self.scale, positions, self.decoder, self.decoder_norm, self.output_bias,
+            shown=self._shown, kind=self.weights,
+        )  # fmt: skip
+
+    @property
+    def _shown(self) -> int:
+        """The decoder layer whose attention is reported: see `step`."""
+        return max(0, len(self.decoder) - 2)
+
     def _logits(self, features: Tensor) -> Tensor:
         return F.linear(features, self.target_embedding.weight, self.output_bias)
 
@@ -217,13 +245,20 @@ class TransformerTranslator(EncoderDecoder):
         features, _ = self._write(inputs, self.encode(source, lengths), None)
         return features[real], wanted[real]
 
-    def _write(self, tokens: Tensor, encoded: Encoded, caches: list[KVCache] | None) -> tuple[Tensor, Tensor | None]:
+    def _write(
+        self, tokens: Tensor, encoded: Encoded, caches: list[KVCache] | NativeState | None
+    ) -> tuple[Tensor, Tensor | None]:
         """The decoder over ``tokens`` ``(B, Lt)``; with caches, after the tokens in them, and with its weights."""
+        if isinstance(caches, NativeState):
+            known = type(self.target_embedding) is nn.Embedding
+            vectors = None if known else self.target_embedding(tokens[:, 0])
+            features, weights = caches.step(tokens[:, 0], vectors, logits=False)
+            return features[:, None], weights
         start = caches[0].position if caches is not None else 0
         x = self.dropout(self.target_position(self.target_embedding(tokens) * self.scale, start))
-        chosen, weights = max(0, len(self.decoder) - 2), None
+        weights = None
         for at, layer in enumerate(self.decoder):
-            look = Look(rows=slice(None)) if caches is not None and at == chosen else None
+            look = Look(rows=slice(None)) if caches is not None and at == self._shown else None
             # The causal mask also hides the padding, which is after the last token of each row.
             x, view = layer(
                 x, Causal(), memory=encoded.layers[at], memory_mask=Lengths(encoded.lengths), look=look,

@@ -81,6 +81,13 @@ class KVCache:
         """The number of keys for which memory is allocated."""
         return self._room
 
+    def contents(self) -> tuple[Tensor, Tensor] | None:
+        """The cached keys and values, ``(B, Hk, n, E)`` and ``(B, Hk, n, Ev)``; None: none, or padded ones."""
+        if self._key is None or self._value is None or self._real is not None:
+            return None
+        inside = slice(self._first, self._end)
+        return self._key[:, :, inside], self._value[:, :, inside]
+
     def positions(self, steps: int, real: Tensor | None = None) -> Tensor | None:
         """The positions of the next ``steps`` keys in their sequences, int64 ``(B, steps)``, without padding.
 

@@ -148,6 +148,8 @@ enum VectorFunction : i64 {
     ERFINV = 7
 };
 
+struct StepCall;  // of step_args.h
+
 // The functions of one level, that is, one instruction set.
 struct Level {
     const char* name;
@@ -161,6 +163,7 @@ struct Level {
     i64 (*packed_bytes)(i64 outputs, i64 inputs, i64 kind, bool scales);
     void (*linear)(const PackedLinear&);
     void (*best)(const BestTokens&);
+    void (*step)(const StepCall&);
     // A vector function, for its test.
     void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);
     double (*peak)(i64 dtype, i64 times);  // runs `times` rounds of multiply-adds; returns their number of operations

@@ -8,6 +8,7 @@
 #include "forward_tasks.h"
 #include "look_tasks.h"
 #include "packed_tasks.h"
+#include "step.h"
 #include "unit_dropout.h"
 #include "vmath_table.h"
 
@@ -74,6 +75,7 @@ const Level JOIN(level_, REGARD_LEVEL) = {
     .packed_bytes = REGARD_LEVEL::packed_bytes,
     .linear = REGARD_LEVEL::linear,
     .best = REGARD_LEVEL::best_tokens,
+    .step = REGARD_LEVEL::step,
     .vmath = REGARD_LEVEL::vmath,
     .peak = REGARD_LEVEL::peak,
 };

@@ -26,6 +26,7 @@
 #endif
 #include "args.h"
 #include "parallel.h"
+#include "step_args.h"
 
 #if defined(__x86_64__)
 extern const Level level_amx, level_avx512bf16, level_avx512, level_avx2;
@@ -307,6 +308,13 @@ __attribute__((visibility("default"))) const char* regard_pack(const void* packi
 }
 __attribute__((visibility("default"))) const char* regard_linear(const void* linear) {
     return call_level<PackedLinear>(linear, [](const Level& level, const PackedLinear& l) { level.linear(l); });
+}
+// The message for a token without an embedding is "token".
+__attribute__((visibility("default"))) const char* regard_step(const void* call) {
+    const StepCall& all = *(const StepCall*)call;
+    for (i64 row = 0; row < all.rows; ++row)
+        if (all.tokens[row] < 0 || all.tokens[row] >= all.embeddings) return "token";
+    return call_level<StepCall>(call, [](const Level& level, const StepCall& c) { level.step(c); });
 }
 // The bytes of a packed weight or of its scales, which the caller allocates.
 __attribute__((visibility("default"))) i64 regard_packed_bytes(int index, i64 outputs, i64 inputs, i64 kind,

@@ -70,8 +70,8 @@ template <class C> INLINE Vec<C> load_part(const C* at, i64 n) {
     return v;
 }
 template <class C> INLINE void store_part(C* at, Vec<C> v, i64 n) {
-    i64 count = n < WIDE<C> ? n : WIDE<C>;
-    __builtin_memcpy(at, &v, count * sizeof(C));
+    if (n >= WIDE<C>) return store(at, v);  // a copy of a variable length takes ten times as long
+    __builtin_memcpy(at, &v, n * sizeof(C));
 }
 // x − 0 is x also for x = −0, so the compiler removes the subtraction; it cannot remove x + 0.
 template <class C> INLINE Vec<C> splat(C x) { return x - Vec<C>{}; }

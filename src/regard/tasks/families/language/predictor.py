@@ -148,18 +148,18 @@ class LanguagePredictor(Predictor):
         learned = isinstance(model, TransformerLM) and model.position is not None
         generator = None if sampling.seed is None else torch.Generator().manual_seed(sampling.seed)
         state: Any = None
-        inputs = past[-self.context :]
+        seen, inputs = 0, past[-self.context :]
         for _ in range(count):
             if state is None:
                 state = model.start(1, length=self.context + 128, window=None if learned else self.context)
             step = model.step(torch.tensor([inputs], device=device), state)
-            state = step.state
+            state, seen = step.state, seen + len(inputs)
             token = draw(step.logits.float(), past, sampling, generator)
             if token == EOS:
                 return
             past.append(token)
             yield token
             inputs = [token]
-            if learned and state[0].position >= self.context:
+            if learned and seen >= self.context:
                 # Learned positions end here: start again with the second half of the context.
-                state, inputs = None, past[-max(1, self.context // 2) :]
+                state, seen, inputs = None, 0, past[-max(1, self.context // 2) :]
