@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +13,14 @@ from regard.decode import beam_search
 from regard.errors import UserError
 from regard.kernels.cpu import library
 from regard.kernels.packed import Kind
-from regard.models.language import RecurrentLM
+from regard.models.language import RecurrentLM, TransformerLM
+from regard.models.native_step import NativeState
 from regard.models.pointer import PointerRNN
 from regard.models.rnn import RNNTranslator
 from regard.nn import StepLinear, packed_bytes, packed_linears
 from regard.tasks import running
+from regard.tasks.generate.task import Writer
+from regard.tasks.packing import packed
 
 kernels = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
@@ -102,6 +106,24 @@ def test_pointers_and_recurrent_language_models_step() -> None:
         assert torch.allclose(ours, packed, atol=1e-4)
         ours, packed = (one.step(tokens[:, None], one.start(2)).logits for one in (language, packed_linears(language)))
         assert torch.allclose(ours, packed, atol=1e-4)
+
+
+@kernels
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "int8"])
+def test_a_step_of_a_packed_transformer_is_one_call_of_the_library(kind: Kind) -> None:
+    torch.manual_seed(0)
+    model = TransformerLM(600, dim=128, heads=4, hidden=256, layers=2).eval()
+    tokenizer: Any = None
+    copy = packed(Writer(model, tokenizer, 16), kind).model
+    model.weights = kind
+    with torch.inference_mode():
+        states: list[Any] = [one.start(2) for one in (model, copy)]
+        for tokens in torch.randint(0, 600, (4, 2)):
+            theirs, ours = (one.step(tokens, state) for one, state in zip((model, copy), states, strict=True))
+            states = [theirs.state, ours.state]
+            assert isinstance(ours.state, NativeState)
+            assert torch.equal(ours.logits, theirs.logits)
+    assert packed_bytes(copy) == 0  # its linear layers are not called
 
 
 @kernels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,6 +21,7 @@ from regard.kernels.memory import is_plain, is_watched
 from regard.kernels.packed import Kind
 from regard.models.layers import TransformerLayer
 from regard.nn import FeedForward, LearnedPositions, MultiHeadAttention, Rotary, SinusoidalPositions
+from regard.nn.packed import own_memory
 
 _PLACES = 256
 """The number of positions whose vectors are computed at first; it grows by doubling."""
@@ -135,8 +136,10 @@ def decoder_of(stack: Stack) -> Decoder | None:
     if not _may_run(stack):
         return None
     tensors = list(stack.tensors())
-    if not is_plain(*tensors) or any(one.dtype not in _DTYPES or one.is_inference() for one in tensors):
+    read = [own_memory(one) for one in tensors]
+    if not is_plain(*read) or any(one.dtype not in _DTYPES or one.is_inference() for one in read):
         return None
+    stack = replace(stack, embedding=own_memory(stack.embedding))
     if not stack.embedding.is_contiguous():
         return None
     key = (

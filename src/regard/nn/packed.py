@@ -80,6 +80,14 @@ def packed_linears(model: Model, kind: Kind = "float32") -> Model:
     return copy.deepcopy(model, memo).eval()
 
 
+def own_memory(weight: Tensor) -> Tensor:
+    """A weight of a packed copy as an ordinary tensor, which is the model's own; any other tensor as it is."""
+    if not isinstance(weight, _Weight):
+        return weight
+    with torch._C.DisableTorchFunctionSubclass():
+        return weight.as_subclass(Tensor)
+
+
 def packed_bytes(model: nn.Module) -> int:
     """The memory of the packed weights of ``model`` that were used so far."""
     weights = {id(one): one for one in model.parameters() if isinstance(one, _Weight)}

@@ -30,5 +30,7 @@ def packed(predictor: Predicts, kind: Kind) -> Predicts:
         if kind == "float32":
             return predictor
         raise UserError(f"--weights {kind}: {error}") from error
+    if hasattr(model, "weights"):  # of the models whose step is one call of the C++ library
+        model.weights = kind
     result: Predicts = replace(predictor, model=model)
     return result
