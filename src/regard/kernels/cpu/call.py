@@ -49,7 +49,7 @@ TOP, LSE, REST, POISON, OWN, STATS = 0, 1, 2, 3, 4, 5
 FULL, PER_KEY, PER_QUERY, SHARED = 1, 2, 3, 4
 """How the library returns the gradient of a tensor that broadcasts to the scores."""
 
-_HEAD = Struct("12qd25q")
+_HEAD = Struct("12qd26q")
 _OPTIONS = Struct("4d2q7q24q12q4q")
 _BACKWARD = Struct("24q5q12q2q")
 _LOOK = Struct("15q")
@@ -127,7 +127,7 @@ class Call:
             batch, heads, key.shape[1], queries, key.shape[2], width, value.shape[3], DTYPES[query.dtype],
             SCORES[plan.score], NORMALIZERS[plan.normalizer], torch.get_num_threads(),
             LEVELS[library.level], plan.scale,
-            *_rows(query), *_rows(key), *_rows(value), *_rows(output), stats.data_ptr(),
+            *_rows(query), *_rows(key), *_rows(value), *_rows(output), stats.data_ptr(), 0,
         )  # fmt: skip
         self.options = _NO_OPTIONS if _is_plain(plan, extra, bad) else self._options(plan, extra, bad)
 

@@ -38,8 +38,11 @@ struct Args {
     i64 dtype, score, normalizer, threads, level;
     double scale;
     Strided query, key, value, output;
-    // (B, H, STATS, Lq) in the compute dtype: statistics of each query for the backward pass and for looks
+    // (B, H, STATS, Lq) in the compute dtype: statistics of each query for the backward pass and for looks; null in a
+    // forward pass: not requested
     char* stats;
+    // Set to 1 by decode.h if a score or an output is not finite; null: not requested.
+    i64* nonfinite;
 
     // Options of the mechanism.
     double softcap, number, prior_scale, dropout;

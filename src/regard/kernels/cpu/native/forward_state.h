@@ -52,6 +52,7 @@ template <class M>
 INLINE void store_stats(const Args& a, const Block<M>& k, i64 lane, typename M::C top, typename M::C lse,
                         typename M::C rest, typename M::C own) {
     using C = typename M::C;
+    if (!a.stats) return;
     i64 q = k.query[lane];
     stat<C>(a, k.b, k.h, TOP)[q] = top, stat<C>(a, k.b, k.h, LSE)[q] = lse, stat<C>(a, k.b, k.h, REST)[q] = rest;
     stat<C>(a, k.b, k.h, OWN)[q] = own, stat<C>(a, k.b, k.h, POISON)[q] = k.poison[lane];

@@ -294,6 +294,12 @@ __attribute__((visibility("default"))) const char* regard_level(int index) {
 __attribute__((visibility("default"))) const char* regard_forward(const void* args) {
     return call_level<Args>(args, [](const Level& level, const Args& a) { level.forward(a); });
 }
+// Whether `regard_forward` runs the call by decode.h.
+__attribute__((visibility("default"))) int regard_decodes(const void* args) {
+    const Args& a = *(const Args*)args;
+    const Level* result = level((int)a.level);
+    return result && result->decodes(a);
+}
 __attribute__((visibility("default"))) const char* regard_backward(const void* args) {
     return call_level<Args>(args, [](const Level& level, const Args& a) { level.backward(Reading(a, level).args); });
 }

@@ -11,6 +11,7 @@
 
 extern "C" const char* regard_forward(const void* args);
 extern "C" const char* regard_backward(const void* args);
+extern "C" int regard_decodes(const void* args);
 extern "C" int regard_all_finite(const void* extent, i64 threads);
 
 namespace {
@@ -159,14 +160,17 @@ extern "C" __attribute__((visibility("default"))) int regard_quick(const Python*
         Call call(*python, t, {lengths, scale, causal, threads, level});
         if (!call.fit) return UNSUPPORTED;
         Args& a = call.a;
-        std::vector<char> own(stats == python->none ? a.batch * a.heads * STATS * a.queries * (a.dtype == F64 ? 8 : 4)
-                                                    : 0);
-        a.stats = stats == python->none ? own.data() : address(*python, stats);
-        if (!a.stats) return UNSUPPORTED;
+        if (stats != python->none && !(a.stats = address(*python, stats))) return UNSUPPORTED;
         return call.run(*python, [&] {
-            // A masked key must have no influence, but 0 · NaN is NaN: the general path handles it.
-            if (a.end.at && !(regard_all_finite(&t.k, threads) && regard_all_finite(&t.v, threads))) return UNSUPPORTED;
-            return regard_forward(&a) ? NO_MEMORY : DONE;
+            // A masked key must have no influence, but 0 · NaN is NaN: the general path handles it. With few queries,
+            // the kernel detects it, so that keys and values are read once.
+            i64 nonfinite = 0;
+            if (a.end.at && !a.stats && regard_decodes(&a)) {
+                a.nonfinite = &nonfinite;
+            } else if (a.end.at && !(regard_all_finite(&t.k, threads) && regard_all_finite(&t.v, threads))) {
+                return UNSUPPORTED;
+            }
+            return regard_forward(&a) ? NO_MEMORY : nonfinite ? UNSUPPORTED : DONE;
         });
     } catch (const std::bad_alloc&) {
         return NO_MEMORY;
