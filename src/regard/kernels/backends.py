@@ -133,8 +133,11 @@ NO_MASK, LAST_SEES_ALL = cpu_quick.NO_MASK, cpu_quick.LAST_SEES_ALL
 def quick(
     query: Tensor, key: Tensor, value: Tensor, scale: float | None, causal: int, lengths: Tensor | None
 ) -> Tensor | None:
-    """Softmax attention without options on the quick path of the preferred backend: see `cpu.quick.attention`."""
-    return None if pinned() is not None else cpu_quick.attention(query, key, value, scale, causal, lengths)
+    """Softmax attention without options on the quick path of the preferred backend: see `cpu.quick.attention`.
+
+    The quick path itself reads ``REGARD_BACKEND``.
+    """
+    return None if _pinned else cpu_quick.attention(query, key, value, scale, causal, lengths)
 
 
 _FIELDS = tuple(field.name for field in fields(Plan))

@@ -23,39 +23,47 @@ NO_MASK = 2**63 - 1
 LAST_SEES_ALL = NO_MASK - 1
 """Values of ``causal``: no mask, and a causal mask whose last query sees the last key."""
 
-_DONE, _UNSUPPORTED, _NO_MEMORY = range(3)
+_DONE, _UNSUPPORTED, _NO_MEMORY, _OTHER_WIDTH = range(4)
 
 
 class _Python(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("dlpack", "release_lock", "acquire_lock", "none")]
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("dlpack", "release_lock", "acquire_lock", "as_double", "as_integer", "to_integer", "none")
+    ]
 
 
-def _functions() -> _Python | None:
-    """The functions that the library calls; None if this PyTorch has no table of DLPack functions."""
+class _Method(ctypes.Structure):
+    """CPython's ``PyMethodDef``."""
+
+    _fields_ = [("name", ctypes.c_char_p), ("call", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
+
+
+_FAST_CALL = 0x80  # METH_FASTCALL
+
+
+def _functions() -> tuple[_Method, Any, Any] | None:
+    """The library's functions, the first two of which are one; None if this PyTorch has no table of DLPack functions."""
     capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if capsule is None or library.library is None:
         return None
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
-    table = pointer(capsule, b"dlpack_exchange_api")
-    library.library.regard_quick_usable.argtypes = [ctypes.c_void_p]
-    if not library.library.regard_quick_usable(table):
-        return None
-    lock = [
-        ctypes.cast(getattr(python, name), ctypes.c_void_p) for name in ("PyEval_SaveThread", "PyEval_RestoreThread")
-    ]
-    return _Python(table, *lock, id(None))
-
-
-_python = _functions()
-_python_pointer = None
-if _python is not None and library.library is not None:
-    _python_pointer = ctypes.byref(_python)
+    names = ("PyEval_SaveThread", "PyEval_RestoreThread", "PyFloat_AsDouble", "PyLong_AsLongLong", "PyLong_FromLong")
+    addresses = [ctypes.cast(getattr(python, name), ctypes.c_void_p) for name in names]
     # Called with the interpreter's lock, because they read Python objects; they release it while they compute.
-    _library = ctypes.PyDLL(library.library._name)
-    _forward, _backward = _library.regard_quick, _library.regard_quick_backward
-    _options = (ctypes.py_object, ctypes.c_double, *(ctypes.c_int64,) * 3)
-    _forward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 5, *_options]
-    _backward.argtypes = [ctypes.POINTER(_Python), *(ctypes.py_object,) * 9, *_options, ctypes.c_int64]
+    loaded = ctypes.PyDLL(library.library._name)
+    if not loaded.regard_quick_begin(ctypes.byref(_Python(pointer(capsule, b"dlpack_exchange_api"), *addresses, id(None)))):
+        return None
+    method = _Method(b"regard_quick", ctypes.cast(loaded.regard_quick, ctypes.c_void_p), _FAST_CALL, None)
+    create = ctypes.PYFUNCTYPE(ctypes.py_object, *(ctypes.c_void_p,) * 3)(("PyCFunction_NewEx", python))
+    backward = loaded.regard_quick_backward
+    backward.argtypes = [*(ctypes.py_object,) * 10, ctypes.c_double, *(ctypes.c_int64,) * 4]
+    return method, create(ctypes.addressof(method), None, None), backward
+
+
+_loaded = _functions()
+if _loaded is not None:
+    _method, _forward, _backward = _loaded
 
 
 def attention(
@@ -72,13 +80,12 @@ def attention(
         lengths: the number of visible keys of each sequence, if ``causal`` is `NO_MASK`; may be of any type.
     """
     if (
-        _python_pointer is None
+        _loaded is None
         or library.level is None
         or is_watched()
         # The library detects tensors that are not CPU memory, except subclasses and lazily negated ones.
         or not type(query) is type(key) is type(value) is Tensor
         or (lengths is not None and (type(lengths) is not Tensor or lengths.is_neg()))
-        or not (query.is_cpu and query.dim() and value.dim())
         or query.is_neg()
         or key.is_neg()
         or value.is_neg()
@@ -103,15 +110,14 @@ def _attend(
     assert library.level is not None
     threads, level = get_num_threads(), LEVELS[library.level]
     try:
-        width = value.shape[-1]
-        if width == query.shape[-1]:
-            output = empty_like(query, memory_format=torch.contiguous_format)
-        else:
-            output = query.new_empty((*query.shape[:-1], width))
-        status = _forward(_python_pointer, query, key, value, output, stats, lengths, factor, causal, threads, level)
+        output = empty_like(query, memory_format=torch.contiguous_format)
+        status = _forward(query, key, value, output, stats, lengths, factor, causal, threads, level)
+        if status == _OTHER_WIDTH:
+            output = query.new_empty((*query.shape[:-1], value.shape[-1]))
+            status = _forward(query, key, value, output, stats, lengths, factor, causal, threads, level)
     except (RuntimeError, BufferError):  # a tensor without a DLPack view, such as a sparse or nested one
         return None
-    return output if _succeeded(status) else None
+    return output if status == _DONE or _succeeded(status) else None
 
 
 def _succeeded(status: int) -> bool:
@@ -143,7 +149,7 @@ class _Quick(torch.autograd.Function):
         assert library.level is not None
         grads = [empty_like(tensor, memory_format=torch.contiguous_format) for tensor in (query, key, value)]
         status = _backward(
-            _python_pointer, query, key, value, output, stats, grad, *grads, lengths, ctx.factor, ctx.causal,
+            query, key, value, output, stats, grad, *grads, lengths, ctx.factor, ctx.causal,
             get_num_threads(), LEVELS[library.level], parts_of_queries(query.shape, key.shape),
         )  # fmt: skip
         if not _succeeded(status):

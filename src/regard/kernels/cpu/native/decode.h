@@ -13,8 +13,8 @@ constexpr i64 MAX_ROWS = 16;
 template <i64 DTYPE, class C> struct Decode {
     static constexpr int W = WIDE<C>;
     const Args& a;
-    i64 rows, splits, keys;         // query heads × queries of one key head; number of parts of the keys; keys of a part
-    C* parts;                       // (batch, key head, split, row): output, maximum, sum; null if there is one split
+    i64 rows, splits, keys;  // query heads × queries of one key head; number of parts of the keys; keys of a part
+    C* parts;                // (batch, key head, split, row): output, maximum, sum; null if there is one split
     Pieces<C> pieces, value_pieces;  // of keys, of values
     i64 part() const { return value_pieces.numbers() + 2; }
 
@@ -64,7 +64,7 @@ template <i64 DTYPE, class C> struct Decode {
         C factor[R];
         for (int r = 0; r < R; ++r) factor[r] = softmax(row[r], s + r * CHUNK, j0, n);
         add_rows<DTYPE, C, R>(at(a.value, b, hk, j0, 0), a.value.stride[2] * bytes_of(DTYPE), n, value_pieces, s,
-                                first ? nullptr : factor, o);
+                              first ? nullptr : factor, o);
     }
 
     void report(Vec<C> nan) const {

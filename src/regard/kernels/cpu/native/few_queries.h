@@ -24,8 +24,12 @@ template <class C> static bool has_pieces(i64 dtype, i64 width) { return width >
 template <i64 DTYPE, class C> INLINE i64 place(i64 i) { return DTYPE == BF16 ? i / 2 + (i & 1) * WIDE<C> : i; }
 
 #if defined(__F16C__) && defined(__AVX512F__)
-INLINE f32v from_half(const char* from) { return (f32v)_mm512_maskz_cvtph_ps(0xFFFF, _mm256_loadu_si256((const __m256i*)from)); }
-INLINE void to_half(char* to, f32v x) { _mm256_storeu_si256((__m256i*)to, _mm512_maskz_cvtps_ph(0xFFFF, (__m512)x, 0)); }
+INLINE f32v from_half(const char* from) {
+    return (f32v)_mm512_maskz_cvtph_ps(0xFFFF, _mm256_loadu_si256((const __m256i*)from));
+}
+INLINE void to_half(char* to, f32v x) {
+    _mm256_storeu_si256((__m256i*)to, _mm512_maskz_cvtps_ph(0xFFFF, (__m512)x, 0));
+}
 #elif defined(__F16C__) && defined(__AVX2__)
 INLINE f32v from_half(const char* from) { return (f32v)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from)); }
 INLINE void to_half(char* to, f32v x) { _mm_storeu_si128((__m128i*)to, _mm256_cvtps_ph((__m256)x, 0)); }
@@ -164,7 +168,8 @@ static void dot_keys(const char* key, i64 row, i64 n, const Pieces<C>& pieces, c
 
 // o[r][e] = f[r] · o[r][e] + Σ_j p[r][j] v[j][e] for N pieces from piece `c`; without `f`, o is overwritten.
 template <i64 DTYPE, class C, int R, int N>
-static void add_pieces(const char* value, i64 row, i64 n, const Pieces<C>& pieces, i64 c, const C* p, const C* f, C* o) {
+static void add_pieces(const char* value, i64 row, i64 n, const Pieces<C>& pieces, i64 c, const C* p, const C* f,
+                       C* o) {
     constexpr int W = WIDE<C>;
     const i64 size = bytes_of(DTYPE), ld = pieces.numbers();
     Vec<C> sum[R][2 * N];
