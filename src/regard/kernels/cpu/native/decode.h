@@ -9,6 +9,8 @@
 namespace REGARD_LEVEL {
 constexpr i64 ROWS_PER_STEP = 4;  // queries that use a key while it is in registers
 constexpr i64 MAX_ROWS = 16;
+constexpr i64 ON_ONE_THREAD = i64(1) << 16;  // bytes that are read before another thread has started
+constexpr i64 FROM_MEMORY = i64(1) << 22;    // bytes of which more do not stay in a core's own caches
 
 template <i64 DTYPE, class C> struct Decode {
     static constexpr int W = WIDE<C>;
@@ -16,6 +18,7 @@ template <i64 DTYPE, class C> struct Decode {
     i64 rows, splits, keys;  // query heads × queries of one key head; number of parts of the keys; keys of a part
     C* parts;                // (batch, key head, split, row): output, maximum, sum; null if there is one split
     Pieces<C> pieces, value_pieces;  // of keys, of values
+    bool ahead;                      // whether rows are prefetched
     i64 part() const { return value_pieces.numbers() + 2; }
 
     // The state of a row: the largest score, and Σ exp(score − top).
@@ -32,19 +35,17 @@ template <i64 DTYPE, class C> struct Decode {
     C softmax(Row& row, C* s, i64 j0, i64 n) const {
         const C exponent = C(a.scale * 1.44269504088896340736), infinity = C(__builtin_inf());
         const i64 wide = round_up(n, W);
-        for (i64 j = n; j < wide; ++j) s[j] = 0;
-        if (a.nonfinite) {
-            Vec<C> difference = {};
-            for (i64 j = 0; j < wide; j += W) difference += load(s + j) - load(s + j);
-            report(difference);
-        }
-        for (i64 j = 0; j < min(n, row.start - j0); ++j) s[j] = -infinity;
-        for (i64 j = max(0, min(n, row.end - j0)); j < wide; ++j) s[j] = -infinity;
-        Vec<C> largest = splat(-infinity), nan = {};
+        const Int<C> low = (Int<C>)max(0, row.start - j0), high = (Int<C>)min(n, row.end - j0);
+        Vec<C> largest = splat(-infinity), nan = {}, difference = {};
         for (i64 j = 0; j < wide; j += W) {
             Vec<C> x = load(s + j);
+            IVec<C> key = lane_numbers<C>() + Int<C>(j);
+            if (a.nonfinite) difference += key < Int<C>(n) ? x - x : Vec<C>{};
+            x = (key >= low) & (key < high) ? x : splat(-infinity);
+            store(s + j, x);
             largest = maxv(x, largest), nan = x != x ? x : nan;
         }
+        if (a.nonfinite) report(difference);
         C top = largest_lane<C>(largest), before = row.top;
         row.top = top = top > before ? top : before;
         C base = top == -infinity ? C(0) : top;
@@ -60,10 +61,10 @@ template <i64 DTYPE, class C> struct Decode {
     }
 
     template <int R> void step(i64 b, i64 hk, i64 j0, i64 n, bool first, const C* q, Row* row, C* s, C* o) const {
-        dot_keys<DTYPE, C, R>(at(a.key, b, hk, j0, 0), a.key.stride[2] * bytes_of(DTYPE), n, pieces, q, s);
+        dot_keys<DTYPE, C, R>(at(a.key, b, hk, j0, 0), a.key.stride[2] * bytes_of(DTYPE), n, pieces, ahead, q, s);
         C factor[R];
         for (int r = 0; r < R; ++r) factor[r] = softmax(row[r], s + r * CHUNK, j0, n);
-        add_rows<DTYPE, C, R>(at(a.value, b, hk, j0, 0), a.value.stride[2] * bytes_of(DTYPE), n, value_pieces, s,
+        add_rows<DTYPE, C, R>(at(a.value, b, hk, j0, 0), a.value.stride[2] * bytes_of(DTYPE), n, value_pieces, ahead, s,
                               first ? nullptr : factor, o);
     }
 
@@ -167,25 +168,24 @@ template <i64 DTYPE, class C> struct Decode {
         Pieces<C> pieces(a.width), value_pieces(a.value_width);
         i64 numbers = pieces.numbers(), value_numbers = value_pieces.numbers();
         Buffer buffer(splits > 1 ? heads * splits * rows * (value_numbers + 2) * sizeof(C) : 0);
-        Decode d{a, rows, splits, keys, (C*)buffer.at, pieces, value_pieces};
+        const i64 read = heads * a.keys * (a.width + a.value_width) * bytes_of(DTYPE);
+        Decode d{a, rows, splits, keys, (C*)buffer.at, pieces, value_pieces, read > FROM_MEMORY};
         size_t bytes = (rows * (numbers + value_numbers) + ROWS_PER_STEP * CHUNK + 64) * sizeof(C);
-        // A thread takes longer to start than to read this many bytes.
-        constexpr i64 SHORT = i64(1) << 16;
-        i64 read = heads * a.keys * (a.width + a.value_width) * bytes_of(DTYPE);
-        parallel(heads * splits, read > SHORT ? a.threads : 1, run, &d, bytes);
+        parallel(heads * splits, read > ON_ONE_THREAD ? a.threads : 1, run, &d, bytes);
         if (splits > 1)
             parallel(heads * rows, heads * rows * a.value_width > 65536 ? a.threads : 1, join, &d,
                      value_numbers * sizeof(C) + 64);
     }
 };
 
-// Whether this file can run the call.
+// Whether this file runs the call. More queries than a vector has lanes are faster in tiles, whose lanes are queries.
 template <class C> static bool is_few_queries(const Args& a) {
     i64 rows = a.heads / a.key_heads * a.queries;
     bool plain = a.score == DOT && a.normalizer == SOFTMAX && a.scale > 0 && !a.softcap && !a.bias.at && !a.relative &&
                  !a.visible.at && !a.layout.at && !a.bad && !a.extra && !(a.dropout > 0);
-    return plain && rows <= MAX_ROWS && has_pieces<C>(a.dtype, a.width) && has_pieces<C>(a.dtype, a.value_width) &&
-           a.query.stride[3] == 1 && a.key.stride[3] == 1 && a.value.stride[3] == 1;
+    return plain && rows <= MAX_ROWS && a.queries <= WIDE<C> && has_pieces<C>(a.dtype, a.width) &&
+           has_pieces<C>(a.dtype, a.value_width) && a.query.stride[3] == 1 && a.key.stride[3] == 1 &&
+           a.value.stride[3] == 1;
 }
 
 static bool decodes(const Args& a) {

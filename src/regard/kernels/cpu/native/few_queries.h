@@ -120,6 +120,10 @@ template <class C> INLINE Vec<C> folded(Vec<C>* row) {
     return row[0];
 }
 
+// 0, 1, 2, …
+template <class C, int... I> INLINE IVec<C> numbers(Places<I...>) { return IVec<C>{I...}; }
+template <class C> INLINE IVec<C> lane_numbers() { return numbers<C>(typename CountTo<WIDE<C>>::All{}); }
+
 template <int STEP, int W> struct Rotated {
     static constexpr int at(int i) { return (i + STEP) % W; }
 };
@@ -133,16 +137,20 @@ template <int STEP, class C> INLINE Vec<C> largest_of(Vec<C> x) {
 }
 template <class C> INLINE C largest_lane(Vec<C> x) { return largest_of<1, C>(x)[0]; }
 
+// Rows PREFETCH_KEYS further on are prefetched if `ahead`, which gains something only if they come from memory.
+
 // Scores s[r][j] of R queries for `n` keys, W / R keys at a time, so that their sums are one vector.
 template <i64 DTYPE, class C, int R>
-static void dot_keys(const char* key, i64 row, i64 n, const Pieces<C>& pieces, const C* q, C* s) {
+static void dot_keys(const char* key, i64 row, i64 n, const Pieces<C>& pieces, bool ahead, const C* q, C* s) {
     constexpr int W = WIDE<C>, K = W / R;
     const i64 size = bytes_of(DTYPE), ld = pieces.numbers();
     for (i64 j = 0; j < n; j += K) {
         Vec<C> sum[W] = {};
         const char* at_key[K];
-        for (int k = 0; k < K; ++k)
-            at_key[k] = key + min(j + k, n - 1) * row, prefetch(at_key[k] + PREFETCH_KEYS * row, pieces.width * size);
+        for (int k = 0; k < K; ++k) {
+            at_key[k] = key + min(j + k, n - 1) * row;
+            if (ahead) prefetch(at_key[k] + PREFETCH_KEYS * row, pieces.width * size);
+        }
         for (i64 c = 0; c < pieces.count; ++c) {
             const i64 e = pieces.at(c) * size;
             Vec<C> x[R], y[R];
@@ -168,8 +176,8 @@ static void dot_keys(const char* key, i64 row, i64 n, const Pieces<C>& pieces, c
 
 // o[r][e] = f[r] · o[r][e] + Σ_j p[r][j] v[j][e] for N pieces from piece `c`; without `f`, o is overwritten.
 template <i64 DTYPE, class C, int R, int N>
-static void add_pieces(const char* value, i64 row, i64 n, const Pieces<C>& pieces, i64 c, const C* p, const C* f,
-                       C* o) {
+static void add_pieces(const char* value, i64 row, i64 n, const Pieces<C>& pieces, bool ahead, i64 c, const C* p,
+                       const C* f, C* o) {
     constexpr int W = WIDE<C>;
     const i64 size = bytes_of(DTYPE), ld = pieces.numbers();
     Vec<C> sum[R][2 * N];
@@ -181,7 +189,7 @@ static void add_pieces(const char* value, i64 row, i64 n, const Pieces<C>& piece
 #pragma GCC unroll 8
         for (int v = 0; v < 2 * N; ++v) sum[r][v] = f ? load(o + r * ld + (2 * c + v) * W) * f[r] : Vec<C>{};
     for (i64 j = 0; j < n; ++j) {
-        if (c == 0) prefetch(value + (j + PREFETCH_KEYS) * row, pieces.width * size);
+        if (ahead && c == 0) prefetch(value + (j + PREFETCH_KEYS) * row, pieces.width * size);
         Vec<C> x[2 * N];
 #pragma GCC unroll 4
         for (int i = 0; i < N; ++i) fetch<DTYPE, C>(from[i] + j * row, pieces.second, x[2 * i], x[2 * i + 1]);
@@ -199,12 +207,13 @@ static void add_pieces(const char* value, i64 row, i64 n, const Pieces<C>& piece
 }
 // The same for all pieces, with at most half of the registers (16; 32 with AVX-512) for sums.
 template <i64 DTYPE, class C, int R>
-static void add_rows(const char* value, i64 row, i64 n, const Pieces<C>& pieces, const C* p, const C* f, C* o) {
+static void add_rows(const char* value, i64 row, i64 n, const Pieces<C>& pieces, bool ahead, const C* p, const C* f,
+                     C* o) {
     constexpr int N = R == 4 ? BYTES / 32 + (BYTES < 32) : R == 2 ? (BYTES == 64 ? 4 : 2) : 4;
     i64 c = 0;
-    for (; c + N <= pieces.count; c += N) add_pieces<DTYPE, C, R, N>(value, row, n, pieces, c, p, f, o);
+    for (; c + N <= pieces.count; c += N) add_pieces<DTYPE, C, R, N>(value, row, n, pieces, ahead, c, p, f, o);
     if constexpr (N > 2)
-        if (c + 2 <= pieces.count) add_pieces<DTYPE, C, R, 2>(value, row, n, pieces, c, p, f, o), c += 2;
-    for (; c < pieces.count; ++c) add_pieces<DTYPE, C, R, 1>(value, row, n, pieces, c, p, f, o);
+        if (c + 2 <= pieces.count) add_pieces<DTYPE, C, R, 2>(value, row, n, pieces, ahead, c, p, f, o), c += 2;
+    for (; c < pieces.count; ++c) add_pieces<DTYPE, C, R, 1>(value, row, n, pieces, ahead, c, p, f, o);
 }
 }  // namespace REGARD_LEVEL
