@@ -29,7 +29,7 @@ _DONE, _UNSUPPORTED, _NO_MEMORY, _OTHER_WIDTH = range(4)
 class _Python(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_void_p)
-        for name in ("dlpack", "release_lock", "acquire_lock", "as_double", "as_integer", "to_integer", "none")
+        for name in ("dlpack", "release_lock", "acquire_lock", "as_double", "as_integer", "to_integer", "error", "none")
     ]
 
 
@@ -43,16 +43,23 @@ _FAST_CALL = 0x80  # METH_FASTCALL
 
 
 def _functions() -> tuple[_Method, Any, Any] | None:
-    """The library's functions, the first two of which are one; None if this PyTorch has no table of DLPack functions."""
+    """The definition of the forward function, which it needs, and the functions of the library, forward and backward.
+
+    None: this PyTorch has no table of DLPack functions.
+    """
     capsule = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if capsule is None or library.library is None:
         return None
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", python))
-    names = ("PyEval_SaveThread", "PyEval_RestoreThread", "PyFloat_AsDouble", "PyLong_AsLongLong", "PyLong_FromLong")
+    names = (
+        *("PyEval_SaveThread", "PyEval_RestoreThread"),
+        *("PyFloat_AsDouble", "PyLong_AsLongLong", "PyLong_FromLong", "PyErr_Occurred"),
+    )
     addresses = [ctypes.cast(getattr(python, name), ctypes.c_void_p) for name in names]
     # Called with the interpreter's lock, because they read Python objects; they release it while they compute.
     loaded = ctypes.PyDLL(library.library._name)
-    if not loaded.regard_quick_begin(ctypes.byref(_Python(pointer(capsule, b"dlpack_exchange_api"), *addresses, id(None)))):
+    pointers = _Python(pointer(capsule, b"dlpack_exchange_api"), *addresses, id(None))
+    if not loaded.regard_quick_begin(ctypes.byref(pointers)):
         return None
     method = _Method(b"regard_quick", ctypes.cast(loaded.regard_quick, ctypes.c_void_p), _FAST_CALL, None)
     create = ctypes.PYFUNCTYPE(ctypes.py_object, *(ctypes.c_void_p,) * 3)(("PyCFunction_NewEx", python))

@@ -41,7 +41,8 @@ template <i64 DTYPE, class C> struct Decode {
             Vec<C> x = load(s + j);
             IVec<C> key = lane_numbers<C>() + Int<C>(j);
             if (a.nonfinite) difference += key < Int<C>(n) ? x - x : Vec<C>{};
-            x = (key >= low) & (key < high) ? x : splat(-infinity);
+            const IVec<C> visible = (key >= low) & (key < high);
+            x = visible ? x : splat(-infinity);
             store(s + j, x);
             largest = maxv(x, largest), nan = x != x ? x : nan;
         }

@@ -18,7 +18,7 @@ extern "C" int regard_all_finite(const void* extent, i64 threads);
 
 namespace {
 // Pointers that Python passes: PyTorch's table of DLPack functions, CPython's functions that release and acquire the
-// interpreter lock and that convert numbers, and None.
+// interpreter lock and that convert numbers, and others.
 struct Python {
     const DLPackExchangeAPI* dlpack;
     void* (*release_lock)();
@@ -26,6 +26,7 @@ struct Python {
     double (*as_double)(void*);
     long long (*as_integer)(void*);
     void* (*to_integer)(long);
+    void* (*error)();  // the exception that is set, or null
     void* none;
 };
 Python python;  // set by regard_quick_begin, before the first call
@@ -195,7 +196,8 @@ extern "C" __attribute__((visibility("default"))) int regard_quick_begin(const P
 extern "C" __attribute__((visibility("default"))) void* regard_quick(void*, void* const* x, std::ptrdiff_t) {
     const Options options{x[5], python.as_double(x[6]), python.as_integer(x[7]), python.as_integer(x[8]),
                           python.as_integer(x[9])};
-    return python.to_integer(attend(x[0], x[1], x[2], x[3], x[4], options));
+    const Status status = attend(x[0], x[1], x[2], x[3], x[4], options);
+    return status == UNSUPPORTED && python.error() ? nullptr : python.to_integer(status);  // null: raises it
 }
 
 // Writes the gradients of query, key and value, which have their shapes; `grad` is the gradient of the output. Returns
