@@ -14,7 +14,16 @@ from regard.kernels.packed import Kind
 from regard.models.layers import TransformerLayer
 from regard.models.native_step import NativeState, resume
 from regard.models.packed_decoder import Stack
-from regard.nn import Dropout, FeedForward, KVCache, LearnedPositions, MultiHeadAttention, Rotary, linear_cross_entropy
+from regard.nn import (
+    Dropout,
+    FeedForward,
+    KVCache,
+    LearnedPositions,
+    MultiHeadAttention,
+    RMSNorm,
+    Rotary,
+    linear_cross_entropy,
+)
 from regard.nn.optional_look import attend
 
 PositionKind = Literal["rotary", "learned"]
@@ -74,10 +83,10 @@ class TransformerLM(nn.Module):
             feed = FeedForward(dim, hidden, gated=gated, bias=False, dropout=dropout, activation="gelu")
             for part in (attention.output, feed.outer):  # smaller with depth (Radford et al. 2019)
                 nn.init.normal_(part.weight, std=0.02 * (2 * layers) ** -0.5)
-            return TransformerLayer(attention, feed, lambda: nn.RMSNorm(dim), dropout=dropout)
+            return TransformerLayer(attention, feed, lambda: RMSNorm(dim), dropout=dropout)
 
         self.layers = nn.ModuleList(layer() for _ in range(layers))
-        self.norm = nn.RMSNorm(dim)
+        self.norm = RMSNorm(dim)
         self.output_bias = nn.Parameter(torch.zeros(size))
         self.dropout = Dropout(dropout)
 

@@ -10,23 +10,23 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from regard.attend import Dot, Softmax
 from regard.attend.watching import Watching
 from regard.kernels.cpu import library
 from regard.kernels.cpu import step as native
 from regard.kernels.cpu.call import DTYPES
+from regard.kernels.cpu.rows import gelu
 from regard.kernels.memory import is_plain, is_watched
 from regard.kernels.packed import Kind
 from regard.models.layers import TransformerLayer
-from regard.nn import FeedForward, LearnedPositions, MultiHeadAttention, Rotary, SinusoidalPositions
+from regard.nn import FeedForward, LearnedPositions, MultiHeadAttention, RMSNorm, Rotary, SinusoidalPositions
 from regard.nn.packed import own_memory
 
 _PLACES = 256
 """The number of positions whose vectors are computed at first; it grows by doubling."""
 
-_NORMS = {nn.LayerNorm: native.LAYER_NORM, nn.RMSNorm: native.RMS_NORM}
+_NORMS = {nn.LayerNorm: native.LAYER_NORM, nn.RMSNorm: native.RMS_NORM, RMSNorm: native.RMS_NORM}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class Decoder:
         self.alive = (last, output)
         self.tokens, self.dim = stack.embedding.shape
         activation = (
-            native.GATED if feed.gate is not None else native.GELU if feed.activation is F.gelu else native.RELU
+            native.GATED if feed.gate is not None else native.GELU if feed.activation is gelu else native.RELU
         )
         scale = self.width**-0.5
         self.model = native.Model(

@@ -11,6 +11,7 @@ from regard.nn.learned import Learned
 from regard.nn.location import LocationAwareAttention
 from regard.nn.luong import LuongAttention
 from regard.nn.multihead import MultiHeadAttention
+from regard.nn.normalization import RMSNorm
 from regard.nn.packed import packed_bytes, packed_linears
 from regard.nn.pooling import AttentionPooling
 from regard.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
@@ -36,6 +37,7 @@ __all__ = [
     "LogMel",
     "LuongAttention",
     "MultiHeadAttention",
+    "RMSNorm",
     "Rotary",
     "Scaling",
     "SelfAttention2d",

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from regard.kernels.cpu import rows
+
 _ROWS = 256
 """The number of rows in a chunk of logits. The last chunk is padded to it, so that all products have one shape."""
 
@@ -43,31 +45,29 @@ def linear_cross_entropy(
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float) -> Tensor:
-        precise, size = torch.promote_types(features.dtype, torch.float32), weight.shape[0]
+        precise = torch.promote_types(features.dtype, torch.float32)
         matrix, count = weight.to(features.dtype), features.shape[0]
-        total = features.new_zeros((), dtype=precise)
+        total = features.new_zeros((), dtype=torch.float64)
         to_features = torch.empty_like(features)
         to_weight, to_bias = (torch.zeros_like(t, dtype=precise) for t in (weight, bias))
         for start in range(0, count, _ROWS):
             part, short = slice(start, min(count, start + _ROWS)), max(0, start + _ROWS - count)
-            chunk = F.pad(features[part], (0, 0, 0, short))
-            labels = F.pad(target[part], (0, short))[:, None]
-            logits = F.linear(chunk, matrix).to(precise).add_(bias)
-            lse = logits.logsumexp(-1, keepdim=True)
-            losses = lse - (1 - smoothing) * logits.gather(1, labels) - smoothing * logits.mean(-1, keepdim=True)
-            total += losses[: _ROWS - short].sum()
+            chunk = F.pad(features[part], (0, 0, 0, short)) if short else features[part]
+            logits = F.linear(chunk, matrix)
+            losses, gradient, of_bias = _gradient(logits[: _ROWS - short], bias, target[part], smoothing)
+            total += losses.sum()
             if not any(ctx.needs_input_grad):
                 continue
-            gradient = logits.sub_(lse).exp_().sub_(smoothing / size)
-            gradient.scatter_add_(1, labels, torch.full_like(labels, smoothing - 1, dtype=precise))
-            gradient[_ROWS - short :] = 0
-            to_bias += gradient.sum(0)
-            gradient = gradient.to(features.dtype)
+            to_bias += of_bias
+            gradient = F.pad(gradient, (0, 0, 0, short)) if short else gradient
             to_features[part] = (gradient @ matrix)[: _ROWS - short]
-            to_weight += gradient.T @ chunk
+            if gradient.dtype is precise:
+                to_weight.addmm_(gradient.T, chunk)
+            else:
+                to_weight += gradient.T @ chunk
         ctx.save_for_backward(to_features, to_weight, to_bias)
         ctx.dtypes = weight.dtype, bias.dtype
-        return total
+        return total.to(precise)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -75,3 +75,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
         to_features, to_weight, to_bias = (saved * gradient for saved in ctx.saved_tensors)
         weight, bias = ctx.dtypes
         return to_features.to(ctx.saved_tensors[0].dtype), to_weight.to(weight), to_bias.to(bias), None, None
+
+
+def _gradient(logits: Tensor, bias: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss of each row of ``logits`` ``(n, V)``, and its gradients for them, in their dtype, and for ``bias``.
+
+    ``logits``, to which ``bias`` is added, may be overwritten.
+    """
+    if rows.can(logits, bias):
+        low, high = target.aminmax()
+        if not 0 <= low <= high < len(bias):
+            raise IndexError(f"target: tokens are 0 to {len(bias) - 1}, got {int(low)} to {int(high)}")
+        losses, to_bias = rows.cross_entropy_(logits, bias, target, smoothing)
+        return losses, logits, to_bias
+    precise = torch.promote_types(logits.dtype, torch.float32)
+    scores, labels = logits.to(precise).add_(bias), target[:, None]
+    lse = scores.logsumexp(-1, keepdim=True)
+    losses = lse - (1 - smoothing) * scores.gather(1, labels) - smoothing * scores.mean(-1, keepdim=True)
+    gradient = scores.sub_(lse).exp_().sub_(smoothing / len(bias))
+    gradient.scatter_add_(1, labels, torch.full_like(labels, smoothing - 1, dtype=precise))
+    return losses, gradient.to(logits.dtype), gradient.sum(0)

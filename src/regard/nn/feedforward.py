@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.kernels.cpu import rows
 from regard.nn.dropout import Dropout
 from regard.nn.layer import Device, Layer, check_kind
 
@@ -54,7 +55,7 @@ class FeedForward(Layer):
         self.gate = nn.Linear(width, hidden, bias=bias, device=device, dtype=dtype) if gated else None
         self.outer = nn.Linear(hidden, width, bias=bias, device=device, dtype=dtype)
         self.dropout = Dropout(dropout)
-        self.activation = F.relu if activation == "relu" else F.gelu
+        self.activation = F.relu if activation == "relu" else rows.gelu
 
     def forward(self, x: Tensor) -> Tensor:
         """``(…, width)`` to the same shape. Raises TypeError: ``x`` is a nested tensor or a DTensor."""

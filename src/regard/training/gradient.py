@@ -47,9 +47,8 @@ def add_gradients(
         total, tokens = total + batch_loss.detach(), tokens + count
     loss_sum, token_sum = world.sum(total.item(), tokens)
     # DDP and FSDP2 average gradients over the processes; the loss is a mean over all tokens.
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad.mul_(world.size / token_sum)
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    torch._foreach_mul_(gradients, world.size / token_sum)
     return loss_sum, token_sum
 
 

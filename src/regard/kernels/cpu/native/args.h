@@ -136,6 +136,15 @@ struct Extension {
     Ended* ended;  // up to (sentences * beam,): those among the first `beam`, in the order of sentences and scores
 };
 
+// Work on the rows of a contiguous matrix: see rows.h, which says what the tensors are for each kind.
+enum class RowKind : i64 { GELU = 0, GELU_BACKWARD = 1, NORM = 2, NORM_BACKWARD = 3, ENTROPY = 4 };
+struct Rows {
+    RowKind kind;
+    i64 rows, width, dtype, threads, level;
+    double number;
+    char* at[7];
+};
+
 // The rows of `stats`. The meaning of LSE, REST and OWN depends on the normalizer: see `weights.h`.
 enum Stat { TOP = 0, LSE = 1, REST = 2, POISON = 3, OWN = 4, STATS = 5 };
 
@@ -167,6 +176,7 @@ struct Level {
     void (*linear)(const PackedLinear&);
     void (*best)(const BestTokens&);
     void (*step)(const StepCall&);
+    void (*work_on_rows)(const Rows&);
     // A vector function, for its test.
     void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);
     double (*peak)(i64 dtype, i64 times);  // runs `times` rounds of multiply-adds; returns their number of operations

@@ -8,6 +8,7 @@
 #include "forward_tasks.h"
 #include "look_tasks.h"
 #include "packed_tasks.h"
+#include "rows.h"
 #include "step.h"
 #include "unit_dropout.h"
 #include "vmath_table.h"
@@ -76,6 +77,7 @@ const Level JOIN(level_, REGARD_LEVEL) = {
     .linear = REGARD_LEVEL::linear,
     .best = REGARD_LEVEL::best_tokens,
     .step = REGARD_LEVEL::step,
+    .work_on_rows = REGARD_LEVEL::work_on_rows,
     .vmath = REGARD_LEVEL::vmath,
     .peak = REGARD_LEVEL::peak,
 };

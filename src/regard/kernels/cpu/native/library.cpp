@@ -330,6 +330,9 @@ __attribute__((visibility("default"))) i64 regard_packed_bytes(int index, i64 ou
 __attribute__((visibility("default"))) const char* regard_best(const void* best) {
     return call_level<BestTokens>(best, [](const Level& level, const BestTokens& b) { level.best(b); });
 }
+__attribute__((visibility("default"))) const char* regard_rows(const void* rows) {
+    return call_level<Rows>(rows, [](const Level& level, const Rows& r) { level.work_on_rows(r); });
+}
 __attribute__((visibility("default"))) int regard_all_finite(const void* extent, i64 threads) {
     const Extent& x = *(const Extent*)extent;
     Finite f{x, 2, finite_row<uint16_t, 0x7F80>};
