@@ -38,7 +38,7 @@ def _with_gradients(function: Function, inputs: list[Tensor], dtype: torch.dtype
     result = function(*leaves)
     gradients = torch.autograd.grad(result.square().sum(), leaves, retain_graph=True)
     twice = torch.autograd.grad(result.sin().sum(), leaves, create_graph=True)
-    second = torch.autograd.grad(sum(part.square().sum() for part in twice), leaves)
+    second = torch.autograd.grad([part.square().sum() for part in twice], leaves)
     return [result.detach(), *gradients, *second]
 
 

@@ -88,9 +88,7 @@ class Decoder:
         output = native.pack_product(stack.embedding, stack.bias, kind)
         self.alive = (last, output)
         self.tokens, self.dim = stack.embedding.shape
-        activation = (
-            native.GATED if feed.gate is not None else native.GELU if feed.activation is gelu else native.RELU
-        )
+        activation = native.GATED if feed.gate is not None else native.GELU if feed.activation is gelu else native.RELU
         scale = self.width**-0.5
         self.model = native.Model(
             ctypes.addressof(self.layers.of), self.count, self.dim, feed.inner.out_features, self.heads,

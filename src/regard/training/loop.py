@@ -68,11 +68,11 @@ def fit(
     if config.init is not None and not (resume and checkpoint.exists(run)):
         source = runs.locate(run, config.init) if resume else config.init
         load_initial(task.model, Path(str(source)), run, log.message)
-    return _Run(task, config, run, world, log).go(resume)
+    return TrainingRun(task, config, run, world, log).go(resume)
 
 
-class _Run:
-    """The state of one training run."""
+class TrainingRun:
+    """The state of one training run; arguments as of `fit`."""
 
     def __init__(self, task: Trainable | BatchTrainable, config: TrainConfig, run: Path, world: World, log: Log):
         keep_freed_memory()
@@ -91,6 +91,7 @@ class _Run:
         torch.manual_seed(config.seed + 1 + world.rank)
 
     def go(self, resume: bool) -> Progress:
+        """Train to the end, from the last checkpoint if ``resume`` and there is one."""
         if resume and checkpoint.exists(self.run):
             self._restore()
         if resume:
@@ -113,7 +114,7 @@ class _Run:
             batches = self.task.batches(self.at.epoch)
             while self.at.validation_due or (self.at.index < len(batches) and not self.at.finished):
                 if not self.at.validation_due:
-                    self._train_step(batches)
+                    self.train_step(batches)
                 due = self.at.validation_due or self._evaluation_due(len(batches))
                 save = self.at.step % self.config.save_every == 0
                 if due:
@@ -140,7 +141,8 @@ class _Run:
         steps, minutes = self.config.steps, self.config.minutes
         return max(self.at.step / steps if steps else 0.0, self.at.spent / (60 * minutes) if minutes else 0.0)
 
-    def _train_step(self, batches: Sequence[list[int]]) -> None:
+    def train_step(self, batches: Sequence[list[int]]) -> None:
+        """One step with the next of ``batches``, those of the present epoch, and its log."""
         began, config, world = time.perf_counter(), self.config, self.world
         accumulated = batches[self.at.index : self.at.index + config.accumulate]
         progress = self._progress(len(batches))
@@ -152,7 +154,9 @@ class _Run:
             share_of_loss(self.task), self.model, accumulated, world, bfloat16=config.precision == "bfloat16"
         )
         self._check_finite("loss", total)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        # None: PyTorch's choice, which on a CPU is one call per tensor.
+        foreach = None if config.fsdp and world.size > 1 else True
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip, foreach=foreach)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
