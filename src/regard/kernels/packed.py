@@ -107,8 +107,6 @@ def why_not(weight: Tensor) -> str | None:
     """Why ``weight`` cannot be packed; None if it can."""
     if library.level is None:
         return library.why_none
-    if not hasattr(library.library, "regard_linear"):
-        return library.OTHER_VERSION
     if not is_plain(weight):
         return f"it is not an ordinary tensor on the CPU (device {weight.device})"
     if weight.dtype not in _SOURCES:

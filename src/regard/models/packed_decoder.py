@@ -159,7 +159,7 @@ def decoder_of(stack: Stack) -> Decoder | None:
 
 def _may_run(stack: Stack) -> bool:
     """Whether nothing follows the calls of its modules: gradients, a compiler, autocast, a watcher, hooks."""
-    if not native.can() or torch.is_grad_enabled() or is_watched() or Watching.current is not None:
+    if library.level is None or torch.is_grad_enabled() or is_watched() or Watching.current is not None:
         return False
     if torch.is_autocast_enabled("cpu") or nn.modules.module._has_any_global_hook():
         return False

@@ -97,5 +97,5 @@ def packed_bytes(model: nn.Module) -> int:
 def _weights(model: nn.Module) -> Iterable[Tensor]:
     """The weights to pack, each once."""
     layers = (layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Embedding)))
-    found = {id(layer.weight): layer.weight for layer in layers if layer.weight.numel() >= _SMALLEST}
-    return found.values()
+    large = {id(layer.weight): layer.weight for layer in layers if layer.weight.numel() >= _SMALLEST}
+    return large.values()

@@ -100,11 +100,6 @@ def pack_layers(layers: Sequence[dict[str, Packed]]) -> Packed:
     return Packed(array, tuple(part.alive for one in layers for part in one.values()))  # type: ignore[arg-type]
 
 
-def can() -> bool:
-    """Whether the library has this function."""
-    return library.level is not None and hasattr(library.library, "regard_step")
-
-
 def run(call: Call) -> None:
     """Compute a step; ``threads`` and ``level`` are set here.
 
