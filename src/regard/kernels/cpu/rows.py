@@ -19,8 +19,7 @@ from regard.kernels.memory import is_memory, is_watched
 _ROWS = Struct("6qd7q")
 _GELU, _GELU_BACKWARD, _NORM, _NORM_BACKWARD, _ENTROPY = range(5)
 
-_work = getattr(library.library, "regard_rows", None)
-"""None: there is no library, or one that was built before it had this function."""
+_work = None if library.library is None else library.library.regard_rows
 if _work is not None:
     _work.restype, _work.argtypes = ctypes.c_char_p, [ctypes.c_char_p]
 
@@ -29,7 +28,6 @@ def can(x: Tensor, *parameters: Tensor | None) -> bool:
     """Whether the kernels can compute with ``x``, float32 or bfloat16, and ``parameters``, float32."""
     return (
         library.level is not None
-        and _work is not None
         and not is_watched()
         and is_memory(x)
         and (x.dtype is torch.float32 or x.dtype is torch.bfloat16)

@@ -1,6 +1,6 @@
 // Operations on the rows of a matrix that are several passes over memory in PyTorch on a CPU, with their gradients:
-// GELU, RMSNorm and cross-entropy. A task has a fixed number of rows, and sums over rows are added up in the order of the
-// tasks, so results do not depend on the number of threads.
+// GELU, RMSNorm and cross-entropy. A task has a fixed number of rows, and sums over rows are added up in the order of
+// the tasks, so results do not depend on the number of threads.
 #pragma once
 #include "load.h"
 #include "parallel.h"
@@ -131,8 +131,8 @@ template <class T> static void norm_task(void* context, i64 task, char*) {
     }
 }
 
-// Its gradient: 0 x, 1 weight, 2 the gradient of the result, 3 that of x, 4 the factor of each row, 5 the gradient of the
-// weight.
+// Its gradient: 0 x, 1 weight, 2 the gradient of the result, 3 that of x, 4 the factor of each row, 5 the gradient of
+// the weight.
 template <class T> static void norm_backward_task(void* context, i64 task, char*) {
     const Rows& r = *(const Rows*)context;
     const float* weight = (const float*)r.at[1];
@@ -206,10 +206,8 @@ template <class T> static void entropy_task(void* context, i64 task, char* memor
 static void work_on_rows(const Rows& r) {
     using Task = void (*)(void*, i64, char*);
     constexpr Task TASKS[][2] = {
-        {gelu_task<float>, gelu_task<uint16_t>},
-        {gelu_backward_task<float>, gelu_backward_task<uint16_t>},
-        {norm_task<float>, norm_task<uint16_t>},
-        {norm_backward_task<float>, norm_backward_task<uint16_t>},
+        {gelu_task<float>, gelu_task<uint16_t>},       {gelu_backward_task<float>, gelu_backward_task<uint16_t>},
+        {norm_task<float>, norm_task<uint16_t>},       {norm_backward_task<float>, norm_backward_task<uint16_t>},
         {entropy_task<float>, entropy_task<uint16_t>},
     };
     i64 size = r.kind < RowKind::NORM ? ELEMENTS : r.kind < RowKind::ENTROPY ? NORM_ROWS : ENTROPY_ROWS;
