@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.kernels.cpu import rows
+from regard.nn.layer import check_kind
 
 
 class RMSNorm(nn.RMSNorm):
@@ -20,7 +21,8 @@ class RMSNorm(nn.RMSNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(…, width)`` to the same shape."""
+        """``(…, width)`` to the same shape. Raises TypeError: ``x`` is a nested tensor or a DTensor."""
+        check_kind("x", x)
         if self.weight is None or len(self.normalized_shape) > 1 or x.dtype is not torch.float32:
             return super().forward(x)
         return rows.rms_norm(x, self.weight, torch.finfo(x.dtype).eps if self.eps is None else self.eps)
