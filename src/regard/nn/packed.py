@@ -89,7 +89,18 @@ def own_memory(weight: Tensor) -> Tensor:
 
 
 def packed_bytes(model: nn.Module) -> int:
-    """The memory of the packed weights of ``model`` that were used so far."""
+    """The memory of the packed weights of ``model`` that were used so far, in bytes.
+
+    Example:
+        >>> model = packed_linears(torch.nn.Sequential(torch.nn.Linear(256, 512)), "int8")
+        >>> packed_bytes(model)  # a weight is packed at its first use
+        0
+        >>> with torch.no_grad():
+        ...     y = model(torch.randn(5, 256))
+        ...
+        >>> packed_bytes(model) >= 256 * 512  # one byte for each number, and the scales
+        True
+    """
     weights = {id(one): one for one in model.parameters() if isinstance(one, _Weight)}
     return sum(one.packed.bytes for one in weights.values() if one.packed is not None)
 
