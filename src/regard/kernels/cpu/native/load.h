@@ -172,4 +172,34 @@ struct Arena {
         return result;
     }
 };
+
+typedef uint16_t u16half __attribute__((vector_size(BYTES / 2)));
+
+// Vectors of float32 from memory of float32 or bfloat16 (uint16_t), and back; with `n`, only the first `n` lanes.
+INLINE f32v load_wide(const float* at) { return load(at); }
+INLINE f32v load_wide(const uint16_t* at) {
+    u16half half;
+    __builtin_memcpy(&half, at, BYTES / 2);
+    return (f32v)(__builtin_convertvector(half, u32v) << 16);
+}
+INLINE void store_narrow(float* at, f32v x) { store(at, x); }
+INLINE void store_narrow(uint16_t* at, f32v x) {
+    u32v bits = (u32v)x;
+    u32v rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+    rounded = x != x ? (bits >> 16) | 0x40 : rounded;
+    u16half half = __builtin_convertvector(rounded, u16half);
+    __builtin_memcpy(at, &half, BYTES / 2);
+}
+template <class T> INLINE f32v load_wide(const T* at, i64 n) {
+    if (n >= WIDE<float>) return load_wide(at);
+    T part[WIDE<float>] = {};
+    __builtin_memcpy(part, at, n * sizeof(T));
+    return load_wide(part);
+}
+template <class T> INLINE void store_narrow(T* at, f32v x, i64 n) {
+    if (n >= WIDE<float>) return store_narrow(at, x);
+    T part[WIDE<float>];
+    store_narrow(part, x);
+    __builtin_memcpy(at, part, n * sizeof(T));
+}
 }  // namespace REGARD_LEVEL

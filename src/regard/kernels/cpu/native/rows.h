@@ -8,67 +8,9 @@
 
 namespace REGARD_LEVEL {
 constexpr int W = WIDE<float>;
-typedef uint16_t u16half __attribute__((vector_size(BYTES / 2)));
-
-// Vectors of float32 from memory of float32 or bfloat16 (uint16_t), and back; with `n`, only the first `n` lanes.
-INLINE f32v load_wide(const float* at) { return load(at); }
-INLINE f32v load_wide(const uint16_t* at) {
-    u16half half;
-    __builtin_memcpy(&half, at, BYTES / 2);
-    return (f32v)(__builtin_convertvector(half, u32v) << 16);
-}
-INLINE void store_narrow(float* at, f32v x) { store(at, x); }
-INLINE void store_narrow(uint16_t* at, f32v x) {
-    u32v bits = (u32v)x;
-    u32v rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-    rounded = x != x ? (bits >> 16) | 0x40 : rounded;
-    u16half half = __builtin_convertvector(rounded, u16half);
-    __builtin_memcpy(at, &half, BYTES / 2);
-}
-template <class T> INLINE f32v load_wide(const T* at, i64 n) {
-    if (n >= W) return load_wide(at);
-    T part[W] = {};
-    __builtin_memcpy(part, at, n * sizeof(T));
-    return load_wide(part);
-}
-template <class T> INLINE void store_narrow(T* at, f32v x, i64 n) {
-    if (n >= W) return store_narrow(at, x);
-    T part[W];
-    store_narrow(part, x);
-    __builtin_memcpy(at, part, n * sizeof(T));
-}
 INLINE f32v lanes_below(i64 n, f32v x) {  // 0 from lane n on
     for (i64 i = n; i < W; ++i) x[i] = 0;
     return x;
-}
-
-// The tail of the normal distribution and its density: Φ(−|x|) and exp(−x²/2). The tail is the density times a
-// polynomial of 1 / (1 + 0.34 |x|) that was fitted for this file, with a relative error of 3e-7.
-INLINE void normal_tail(f32v x, f32v& tail, f32v& density) {
-    f32v size = (f32v)((i32v)x & 0x7FFFFFFF);
-    f32v u = 1.0f / fma(size, splat(0.34f), splat(1.0f));
-    density = exp2v(x * x * -0.72134752f);
-    f32v p = fma(u, splat(-0.026120348f), splat(0.13949873f));
-    p = fma(p, u, splat(-0.2731309f));
-    p = fma(p, u, splat(0.20218033f));
-    p = fma(p, u, splat(-0.044716723f));
-    p = fma(p, u, splat(0.1153584f));
-    p = fma(p, u, splat(0.11519786f));
-    p = fma(p, u, splat(0.13611217f));
-    p = fma(p, u, splat(0.1356205f));
-    tail = p * u * density;
-}
-
-// x Φ(x), and its derivative Φ(x) + x φ(x).
-INLINE f32v gelu_value(f32v x) {
-    f32v tail, density;
-    normal_tail(x, tail, density);
-    return x * (x < f32v{} ? tail : 1.0f - tail);
-}
-INLINE f32v gelu_slope(f32v x) {
-    f32v tail, density;
-    normal_tail(x, tail, density);
-    return fma(x * density, splat(0.39894228f), x < f32v{} ? tail : 1.0f - tail);
 }
 
 constexpr i64 ELEMENTS = 1 << 13, NORM_ROWS = 32, ENTROPY_ROWS = 16;  // of a task

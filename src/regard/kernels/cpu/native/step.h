@@ -68,7 +68,7 @@ template <class K> struct Stepper {
                 if (p.bias) y += load_part(p.bias + output, lanes);
                 if constexpr (AFTER == ADDED) y += load_part(at, lanes);
                 if constexpr (AFTER == RELUED) y = y > f32v{} ? y : f32v{};
-                if constexpr (AFTER == GELUED) y = gelu(y);
+                if constexpr (AFTER == GELUED) y = gelu_value(y);
                 store_part(at, y, lanes);
             });
         });

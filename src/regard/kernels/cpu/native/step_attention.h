@@ -15,19 +15,6 @@ template <class K> INLINE const K* row_at(const Slotted<K>& x, i64 t) {
     return x.at + (x.slot ? x.slot[t] * x.apart : 0) + t * x.width;
 }
 
-INLINE f32v load_keys(const float* at) { return load(at); }
-INLINE f32v load_keys(const uint16_t* at) {
-    typedef uint16_t u16v __attribute__((vector_size(BYTES / 2)));
-    u16v narrow;
-    __builtin_memcpy(&narrow, at, BYTES / 2);
-    return (f32v)(__builtin_convertvector(narrow, u32v) << 16);
-}
-template <class K> INLINE f32v load_keys_part(const K* at, i64 n) {
-    K part[WIDE<float>] = {};
-    __builtin_memcpy(part, at, n * sizeof(K));
-    return load_keys(part);
-}
-
 // scores[g][t] = query[g] · key[t] for t from `first` to `end`; up to a full vector more are written.
 template <class K>
 static void score_keys(float* scores, i64 apart, const float* query, i64 queries, const Slotted<K>& keys, i64 first,
@@ -43,11 +30,11 @@ static void score_keys(float* scores, i64 apart, const float* query, i64 queries
             for (i64 e = 0; e < full; e += W) {
                 f32v x = load(q + e);
 #pragma GCC unroll 16
-                for (int i = 0; i < W; ++i) sum[i] = fma(x, load_keys(key[i] + e), sum[i]);
+                for (int i = 0; i < W; ++i) sum[i] = fma(x, load_wide(key[i] + e), sum[i]);
             }
             if (full < width) {
                 f32v x = load_part(q + full, width - full);
-                for (int i = 0; i < W; ++i) sum[i] = fma(x, load_keys_part(key[i] + full, width - full), sum[i]);
+                for (int i = 0; i < W; ++i) sum[i] = fma(x, load_wide(key[i] + full, width - full), sum[i]);
             }
             transpose_registers<float>(sum);
             f32v total = sum[0];
@@ -87,14 +74,14 @@ INLINE void sum_values(float* to, const float* p, const Slotted<K>& values, i64 
         f32v x = splat(p[t - first]), y = splat(p[t + 1 - first]);
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
-            even[v] = fma(x, load_keys(a + v * W), even[v]);
-            odd[v] = fma(y, load_keys(b + v * W), odd[v]);
+            even[v] = fma(x, load_wide(a + v * W), even[v]);
+            odd[v] = fma(y, load_wide(b + v * W), odd[v]);
         }
     }
     if (t < end) {
         const K* a = row_at(values, t) + e;
         f32v x = splat(p[t - first]);
-        for (int v = 0; v < V; ++v) even[v] = fma(x, load_keys(a + v * W), even[v]);
+        for (int v = 0; v < V; ++v) even[v] = fma(x, load_wide(a + v * W), even[v]);
     }
     for (int v = 0; v < V; ++v) store(to + e + v * W, (even[v] + odd[v]) * factor);
 }

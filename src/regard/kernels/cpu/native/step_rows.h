@@ -43,21 +43,6 @@ static void scale_and_add(float* x, float scale, const float* other, i64 width) 
     });
 }
 
-// x Φ(x), by a quotient of polynomials for the error function (that of Eigen), whose error is below 3e-7.
-INLINE f32v gelu(f32v x) {
-    f32v y = x * 0.70710678118654752f;
-    y = maxv(splat(-4.0f), y), y = -maxv(splat(-4.0f), -y);
-    f32v z = y * y;
-    constexpr float a[] = {2.77068142495902e-08f,  -2.10102402082508e-06f, -5.69250639462346e-05f,
-                           -7.34990630326855e-04f, -2.95459980854025e-03f, -1.60960333262415e-02f};
-    constexpr float b[] = {-2.13374055278905e-04f, -1.68282697438203e-03f, -7.37332916720468e-03f,
-                           -1.42647390514189e-02f};
-    f32v p = splat(-2.72614225801306e-10f), q = splat(-1.45660718464996e-05f);
-    for (float c : a) p = fma(p, z, splat(c));
-    for (float c : b) q = fma(q, z, splat(c));
-    return 0.5f * x * (1.0f + y * p / q);
-}
-
 // silu(x) · gate = x / (1 + exp(−x)) · gate, in the place of x.
 static void gate_by_silu(float* x, const float* gate, i64 width) {
     each_vector(width, [&](i64 e, i64 n) {
