@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ import pytest
 
 from regard.data import decoding, workers
 from regard.data.ragged import Ragged
+from regard.data.silences import windows
 from regard.data.sound_files import open_sound
-from regard.data.sounds import SoundFormat, Sounds, read_sounds
+from regard.data.sounds import SoundFormat, Sounds, read_blocks, read_sounds
 from regard.errors import UserError
 from sound_sets import encoded, saved, sphinx, tone, write_classes
 
@@ -52,6 +56,41 @@ def test_every_format_rate_and_number_of_channels_gives_the_same_samples(
     if kind != "MP3":
         assert len(samples) == 2400
     assert _alike(samples, tone()) > 0.99
+
+
+@pytest.mark.parametrize(("kind", "rate", "seconds"), [("WAV", 8000, 9.0), ("FLAC", 44_100, 5.0), ("OGG", 11_025, 9.0)])
+def test_a_long_sound_in_blocks_has_the_same_samples(kind: str, rate: int, seconds: float, tmp_path: Path) -> None:
+    x = 0.1 + 0.01 * np.stack([tone(440, seconds, rate), tone(600, seconds, rate)], 1)
+    path = tmp_path / "long"
+    path.write_bytes(encoded(x, rate, kind))
+    length, blocks = read_blocks(path, FORM, 0)
+    every, expected = list(blocks), open_sound(path.read_bytes(), rate=8000, seconds=60.0, mfc_width=13)
+    joined = np.concatenate(every).astype(int)
+    assert length == len(joined) == len(expected)
+    assert np.abs(joined - expected).max() <= 1  # the mean is summed in another order
+    assert np.abs(joined).max() == 32767
+    assert len(every) > 1
+
+
+def test_a_long_sound_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    random, path = np.random.default_rng(0), tmp_path / "long.wav"
+    path.write_bytes(encoded(random.uniform(-1, 1, (3_000_000, 1)).astype(np.float32)))
+    tracemalloc.start()
+    count = sum(len(values) for _, values in windows(read_blocks(path, FORM, 0)[1], 8000, 2.0))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 3_000_000
+    assert most < path.stat().st_size / 3
+
+
+def test_a_sound_is_read_from_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    content = encoded(tone(seconds=3.0))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit((tmp_path / "pipe").write_bytes, content)
+        assert np.array_equal(np.concatenate(list(read_blocks(tmp_path / "pipe", FORM, 0)[1])), open_sound(
+            content, rate=8000, seconds=3.0, mfc_width=13
+        ))  # fmt: skip
 
 
 def test_a_long_sound_is_cut() -> None:

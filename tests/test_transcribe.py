@@ -95,12 +95,16 @@ def test_long_recordings_are_cut_where_it_is_quiet() -> None:
     x = (8000 * random.normal(size=100_000)).astype(np.int16)
     for quiet in (17_000, 33_000, 50_000, 66_000, 82_000):
         x[quiet : quiet + 1000] = 0
-    cuts = windows(x, 1000, 20.0)
-    assert [start for start, _ in cuts[1:]] == [end for _, end in cuts[:-1]]
-    assert (cuts[0][0], cuts[-1][1]) == (0, len(x))
-    assert all(end - start <= 20_000 for start, end in cuts)
-    assert all((x[end - 5 : end + 5] == 0).all() for _, end in cuts[:-1])
-    assert windows(random.normal(size=(2500, 13)), 16_000, 10.0)[-1][1] == 2500
+    cuts = list(windows([x], 1000, 20.0))
+    assert np.array_equal(np.concatenate([values for _, values in cuts]), x)
+    assert [start for start, _ in cuts[1:]] == [start + len(values) for start, values in cuts[:-1]]
+    assert all(len(values) <= 20_000 for _, values in cuts)
+    assert all((x[start - 5 : start + 5] == 0).all() for start, _ in cuts[1:])
+    for size in (700, 21_000, 50_000):
+        blocks = (x[at : at + size] for at in range(0, len(x), size))
+        assert [start for start, _ in windows(blocks, 1000, 20.0)] == [start for start, _ in cuts]
+    start, values = list(windows([random.normal(size=(2500, 13))], 16_000, 10.0))[-1]
+    assert start + len(values) == 2500
 
 
 def test_captions_are_cut_at_pauses_and_lengths() -> None:

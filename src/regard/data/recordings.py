@@ -14,6 +14,7 @@ from regard.data.decoding import decode_items, refusing
 from regard.data.file_trees import BadItem, read_file
 from regard.data.ragged import Ragged
 from regard.data.sound_files import FRAMES_PER_SECOND, HEAD, sound_format
+from regard.data.sound_samples import opened
 from regard.data.sounds import SoundCodec, SoundFormat, width_of
 from regard.data.transcripts import Utterance, read_transcripts
 from regard.errors import UserError, require
@@ -69,20 +70,17 @@ class Part:
 
     def __call__(self) -> bytes:
         """The bytes of a WAV file, or of an array of features. Raises BadItem: the file cannot be read."""
-        content = read_file(self.path)
-        if sound_format(content[:HEAD]) is None:
+        kind = sound_format(read_file(self.path, HEAD))
+        if kind is None:
             raise BadItem("is a part of a file that is not a sound; features cannot be cut")
-        soundfile: Any = require("soundfile", "speech", "reading sounds")
-        try:
-            with soundfile.SoundFile(io.BytesIO(content)) as file:
-                first, rate = round(self.start * file.samplerate), file.samplerate
-                if first >= file.frames:
-                    raise BadItem(f"begins at {self.start} s, and the file has {file.frames / rate:.2f} s")
-                file.seek(first)
-                x = file.read(-1 if self.end is None else round(self.end * rate) - first, dtype="float32")
-        except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
-            raise BadItem(f"cannot be read: {str(error).strip() or type(error).__name__}") from error
+        with open(self.path, "rb") as file, opened(file, kind) as sound:
+            first, rate = round(self.start * sound.samplerate), sound.samplerate
+            if first >= sound.frames:
+                raise BadItem(f"begins at {self.start} s, and the file has {sound.frames / rate:.2f} s")
+            sound.seek(first)
+            x = sound.read(-1 if self.end is None else round(self.end * rate) - first, dtype="float32")
         out = io.BytesIO()
+        soundfile: Any = require("soundfile", "speech", "reading sounds")
         soundfile.write(out, x, rate, format="WAV", subtype="FLOAT")
         return out.getvalue()
 

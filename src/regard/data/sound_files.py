@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import struct
 import zipfile
-from typing import Any
 
 import numpy as np
 
 from regard.data.file_trees import BadItem
-from regard.errors import require
+from regard.data.sound_samples import whole
 
 HEAD = 64
 """The number of bytes of a file from which its format is recognized."""
 
-LOUDEST = 32767
-"""The largest sample after decoding."""
-
 FRAMES_PER_SECOND = 100
 """Of features: those of `regard.nn.LogMel`, and of files that do not say it."""
-
-_SILENCE = 1e-4
-"""The largest sample of a silent file, −80 dB."""
-_RATES = (1000, 768_000)
 
 _MAGIC = (
     ("WAV", rb"RIFF....WAVE|RIFX....WAVE|RF64....WAVE"),
@@ -90,8 +81,8 @@ def open_sound(content: bytes, *, rate: int, seconds: float, mfc_width: int) -> 
         BadItem: it is damaged, truncated, empty, silent, or of a format that is not read.
         UserError: a package that reads it is not installed.
     """
-    if sound_format(content[:HEAD]) is not None:
-        return _samples(content, rate, seconds)
+    if (kind := sound_format(content[:HEAD])) is not None:
+        return whole(io.BytesIO(content), kind, rate=rate, seconds=seconds)
     if content.startswith((_NPY, _ZIP)):
         return _checked(_array(content))
     if len(content) >= 8 and (order := _sphinx_order(content)) is not None:
@@ -103,47 +94,6 @@ def open_sound(content: bytes, *, rate: int, seconds: float, mfc_width: int) -> 
             )
         return _checked(values.reshape(-1, mfc_width))
     raise BadItem(_why_not(content[:HEAD]))
-
-
-def _samples(content: bytes, rate: int, seconds: float) -> np.ndarray:
-    soundfile: Any = require("soundfile", "speech", "reading sounds")
-    name = sound_format(content[:HEAD])
-    if name == "WAV":
-        _check_wav(content)
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            own_rate, expected = file.samplerate, min(file.frames, math.ceil(seconds * file.samplerate))
-            if not _RATES[0] <= own_rate <= _RATES[1]:
-                raise BadItem(f"has {own_rate:,} samples per second; expected {_RATES[0]:,} to {_RATES[1]:,}")
-            x = file.read(expected, dtype="float32", always_2d=True).mean(1)
-    except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
-        raise BadItem(f"cannot be read as {name}: {str(error).strip() or type(error).__name__}") from error
-    if not len(x):
-        raise BadItem("has no samples")
-    if len(x) < expected and name != "MP3":  # an MP3 file states its length only approximately
-        raise BadItem(f"is truncated: has {len(x):,} of {expected:,} samples")
-    if not np.isfinite(x).all():
-        raise BadItem("has samples that are not finite")
-    if np.abs(x).max() < _SILENCE or np.ptp(x) < _SILENCE:
-        raise BadItem("is silent")
-    if own_rate != rate:
-        soxr: Any = require("soxr", "speech", "resampling sounds")
-        x = soxr.resample(x, own_rate, rate)
-    x = x - x.mean()
-    return np.asarray(np.round(x * (LOUDEST / max(np.abs(x).max(), 1e-9))), dtype=np.int16)
-
-
-def _check_wav(content: bytes) -> None:
-    """Raises BadItem: a WAV file ends before its samples do, which libsndfile does not report."""
-    order, at = ">" if content.startswith(b"RIFX") else "<", 12
-    while at + 8 <= len(content):
-        name, (size,) = content[at : at + 4], struct.unpack(f"{order}I", content[at + 4 : at + 8])
-        if name == b"data":
-            left = len(content) - at - 8
-            if left < size < 0xFFFFFF00:  # larger ones stand for a length that was not known
-                raise BadItem(f"is truncated: has {left:,} of {size:,} bytes of samples")
-            return
-        at += 8 + size + size % 2
 
 
 def _array(content: bytes) -> np.ndarray:

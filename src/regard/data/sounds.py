@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -17,7 +20,8 @@ from regard.data.file_trees import BadItem
 from regard.data.labelled import Labelled
 from regard.data.labelled_files import read_labelled_files
 from regard.data.ragged import Ragged
-from regard.data.sound_files import HEAD, examine, open_sound
+from regard.data.sound_files import HEAD, examine, open_sound, sound_format
+from regard.data.sound_samples import LongSound, seconds_of, whole
 from regard.errors import UserError
 
 SOUNDS = Kind("sound", HEAD, examine)
@@ -172,11 +176,43 @@ def read_sound(path: Path, form: SoundFormat, width: int) -> np.ndarray:
     Raises:
         UserError: it cannot be read or used, or has another number of features than ``width``.
     """
+    with _opened(path) as file:
+        return _values(file, sound_format(file.read(HEAD)), form, width)
+
+
+def read_blocks(path: Path, form: SoundFormat, width: int) -> tuple[int, Iterator[np.ndarray]]:
+    """The length of a file, and all its samples or features, in blocks if it is a sound longer than ``form.seconds``.
+
+    Raises:
+        UserError: see `read_sound`; also while the blocks are read.
+    """
+    with _opened(path) as file:
+        kind = sound_format(file.read(HEAD))
+        if kind is not None and path.is_file() and seconds_of(file, kind) > form.seconds:
+            check_width(np.zeros(0), width)
+            long = LongSound.of(path, kind, form.rate)
+            return long.length, long.blocks()
+        values = _values(file, kind, replace(form, seconds=math.inf), width)
+    return len(values), iter([values])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """A file, of which any part can be read, from a pipe, too. Errors name it."""
     try:
-        values = form.open(path.read_bytes())
-        check_width(values, width)
+        with path.open("rb") as file:
+            yield file if file.seekable() else io.BytesIO(file.read())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except BadItem as error:
         raise UserError(f"{path}: not a usable sound: {error}") from error
+
+
+def _values(file: BinaryIO, kind: str | None, form: SoundFormat, width: int) -> np.ndarray:
+    if kind is None:
+        file.seek(0)
+        values = form.open(file.read())
+    else:
+        values = whole(file, kind, rate=form.rate, seconds=form.seconds)
+    check_width(values, width)
     return values

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,9 +13,9 @@ import numpy as np
 import torch
 
 from regard.data.ragged import Ragged
-from regard.data.silences import windows
+from regard.data.silences import after, windows
 from regard.data.sound_files import FRAMES_PER_SECOND
-from regard.data.sounds import SoundFormat, read_sound
+from regard.data.sounds import SoundFormat, read_blocks
 from regard.data.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
 from regard.decode import Hypothesis, StepFunction, align, beam_search, excluding, joint
 from regard.errors import UserError
@@ -24,9 +26,6 @@ from regard.tasks.families.seq2seq.predictor import Search, Seq2SeqPredictor, Ti
 from regard.tasks.families.speech.results import Transcription
 from regard.tasks.families.speech.rows import Listener, Sound
 from regard.tasks.results import Failure
-
-_LONGEST = 24 * 3600.0
-"""The seconds of a file that are read."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,11 @@ class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
         Raises:
             UserError: the file or the text cannot be used.
         """
-        values, per_second = self._values(item), FRAMES_PER_SECOND if self.width else self.form.rate
-        first = round(start * per_second)
-        if first >= len(values):
-            raise UserError(f"--start: {start:g}, and {item} has {len(values) / per_second:.2f} seconds")
-        _, end = windows(values[first:], self.form.rate, self.form.seconds)[0]
-        sound = self.listener.sound(values[first : first + end], start)
+        (length, blocks), first = self._blocks(item), round(start * self._per_second)
+        if first >= length:
+            raise UserError(f"--start: {start:g}, and {item} has {length / self._per_second:.2f} seconds")
+        _, values = next(windows(after(blocks, first), self.form.rate, self.form.seconds))
+        sound = self.listener.sound(values, start)
         search = JointSearch(beam, ctc=ctc)
         hypothesis: Any = self.hypotheses([sound], search)[0] if text is None else self._given(sound, text)
         if not hypothesis.tokens:
@@ -106,12 +104,9 @@ class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
     def sources(self, item: str) -> list[Sound] | Failure:
         """See `Seq2SeqPredictor`: the windows of a file."""
         try:
-            values = self._values(item)
+            return list(self._windows(item))
         except UserError as error:
             return Failure(item, str(error))
-        per_second = FRAMES_PER_SECOND if self.width else self.form.rate
-        cuts = windows(values, self.form.rate, self.form.seconds)
-        return [self.listener.sound(values[first:end], first / per_second) for first, end in cuts]
 
     def start(self, sources: list[Sound]) -> Any:
         """See `Seq2SeqPredictor`."""
@@ -165,8 +160,40 @@ class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
                     text += piece
         return Transcription(item, tuple(words), sum(one.score for one in hypotheses))
 
-    def _values(self, item: str) -> np.ndarray:
-        return read_sound(Path(item), SoundFormat(self.form.rate, _LONGEST, self.form.mfc_width), self.width)
+    def _decode_part(self, items: Sequence[str], search: Search, tick: Tick) -> Iterator[Transcription | Failure]:
+        """See `Seq2SeqPredictor`. No more than ``part_size`` windows are held at a time, however long the files are."""
+        failures = dict[int, Failure]()
+        sounds, hypotheses = defaultdict[int, list[Sound]](list), defaultdict[int, list[Hypothesis]](list)
+
+        def windowed() -> Iterator[tuple[int, Sound]]:
+            for at, item in enumerate(items):
+                try:
+                    yield from ((at, sound) for sound in self._windows(item))
+                except UserError as error:
+                    failures[at] = Failure(item, str(error))
+
+        stream = windowed()
+        while group := list(islice(stream, self.part_size)):
+            decoded = self.hypotheses([sound for _, sound in group], search, tick)
+            for (at, sound), hypothesis in zip(group, decoded, strict=True):
+                sounds[at].append(replace(sound, values=sound.values[:0].copy()))
+                hypotheses[at].append(hypothesis)
+        for at, item in enumerate(items):
+            yield failures[at] if at in failures else self.result(item, sounds[at], hypotheses[at])
+
+    def _windows(self, item: str) -> Iterator[Sound]:
+        """The windows of a file. Raises UserError: it cannot be used."""
+        _, blocks = self._blocks(item)
+        for first, values in windows(blocks, self.form.rate, self.form.seconds):
+            yield self.listener.sound(values, first / self._per_second)
+
+    def _blocks(self, item: str) -> tuple[int, Iterator[np.ndarray]]:
+        return read_blocks(Path(item), self.form, self.width)
+
+    @property
+    def _per_second(self) -> int:
+        """Samples or frames."""
+        return FRAMES_PER_SECOND if self.width else self.form.rate
 
     def _batch(self, sources: Sequence[Sound]) -> tuple[torch.Tensor, torch.Tensor]:
         return self.listener.batch(Ragged.of([source.values for source in sources]), range(len(sources)))
