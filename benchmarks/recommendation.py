@@ -6,7 +6,8 @@
 A file has a line for each user. The last item of each is the test, the one before it is for validation, by which the
 checkpoint is chosen; all items that are not in the history are ranked. The settings are in the YAML file of the data
 set beside this script; all models of a table have the same, and the same time. The trained models are scored alone, and
-with the share of the neighbours' probability that is best on the validation choices. The table is printed, for
+with the share of the neighbours' probability that is best on the validation choices; those of several seeds are also
+scored together, by the mean of their probabilities. The table is printed, for
 ``benchmarks/results/recommendation_NAME.txt``, with all scores in per cent. A command that was stopped goes on where it
 was when it is run again: runs are kept in ``--runs``.
 """
@@ -15,10 +16,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from comparison import header, row, trained
 from machine import machine
 
@@ -63,7 +66,9 @@ def main() -> None:
     config = load_yaml(arguments.settings or settings, RecommendConfig)
     if arguments.minutes is not None:
         config["train"]["minutes"] = arguments.minutes
-    print(f"{name}, per cent; {config['train']['minutes']:g} minutes for each model; {machine()}")
+    train = config["train"]
+    size = f"{train['minutes']:g} minutes" if "minutes" in train else f"{train['steps']:,} steps"
+    print(f"{name}, per cent; {size} for each model; {machine()}")
     print(header(SHOWN, WIDTH))
     for model, (hits, gain) in PUBLISHED.get(name, {}).items():
         print(row(f"{model} (published)", [{"hr10": hits, "ndcg10": gain}], SHOWN, WIDTH))
@@ -77,34 +82,48 @@ def main() -> None:
             changes: dict[str, dict[str, Any]] = {"data": data, "model": MODELS[model], "train": {"seed": seed}}
             trained("recommend", config, changes, run)
         print(row(model, [score(run) for run in runs], SHOWN, WIDTH), flush=True)
-        shares = [best_blend(divided, run) for run in runs]
-        blended = [score(run, blend=share) for run, share in zip(runs, shares, strict=True)]
+        shares, blended = zip(*(blend(divided, [run]) for run in runs), strict=True)
         print(row(f"{model}, neighbours {', '.join(map(str, shares))}", blended, SHOWN, WIDTH), flush=True)
+        if len(runs) > 1:
+            share, scores = blend(divided, runs)
+            print(row(f"{model}, mean of {len(runs)}, neighbours {share}", [scores], SHOWN, WIDTH), flush=True)
 
 
-def score(run: Path, **options: Any) -> dict[str, float]:
+def score(run: Path) -> dict[str, float]:
     """The scores on the last items of a trained model."""
-    return {name: 100 * one.value for name, one in evaluate(run, **options).items() if name in SHOWN}
+    return {name: 100 * one.value for name, one in evaluate(run).items() if name in SHOWN}
 
 
-def best_blend(divided: Divided, run: Path) -> float:
-    """The share of the neighbours with the highest NDCG on the items before the last ones."""
-    recommender: Any = load(run)
-    cases = Cases(divided.histories, divided.valid)
+def blend(divided: Divided, runs: Sequence[Path]) -> tuple[float, dict[str, float]]:
+    """The mean of the probabilities of trained models, mixed with that of the neighbours.
 
-    def gain(share: float) -> float:
-        blended: Recommender = replace(recommender, blend=share)
-        return ndcg(places_of(cases, lambda before: without_history(blended.scores(before), before)), 10)
+    Returns:
+        The share of the neighbours with the highest NDCG on the items before the last ones, and the scores on these.
+    """
+    recommenders: list[Any] = [load(run) for run in runs]
 
-    return max(BLENDS, key=gain)
+    def places(chosen: np.ndarray, share: float) -> np.ndarray:
+        models: list[Recommender] = [replace(one, blend=share) for one in recommenders]
+
+        def scores(before: Sequence[np.ndarray]) -> np.ndarray:
+            return without_history(np.mean([np.exp(one.scores(before)) for one in models], 0), before)
+
+        return places_of(Cases(divided.histories, chosen), scores)
+
+    best = max(BLENDS, key=lambda share: ndcg(places(divided.valid, share), 10))
+    return best, measured(places(divided.test, best))
 
 
 def floor(divided: Divided) -> dict[str, float]:
     """The scores of neighbours, counted without the last two items of each user."""
     neighbours, cases = Neighbours.of(divided.histories, divided.ends), Cases(divided.histories, divided.test)
-    every = places_of(cases, lambda before: without_history(neighbours.scores(before), before))
-    measures = {f"{n}{k}": f(every, k) for k in (5, 10) for n, f in (("hr", hit_rate), ("ndcg", ndcg))}
-    return {name: 100 * value for name, value in (measures | {"mrr": reciprocal(every)}).items()}
+    return measured(places_of(cases, lambda before: without_history(neighbours.scores(before), before)))
+
+
+def measured(places: np.ndarray) -> dict[str, float]:
+    """The scores of the places of the chosen items, in per cent."""
+    measures = {f"{n}{k}": f(places, k) for k in (5, 10) for n, f in (("hr", hit_rate), ("ndcg", ndcg))}
+    return {name: 100 * value for name, value in (measures | {"mrr": reciprocal(places)}).items()}
 
 
 if __name__ == "__main__":
