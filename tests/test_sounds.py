@@ -103,12 +103,15 @@ def test_ready_features_are_read(order: str) -> None:
         assert np.array_equal(_open(content), FEATURES)
 
 
-WAV = encoded(tone())
+WAV, FLAC = encoded(tone()), encoded(tone(), kind="FLAC")
 BAD = {
     "empty.wav": (b"", "the file is empty"),
     "text.wav": (b"not a sound", "its content is not a sound"),
     "short.wav": (WAV[:1000], r"is truncated: has 956 of 4,800 bytes of samples"),
-    "header.wav": (WAV[:30], "cannot be read as WAV"),
+    "header.wav": (WAV[:30], "cannot be read as WAV: Error in WAV file"),
+    "rate.wav": (WAV[:24] + (10).to_bytes(4, "little") + WAV[28:], "has 10 samples per second; expected 1,000 to"),
+    "channels.wav": (WAV[:22] + bytes(2) + WAV[24:], "cannot be read as WAV: Channel count is zero"),
+    "pipe.flac": (FLAC[:21] + bytes([FLAC[21] & 0xF0]) + bytes(4) + FLAC[26:], "does not state its length"),
     "short.flac": (encoded(tone(seconds=2.0), kind="FLAC")[:2000], "cannot be read as FLAC|is truncated"),
     "none.wav": (encoded(tone(seconds=0.0)), "has no samples"),
     "silent.wav": (encoded(0 * tone()), "is silent"),

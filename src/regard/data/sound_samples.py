@@ -21,6 +21,8 @@ LOUDEST = 32767
 _SILENCE = 1e-4
 """The largest sample of a silent file, −80 dB."""
 _RATES = (1000, 768_000)
+_UNKNOWN = 2**63 - 1
+"""The length of a FLAC file that does not state it, by libsndfile, which then cannot read it through Python."""
 _BLOCK = 1 << 16
 """Samples that are read at a time."""
 
@@ -100,9 +102,12 @@ def opened(file: BinaryIO, kind: str) -> Iterator[Any]:
         with soundfile.SoundFile(file) as sound:
             if not _RATES[0] <= sound.samplerate <= _RATES[1]:
                 raise BadItem(f"has {sound.samplerate:,} samples per second; expected {_RATES[0]:,} to {_RATES[1]:,}")
+            if sound.frames == _UNKNOWN:
+                raise BadItem("does not state its length, like a file that was written to a pipe; convert it to WAV")
             yield sound
     except (soundfile.LibsndfileError, RuntimeError, ValueError, MemoryError) as error:
-        raise BadItem(f"cannot be read as {kind}: {str(error).strip() or type(error).__name__}") from error
+        reason = str(getattr(error, "error_string", error)).strip()  # without the file object, which has no use here
+        raise BadItem(f"cannot be read as {kind}: {reason or type(error).__name__}") from error
 
 
 def _resampled(file: BinaryIO, kind: str, rate: int, seconds: float) -> Iterator[np.ndarray]:
