@@ -2,14 +2,16 @@
 
     python benchmarks/text_classification.py sst2 FOLDER [--seeds 0 1 2 …] [--settings FILE.yaml] [--runs FOLDER]
     python benchmarks/text_classification.py trec FOLDER [--ngrams 0.5]
-    python benchmarks/text_classification.py sms FOLDER
+    python benchmarks/text_classification.py sms FOLDER [--members 5]
 
 The folders hold SST-2 (``train.tsv.gz``, ``dev.tsv``, ``test.tsv``), TREC (``TREC.train.all``, ``TREC.test.all``), and
 the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each seed, five by default, tests on a random
 fifth).
 The checkpoint is chosen on the development set, or on a tenth of the training texts; the test texts are scored once.
 The settings are in the YAML files beside this script; with ``--ngrams``, ``model.ngrams`` has this share, so that a
-linear model of n-grams is mixed into both models. The linear classifier has TF-IDF of words and pairs of words and
+linear model of n-grams is mixed into both models. With ``--members``, a result is that of several runs together, the
+mean of their probabilities; they have different seeds, and so different training texts, too, where a tenth is set
+aside. The linear classifier has TF-IDF of words and pairs of words and
 of parts of words, and a linear SVM; for SST-2 the naive-Bayes SVM of Wang and Manning 2012. The table is printed, for
 ``benchmarks/results/text_classification.txt``. A command that was stopped goes on where it was when it is run again.
 """
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", help="by default 0 to 2, for sms 0 to 4")
     parser.add_argument("--ngrams", type=float, default=0.0, help="share of the linear model; by default 0")
+    parser.add_argument("--members", type=int, default=1, help="runs that are used together; by default 1")
     parser.add_argument("--settings", type=Path, help="a YAML file, in place of the one beside this script")
     parser.add_argument("--runs", type=Path, default=Path("runs/text_classification"))
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="none: the floor only")
@@ -74,11 +77,13 @@ def main() -> None:
     print(header(shown, WIDTH), row("linear classifier", floors, shown, WIDTH), sep="\n", flush=True)
     for model in arguments.models:
         results = [score(arguments, split(arguments, seed), seed, model) for seed in arguments.seeds]
-        print(row(_name(model, arguments.ngrams), results, shown, WIDTH), flush=True)
+        print(row(_name(arguments, model), results, shown, WIDTH), flush=True)
 
 
-def _name(model: str, ngrams: float) -> str:
-    return f"{model}, n-grams {ngrams:g}" if ngrams else model
+def _name(arguments: argparse.Namespace, model: str) -> str:
+    ngrams = [f"n-grams {arguments.ngrams:g}"] if arguments.ngrams else []
+    members = [f"{arguments.members} runs"] if arguments.members > 1 else []
+    return ", ".join([model, *ngrams, *members])
 
 
 def _splits(arguments: argparse.Namespace) -> int:
@@ -103,17 +108,22 @@ def split(arguments: argparse.Namespace, seed: int) -> Split:
 
 
 def score(arguments: argparse.Namespace, files: Split, seed: int, model: str) -> dict[str, float]:
-    """Train with one seed, or what is left of the training, and score the test set once."""
+    """Train with one seed, or what is left of the training, and score the test set once.
+
+    Of several members of a seed, the first has this seed, and no two of all have the same one.
+    """
     valid = None if files.valid is None else str(files.valid)
-    changes: dict[str, dict[str, Any]] = {
-        "data": {"train": str(files.train), "valid": valid, "on_bad_line": "skip"},
-        "model": {"attention": MODELS[model], "ngrams": arguments.ngrams},
-        "train": {"seed": seed},
-    }
-    name = _name(model, arguments.ngrams).replace(",", "").replace(" ", "-")
+    name = _name(arguments, model).replace(",", "").replace(" ", "-")
     run = arguments.runs / f"{arguments.set}-{name}-{seed}"
-    settings = arguments.settings or HERE / f"text_classification_{arguments.set}.yaml"
-    trained("classify-text", load_yaml(settings, ClassifyTextConfig), changes, run)
+    settings = load_yaml(arguments.settings or HERE / f"text_classification_{arguments.set}.yaml", ClassifyTextConfig)
+    for member in range(arguments.members):
+        own = seed + member * (1 + max(arguments.seeds))
+        changes: dict[str, dict[str, Any]] = {
+            "data": {"train": str(files.train), "valid": valid, "on_bad_line": "skip"},
+            "model": {"attention": MODELS[model], "ngrams": arguments.ngrams},
+            "train": {"seed": own},
+        }
+        trained("classify-text", settings, changes, run / str(own) if arguments.members > 1 else run)
     test = read_texts(str(files.test), on_bad_line="skip")
     predicted = [result.classes[0][0] for result in load(run).predict(test.texts, top=1)]  # type: ignore[union-attr]
     return scores(test, predicted)

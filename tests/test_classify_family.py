@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from conftest import Result
 from regard.data.labelled import Labelled, number_classes
 from regard.errors import UserError
+from regard.models.text import Seen
 from regard.tasks import table
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Classified, Labeller, load_classes, save_classes
@@ -103,14 +104,16 @@ class WordLabeller(Labeller[Words, str]):
             raise UserError(f"word: expected the letters a to z, got {item!r}")
         return item
 
-    def label(self, inputs: Sequence[str]) -> Iterable[ClassifiedWord]:
-        for word, logits in zip(inputs, self.model(*self._tensors(inputs)), strict=True):
-            yield ClassifiedWord(word, self.ranked(logits))
+    def seen(self, inputs: Sequence[str]) -> Seen:
+        return Seen(self.model(*self._tensors(inputs)), None)
+
+    def result(self, item: str, seen: Seen, at: int) -> ClassifiedWord:
+        return ClassifiedWord(item, self.ranked(seen.logits[at]))
 
     def inputs(self, examples: Words, rows: Sequence[int]) -> tuple[Tensor, ...]:
         return self._tensors([examples.words[row] for row in rows])
 
-    def exportable(self) -> Exportable:
+    def own_exportable(self) -> Exportable:
         raise UserError("export: words cannot be exported")
 
     def _tensors(self, words: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -48,13 +48,13 @@ def test_padding_changes_no_logit_and_has_no_weight(attention: bool, several: bo
     x, lengths = _clips(9, 14)
     both, alone = model.look(x, lengths), model.look(x[:1, :9], lengths[:1])
     torch.testing.assert_close(both.logits[:1], alone.logits)
-    if both.weights is None or alone.weights is None:
+    if both.places is None or alone.places is None:
         assert not attention
         return
-    assert both.weights.shape == (2, 3 if several else 1, 14, 5)
-    torch.testing.assert_close(both.weights[:1, :, :9], alone.weights)
-    assert (both.weights[0, :, 9:] == 0).all()
-    torch.testing.assert_close(both.weights.sum((2, 3)), torch.ones(2, 3 if several else 1))
+    assert both.places.shape == (2, 3 if several else 1, 14, 5)
+    torch.testing.assert_close(both.places[:1, :, :9], alone.places)
+    assert (both.places[0, :, 9:] == 0).all()
+    torch.testing.assert_close(both.places.sum((2, 3)), torch.ones(2, 3 if several else 1))
 
 
 def test_place_and_size_of_a_body_change_no_logit() -> None:

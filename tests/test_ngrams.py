@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from regard.data.ngrams import NGrams
 from regard.data.word_features import words_of
 from regard.errors import UserError
-from regard.tasks.classify_text.linear import NGramClassifier, mixture
+from regard.tasks.classify_text.linear import NGramClassifier
 from regard.tasks.classify_text.task import TextLabeller
 from regard.tasks.families.classify.labeller import Classified
+from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.running import evaluate, load, train
 
 TEXTS = [
@@ -69,7 +70,7 @@ def test_a_mixture_is_the_mean_of_probabilities(several: bool) -> None:
     torch.manual_seed(0)
     one, other = torch.randn(2, 7, 3, dtype=torch.float64).unbind()
     probabilities = torch.sigmoid if several else lambda logits: logits.softmax(-1)
-    mixed = mixture(one, other, 0.3, several=several)
+    mixed = mixture([one, other], [0.7, 0.3], several=several)
     torch.testing.assert_close(probabilities(mixed), 0.7 * probabilities(one) + 0.3 * probabilities(other))
 
 

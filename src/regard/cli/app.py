@@ -47,12 +47,13 @@ def build(run_task: TaskSpec | None = None, arguments: Sequence[str] = ()) -> Ap
 
 
 def task_of(arguments: Sequence[str]) -> TaskSpec | None:
-    """The task of the first run whose folder is among ``arguments``; None if there is none, or it cannot be read."""
+    """The task of the first run, or folder of runs, among ``arguments``; None if there is none that can be read."""
     for argument in arguments[1:]:
-        mark = Path(argument) / "run.json"
+        folder = Path(argument)
         try:
-            name = json.loads(mark.read_text())["task"]
-        except (OSError, ValueError, KeyError, TypeError):
+            marks = [folder / "run.json", *sorted(folder.glob("[!.]*/run.json"))]
+            name = json.loads(next(mark for mark in marks if mark.exists()).read_text())["task"]
+        except (OSError, ValueError, KeyError, TypeError, StopIteration):
             continue
         return next((spec for spec in table.TASKS if spec.name == name), None)
     return None

@@ -35,7 +35,7 @@ class Watched(NamedTuple):
     """
 
     logits: Tensor
-    weights: Tensor | None
+    places: Tensor | None
 
 
 class Places(nn.Module):

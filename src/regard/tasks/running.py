@@ -123,10 +123,10 @@ def resume(run: str | Path, wanted: Any = None, task: str | None = None) -> Prog
 
 
 def load(run: str | Path, checkpoint: str = "best", task: str | None = None, weights: Kind | None = None) -> Predictor:
-    """The model of a trained run.
+    """The model of a trained run, or of several runs of classification together.
 
     Args:
-        run: the run's folder.
+        run: the run's folder; or a folder of runs, whose probabilities are averaged.
         checkpoint: ``"best"``, the one with the best validation metric, or ``"last"``.
         task: the task that the run must have, if given.
         weights: how the weights are stored, for inference only: see `regard.nn.packed_linears`; None: they are those
@@ -143,19 +143,21 @@ def load(run: str | Path, checkpoint: str = "best", task: str | None = None, wei
         Traceback (most recent call last):
         regard.errors.UserError: elsewhere/mine: there is no such run
     """
-    run = Path(run)
-    runs.check(run, task)
-    predictor: Predictor = spec_of(runs.kind(run)).load().predictor(settings_of(run), run, checkpoint)
-    return predictor if weights is None else packed(predictor, weights)
+    folders = runs.together(Path(run), task)
+    code, predictors = spec_of(runs.kind(folders[0])).load(), dict[Path, Predictor]()
+    for folder in folders:
+        predictor: Predictor = code.predictor(settings_of(folder), folder, checkpoint)
+        predictors[folder] = predictor if weights is None else packed(predictor, weights)
+    return predictors[folders[0]] if len(folders) == 1 else code.joined(predictors)
 
 
 def evaluate(
     run: str | Path, data: str | None = None, *, checkpoint: str = "best", weights: Kind | None = None, **options: Any
 ) -> Scores:
-    """Scores of a trained run.
+    """Scores of a trained run, or of several together.
 
     Args:
-        run: the run's folder.
+        run: as in `load`.
         data: data in any format that training reads; None: held-out data of the run, if it has any.
         checkpoint: ``"best"`` or ``"last"``.
         weights: as in `load`.
@@ -167,10 +169,12 @@ def evaluate(
     Raises:
         UserError: the run or the data cannot be used.
     """
-    run = Path(run)
-    runs.check(run)
-    code, config = spec_of(runs.kind(run)).load(), settings_of(run)
-    return code.evaluate(load(run, checkpoint, weights=weights), config, run, data, say, **options)
+    folders = runs.together(Path(run))
+    code, settings = spec_of(runs.kind(folders[0])).load(), [settings_of(folder) for folder in folders]
+    own = {getattr(one.data, "valid", None) for one in settings}
+    if data is None and len(folders) > 1 and (len(own) > 1 or None in own):
+        raise UserError(f"{run}: name data with --data, because what a run of it held out is what others learned")
+    return code.evaluate(load(run, checkpoint, weights=weights), settings[0], folders[0], data, say, **options)
 
 
 def explainable(run: str | Path, data: str | None = None, *, checkpoint: str = "best", limit: int = 20) -> Explainable:

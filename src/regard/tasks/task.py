@@ -139,6 +139,17 @@ class Task(ABC, Generic[Config, Data, Predicts]):
     def predictor(self, config: Config, run: Path, checkpoint: str) -> Predicts:
         """The trained model. Raises UserError: the checkpoint or a file is missing or damaged."""
 
+    def joined(self, predictors: Mapping[Path, Predicts]) -> Predicts:
+        """Several trained models as one, by the folders of their runs.
+
+        Raises:
+            UserError: the results of this task cannot be joined, or the models do not fit each other.
+        """
+        raise UserError(
+            f"{next(iter(predictors)).parent}: has {len(predictors)} runs, and only those of classification can be "
+            "used together; name one of them"
+        )
+
     @abstractmethod
     def evaluate(
         self,

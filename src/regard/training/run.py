@@ -86,26 +86,49 @@ def check(run: Path, task: str | None = None) -> None:
         UserError: it is not, or a file such as a tokenizer is missing or has changed.
     """
     if not run.exists():
-        others = (
-            sorted(path.name for path in run.parent.glob("*/") if (path / _MARK).exists())
-            if run.parent.is_dir()
-            else []
-        )
+        others = [one.name for one in _inside(run.parent)]
         hint = f"; the folder has these runs: {', '.join(others[:5])}" if others else ""
         raise UserError(f"{run}: there is no such run{hint}")
     if not (run / _MARK).exists():
-        raise UserError(f"{run}: not the folder of a run (it has no {_MARK})")
+        inside = [one.name for one in _inside(run)]
+        more = f", but the folder of several; name one of them: {', '.join(inside[:5])}" if inside else ""
+        raise UserError(f"{run}: not the folder of a run (it has no {_MARK}){more}")
     actual = kind(run)
     if task is not None and actual != task:
         raise UserError(f"{run}: is a run of the task {actual!r}, not of {task!r}")
     fingerprint.check_files(run)
 
 
+def together(folder: Path, task: str | None = None) -> list[Path]:
+    """The runs that are used together if ``folder`` is named: itself, or those in it, by name; each is checked.
+
+    Raises:
+        UserError: see `check`; or the runs in it are of different tasks.
+    """
+    runs = _inside(folder) or [folder]
+    for run in runs:
+        check(run, task)
+    kinds = sorted({kind(run) for run in runs})
+    if len(kinds) > 1:
+        raise UserError(
+            f"{folder}: has runs of {' and '.join(kinds)}; name one of them, or a folder of one task's runs"
+        )
+    return runs
+
+
 def kind(run: Path) -> str:
-    """The task of a run. Raises UserError: the folder is not that of a run."""
+    """The task of a run, or of the runs in a folder. Raises UserError: the folder is not that of a run."""
+    run = next(iter(_inside(run)), run)
     if not (run / _MARK).exists():
         raise UserError(f"{run}: not the folder of a run (it has no {_MARK})")
     return str(checkpoint.read_json(run / _MARK).get("task"))
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The runs in a folder that is none itself, by name."""
+    if (folder / _MARK).exists() or not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if (path / _MARK).exists() and not path.name.startswith("."))
 
 
 def locate(run: Path, path: str | None) -> str | None:

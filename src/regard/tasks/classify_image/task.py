@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from regard.explain.documents import document, grid
 from regard.explain.overlay import save_overlay
 from regard.explain.pictures import png
 from regard.explain.save import save
-from regard.models.vision import Classifier, Mirrored, ResNet, ViT
+from regard.models.vision import Classifier, Mirrored, ResNet, Seen, ViT
 from regard.tasks.classify_image.settings import ClassifyImageConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Classified, Labeller, load_classes, save_classes
@@ -81,6 +81,8 @@ class ClassifiedImage(Classified):
 class ImageLabeller(Labeller[Images, tuple[str, np.ndarray]]):
     """A trained image classifier with the normalization of its pixels and the size of its images."""
 
+    apart = Labeller.apart | {"scale"}
+
     model: Classifier
     scale: Scale
     size: int
@@ -89,12 +91,15 @@ class ImageLabeller(Labeller[Images, tuple[str, np.ndarray]]):
         """The name of an image file, and its pixels. Raises UserError: it cannot be read, or is no image."""
         return str(Path(item)), read_image(Path(item))
 
-    def label(self, inputs: Sequence[tuple[str, np.ndarray]]) -> Iterable[ClassifiedImage]:
+    def seen(self, inputs: Sequence[tuple[str, np.ndarray]]) -> Seen:
         """See `Labeller`."""
-        output = self.model.look(self.scale(np.stack([squared(image, self.size) for _, image in inputs]), self.device))
-        for at, (name, image) in enumerate(inputs):
-            places = None if output.places is None else output.places[at].float().cpu().numpy()
-            yield ClassifiedImage(name, self.ranked(output.logits[at]), squared(image, min(image.shape[1:])), places)
+        return self.model.look(self.scale(np.stack([squared(image, self.size) for _, image in inputs]), self.device))
+
+    def result(self, item: tuple[str, np.ndarray], seen: Seen, at: int) -> ClassifiedImage:
+        """See `Labeller`."""
+        name, image = item
+        places = None if seen.places is None else seen.places[at].float().cpu().numpy()
+        return ClassifiedImage(name, self.ranked(seen.logits[at]), squared(image, min(image.shape[1:])), places)
 
     def inputs(self, examples: Images, rows: Sequence[int]) -> tuple[Tensor]:
         """See `Labeller`."""
@@ -104,8 +109,8 @@ class ImageLabeller(Labeller[Images, tuple[str, np.ndarray]]):
         """See `Labeller`."""
         return max(1, _PIXELS // self.size**2)
 
-    def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`."""
+    def own_exportable(self) -> Exportable:
+        """See `Labeller`."""
         notes = {
             "task": "classify-image", "classes": self.names,
             "use": "images are RGB from 0 to 1, cut to their middle square; the logits are in the order of the classes",

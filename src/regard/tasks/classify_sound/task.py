@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from regard.data.sounds import SoundFormat, Sounds, read_sound, read_sounds
 from regard.data.tones import tones
 from regard.errors import UserError
 from regard.explain.timeline import Timeline
-from regard.models.sound import STEP, OneLength, SoundClassifier
+from regard.models.sound import STEP, Heard, OneLength, SoundClassifier
 from regard.tasks.classify_sound.settings import ClassifySoundConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
@@ -44,25 +44,22 @@ class SoundLabeller(Labeller[Sounds, tuple[str, np.ndarray]]):
         """The name of a file, and its samples or features. Raises UserError: it cannot be read, or is no sound."""
         return str(Path(item)), read_sound(Path(item), self.form, self.width)
 
-    def label(self, inputs: Sequence[tuple[str, np.ndarray]]) -> Iterable[ClassifiedSound]:
+    def seen(self, inputs: Sequence[tuple[str, np.ndarray]]) -> Heard:
         """See `Labeller`."""
-        for name, values in inputs:
-            heard = self.model.look(*self._batch(Ragged.of([values]), [0]))
-            ranked = self.ranked(heard.logits[0])
-            labels = self.applying(ranked)
-            timelines = []
-            if heard.places is not None:
-                features, per_second = heard.features[0].float().cpu().numpy(), FRAMES_PER_SECOND
-                for label, _ in labels or ranked[:1]:
-                    weights = heard.places[0, 0 if labels is None else self.names.index(label)].float().cpu().numpy()
-                    one = Timeline(features, weights, len(features) / per_second, STEP / per_second)
-                    timelines.append((label, one))
-            yield ClassifiedSound(name, ranked, tuple(timelines), labels=labels)
+        return self.model.look(*self._batch(Ragged.of([values for _, values in inputs]), range(len(inputs))))
 
-    @property
-    def thresholds(self) -> Tensor | None:
+    def result(self, item: tuple[str, np.ndarray], seen: Heard, at: int) -> ClassifiedSound:
         """See `Labeller`."""
-        return self.model.thresholds
+        ranked = self.ranked(seen.logits[at])
+        labels = self.applying(ranked)
+        timelines = []
+        if seen.places is not None:
+            features, per_second = seen.features[at].float().cpu().numpy(), FRAMES_PER_SECOND
+            for label, _ in labels or ranked[:1]:
+                weights = seen.places[at, 0 if labels is None else self.names.index(label)].float().cpu().numpy()
+                one = Timeline(features, weights, len(features) / per_second, STEP / per_second)
+                timelines.append((label, one))
+        return ClassifiedSound(item[0], ranked, tuple(timelines), labels=labels)
 
     def inputs(self, examples: Sounds, rows: Sequence[int]) -> tuple[Tensor, ...]:
         """See `Labeller`."""
@@ -91,8 +88,8 @@ class SoundLabeller(Labeller[Sounds, tuple[str, np.ndarray]]):
         x, lengths = sound_batch(values, rows, self.least)
         return x.to(self.device), lengths.to(self.device)
 
-    def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`."""
+    def own_exportable(self) -> Exportable:
+        """See `Labeller`."""
         thresholds = {} if self.thresholds is None else {"thresholds": self.thresholds.tolist()}
         notes = {"task": "classify-sound", "classes": self.names, **thresholds}
         return exportable(OneLength(self.model), self.model.mel, self.form.rate, self.width, notes)

@@ -1,8 +1,7 @@
-"""A linear classifier of n-grams, fitted at once, and its mixture with a network."""
+"""A linear classifier of n-grams, fitted at once."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -109,25 +108,3 @@ def _loss(logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
         return F.cross_entropy(logits, target, weight=weights, reduction="sum") / len(target)
     each = None if weights is None else torch.where(target, weights[1], weights[0])
     return F.binary_cross_entropy_with_logits(logits, target.float(), weight=each, reduction="sum") / len(target)
-
-
-def mixture(network: Tensor, linear: Tensor, share: float, *, several: bool) -> Tensor:
-    """Logits of the mixture of the probabilities of two models.
-
-    Args:
-        network: logits ``(B, classes)``.
-        linear: likewise.
-        share: of the second one, between 0 and 1, without these.
-        several: whether each logit is for a label of its own.
-
-    >>> logits = mixture(torch.tensor([[0.0, 0.0]]), torch.tensor([[5.0, -5.0]]), 0.5, several=False)
-    >>> [round(probability, 2) for probability in logits.softmax(-1)[0].tolist()]
-    [0.75, 0.25]
-    """
-
-    def mixed(one: Tensor, other: Tensor) -> Tensor:
-        return torch.logaddexp(one + math.log1p(-share), other + math.log(share))
-
-    if not several:
-        return mixed(network.log_softmax(-1), linear.log_softmax(-1))
-    return mixed(F.logsigmoid(network), F.logsigmoid(linear)) - mixed(F.logsigmoid(-network), F.logsigmoid(-linear))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from regard.data.word_batches import word_batch
 from regard.data.word_features import Features, Spans, split_words, vocabulary, words_of
 from regard.errors import UserError
 from regard.explain.marked import MarkedText
-from regard.models.text import TextClassifier
+from regard.models.text import Seen, TextClassifier
 from regard.tasks.classify_text.explained import explainable
-from regard.tasks.classify_text.linear import NGramClassifier, mixture
+from regard.tasks.classify_text.linear import NGramClassifier
 from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
 from regard.tasks.families.classify.marked import ClassifiedText
+from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
 from regard.tasks.inputs.masked_words import masked_words
@@ -46,6 +47,7 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
     """
 
     together = 64
+    apart = Labeller.apart | {"features", "linear", "share"}
 
     model: TextClassifier
     features: Features
@@ -61,26 +63,24 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
             raise UserError("text: has no word")
         return text, spans
 
-    def label(self, inputs: Sequence[tuple[str, Spans]]) -> Iterable[ClassifiedText]:
-        """See `Labeller`."""
+    def seen(self, inputs: Sequence[tuple[str, Spans]]) -> Seen:
+        """See `Labeller`; the logits are those of the mixture with the classifier of n-grams."""
         texts = [[text[start:end] for start, end in spans] for text, spans in inputs]
         seen = self.model.look(*self._tensors(texts))
-        logits = self._mixed(seen.logits, texts)
-        for at, (text, spans) in enumerate(inputs):
-            ranked = self.ranked(logits[at])
-            labels = self.applying(ranked)
-            marked = []
-            if seen.places is not None:
-                places = seen.places[at].flatten(1)[:, : len(spans)].float().cpu().numpy()
-                for name, _ in labels or ranked[:1]:
-                    row = 0 if labels is None else self.names.index(name)
-                    marked.append((name, MarkedText(text, spans, places[row])))
-            yield ClassifiedText(text, ranked, tuple(marked), labels=labels)
+        return seen._replace(logits=self._mixed(seen.logits, texts))
 
-    @property
-    def thresholds(self) -> Tensor | None:
+    def result(self, item: tuple[str, Spans], seen: Seen, at: int) -> ClassifiedText:
         """See `Labeller`."""
-        return self.model.thresholds
+        text, spans = item
+        ranked = self.ranked(seen.logits[at])
+        labels = self.applying(ranked)
+        marked = []
+        if seen.places is not None:
+            places = seen.places[at].flatten(1)[:, : len(spans)].float().cpu().numpy()
+            for name, _ in labels or ranked[:1]:
+                row = 0 if labels is None else self.names.index(name)
+                marked.append((name, MarkedText(text, spans, places[row])))
+        return ClassifiedText(text, ranked, tuple(marked), labels=labels)
 
     def inputs(self, examples: Texts, rows: Sequence[int]) -> tuple[Tensor, ...]:
         """See `Labeller`."""
@@ -102,14 +102,15 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
         if self.linear is None:
             return logits
         own = self.linear.logits(texts).to(logits.device)
-        return mixture(logits.float(), own, self.share, several=self.thresholds is not None)
+        shares = [1 - self.share, self.share]
+        return mixture([logits.float(), own], shares, several=self.thresholds is not None)
 
     def _tensors(self, texts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
         words, features = word_batch(texts, self.features, self.window)
         return torch.from_numpy(words).to(self.device), torch.from_numpy(features).to(self.device)
 
-    def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`; the logits are without the classifier of n-grams."""
+    def own_exportable(self) -> Exportable:
+        """See `Labeller`; the logits are without the classifier of n-grams."""
         thresholds = {} if self.thresholds is None else {"thresholds": self.thresholds.tolist()}
         notes = {"task": "classify-text", "classes": self.names, **thresholds}
         return exportable(self.model, self.features, self.window, notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from regard.data.clips import ClipCodec, Clips, read_clips
 from regard.data.ragged import Ragged
 from regard.data.stretch import real, stretched
 from regard.errors import UserError
-from regard.models.video import STEP, ClipClassifier, OneLength
+from regard.models.video import STEP, ClipClassifier, OneLength, Watched
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.films import ClassifiedClip
@@ -35,6 +35,8 @@ _LEAST = 4
 class ClipLabeller(Labeller[Clips, tuple[str, np.ndarray]]):
     """A trained classifier of clips, with their kind, how they are decoded, and the frames of a window."""
 
+    apart = Labeller.apart | {"kind"}
+
     model: ClipClassifier
     kind: ClipKind
     codec: ClipCodec
@@ -44,26 +46,26 @@ class ClipLabeller(Labeller[Clips, tuple[str, np.ndarray]]):
         """The name of a file or folder, and its poses or frames. Raises UserError: it cannot be used."""
         return str(Path(item)), self.codec.read(item)
 
-    def label(self, inputs: Sequence[tuple[str, np.ndarray]]) -> Iterable[ClassifiedClip]:
-        """See `Labeller`."""
-        for name, values in inputs:
-            one = Ragged.of([values])
-            x, lengths, _ = self._batch(one, [0])
-            watched = self.model.look(x, lengths)
-            ranked = self.ranked(watched.logits.mean(0))
-            labels = self.applying(ranked)
-            films = []
-            if watched.weights is not None:
-                for label, _ in labels or ranked[:1]:
-                    own = watched.weights[:, 0 if labels is None else self.names.index(label)].float().cpu().numpy()
-                    weights = joined(own, one.windows([0], self.window)[0], len(values))
-                    films.append((label, self.kind.film(weights, values)))
-            yield ClassifiedClip(name, ranked, tuple(films), labels=labels)
+    def seen(self, inputs: Sequence[tuple[str, np.ndarray]]) -> Watched:
+        """See `Labeller`; the weights are those of the windows of the clip, which is the only input."""
+        ((_, values),) = inputs
+        x, lengths, _ = self._batch(Ragged.of([values]), [0])
+        watched = self.model.look(x, lengths)
+        return watched._replace(logits=watched.logits.mean(0, keepdim=True))
 
-    @property
-    def thresholds(self) -> Tensor | None:
+    def result(self, item: tuple[str, np.ndarray], seen: Watched, at: int) -> ClassifiedClip:
         """See `Labeller`."""
-        return self.model.thresholds
+        name, values = item
+        ranked = self.ranked(seen.logits[at])
+        labels = self.applying(ranked)
+        films = []
+        if seen.places is not None:
+            windows_of = Ragged.of([values]).windows([0], self.window)[0]
+            for label, _ in labels or ranked[:1]:
+                own = seen.places[:, 0 if labels is None else self.names.index(label)].float().cpu().numpy()
+                weights = joined(own, windows_of, len(values))
+                films.append((label, self.kind.film(weights, values)))
+        return ClassifiedClip(name, ranked, tuple(films), labels=labels)
 
     def inputs(self, examples: Clips, rows: Sequence[int]) -> tuple[Tensor, ...]:
         """See `Labeller`."""
@@ -82,8 +84,8 @@ class ClipLabeller(Labeller[Clips, tuple[str, np.ndarray]]):
         x, lengths, owners = windows(values, rows, self.window)
         return x.to(self.device), lengths.to(self.device), owners.to(self.device)
 
-    def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`."""
+    def own_exportable(self) -> Exportable:
+        """See `Labeller`."""
         assert self.codec.shape is not None
         shape = self.codec.shape
 

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from regard.data.labelled import Examples
 from regard.errors import UserError
+from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.label_scores import LabelsOutcome
+from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.scores import Outcome
 from regard.tasks.groups import doubling, groups
 from regard.tasks.results import Failure
@@ -90,21 +92,37 @@ class Labeller(Predictor, Generic[Examples, Input]):
     Attributes:
         model: takes the tensors of `inputs`, and returns logits ``(B, classes)``.
         names: the names of the classes.
+        others: other trained classifiers of the same inputs and classes. Probabilities, thresholds and the attention
+            are then means over all of them (Lakshminarayanan et al. 2017, arXiv:1612.01474).
     """
 
     together: ClassVar[int] = 1
-    """The largest number of inputs that `predict` passes to `label` at a time."""
+    """The largest number of inputs that `predict` passes to `seen` at a time."""
+    apart: ClassVar[frozenset[str]] = frozenset({"model", "others"})
+    """The fields that may be other ones in ``others``."""
 
     model: nn.Module
     names: tuple[str, ...]
+    others: tuple[Labeller[Examples, Input], ...] = field(default=(), kw_only=True)
 
     @abstractmethod
     def open(self, item: str) -> Input:
-        """What `label` needs of an input, such as the content of a file. Raises UserError: it cannot be used."""
+        """What `seen` needs of an input, such as the content of a file. Raises UserError: it cannot be used."""
 
     @abstractmethod
-    def label(self, inputs: Sequence[Input]) -> Iterable[Classified]:
-        """All classes of each input, in evaluation mode, without gradients."""
+    def seen(self, inputs: Sequence[Input]) -> Any:
+        """What this model alone computes of inputs: a named tuple with ``logits`` ``(B, classes)``, and ``places``.
+
+        The places are the weights of the attention, or None if the model has none.
+        """
+
+    @abstractmethod
+    def result(self, item: Input, seen: Any, at: int) -> Classified:
+        """All classes of an input, from the row ``at`` of what `seen` returned."""
+
+    @abstractmethod
+    def own_exportable(self) -> Exportable:
+        """See `exportable`; of this model alone."""
 
     @abstractmethod
     def inputs(self, examples: Examples, rows: Sequence[int]) -> tuple[Tensor, ...]:
@@ -114,6 +132,25 @@ class Labeller(Predictor, Generic[Examples, Input]):
         """Logits ``(len(rows), classes)`` of these rows of the examples; by default, those of the model."""
         logits: Tensor = self.model(*self.inputs(examples, rows)).float()
         return logits
+
+    def label(self, inputs: Sequence[Input]) -> Iterator[Classified]:
+        """All classes of each input, in evaluation mode, without gradients."""
+        for start in range(0, len(inputs), self.together):
+            group = inputs[start : start + self.together]
+            seen = self._joined([one.seen(group) for one in self.every])
+            for at, item in enumerate(group):
+                yield self.result(item, seen, at)
+
+    def exportable(self) -> Exportable:
+        """See `regard.tasks.task.Predictor`. Raises UserError: these are several models."""
+        if self.others:
+            raise UserError("export: a file has one model; export each run, and take the mean of their probabilities")
+        return self.own_exportable()
+
+    @property
+    def every(self) -> tuple[Labeller[Examples, Input], ...]:
+        """This classifier alone, and the others."""
+        return replace(self, others=()), *self.others
 
     def lengths(self, examples: Examples) -> np.ndarray | None:
         """The length of each example, ``(n,)``, if batches of similar length save padding; None: they do not."""
@@ -143,7 +180,10 @@ class Labeller(Predictor, Generic[Examples, Input]):
     @property
     def thresholds(self) -> Tensor | None:
         """The probability from which each label applies, ``(classes,)``; None: an input has exactly one class."""
-        return None
+        if not self.others:
+            return getattr(self.model, "thresholds", None)
+        own = [one.thresholds for one in self.every]
+        return None if own[0] is None else torch.stack([one for one in own if one is not None]).mean(0)
 
     def score(self, examples: Examples, part: Part | None = None) -> Outcome | LabelsOutcome:
         """The predictions for examples: those of this process of ``part``, or by default all."""
@@ -152,7 +192,8 @@ class Labeller(Predictor, Generic[Examples, Input]):
         outcomes: list[Any] = [self._outcome(examples, [], no_logits)]
         with torch.no_grad():
             for rows in part.batches(self.batch_size(examples)):
-                outcomes.append(self._outcome(examples, rows, self.logits(examples, rows)))
+                logits = self._mean([one.logits(examples, rows) for one in self.every])
+                outcomes.append(self._outcome(examples, rows, logits))
         joined: Outcome | LabelsOutcome = type(outcomes[0]).joined(outcomes)
         return joined
 
@@ -179,6 +220,20 @@ class Labeller(Predictor, Generic[Examples, Input]):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+    def _joined(self, seen: Sequence[Any]) -> Any:
+        """The mean of what several models computed of inputs; the places are those of the models that have them."""
+        if len(seen) == 1:
+            return seen[0]
+        places = [one.places for one in seen if one.places is not None]
+        logits = self._mean([one.logits.float() for one in seen])
+        return seen[0]._replace(logits=logits, places=torch.stack(places).mean(0) if places else None)
+
+    def _mean(self, logits: Sequence[Tensor]) -> Tensor:
+        """Logits of the mean of the probabilities of several models."""
+        if len(logits) == 1:
+            return logits[0]
+        return mixture(logits, [1 / len(logits)] * len(logits), several=self.thresholds is not None)
 
     def _opened(self, item: str) -> Input | Failure:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -163,6 +163,22 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         labeller.model.eval()
         return labeller
 
+    def joined(self, predictors: Mapping[Path, Labels]) -> Labels:
+        """See `Task`: a labeller with the mean of their probabilities."""
+        first: Any
+        (folder, first), *others = predictors.items()
+        needed = _fitting(first)
+        for other_folder, other in others:
+            own = _fitting(other)
+            different = [name for name, value in needed.items() if own[name] != value]
+            if different:
+                raise UserError(
+                    f"{other_folder}: has other {different[0]} than {folder}, and runs that are used together need the "
+                    "same ones; move it to another folder"
+                )
+        together: Labels = replace(first, others=tuple(other for _, other in others))
+        return together
+
     def score(self, labeller: Labels, config: Config, run: Path, path: str | None, notify: Notify) -> Scores:
         """What `evaluate` returns; ``config`` with the options of the command. Raises UserError: see `evaluated`."""
         return labeller.score(self.evaluated(config, run, labeller.names, path, notify)).scores(self.unit)
@@ -222,6 +238,13 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         valid = self._read(config, config.data.valid, notify, part="valid", names=names)
         check_validation(run, Fingerprint.of(self.unit, (), _rows(valid), names))
         return valid
+
+
+def _fitting(labeller: Labeller[Any, Any]) -> dict[str, Any]:
+    """What labellers that are used together need to have the same of, by a name for messages."""
+    own = {one.name: getattr(labeller, one.name) for one in fields(labeller) if one.name not in labeller.apart}
+    kinds = {"kinds of labels": labeller.thresholds is None, "classes": own.pop("names")}
+    return kinds | {f"settings of {name}": value for name, value in own.items()}
 
 
 def _rows(examples: Labelled) -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,153 @@
+"""Several runs of a task of classification, used as one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Result
+from regard.errors import UserError
+from regard.tasks import table
+from regard.tasks.families.classify.labeller import Classified, Labeller
+from regard.tasks.running import evaluate, load, settings_of, train
+from regard.training import run as runs
+
+TASKS = ("classify-text", "classify-image", "classify-sound", "classify-video")
+
+
+def trained(task: str, folder: Path, count: int = 2, **changes: dict[str, Any]) -> Path:
+    """A folder of runs that are trained with different seeds."""
+    for seed in range(count):
+        settings = asdict(table.spec_of(task).demo.tiny())
+        for section, values in {"train": {"seed": seed}, **changes}.items():
+            settings[section] |= values
+        train(task, settings, folder / str(seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of two runs of a task, trained once."""
+    place = tmp_path_factory.mktemp("together")
+
+    def of(task: str) -> Path:
+        return place / task if (place / task).exists() else trained(task, place / task)
+
+    return of
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_probabilities_and_weights_are_means(task: str, folders: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = folders(task)
+    first = folder / "0"
+    inputs = table.spec_of(task).load().inputs(settings_of(first), tmp_path)
+    both, alone = load(folder), [load(folder / name) for name in ("0", "1")]
+    assert [isinstance(one, Labeller) for one in (both, *alone)] == [True] * 3
+    for item, result in zip(inputs, both.predict(inputs), strict=True):
+        own = [one.look(item) for one in alone]
+        assert isinstance(result, Classified)
+        for name, probability in result.classes:
+            assert probability == pytest.approx(np.mean([dict(one.classes)[name] for one in own]), abs=1e-6)
+        weights = [np.array(_weights(one)) for one in (both.look(item), *own)]
+        assert weights[1].ndim > 0
+        np.testing.assert_allclose(weights[0], np.mean(weights[1:], 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_they_are_scored_together_and_not_exported(task: str, folders: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = folders(task)
+    both, alone = load(folder), [load(folder / name) for name in ("0", "1")]
+    code, settings = table.spec_of(task).load(), settings_of(folder / "0")
+    examples = code.read(settings, lambda line: None).valid
+    rows = list(range(len(examples.labels)))
+    with torch.no_grad():
+        logits = [one.logits(examples, rows) for one in alone]
+    probabilities = torch.stack([one.softmax(-1) for one in logits]).mean(0).numpy()
+    expected = -np.log(probabilities[rows, examples.labels]).sum()
+    outcome = both.score(examples)
+    assert outcome.loss == pytest.approx(float(expected), rel=1e-4)
+    assert outcome.predicted.tolist() == probabilities.argmax(1).tolist()
+    with pytest.raises(UserError, match="export: a file has one model; export each run"):
+        both.export(tmp_path / "model.onnx")
+
+
+def test_several_labels_have_the_mean_threshold(tmp_path: Path) -> None:
+    folder = trained("classify-text", tmp_path / "runs", data={"labels": "multi"})
+    both, alone = load(folder), [load(folder / name) for name in ("0", "1")]
+    for number, one in enumerate(alone):
+        one.thresholds.copy_(torch.full((len(one.names),), 0.2 + 0.2 * number))
+    joined = replace(alone[0], others=(alone[1],))
+    torch.testing.assert_close(joined.thresholds, torch.full((len(both.names),), 0.3))
+    text = "Is my ticket still valid?"
+    result = joined.look(text)
+    means = {name: np.mean([dict(one.look(text).classes)[name] for one in alone]) for name in both.names}
+    assert dict(result.classes) == pytest.approx(means, abs=1e-6)
+    assert dict(result.labels) == pytest.approx({name: mean for name, mean in means.items() if mean >= 0.3}, abs=1e-6)
+
+
+def test_commands_take_a_folder_of_runs(
+    folders: Callable[[str], Path], tmp_path: Path, regard: Callable[..., Result]
+) -> None:
+    folder = folders("classify-text")
+    data = tmp_path / "test.tsv"
+    names = json.loads((folder / "0" / "classes.json").read_text())["names"]
+    data.write_text("".join(f"{name}\tWhat is {name}?\n" for name in names))
+    scores = json.loads(regard("eval", folder, "--data", data, "--text-column", 2, "--label-column", 1, "--json").out)
+    assert scores["accuracy"]["how"] == f"per cent of {len(names)} texts"
+    shown = json.loads(regard("classify", folder, "Is it valid?", "--json", "--top", 1).out)
+    looked = json.loads(regard("look", folder, "Is it valid?", "--json").out)
+    assert list(shown["classes"]) == list(looked["classes"])[:1]
+    assert len(looked["weights"]) == len(looked["words"]) == 4
+    for command in (["export", folder], ["train", "classify-text", folder, "--resume"], ["explain", folder]):
+        result = regard(*command)
+        assert (result.status, len(result.err.splitlines())) == (2, 1)
+    assert "not the folder of a run (it has no run.json), but the folder of several; name one of them: 0, 1" in (
+        regard("train", "classify-text", folder, "--resume").err
+    )
+
+
+def test_their_own_validation_texts_are_used_if_they_share_them(folders: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="name data with --data, because what a run of it held out"):
+        evaluate(folders("classify-text"))
+    data = tmp_path / "texts.tsv"
+    data.write_text("".join(f"{'good' if at % 2 else 'bad'}\ta text with number {at}\n" for at in range(40)))
+    shared = trained("classify-text", tmp_path / "shared", data={"train": str(data), "valid": str(data)})
+    assert evaluate(shared)["accuracy"].how == "per cent of 40 texts"
+
+
+def test_runs_that_do_not_fit_are_refused(folders: Callable[[str], Path], tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    shutil.copytree(folders("classify-text") / "0", folder / "0")
+    other = trained("classify-text", tmp_path / "other", 1, model={"window": 9})
+    shutil.copytree(other / "0", folder / "1")
+    with pytest.raises(UserError, match=r"runs/1: has other settings of window than .*runs/0, and runs that are used"):
+        load(folder)
+    shutil.rmtree(folder / "1")
+    shutil.copytree(trained("classify-text", tmp_path / "many", 1, data={"labels": "multi"}) / "0", folder / "1")
+    with pytest.raises(UserError, match=r"runs/1: has other kinds of labels than"):
+        load(folder)
+    shutil.copytree(folders("classify-sound") / "0", folder / "2")
+    with pytest.raises(UserError, match="runs: has runs of classify-sound and classify-text; name one of them"):
+        load(folder)
+
+
+def test_runs_of_other_tasks_are_not_used_together(tmp_path: Path) -> None:
+    tiny = {"model": {"dim": 8}, "data": {"builtin_pairs": 50}, "train": {"steps": 1}}
+    for name in ("a", "b"):
+        train("translate", tiny, tmp_path / "runs" / name)
+    with pytest.raises(UserError, match="runs: has 2 runs, and only those of classification can be used together"):
+        load(tmp_path / "runs")
+    assert runs.kind(tmp_path / "runs") == "translate"
+
+
+def _weights(result: Classified) -> Any:
+    weights = dict(result.weights())
+    return weights.get("places", weights.get("weights"))
