@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from regard.data.labelled import Labelled, number_classes
 from regard.errors import UserError
+from regard.models.text import Seen
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Classified, Labeller, load_classes, save_classes
 from regard.tasks.families.classify.scores import (
@@ -156,15 +157,17 @@ class WordLabeller(Labeller[Words, str]):
             raise UserError("word: is empty")
         return item
 
-    def label(self, inputs: Sequence[str]) -> Iterable[Word]:
+    def seen(self, inputs: Sequence[str]) -> Seen:
         self.groups.append(len(inputs))
-        for word, logits in zip(inputs, self.model(self._lengths(inputs)), strict=True):
-            yield Word(word, self.ranked(logits))
+        return Seen(self.model(self._lengths(inputs)), None)
+
+    def result(self, item: str, seen: Seen, at: int) -> Word:
+        return Word(item, self.ranked(seen.logits[at]))
 
     def inputs(self, examples: Words, rows: Sequence[int]) -> tuple[Tensor, ...]:
         return (self._lengths([examples.words[row] for row in rows]),)
 
-    def exportable(self) -> Exportable:
+    def own_exportable(self) -> Exportable:
         raise UserError("export: not supported")
 
     @staticmethod

@@ -119,8 +119,8 @@ def test_padding_changes_no_logit() -> None:
     x, lengths = torch.randint(0, 256, (2, 9, 3, 16, 16)), torch.tensor([5, 9])
     both, alone = model.look(x, lengths), model.look(x[:1, :5], lengths[:1])
     torch.testing.assert_close(both.logits[:1], alone.logits)
-    assert both.weights is not None
-    assert (both.weights[0, :, 5:] == 0).all()
+    assert both.places is not None
+    assert (both.places[0, :, 5:] == 0).all()
 
 
 def test_the_square_of_a_built_in_clip_moves_where_it_says() -> None:

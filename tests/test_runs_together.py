@@ -16,7 +16,7 @@ import torch
 from conftest import Result
 from regard.errors import UserError
 from regard.tasks import table
-from regard.tasks.families.classify.labeller import Classified, Labeller
+from regard.tasks.families.classify.labeller import Classified
 from regard.tasks.running import evaluate, load, settings_of, train
 from regard.training import run as runs
 
@@ -44,13 +44,17 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return of
 
 
+def labellers(folder: Path) -> tuple[Any, list[Any]]:
+    """That of the runs together, and that of each."""
+    return load(folder), [load(folder / name) for name in ("0", "1")]
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_probabilities_and_weights_are_means(task: str, folders: Callable[[str], Path], tmp_path: Path) -> None:
     folder = folders(task)
     first = folder / "0"
     inputs = table.spec_of(task).load().inputs(settings_of(first), tmp_path)
-    both, alone = load(folder), [load(folder / name) for name in ("0", "1")]
-    assert [isinstance(one, Labeller) for one in (both, *alone)] == [True] * 3
+    both, alone = labellers(folder)
     for item, result in zip(inputs, both.predict(inputs), strict=True):
         own = [one.look(item) for one in alone]
         assert isinstance(result, Classified)
@@ -64,7 +68,7 @@ def test_probabilities_and_weights_are_means(task: str, folders: Callable[[str],
 @pytest.mark.parametrize("task", TASKS)
 def test_they_are_scored_together_and_not_exported(task: str, folders: Callable[[str], Path], tmp_path: Path) -> None:
     folder = folders(task)
-    both, alone = load(folder), [load(folder / name) for name in ("0", "1")]
+    both, alone = labellers(folder)
     code, settings = table.spec_of(task).load(), settings_of(folder / "0")
     examples = code.read(settings, lambda line: None).valid
     rows = list(range(len(examples.labels)))
@@ -81,7 +85,7 @@ def test_they_are_scored_together_and_not_exported(task: str, folders: Callable[
 
 def test_several_labels_have_the_mean_threshold(tmp_path: Path) -> None:
     folder = trained("classify-text", tmp_path / "runs", data={"labels": "multi"})
-    both, alone = load(folder), [load(folder / name) for name in ("0", "1")]
+    both, alone = labellers(folder)
     for number, one in enumerate(alone):
         one.thresholds.copy_(torch.full((len(one.names),), 0.2 + 0.2 * number))
     joined = replace(alone[0], others=(alone[1],))

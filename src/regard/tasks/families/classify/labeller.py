@@ -133,8 +133,8 @@ class Labeller(Predictor, Generic[Examples, Input]):
         logits: Tensor = self.model(*self.inputs(examples, rows)).float()
         return logits
 
-    def label(self, inputs: Sequence[Input]) -> Iterator[Classified]:
-        """All classes of each input, in evaluation mode, without gradients."""
+    def label(self, inputs: Sequence[Input]) -> Iterator[Any]:
+        """All classes of each input, as `result` returns them, in evaluation mode, without gradients."""
         for start in range(0, len(inputs), self.together):
             group = inputs[start : start + self.together]
             seen = self._joined([one.seen(group) for one in self.every])
