@@ -215,6 +215,9 @@ def test_an_answer_is_given_from_the_threshold_on(tokenizer: Tokenizer) -> None:
     assert given.line().count("\t") == 5
     assert (none.to_dict()["answer"], none.to_dict()["start"]) == (None, None)
     assert none.line() == f"\t{none.to_dict()['no_answer']:.4f}"
+    share = result["probability"] / (result["probability"] + result["no_answer"])
+    below, above = (next(answerer.predict([item], threshold=share + more)) for more in (-1e-6, 1e-6))
+    assert (below.given, above.given) == (True, False)
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,8 @@ class SpanReader(nn.Module):
 
     Attributes:
         recurrent: whether it has GRUs.
-        threshold: the probability of having an answer from which on one is given; chosen on validation data.
+        threshold: an answer is given if its probability, divided by the sum of it and that of no answer, is at least
+            this; chosen on validation data.
     """
 
     threshold: Tensor

@@ -34,8 +34,8 @@ class AnswerOptions(LookOptions):
     top: int = 1
     """Number of answers to print for each question, the most probable ones that do not overlap."""
     threshold: float | None = None
-    """Give an answer if the probability that there is one is at least this; by default as chosen on the validation
-    data."""
+    """Give an answer if its probability, divided by the sum of it and that of no answer, is at least this; by default
+    as chosen on the validation data."""
 
     def problem(self) -> str | None:
         """The error message for the first option that is out of range; None if there is none."""
@@ -47,8 +47,8 @@ class EvaluateOptions:
     """Options of ``regard eval`` for question answering."""
 
     threshold: float | None = None
-    """Give an answer if the probability that there is one is at least this; by default as chosen on the validation
-    data."""
+    """Give an answer if its probability, divided by the sum of it and that of no answer, is at least this; by default
+    as chosen on the validation data."""
     on_bad_line: Literal["error", "skip"] | None = None
     """Stop at questions that cannot be used, or skip them; by default as in training."""
     output: Path | None = None

@@ -58,7 +58,8 @@ class Answerer(Predictor):
                 ``question`` and ``context``. An input that cannot be used gives a `Failure`.
             context: a text file that all questions are about.
             top: the number of answers to each, which do not overlap.
-            threshold: the probability of having an answer from which on one is given; None: the model's.
+            threshold: an answer is given if its probability, divided by the sum of it and that of no answer, is at least
+                this; None: the model's.
 
         Raises:
             UserError: the file cannot be read.
@@ -166,7 +167,7 @@ def _answer(question: Question, best: BestSpans, threshold: float) -> Answer:
         Candidate(question.context[start:end], start, end, best.probability(odds))
         for (start, end), odds in best.spans
     )  # fmt: skip
-    return Answer(question.question, question.context, candidates, best.share >= threshold, 1 - best.share)
+    return Answer(question.question, question.context, candidates, best.best_share >= threshold, 1 - best.share)
 
 
 def _context(path: Path | None) -> str | None:

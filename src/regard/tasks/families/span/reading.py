@@ -35,7 +35,12 @@ class BestSpans:
     @property
     def share(self) -> float:
         """The probability that there is an answer."""
-        return 1 / (1 + math.exp(-self.total)) if self.total > 0 else math.exp(self.total) / (1 + math.exp(self.total))
+        return _sigmoid(self.total)
+
+    @property
+    def best_share(self) -> float:
+        """The probability of the first span divided by the sum of it and that of no answer."""
+        return _sigmoid(self.spans[0][1])
 
     def probability(self, odds: float) -> float:
         """The probability of a span."""
@@ -112,6 +117,10 @@ def _merged(
             if len(spans) == count:
                 break
     return BestSpans(tuple(spans), total, ordered[0][1])
+
+
+def _sigmoid(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds)) if odds > 0 else math.exp(odds) / (1 + math.exp(odds))
 
 
 def _log_sum(values: Iterator[float]) -> float:

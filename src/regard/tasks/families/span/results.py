@@ -87,7 +87,7 @@ class Answer:
             passage.stylize("bold reverse", first.start - start, first.end - start)
         console.print(passage)
         kind = f"answer     {first.text!r}, {first.probability:.1%}, characters {first.start} to {first.end}"
-        none = f"no answer  (the probability that there is one, {1 - self.absent:.1%}, is below the threshold)"
+        none = f"no answer  (its probability is {self.absent:.1%}, that of the best span {first.probability:.1%})"
         console.print(kind if self.given else none, highlight=False, markup=False)
         if self.alignment is not None:
             console.print(terminal.render(self._near().words(), console.width))

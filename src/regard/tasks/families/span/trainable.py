@@ -90,7 +90,7 @@ class SpanTrainable:
             reading = read(self.model, self.valid, rows)
             total, count = total + reading.loss, count + reading.count
             for row, best in zip(rows, reading.best, strict=True):
-                judged.append(_judged(self.valid.questions[row], best.spans[0][0], best.share))
+                judged.append(_judged(self.valid.questions[row], best.spans[0][0], best.best_share))
         total, windows = part.sum(total, count)
         every = part.gather(judged)
         threshold = best_threshold(every, self.config.metric if self.config.metric in MEASURES else "f1")
