@@ -9,7 +9,8 @@ questions of its training part, about the same reviews, so both are trained on, 
 no question of the test part is among them, but a tenth of its reviews is. The settings are in the YAML files beside it;
 all models of a table have the same, and the same time. The floor takes the sentence of the context that shares most
 with the question, weighted by rarity, and answers with the longest part of it that is not in the question, or never
-answers. The table is printed, for ``benchmarks/results/question_answering_NAME.txt``. A command that was stopped goes
+answers. Where people were asked the same question about the same context, another one's answers are scored, too. The
+table is printed, for ``benchmarks/results/question_answering_NAME.txt``. A command that was stopped goes
 on where it was when it is run again: unpacked data and runs are kept in ``--runs``.
 """
 
@@ -82,8 +83,11 @@ def main() -> None:
         sep="\n",
     )
     print(f"published: {PUBLISHED[arguments.name]}", header(SHOWN, WIDTH), sep="\n")
-    for floor, texts in (("floor: sentence", sentences(test)), ("floor: no answer", [""] * len(test))):
-        values = scores(texts, [one.texts for one in test])
+    floors = {"floor: sentence": (sentences(test), test), "floor: no answer": ([""] * len(test), test)}
+    if repeated := other_annotators(test):
+        floors["another annotator"] = repeated
+    for floor, (texts, asked) in floors.items():
+        values = scores(texts, [one.texts for one in asked])
         print(row(floor, [{name: score.value for name, score in values.items()}], SHOWN, WIDTH), flush=True)
     for model in arguments.models:
         runs = [arguments.runs / f"{arguments.name}-{model.replace(' ', '-')}-{seed}" for seed in arguments.seeds]
@@ -142,6 +146,19 @@ def sentences(questions: Sequence[Question]) -> list[str]:
     counts = Counter(gram for of_one in grams for gram in of_one)
     rarity = {gram: math.log(1 + len(grams) / count) for gram, count in counts.items()}
     return [_sentence(one, rarity) for one in questions]
+
+
+def other_annotators(questions: Sequence[Question]) -> tuple[list[str], list[Question]] | None:
+    """The answer of another person to each question that several were asked, and these questions; None: there are none.
+
+    A question that is in the data several times was asked that many people.
+    """
+    asked: dict[tuple[str, str], list[Question]] = {}
+    for one in questions:
+        asked.setdefault((one.context, one.question), []).append(one)
+    several = [of_one for of_one in asked.values() if len(of_one) > 1]
+    texts = [(one.texts or ("",))[0] for of_one in several for one in (*of_one[1:], of_one[0])]
+    return (texts, [one for of_one in several for one in of_one]) if several else None
 
 
 def _sentence(question: Question, rarity: Mapping[str, float]) -> str:

@@ -58,8 +58,8 @@ class Answerer(Predictor):
                 ``question`` and ``context``. An input that cannot be used gives a `Failure`.
             context: a text file that all questions are about.
             top: the number of answers to each, which do not overlap.
-            threshold: an answer is given if its probability, divided by the sum of it and that of no answer, is at least
-                this; None: the model's.
+            threshold: an answer is given if its probability, divided by the sum of it and that of no answer, is at
+                least this; None: the model's.
 
         Raises:
             UserError: the file cannot be read.
