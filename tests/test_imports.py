@@ -101,6 +101,11 @@ def test_the_command_line_does_not_import_torch_to_parse(module: str) -> None:
     assert not _loaded(f"import {module}") & {"torch", "numpy"}
 
 
+def test_loading_a_run_does_not_import_sharded_tensors() -> None:
+    """PyTorch imports sympy with ``torch.distributed.tensor``, which takes half a second."""
+    assert "sympy" not in _loaded("import regard.tasks.running, regard.training.loop, regard.server.app")
+
+
 def test_public_names_are_the_mechanisms_and_a_few_others() -> None:
     mechanisms = [name for module in (scores, biases, masks, normalizers) for name in module.__all__]
     others = [

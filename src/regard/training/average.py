@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
 from regard.training import checkpoint
 from regard.training.shards import local_rows
@@ -76,6 +75,8 @@ def mean_used(model: nn.Module, run: Path, names: Sequence[str]) -> Iterator[Non
     Raises:
         UserError: a checkpoint cannot be read.
     """
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict  # half a second
+
     weights: Any = get_model_state_dict(model)  # the parameters themselves, not copies of them
     local = {name: local_rows(tensor)[0].detach() for name, tensor in weights.items()}
     before = {name: rows.clone() for name, rows in local.items()}

@@ -10,14 +10,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from regard.errors import UserError
+
+if TYPE_CHECKING:  # importing it takes half a second
+    from torch.distributed.fsdp import FSDPModule
 
 T = TypeVar("T")
 
@@ -82,6 +84,8 @@ class World:
         if self.size == 1:
             return model
         if shard:
+            from torch.distributed.fsdp import fully_shard
+
             fully_shard(model)
             return model
         # A warning about 1 × 1 convolutions with channels last, where both strides describe the same memory.
@@ -109,10 +113,14 @@ class _Gather(torch.autograd.Function):
         return total[start:end], None, None
 
 
+def _is_sharded(model: nn.Module) -> TypeGuard[FSDPModule]:
+    return hasattr(model, "unshard")
+
+
 @contextmanager
 def unsharded(model: nn.Module) -> Iterator[None]:
     """A context in which every process has all weights of a sharded model, for calls other than ``forward``."""
-    if not isinstance(model, FSDPModule):
+    if not _is_sharded(model):
         yield
         return
     model.unshard()
@@ -132,7 +140,7 @@ def without_reduction(model: nn.Module, active: bool = True) -> Iterator[None]:
         with model.no_sync():
             yield
         return
-    sharded = model if active and isinstance(model, FSDPModule) else None
+    sharded = model if active and _is_sharded(model) else None
     if sharded is not None:
         sharded.set_requires_gradient_sync(False)
     try:

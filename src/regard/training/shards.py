@@ -10,14 +10,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+if TYPE_CHECKING:  # importing it takes half a second
+    from torch.distributed.tensor import DTensor
 
 _FIRST_ROWS = "first_rows"
 
@@ -28,7 +29,7 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], rank: int, siz
     first_rows: dict[str, int] = {}
     for key, tensor in tensors.items():
         local, first = local_rows(tensor)
-        if local.numel() and (isinstance(tensor, DTensor) or rank == 0):
+        if local.numel() and (_is_sharded(tensor) or rank == 0):
             rows[key], first_rows[key] = local.detach().cpu().contiguous(), first
     path = folder / f"{name}-{rank:05d}-of-{size:05d}.safetensors"
     save_file(rows, path, metadata={_FIRST_ROWS: json.dumps(first_rows)})
@@ -67,7 +68,7 @@ class Shards:
     def fill(self, key: str, tensor: Tensor) -> None:
         """Copy a tensor into ``tensor``: into the rows of this process, if it is sharded. Raises KeyError."""
         local, start = local_rows(tensor)
-        if not isinstance(tensor, DTensor):
+        if not _is_sharded(tensor):
             local.copy_(self.full(key))
             return
         end = start + len(local)
@@ -92,7 +93,13 @@ def opened(files: Sequence[Path]) -> Iterator[Shards]:
 
 def local_rows(tensor: Tensor) -> tuple[Tensor, int]:
     """The rows of this process, and the number of the first one."""
-    if not isinstance(tensor, DTensor):
+    if not _is_sharded(tensor):
         return tensor, 0
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
     offsets = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)[1]
     return tensor.to_local(), offsets[0]
+
+
+def _is_sharded(tensor: Tensor) -> TypeGuard[DTensor]:
+    return hasattr(tensor, "device_mesh")

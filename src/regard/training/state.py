@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import base64
 import random
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    get_optimizer_state_dict,
-    set_model_state_dict,
-    set_optimizer_state_dict,
-)
 
 from regard.training.shards import Shards
 
-_FULL = StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+def _states() -> ModuleType:
+    """PyTorch's state dicts of models on one or many processes, imported when needed: it takes half a second."""
+    from torch.distributed.checkpoint import state_dict
+
+    return state_dict
+
+
+def _full() -> Any:
+    return _states().StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 def gather_tensors(
@@ -35,13 +38,14 @@ def gather_tensors(
 
 def gather_weights(model: nn.Module, *, sharded: bool = False) -> dict[str, Tensor]:
     """The full weights alone; called like `gather_tensors`."""
-    weights: Any = get_model_state_dict(model, options=None if sharded else _FULL)
+    weights = _states().get_model_state_dict(model, options=None if sharded else _full())
     # Copied: on a CPU these are the parameters themselves, which the next step changes.
     return {name: tensor.clone() for name, tensor in weights.items()}
 
 
 def _moments(model: nn.Module, optimizers: list[torch.optim.Optimizer], sharded: bool) -> dict[str, Tensor]:
-    state: Any = get_optimizer_state_dict(model, optimizers, options=None if sharded else _FULL).get("state", {})
+    options = None if sharded else _full()
+    state = _states().get_optimizer_state_dict(model, optimizers, options=options).get("state", {})
     return {
         f"{name}:{moment}": value if isinstance(value, Tensor) else torch.as_tensor(value)
         for name, moments in state.items()
@@ -51,8 +55,7 @@ def _moments(model: nn.Module, optimizers: list[torch.optim.Optimizer], sharded:
 
 def fill_weights(model: nn.Module, weights: Shards) -> None:
     """Copy this process's rows of the weights into a sharded model."""
-    own: Any = get_model_state_dict(model)
-    for name, tensor in own.items():
+    for name, tensor in _states().get_model_state_dict(model).items():
         weights.fill(name, tensor)
 
 
@@ -68,14 +71,14 @@ def restore_moments(model: nn.Module, optimizers: list[torch.optim.Optimizer], m
     for key, value in moments.items():
         name, moment = key.rsplit(":", 1)
         state.setdefault(name, {})[moment] = value
-    groups = get_optimizer_state_dict(model, optimizers, options=StateDictOptions(full_state_dict=True))["param_groups"]
-    set_optimizer_state_dict(model, optimizers, {"state": state, "param_groups": groups}, options=_FULL)
+    full = _states().StateDictOptions(full_state_dict=True)
+    groups = _states().get_optimizer_state_dict(model, optimizers, options=full)["param_groups"]
+    _states().set_optimizer_state_dict(model, optimizers, {"state": state, "param_groups": groups}, options=_full())
 
 
 def restore_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Load these full weights into the model."""
-    state: Any = weights
-    set_model_state_dict(model, state, options=_FULL)
+    _states().set_model_state_dict(model, weights, options=_full())
 
 
 def random_states() -> dict[str, Any]:
