@@ -41,6 +41,7 @@ def main() -> None:
 
         speeds = []
         for _ in range(options.steps):
+            model.zero_grad()
             began = time.perf_counter()
             _, count = add_gradients(loss, model, [list(range(ROWS))] * options.accumulate, process, bfloat16=False)
             speeds.append(count / (time.perf_counter() - began))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
 def pad(rows: Sequence[Sequence[int]], fill: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
     """Pad ``rows`` on the right: int64 ``(B, longest)`` and their lengths ``(B,)``."""
-    lengths = torch.tensor([len(row) for row in rows])
-    padded = torch.full((len(rows), int(lengths.max()) if len(rows) else 0), fill)
-    for at, row in enumerate(rows):
-        padded[at, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    return padded.to(device), lengths.to(device)
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
+    padded = np.full((len(rows), lengths.max(initial=0)), fill, dtype=np.int64)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.fromiter(chain.from_iterable(rows), np.int64)
+    return torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ def share_of_loss(task: Trainable | BatchTrainable) -> LossFunction:
 def add_gradients(
     loss: LossFunction, model: nn.Module, batches: Sequence[list[int]], world: World, *, bfloat16: bool
 ) -> tuple[float, float]:
-    """Set the gradient of the mean loss over all tokens of ``batches``, of all processes.
+    """Add the gradient of the loss of ``batches``, summed over all tokens and averaged over the processes.
 
     Gradients are reduced over the processes once, in the backward pass of the last batch.
 
@@ -37,7 +38,6 @@ def add_gradients(
     Returns:
         The summed loss and the number of tokens, of all processes.
     """
-    model.zero_grad(set_to_none=True)
     total, tokens = torch.zeros((), dtype=torch.float64, device=world.device), 0
     for number, rows in enumerate(batches, 1):
         with without_reduction(model, number < len(batches)):
@@ -46,10 +46,28 @@ def add_gradients(
             batch_loss.backward()  # type: ignore[no-untyped-call]
         total, tokens = total + batch_loss.detach(), tokens + count
     loss_sum, token_sum = world.sum(total.item(), tokens)
-    # DDP and FSDP2 average gradients over the processes; the loss is a mean over all tokens.
-    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    torch._foreach_mul_(gradients, world.size / token_sum)
     return loss_sum, token_sum
+
+
+def scale_gradients(parameters: Sequence[nn.Parameter], factor: float, most: float, *, foreach: bool | None) -> float:
+    """Multiply the gradients by ``factor``, and by a smaller one if their norm would exceed ``most``.
+
+    Args:
+        parameters: those without a gradient are left out.
+        factor: positive.
+        most: maximum norm of all gradients together.
+        foreach: see `torch.nn.utils.get_total_norm`.
+
+    Returns:
+        The norm after the multiplication by ``factor``.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm: Any = nn.utils.get_total_norm(gradients, foreach=foreach)
+    total = factor * float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # FSDP2: a sharded tensor
+    # Not min(1, …), which is 1 for NaN.
+    scale = most / (total + 1e-6)
+    torch._foreach_mul_(gradients, factor if scale > 1 else factor * scale)
+    return total
 
 
 def _share_of_sum(task: Trainable, model: nn.Module, rows: list[int], world: World) -> tuple[Tensor, int]:

@@ -11,10 +11,8 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from regard.errors import UserError
 from regard.training import checkpoint
@@ -23,7 +21,7 @@ from regard.training.average import MovingAverage, mean_used, used
 from regard.training.config import TrainConfig
 from regard.training.defaults import known
 from regard.training.distributed import World, unsharded
-from regard.training.gradient import add_gradients, share_of_loss
+from regard.training.gradient import add_gradients, scale_gradients, share_of_loss
 from regard.training.initial import load_initial
 from regard.training.interrupt import Interrupt
 from regard.training.log import Log
@@ -80,6 +78,7 @@ class TrainingRun:
         self.task, self.config, self.run, self.world, self.log = task, config, run, world, log
         task.model.to(world.device)
         self.model = world.wrap(task.model, config.fsdp)
+        self.parameters = list(self.model.parameters())  # a traversal of all modules takes as long as a small layer
         sharded = config.fsdp and world.size > 1
         self.optimizers = optimizers(self.model, config, fused=not sharded)
         self.average = MovingAverage(self.model, config.ema) if config.ema else None
@@ -149,18 +148,22 @@ class TrainingRun:
         self.at.warm = max(self.at.warm, warmup_factor(self.at.step, progress, config.warmup))
         learning_rate = config.learning_rate * self.at.warm
         learning_rate *= schedule_factor(self.at.step, progress, config.warmup, config.schedule)
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         total, tokens = add_gradients(
             share_of_loss(self.task), self.model, accumulated, world, bfloat16=config.precision == "bfloat16"
         )
         self._check_finite("loss", total)
         # None: PyTorch's choice, which on a CPU is one call per tensor.
         foreach = None if config.fsdp and world.size > 1 else True
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip, foreach=foreach)
+        # DDP and FSDP2 average gradients over the processes; the loss is a mean over all tokens.
+        norm = scale_gradients(self.parameters, world.size / tokens, config.clip, foreach=foreach)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
             optimizer.step()
+        for parameter in self.parameters:
+            parameter.grad = None
         self.at.index += len(accumulated)
         self.at.step += 1
         if self.average is not None:
@@ -172,7 +175,7 @@ class TrainingRun:
         self.at.spent += float(world.sum(seconds if world.first else 0.0)[0]) if config.minutes else seconds
         self.log.step(
             self.at.step, self.at.epoch, progress, loss=total / tokens, tokens=int(tokens),
-            samples=sum(len(rows) for rows in accumulated), seconds=seconds, rate=learning_rate, norm=_number(norm),
+            samples=sum(len(rows) for rows in accumulated), seconds=seconds, rate=learning_rate, norm=norm,
         )  # fmt: skip
 
     def _evaluation_due(self, batches: int) -> bool:
@@ -241,8 +244,3 @@ class TrainingRun:
         waited = self.config.patience is not None and self.at.waited >= self.config.patience
         # The run may have been lengthened.
         self.at.finished = not self.at.validation_due and (waited or self._budget() >= 1)
-
-
-def _number(norm: Any) -> float:
-    """The norm of the gradient as a number; under FSDP2 it is a sharded tensor."""
-    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
