@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from regard.settings import load_yaml
 from regard.tasks.families.rank.evaluation import places_of
 from regard.tasks.families.rank.histories import Cases
 from regard.tasks.families.rank.predictor import Recommender, without_history
-from regard.tasks.families.rank.scores import hit_rate, ndcg, reciprocal
+from regard.tasks.families.rank.scores import hit_rate, ndcg, ranks, reciprocal
 from regard.tasks.recommend.settings import RecommendConfig
 from regard.tasks.running import evaluate, load
 
@@ -44,6 +43,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "no attention": {"attention": "none"},
 }
 BLENDS = (0.1, 0.3, 0.5, 0.7, 0.9)
+TOGETHER = 128
+"""Histories that are ranked together."""
+LEAST = 1e-12
 PUBLISHED = {
     "Beauty": {"SASRec": (6.05, 3.18), "SASRec, sampled softmax": (9.21, 5.31), "BSARec": (10.08, 6.11)},
     "Toys_and_Games": {"SASRec": (6.75, 3.74), "SASRec, sampled softmax": (9.70, 5.80)},
@@ -101,17 +103,25 @@ def blend(divided: Divided, runs: Sequence[Path]) -> tuple[float, dict[str, floa
         The share of the neighbours with the highest NDCG on the items before the last ones, and the scores on these.
     """
     recommenders: list[Any] = [load(run) for run in runs]
+    valid, test = (Cases(divided.histories, chosen) for chosen in (divided.valid, divided.test))
+    best = max(zip(BLENDS, blended_places(recommenders, valid, BLENDS), strict=True), key=lambda one: ndcg(one[1], 10))[
+        0
+    ]
+    return best, measured(blended_places(recommenders, test, [best])[0])
 
-    def places(chosen: np.ndarray, share: float) -> np.ndarray:
-        models: list[Recommender] = [replace(one, blend=share) for one in recommenders]
 
-        def scores(before: Sequence[np.ndarray]) -> np.ndarray:
-            return without_history(np.mean([np.exp(one.scores(before)) for one in models], 0), before)
-
-        return places_of(Cases(divided.histories, chosen), scores)
-
-    best = max(BLENDS, key=lambda share: ndcg(places(divided.valid, share), 10))
-    return best, measured(places(divided.test, best))
+def blended_places(recommenders: Sequence[Recommender], cases: Cases, shares: Sequence[float]) -> np.ndarray:
+    """The places of the chosen items for each share of the neighbours, ``(shares, n)``."""
+    places = []
+    for start in range(0, len(cases), TOGETHER):
+        rows = range(start, min(len(cases), start + TOGETHER))
+        before, targets = cases.before(rows), cases.targets[start : start + TOGETHER]
+        own = np.mean([np.exp(one.scores(before)) for one in recommenders], 0)
+        near = recommenders[0].neighbours.scores(before)
+        near /= np.maximum(near.sum(1, keepdims=True), LEAST)
+        mixed = (without_history((1 - share) * own + share * near, before) for share in shares)
+        places.append([ranks(one, targets) for one in mixed])
+    return np.concatenate(places, 1)
 
 
 def floor(divided: Divided) -> dict[str, float]:

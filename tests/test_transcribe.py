@@ -20,6 +20,7 @@ from regard.errors import UserError
 from regard.explain.captions import Word, captions, srt, vtt
 from regard.models.spec_augment import SpecAugment
 from regard.models.transcriber import Transcriber
+from regard.tasks.families.speech.predictor import JointSearch
 from regard.tasks.running import evaluate, load, train
 from regard.tasks.transcribe.settings import tiny_settings
 from sound_sets import encoded, saved, sphinx, tone
@@ -183,6 +184,20 @@ def test_features_of_sphinx_are_trained_on_without_attention(tmp_path: Path) -> 
     assert "9 features per frame" in next(predictor.predict([str(tmp_path / "b.npy")])).error
 
 
+def test_texts_are_split_into_pieces_of_words(recordings: Path, tmp_path: Path) -> None:
+    data = {"rate": 4000, "train": str(recordings), "seconds": 1.0}
+    train("transcribe", {**TINY, "data": data, "tokenizer": {"kind": "word", "size": 50}}, tmp_path / "run")
+    predictor: Any = load(tmp_path / "run")
+    shown = predictor.look(str(tmp_path / "0.wav"), text="tone 3 tone")
+    assert shown.heard.pieces == ["tone", " ", "3", " tone"]
+    assert [word.text for word in shown.words] == ["tone", "3", "tone"]
+    times = [second for word in shown.words for second in (word.start, word.end)]
+    assert times == sorted(times)
+    one = next(predictor.predict([str(tmp_path / "0.wav")]))
+    tokens = predictor.hypotheses(predictor.sources(one.file), JointSearch())[0].tokens
+    assert one.text == predictor.tokenizer.decode(tokens)
+
+
 def test_the_attention_on_known_times_is_scored(tmp_path: Path) -> None:
     train("transcribe", tiny_settings(), tmp_path / "run")
     placed = evaluate(tmp_path / "run", beam=1)["placed"]
@@ -207,6 +222,7 @@ def test_settings_out_of_range_are_refused(tmp_path: Path) -> None:
         ("model", {"bands": 300}, r"model\.bands: must be at most 115 for data\.rate 16,000"),
         ("augment", {"time_masks": -1}, r"augment\.time_masks: must not be below 0"),
         ("data", {"seconds": 0}, r"data\.seconds: must be above 0"),
+        ("tokenizer", {"size": 10}, r"tokenizer\.size: must be at least 50, got 10"),
     ):
         with pytest.raises(UserError, match=message):
             train("transcribe", {section: setting}, tmp_path / "run")

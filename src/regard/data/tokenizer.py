@@ -128,6 +128,13 @@ class Tokenizer:
         text: str = self._library.decode([number for number in numbers if number >= len(SIGNS)])
         return text
 
+    def spelled(self, numbers: Sequence[int]) -> list[str]:
+        """The text of each token of a sequence, of ``word`` with the space before it, except at the beginning."""
+        if self.kind != "word":
+            return [self.decode([number]) for number in numbers]
+        pieces = [self._library.id_to_token(number).replace(WORD, " ") for number in numbers]
+        return [piece.removeprefix(" ") if at == 0 else piece for at, piece in enumerate(pieces)]
+
     def pieces(self, numbers: Sequence[int]) -> list[str]:
         """Each token in readable form: ``▁`` begins a word; bytes that are only a part of a character are ``⟨c3⟩``."""
         names = [self._library.id_to_token(number) for number in numbers]

@@ -64,10 +64,11 @@ class Transcript:
 
     def document(self, title: str) -> Document:
         """What the viewer shows: the characters and the steps, over the spectrogram, by attention and by CTC."""
+        begins = [piece[:1] == " " for piece in self.pieces]
         blanks = [piece == " " for piece in self.pieces]
-        words = accumulate(int(one or before) for before, one in zip([False, *blanks], blanks, strict=False))
+        words = accumulate(int(one or before) for before, one in zip([False, *blanks], begins, strict=False))
         queries = Axis(
-            tuple(map(_name, self.pieces)), tuple(word - int(blanks[0]) for word in words), unit="character",
+            tuple(map(_name, self.pieces)), tuple(word - int(begins[0]) for word in words), unit="character",
             seconds=tuple((float(start), float(end)) for start, end in self.spans),
         )  # fmt: skip
         occupied = self._occupied()

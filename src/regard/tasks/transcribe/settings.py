@@ -10,6 +10,7 @@ from regard.tasks.families.speech.settings import (
     EvaluateOptions,
     JointOptions,
     LookOptions,
+    PiecesConfig,
     RecordingAugmentConfig,
     RecordingsConfig,
     TranscriberConfig,
@@ -37,14 +38,16 @@ class TranscribeConfig:
 
     data: RecordingsConfig = field(default_factory=RecordingsConfig)
     augment: RecordingAugmentConfig = field(default_factory=RecordingAugmentConfig)
+    tokenizer: PiecesConfig = field(default_factory=PiecesConfig)
     model: TranscriberConfig = field(default_factory=TranscriberConfig)
     train: TranscribeTrainConfig = field(default_factory=TranscribeTrainConfig)
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
         return (
-            self.data.problem() or self.augment.problem() or self.model.problem(self.data.rate) or self.train.problem()
-        )
+            self.data.problem() or self.augment.problem() or self.tokenizer.problem()
+            or self.model.problem(self.data.rate) or self.train.problem()
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -109,13 +109,15 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
         }
 
     def prepare(self, config: TranscribeConfig, recordings: RecordingData, folder: Path, notify: Notify) -> None:
-        """Write the characters, the normalization of the features, and the length of the longest recording."""
+        """Write the tokenizer, the normalization of the features, and the length of the longest recording."""
         train, valid = recordings.train, recordings.valid
         if train.values.width != valid.values.width:
             raise UserError("data.valid: has other features than data.train; use the same kind of files")
-        tokenizer = Tokenizer.train(train.texts, kind="char")
+        how = config.tokenizer
+        tokenizer = Tokenizer.train(train.texts, kind=how.kind, size=how.size)
+        unit = "characters" if how.kind == "char" else "pieces"
         hours = [duration(part.values, config.data.rate) for part in (train, valid)]
-        notify(f"{hours[0]:.2f} hours to train on, {hours[1]:.2f} to validate; {len(tokenizer) - 4} characters")
+        notify(f"{hours[0]:.2f} hours to train on, {hours[1]:.2f} to validate; {len(tokenizer) - 4:,} {unit}")
         tokenizer.save(folder / _TOKENIZER)
         mean, deviation = scale_of(train.values, config.data.rate, config.model.bands)
         facts = {"width": train.values.width, "mean": mean, "deviation": deviation}

@@ -94,13 +94,16 @@ def _placed(predictor: SpeechPredictor, recordings: Recordings) -> Scores:
         rows = range(first, min(len(recordings), first + _PLACED))
         sounds = [predictor.listener.sound(recordings.values[row]) for row in rows]
         texts = [recordings.texts[row] for row in rows]
-        targets = [[*predictor.tokenizer.encode(text), EOS] for text in texts]
+        encoded = predictor.tokenizer.encode_places(texts)
+        targets = [[*tokens, EOS] for tokens, _ in encoded]
         step = STEP / FRAMES_PER_SECOND
-        for row, text, weights in zip(rows, texts, predictor.weights(sounds, targets), strict=True):
-            own = weights[: len(text)]
-            one = Transcript(np.zeros((1, 1)), step * own.shape[1], step, text, np.zeros((len(text), 2)), own)
-            # The convolutions see more than a step, so the step before a character begins may already stand for it.
-            shares.append(one.share(recordings.spans[row] + (-step, step)))
+        for row, (tokens, places), weights in zip(rows, encoded, predictor.weights(sounds, targets), strict=True):
+            own, count = weights[: len(tokens)], len(tokens)
+            one = Transcript(np.zeros((1, 1)), step * own.shape[1], step, [""] * count, np.zeros((count, 2)), own)
+            starts, ends = zip(*places, strict=True)
+            spans = np.stack([recordings.spans[row][list(starts), 0], recordings.spans[row][np.array(ends) - 1, 1]], 1)
+            # The convolutions see more than a step, so the step before a token begins may already stand for it.
+            shares.append(one.share(spans + (-step, step)))
     share, chance = 100 * np.array(shares).mean(0)
     how = f"per cent of a character's attention is where it is, or a step of 40 ms beside it; by chance {chance:.1f}"
     return {"placed": Score(float(share), how)}

@@ -98,7 +98,7 @@ class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
             features = self.model.encode(*self._batch([sound])).features[0].float().cpu().numpy()
         count, step = len(hypothesis.tokens), STEP / FRAMES_PER_SECOND
         weights = None if self.model.attend is None else self.weights([sound], [[*hypothesis.tokens, EOS]])[0][:count]
-        pieces = [self.tokenizer.decode([token]) for token in hypothesis.tokens]
+        pieces = self.tokenizer.spelled(hypothesis.tokens)
         return Transcript(features, len(features) / FRAMES_PER_SECOND, step, pieces, step * hypothesis.spans, weights)
 
     def sources(self, item: str) -> list[Sound] | Failure:
@@ -150,14 +150,13 @@ class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
         for sound, hypothesis in zip(sources, hypotheses, strict=True):
             assert isinstance(hypothesis, Timed)
             seconds, text, begun = sound.start + STEP / FRAMES_PER_SECOND * hypothesis.spans, "", 0.0
-            for at, token in enumerate([*hypothesis.tokens, EOS]):
-                piece = " " if token == EOS else self.tokenizer.decode([token])
-                if piece.isspace() and text:
+            for at, piece in enumerate([*self.tokenizer.spelled(hypothesis.tokens), " "]):
+                if piece[:1].isspace() and text:
                     words.append(Word(text, begun, float(seconds[at - 1, 1])))
                     text = ""
-                elif not piece.isspace():
+                if not piece.isspace():
                     begun = begun if text else float(seconds[at, 0])
-                    text += piece
+                    text += piece.lstrip()
         return Transcription(item, tuple(words), sum(one.score for one in hypotheses))
 
     def _decode_part(self, items: Sequence[str], search: Search, tick: Tick) -> Iterator[Transcription | Failure]:

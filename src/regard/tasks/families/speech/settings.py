@@ -83,6 +83,21 @@ class RecordingAugmentConfig:
 
 
 @dataclass(frozen=True)
+class PiecesConfig:
+    """How texts are split into tokens."""
+
+    kind: Literal["char", "word"] = "char"
+    """char: characters; word: BPE (byte-pair encoding) within words, which makes outputs shorter and needs more
+    recordings. Characters that are in no training text are never written."""
+    size: int = 500
+    """word only. Number of pieces, the characters and four special tokens included."""
+
+    def problem(self) -> str | None:
+        """The error message for the first setting that is out of range; None if there is none."""
+        return at_least("tokenizer.size", self.size, 50) or at_most("tokenizer", self, 1_000_000, "size")
+
+
+@dataclass(frozen=True)
 class TranscriberConfig:
     """The model: two convolutions, an encoder, CTC, and a decoder with attention."""
 
