@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from regard.data.morse import CODE, morse
 from regard.data.recordings import read_recordings
 from regard.data.sounds import SoundFormat
+from regard.data.spoken import spoken
 from regard.errors import UserError
 from sound_sets import encoded, saved, tone
 
@@ -36,6 +38,28 @@ def test_every_character_of_the_morse_code_is_at_its_time(monkeypatch: pytest.Mo
             if len({*CODE.get(character, "")}) == 2:
                 signs = ["-" if length > (min(lengths) + max(lengths)) / 2 else "." for length in lengths]
                 assert "".join(signs) == CODE[character]
+
+
+def test_built_in_texts_are_spoken() -> None:
+    pytest.importorskip("espeakng_loader", reason="needs the extra espeak")
+    pytest.importorskip("soxr")
+    recordings = spoken(6, 8000, seed=3)
+    assert len(set(recordings.texts)) == 6
+    assert len(set(recordings.speakers)) > 1
+    spoken.cache_clear()
+    again = spoken(6, 8000, seed=3)
+    assert again.keys == recordings.keys
+    assert not set(recordings.texts) & set(spoken(6, 8000, split="valid", seed=3).texts)
+    seconds = recordings.values.lengths / 8000
+    assert seconds.min() > 0.3
+    assert seconds.max() < 20
+
+
+def test_speech_without_its_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("soxr")
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(UserError, match=r"speaking the built-in texts needs espeakng_loader: pip install 'regard\[esp"):
+        spoken(2, 8000, seed=5)
 
 
 def test_recordings_and_parts_of_them_are_read(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def morse(count: int, rate: int, *, split: cldr.Split = "train", longest: int = 
     >>> len(recordings.values), recordings.spans[0].shape == (len(recordings.texts[0]), 2)
     (2, True)
     """
-    texts = _texts(count, split, longest, seed)
+    texts = short_texts(count, split, longest, seed)
     random = np.random.default_rng([seed, ("train", "valid", "test").index(split), 31])
     values, spans = zip(*(_sound(text, rate, random) for text in texts), strict=True)
     return Recordings(
@@ -66,7 +66,8 @@ def morse(count: int, rate: int, *, split: cldr.Split = "train", longest: int = 
     )  # fmt: skip
 
 
-def _texts(count: int, split: cldr.Split, longest: int, seed: int) -> tuple[str, ...]:
+def short_texts(count: int, split: cldr.Split, longest: int, seed: int) -> tuple[str, ...]:
+    """Different English texts of the CLDR in small letters, of characters that have a Morse code."""
     characters, drawn = {*CODE, " "}, 2 * count + 50
     while True:
         lines = dict.fromkeys(english.lower() for english, _ in cldr.corpus(drawn, seed=seed, split=split))

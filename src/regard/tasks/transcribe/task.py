@@ -13,6 +13,7 @@ from rich.console import Console
 from regard.data import split
 from regard.data.morse import morse
 from regard.data.sound_files import FRAMES_PER_SECOND
+from regard.data.spoken import spoken
 from regard.data.tokenizer import PAD, Tokenizer
 from regard.errors import UserError
 from regard.models.transcriber import STEP, Labels
@@ -72,13 +73,14 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
     )
 
     def read(self, config: TranscribeConfig, notify: Notify) -> RecordingData:
-        """The user's recordings, or the built-in Morse code."""
-        data = config.data
-        path = own_data(data.train, data.valid, "generated Morse code", "it has a validation set", notify)
+        """The user's recordings, or the built-in ones."""
+        data, seed = config.data, config.train.seed
+        built_in, what = (morse, "generated Morse code") if data.builtin == "morse" else (spoken, "generated speech")
+        path = own_data(data.train, data.valid, what, "it has a validation set", notify)
         if path is None:
             return RecordingData(
-                morse(data.builtin_recordings, data.rate, seed=config.train.seed),
-                morse(min(_VALID, data.builtin_recordings), data.rate, split="valid", seed=config.train.seed),
+                built_in(data.builtin_recordings, data.rate, seed=seed),
+                built_in(min(_VALID, data.builtin_recordings), data.rate, split="valid", seed=seed),
             )
         train = read_part(path, data, notify)
         if data.valid is None:

@@ -18,8 +18,8 @@ class RecordingsConfig:
     train: str | None = None
     """Recordings with their texts: a table of paths and texts (.csv, .tsv, .jsonl, .parquet), such as a manifest of
     NeMo; a Kaldi folder (wav.scp and text); a folder with LibriSpeech's *.trans.txt files; or Sphinx's .fileids. WAV,
-    FLAC, Ogg, MP3, AIFF, AU and CAF, or ready features as .npy, .npz or Sphinx's .mfc. By default, generated Morse
-    code."""
+    FLAC, Ogg, MP3, AIFF, AU and CAF, or ready features as .npy, .npz or Sphinx's .mfc. By default, built-in
+    ones."""
     valid: str | None = None
     """Recordings to validate on, in the same formats; by default, a tenth of the speakers, or of the texts, is set
     aside."""
@@ -38,6 +38,9 @@ class RecordingsConfig:
     on_bad: Literal["error", "skip"] = "error"
     """What to do with recordings that are damaged, truncated, empty, silent, missing or without a text. error: name the
     first and stop; skip: leave them out and print their number."""
+    builtin: Literal["morse", "espeak"] = "morse"
+    """The built-in recordings: generated Morse code, of which the time of every character is known; or espeak: the same
+    kind of texts, spoken by eSpeak NG (pip install 'regard[espeak]')."""
     builtin_recordings: int = 2000
     """Number of built-in recordings, if no training recordings are given."""
 
