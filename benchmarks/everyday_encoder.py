@@ -1,5 +1,5 @@
-"""BERT-base: the model of Hugging Face's transformers with regard's attention, and the same weights in OpenVINO and
-ONNX Runtime. bfloat16 is timed where the processor has products of it."""
+"""BERT-base: the model of Hugging Face's transformers with regard's attention and, in float32, packed weights, beside the
+same weights in OpenVINO and ONNX Runtime. bfloat16 is timed where the processor has products of it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,14 @@ def ours(threads: int, dtype: str, batch: int, length: int) -> Call:
     from regard.integrations.transformers import enable
 
     enable()
-    return _torch(_model(dtype, "regard"), batch, length)
+    return _torch(_packed() if dtype == "float32" else _model(dtype, "regard"), batch, length)
+
+
+@functools.cache
+def _packed() -> Any:
+    from regard.nn import packed_linears
+
+    return packed_linears(_model("float32", "regard"))
 
 
 def transformers(threads: int, dtype: str, batch: int, length: int) -> Call:

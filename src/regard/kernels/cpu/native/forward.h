@@ -41,7 +41,7 @@ static const typename M::C* online_softmax(typename M::C* s, typename M::A* pair
         Vec<C> now = maxv(one, two);
         store(top + i, now);
         Vec<C> base = now == lowest ? Vec<C>{} : now;  // no visible key yet: any number except −∞
-        Vec<C> f = exp2v((old - base) * exponent);
+        Vec<C> f = exp2_of_weight((old - base) * exponent);
         moved |= any(old != now);
         store(factor + i, f);
         Vec<C> sum = {}, more = {};
@@ -60,13 +60,13 @@ static const typename M::C* online_softmax(typename M::C* s, typename M::A* pair
             }
         } else {
             for (; j + 1 < n; j += 2) {
-                Vec<C> p = exp2v((load(s + j * ld + i) - base) * exponent);
-                Vec<C> r = exp2v((load(s + (j + 1) * ld + i) - base) * exponent);
+                Vec<C> p = exp2_of_weight((load(s + j * ld + i) - base) * exponent);
+                Vec<C> r = exp2_of_weight((load(s + (j + 1) * ld + i) - base) * exponent);
                 sum += p, more += r;
                 store(s + j * ld + i, p), store(s + (j + 1) * ld + i, r);
             }
             if (j < n) {
-                Vec<C> p = exp2v((load(s + j * ld + i) - base) * exponent);
+                Vec<C> p = exp2_of_weight((load(s + j * ld + i) - base) * exponent);
                 sum += p;
                 store(s + j * ld + i, p);
             }

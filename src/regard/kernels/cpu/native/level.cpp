@@ -40,17 +40,18 @@ static void look(const Args& a) { FOR_DTYPE(look) }
 // speed with it.
 template <class M> static double products(i64 times) {
     using C = typename M::C;
-    Vec<C> sum[24];
-    for (int n = 0; n < 24; ++n) sum[n] = splat(C(n));  // all different, so that the compiler cannot merge them
+    constexpr int SUMS = MR * NV;  // as many as gemm.h has in registers
+    Vec<C> sum[SUMS];
+    for (int n = 0; n < SUMS; ++n) sum[n] = splat(C(n));  // all different, so that the compiler cannot merge them
     Vec<typename M::A> x = broadcast<typename M::A>((typename M::A)1), y = x;
     for (i64 i = 0; i < times; ++i)
 #pragma GCC unroll 24
-        for (int n = 0; n < 24; ++n) sum[n] = M::fmadd(sum[n], x, y);
+        for (int n = 0; n < SUMS; ++n) sum[n] = M::fmadd(sum[n], x, y);
     Vec<C> total = sum[0];
-    for (int n = 1; n < 24; ++n) total += sum[n];
+    for (int n = 1; n < SUMS; ++n) total += sum[n];
     volatile C kept = total[0];
     (void)kept;
-    return 2.0 * 24 * WIDE<C> * M::PAIR * (double)times;
+    return 2.0 * SUMS * WIDE<C> * M::PAIR * (double)times;
 }
 static double peak(i64 dtype, i64 times) {
     if (dtype == F64) return products<Double>(times);

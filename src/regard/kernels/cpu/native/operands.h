@@ -69,7 +69,12 @@ static Operand<M> along_keys(const Tiles<M>& t, const Strided& from, i64 width, 
         interleave(buffer, width, at(from, b, hk, j0, 0), from.stride[2], from.stride[3], n, width);
         return {buffer, width, 1};
     } else {
-        return along_width(t, from, width, buffer, b, hk, j0, n);
+        // If rows are far apart, as of heads side by side, they share few sets of the first-level cache, which loses
+        // them between the parts of a product that read some numbers of each row.
+        if (!t.direct || from.stride[3] != 1 || from.stride[2] <= 2 * width)
+            return along_width(t, from, width, buffer, b, hk, j0, n);
+        for (i64 j = 0; j < n; ++j) read_row(buffer + j * width, at(from, b, hk, j0 + j, 0), from.dtype, 1, width);
+        return {buffer, width, 1};
     }
 }
 

@@ -116,43 +116,71 @@ static void few_rows_of(i64 inputs, const float* x, i64 stride, const char* at, 
         for (; count; --count, at += apart, sums += PANEL) few_rows<K, R, 1>(inputs, x, stride, at, sums, ld);
 }
 
-// Many rows times one panel: the inputs in parts, of which the weights stay in the first-level cache. Weights that are
-// stored in fewer bits are widened once for all rows.
-constexpr i64 PART = 4096 / PANEL;
-template <class K> static void many_rows(i64 inputs, const float* x, i64 rows, i64 stride, const char* at,
-                                         float* sums) {
+// Many rows times a few panels, which have TOGETHER outputs or fewer: the inputs in parts, of which the weights stay in
+// the second-level cache while all rows read them; those of the next part are prefetched between the rows. Weights that
+// are stored in fewer bits are widened once for all rows. After each few rows, done(first, end) is called, so that the
+// processor writes the outputs, each row to another page, while it multiplies the next rows.
+constexpr i64 TOGETHER = 64;
+static_assert(TOGETHER % PANEL == 0, "whole panels");
+template <class K, class Done>
+static void many_rows(i64 inputs, const float* x, i64 rows, i64 stride, const char* first, i64 count, float* sums,
+                      Done done) {
     constexpr int W = WIDE<float>;
-    alignas(64) float wide[PART * PANEL];
+    constexpr bool WIDENED = K::BYTES_A_STEP != NV * BYTES;
+    constexpr i64 PART = WIDENED ? 256 : 1024;
+    alignas(64) float wide[WIDENED ? PART * TOGETHER : 1];
+    const i64 apart = panel_bytes<K>(inputs), ld = count * PANEL;
+    const char* at = first;
     for (i64 k = 0; k < inputs; k += PART, at += PART / K::STEP * K::BYTES_A_STEP) {
-        const i64 n = min(PART, inputs - k);
-        const float* part = (const float*)at;
-        if constexpr (K::BYTES_A_STEP != NV * BYTES) {
-            part = wide;
-            const char* from = at;
+        const i64 n = min(PART, inputs - k), bytes = panel_bytes<K>(n), share = bytes * MR / rows;
+        const float* weights = (const float*)at;
+        i64 step = apart / (i64)sizeof(float);  // from panel to panel
+        if constexpr (WIDENED) {
+            weights = wide, step = n * PANEL;
             float* to = wide;
-            for (i64 j = 0; j < n; j += K::STEP, from += K::BYTES_A_STEP, to += K::STEP * PANEL)
+            for (i64 p = 0; p < count; ++p) {
+                to = wide + p * step;
+                const char* from = at + p * apart;
+                for (i64 j = 0; j < n; j += K::STEP, from += K::BYTES_A_STEP, to += K::STEP * PANEL)
 #pragma GCC unroll 4
-                for (int i = 0; i < K::STEP * NV; ++i) store(to + i * W, K::vector(from, i));
+                    for (int i = 0; i < K::STEP * NV; ++i) store(to + i * W, K::vector(from, i));
+            }
         }
-        if (k == 0) {
-            gemm<Float, false>(rows, NV, n, x, stride, 1, part, PANEL, sums, PANEL);
-        } else {
-            gemm<Float, true>(rows, NV, n, x + k, stride, 1, part, PANEL, sums, PANEL);
+        const char* next = k + n < inputs ? at + bytes : first + count * apart;
+        for (i64 r = 0; r < rows; r += MR, next += share) {
+            const i64 m = min(MR, rows - r);
+            const float* from = x + r * stride + k;
+            for (i64 p = 0; p < count; ++p) {
+                float* to = sums + r * ld + p * PANEL;
+                prefetch(next + p * apart, share);
+                if (k == 0) {
+                    gemm<Float, false>(m, NV, n, from, stride, 1, weights + p * step, PANEL, to, ld);
+                } else {
+                    gemm<Float, true>(m, NV, n, from, stride, 1, weights + p * step, PANEL, to, ld);
+                }
+            }
+            if (k + n == inputs) done(r, r + m);
         }
     }
 }
 
 // Rows that are processed together, and from how many on the weights are widened first.
-constexpr i64 ROWS = 96, MANY = 4 * MR;
+constexpr i64 ROWS = 86 * MR, MANY = 4 * MR;
 
-// `rows` ≤ ROWS times `count` ≤ panels_together(rows) panels from `first` on, without the scales.
-INLINE i64 panels_together(i64 rows) { return rows >= 1 && rows <= 3 ? at_once((int)rows, MOST_SUMS) : 1; }
-static void multiply(const Packed& w, const float* x, i64 rows, i64 stride, i64 first, i64 count, float* sums) {
+// `rows` ≤ ROWS times `count` ≤ panels_together(rows) panels from `first` on, without the scales. done(first, end) is
+// called when these rows are complete.
+INLINE i64 panels_together(i64 rows) {
+    if (rows >= MANY) return TOGETHER / PANEL;
+    return rows >= 1 && rows <= 3 ? at_once((int)rows, MOST_SUMS) : 1;
+}
+template <class Done>
+static void multiply(const Packed& w, const float* x, i64 rows, i64 stride, i64 first, i64 count, float* sums,
+                     Done done) {
     for_kind(w.kind, [&](auto kind) {
         using K = decltype(kind);
         const char* at = w.data + first * panel_bytes<K>(w.inputs);
-        if (rows >= MANY && w.inputs) return many_rows<K>(w.inputs, x, rows, stride, at, sums);
-        const i64 ld = count * PANEL;
+        if (rows >= MANY && w.inputs) return many_rows<K>(w.inputs, x, rows, stride, at, count, sums, done);
+        const i64 ld = count * PANEL, all = rows;
         for (i64 parts = (rows + MR - 1) / MR; parts; --parts) {
             const i64 r = (rows + parts - 1) / parts;  // parts of about the same number of rows
             switch (r) {
@@ -165,6 +193,7 @@ static void multiply(const Packed& w, const float* x, i64 rows, i64 stride, i64 
             }
             rows -= r, x += r * stride, sums += r * ld;
         }
+        done(0, all);
     });
 }
 
@@ -174,19 +203,22 @@ static void multiply(const Packed& w, const float* x, i64 rows, i64 stride, i64 
 template <class Write>
 static void product(const Packed& w, const float* x, i64 rows, i64 stride, i64 first, i64 last, Write write) {
     constexpr int W = WIDE<float>;
-    alignas(64) float sums[ROWS * PANEL];
-    for (i64 row = 0; row < rows; row += ROWS) {
-        const i64 n = min(ROWS, rows - row), most = panels_together(n);
+    alignas(64) float sums[ROWS * TOGETHER];
+    const float* scales = w.scales;
+    const i64 parts = (rows + ROWS - 1) / ROWS, together = parts ? round_up((rows + parts - 1) / parts, MR) : 0;
+    for (i64 row = 0; row < rows; row += together) {
+        const i64 n = min(together, rows - row), most = panels_together(n);
         for (i64 panel = first, count; panel < last; panel += count) {
             count = min(most, last - panel);
-            multiply(w, x + row * stride, n, stride, panel, count, sums);
-            const i64 from = panel * PANEL, to = min(w.outputs, from + count * PANEL);
-            for (i64 r = 0; r < n; ++r)
-                for (i64 o = from; o < to; o += W) {
-                    f32v y = load(sums + r * count * PANEL + o - from);
-                    if (w.scales) y *= load(w.scales + o);
-                    write(row + r, o, y, min(W, to - o));
-                }
+            const i64 from = panel * PANEL, to = min(w.outputs, from + count * PANEL), ld = count * PANEL;
+            multiply(w, x + row * stride, n, stride, panel, count, sums, [&](i64 r, i64 end) {
+                for (; r < end; ++r)
+                    for (i64 o = from; o < to; o += W) {
+                        f32v y = load(sums + r * ld + o - from);
+                        if (scales) y *= load(scales + o);
+                        write(row + r, o, y, min(W, to - o));
+                    }
+            });
         }
     }
 }

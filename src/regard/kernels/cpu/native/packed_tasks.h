@@ -52,15 +52,20 @@ static void linear_task(void* context, i64 task, char*) {
     const LinearTasks& t = *(const LinearTasks*)context;
     const PackedLinear& c = t.call;
     const i64 first = task * t.together, last = min(panels(c.weight.outputs), first + t.together);
-    product(c.weight, (const float*)c.x, c.rows, c.x_stride, first, last, [&](i64 row, i64 output, f32v y, i64 lanes) {
-        if (c.bias) y += load_part((const float*)c.bias + output, lanes);
-        store_part((float*)c.y + row * c.y_stride + output, y, lanes);
-    });
+    const float* bias = (const float*)c.bias;
+    float* y = (float*)c.y;
+    const i64 stride = c.y_stride;  // copies, which the compiler keeps in registers
+    product(c.weight, (const float*)c.x, c.rows, c.x_stride, first, last,
+            [=](i64 row, i64 output, f32v sum, i64 lanes) {
+                if (bias) sum += load_part(bias + output, lanes);
+                store_part(y + row * stride + output, sum, lanes);
+            });
 }
 static void linear(const PackedLinear& c) {
     // A few tasks for each thread: they need not take the same time.
     const i64 all = panels(c.weight.outputs);
-    LinearTasks tasks{c, max(panels_together(c.rows), all / (4 * c.threads))};
+    const i64 together = panels_together(c.rows);
+    LinearTasks tasks{c, round_up(max(together, all / (4 * c.threads)), together)};
     parallel((all + tasks.together - 1) / tasks.together, c.threads, linear_task, &tasks, 0);
 }
 }  // namespace REGARD_LEVEL

@@ -19,7 +19,7 @@ template <class M> struct Tiles {
     using C = typename M::C;
     using A = typename M::A;
     const Args& a;
-    bool direct = false;             // keys and values are read in place
+    bool direct = false;             // keys and values can be read in place
     bool unscaled = false;           // scores are not multiplied by the scale, which is part of the exponent
     C exponent = 0;                  // exp(score) = 2^(exponent · score)
     i64 units = 0, value_units = 0;  // stored length of a row of keys and of values: see units in gemm.h
@@ -46,12 +46,10 @@ template <class M> static Tiles<M> tiles(const Args& a, Arena& arena, bool backw
     t.exponent = C((t.unscaled ? a.scale : 1.0) * 1.44269504088896340736);
     t.units = units<M>(a.width), t.value_units = units<M>(a.value_width);
     i64 lanes = LANES<M>, widest = max(max(a.width, a.value_width), max(t.units, t.value_units));
-    if (!t.direct) {
-        i64 buffer = max(KEYS, M::TILED ? PAIR_ROW : 0) * round_up(widest, 16);
-        t.key_buffer = arena.take<A>(buffer);
-        t.value_buffer = arena.take<A>(buffer);
-        if (backward && M::PAIR == 2) t.key_pairs_buffer = arena.take<A>(buffer);
-    }
+    const i64 buffer = max(KEYS, M::TILED ? PAIR_ROW : 0) * round_up(widest, 16);
+    if (!t.direct) t.key_buffer = arena.take<A>(buffer);
+    if (!t.direct || !backward) t.value_buffer = arena.take<A>(buffer);
+    if (!t.direct && backward && M::PAIR == 2) t.key_pairs_buffer = arena.take<A>(buffer);
     t.scores = arena.take<C>(KEYS * lanes);
     t.dense = arena.take<C>(KEYS * lanes);
     t.mask = arena.take<C>(KEYS * lanes);

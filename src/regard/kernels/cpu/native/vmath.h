@@ -71,6 +71,21 @@ template <bool PRECISE = true> INLINE f64v exp2v(f64v x) {
     return y != y ? y : scaled;
 }
 
+// 2^x for a weight relative to the largest: x ≤ 0, or NaN, which gives NaN. Without the comparisons of `exp2v`: 0 for
+// −∞, and where 2^x is denormal, which counts as 0.
+INLINE f32v exp2_of_weight(f32v x) {
+#if defined(__AVX512DQ__)
+    return exp2v(x);
+#else
+    f32v y = maxv(splat(-127.0f), x);
+    f32v shifted = y + 12582912.0f;
+    f32v p = exp2_of_fraction(y - (shifted - 12582912.0f));
+    return p *
+           (f32v)((((i32v)shifted) << 23) + 0x3F800000);  // a product, so that NaN stays NaN; 2⁻¹²⁷ has the bits of 0
+#endif
+}
+INLINE f64v exp2_of_weight(f64v x) { return exp2v(x); }
+
 // 2^x for a term of a sum of at least 1: x ≤ 0 and not NaN. Below 2⁻¹²⁶, and for −∞, the result is 2⁻¹²⁶.
 INLINE f32v exp2_of_term(f32v x) {
 #if defined(__AVX512DQ__)
