@@ -1,5 +1,5 @@
-"""BERT-base: the model of Hugging Face's transformers with regard's attention and, in float32, packed weights, beside the
-same weights in OpenVINO and ONNX Runtime. bfloat16 is timed where the processor has products of it."""
+"""BERT-base: the model of Hugging Face's transformers with regard's attention and, in float32, packed weights, beside
+the same weights in OpenVINO and ONNX Runtime. bfloat16 is timed where the processor has products of it."""
 
 from __future__ import annotations
 
