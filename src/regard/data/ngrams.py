@@ -28,11 +28,22 @@ class Bags(NamedTuple):
     weights: np.ndarray
     starts: np.ndarray
 
+    def sizes(self) -> np.ndarray:
+        """The number of n-grams of each text, int64 ``(texts,)``."""
+        return np.diff(self.starts, append=len(self.rows))
+
+    def at_most(self, most: int) -> Bags:
+        """Without the n-grams of texts that have more than ``most``."""
+        sizes = self.sizes()
+        kept = sizes <= most
+        rows = np.repeat(kept, sizes)
+        new = np.where(kept, sizes, 0)
+        return Bags(self.rows[rows], self.weights[rows], new.cumsum() - new)
+
     def transposed(self, size: int) -> Bags:
         """The texts of each n-gram, of which there are ``size``, in place of the n-grams of each text."""
-        sizes = np.diff(self.starts, append=len(self.rows))
         order = np.argsort(self.rows, kind="stable")
-        texts = np.repeat(np.arange(len(self.starts)), sizes)[order]
+        texts = np.repeat(np.arange(len(self.starts)), self.sizes())[order]
         starts = np.searchsorted(self.rows[order], np.arange(size))
         return Bags(texts, self.weights[order], starts)
 
@@ -47,6 +58,7 @@ class NGrams:
     Attributes:
         hashes: CRC-32 of each n-gram, in ascending order, uint32 ``(n,)``.
         idf: ``ln((1 + texts) / (1 + texts that have it)) + 1``, float32 ``(n,)``.
+        parts: whether parts of words are used.
 
     >>> ngrams = NGrams.of([["a", "cat"], ["a", "dog"]])
     >>> bags = ngrams.bags([["a", "cat"], ["cow"]])
@@ -56,17 +68,18 @@ class NGrams:
 
     hashes: np.ndarray
     idf: np.ndarray
+    parts: bool = True
 
     @classmethod
-    def of(cls, texts: Sequence[Sequence[str]]) -> NGrams:
-        """The n-grams of texts, given as words."""
+    def of(cls, texts: Sequence[Sequence[str]], *, parts: bool = True) -> NGrams:
+        """The n-grams of texts, given as words; ``parts``: with parts of words."""
         counts: Counter[int] = Counter()
         for text in texts:
-            counts.update(set(itertools.chain(*_hashes(text))))
+            counts.update(set(itertools.chain(*_hashes(text, parts))))
         kept = sorted(counts.most_common(_MOST))
         hashes = np.array([number for number, _ in kept], np.uint32)
         frequencies = np.array([count for _, count in kept], np.float64)
-        return cls(hashes, (np.log((1 + len(texts)) / (1 + frequencies)) + 1).astype(np.float32))
+        return cls(hashes, (np.log((1 + len(texts)) / (1 + frequencies)) + 1).astype(np.float32), parts)
 
     def bags(self, texts: Iterable[Sequence[str]]) -> Bags:
         """The n-grams of texts, given as words; others than `hashes` are left out."""
@@ -74,7 +87,7 @@ class NGrams:
         count = 0
         for text in texts:
             starts.append(count)
-            for block in _hashes(text):
+            for block in _hashes(text, self.parts):
                 own, own_weights = self._weighted(block)
                 rows.append(own)
                 weights.append(own_weights)
@@ -90,12 +103,12 @@ class NGrams:
         return rows, weights / max(float(np.linalg.norm(weights)), 1e-12)
 
 
-def _hashes(words: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Those of the words and pairs of a text, and those of the parts of its words."""
+def _hashes(words: Sequence[str], with_parts: bool) -> list[list[int]]:
+    """Those of the words and pairs of a text, and with ``with_parts`` those of the parts of its words."""
     lower = [word.lower() for word in words]
     pairs = (_hash(f"pair {one} {other}") for one, other in itertools.pairwise(lower))
-    parts = itertools.chain.from_iterable(map(_parts, lower))
-    return [*(_hash(f"word {word}") for word in lower), *pairs], list(parts)
+    parts = [list(itertools.chain.from_iterable(map(_parts, lower)))] if with_parts else []
+    return [[*(_hash(f"word {word}") for word in lower), *pairs], *parts]
 
 
 @lru_cache(1 << 16)

@@ -22,7 +22,10 @@ JOIN, SPACE, SHORT, MEDIUM, LONG = range(len(SIGNS), len(SIGNS) + 5)
 """No space, and a space, where `spaced` expects the opposite; and what the decoder starts with for an output of a
 wanted length. Their numbers follow those of `regard.data.tokenizer`."""
 
-NAMES = (*SIGNS, "<join>", "<space>", "<short>", "<medium>", "<long>")
+SIMILAR = ("<similar-1>", "<similar-2>", "<similar-3>", "<similar-4>")
+"""What ends the target of a similar source that is read before a source; the last one is for the most similar."""
+
+NAMES = (*SIGNS, "<join>", "<space>", "<short>", "<medium>", "<long>", *SIMILAR)
 """The names of the special tokens, by number. In a text, such a name is several words: ``<``, ``pad``, ``>``."""
 
 _UNSPACED = UNSPACED + "\u3000-\u303f\uff00-\uffef"
@@ -164,12 +167,17 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self._words)
 
-    def source(self, text: str, limit: int | None = None) -> tuple[list[int], dict[int, str]]:
-        """The numbers of a source's first ``limit`` words, and EOS; and its words that are not in the vocabulary."""
+    def source(
+        self, text: str, limit: int | None = None, before: Sequence[str] = ()
+    ) -> tuple[list[int], dict[int, str]]:
+        """The numbers of a source's first ``limit`` words, and EOS; and its words that are not in the vocabulary.
+
+        ``before``: further words, and special tokens by their names, that are read before those of the text.
+        """
         extra: dict[int, str] = {}
         others: dict[str, int] = {}
         numbers = []
-        for word in split(compose(text))[:limit]:
+        for word in [*before, *split(compose(text))[:limit]]:
             number = self._numbers.get(word) or others.get(word)
             if number is None:
                 number = self._free(word, extra)

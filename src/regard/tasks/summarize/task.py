@@ -23,6 +23,7 @@ from regard.tasks.families.seq2seq.lengths import drop_long_targets, with_length
 from regard.tasks.families.seq2seq.models import build
 from regard.tasks.families.seq2seq.places import placed
 from regard.tasks.families.seq2seq.results import save_alignments
+from regard.tasks.families.seq2seq.retrieval import Retriever
 from regard.tasks.families.seq2seq.rouge import TYPES, rouge, scored
 from regard.tasks.families.seq2seq.rows import Rows
 from regard.tasks.families.seq2seq.task import PairTask
@@ -37,6 +38,7 @@ from regard.training.masked import MaskedTexts
 from regard.training.metric import Metric
 
 _VOCABULARY = "vocabulary.json"
+_SIMILAR = "similar.safetensors"
 
 _LARGEST = 10_000
 """The largest vocabulary by default."""
@@ -87,20 +89,24 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         }
 
     def prepare(self, config: SummarizeConfig, pairs: PairData, folder: Path, notify: Notify) -> None:
-        """Choose the vocabulary."""
+        """Choose the vocabulary, and index the pairs if similar ones are to be read."""
         vocabulary = Vocabulary.train((f"{text}\n{short}" for text, short in pairs.train), known(config.tokenizer.size))
         notify(f"vocabulary: {len(vocabulary):,} words; others can only be copied")
         vocabulary.save(folder / _VOCABULARY)
+        if config.model.similar:
+            Retriever.of(pairs.train, config.model.similar, config.data.max_summary).save(folder / _SIMILAR)
 
     def untrained(self, config: SummarizeConfig, run: Path) -> Summarizer:
         """See `PairTask`."""
-        vocabulary = Vocabulary.load(run / _VOCABULARY)
+        vocabulary, count, longest = Vocabulary.load(run / _VOCABULARY), config.model.similar, config.data.max_summary
+        options: Any = {"before": count * (longest + 1)}
         if config.model.copy:
-            options: Any = {"unknown": UNK, "outside": (SHAPES, SPELLINGS), "coverage": config.model.coverage}
+            options |= {"unknown": UNK, "outside": (SHAPES, SPELLINGS), "coverage": config.model.coverage}
             model = build(config, len(vocabulary), recurrent=PointerRNN, transformer=PointerTransformer, **options)
         else:
-            model = build(config, len(vocabulary), len(vocabulary), shared=True)
-        return Summarizer(model, vocabulary, config.data.max_length, config.data.max_summary)
+            model = build(config, len(vocabulary), len(vocabulary), shared=True, **options)
+        retriever = Retriever.load(run / _SIMILAR, count, longest) if count else None
+        return Summarizer(model, vocabulary, config.data.max_length, longest, retriever)
 
     def pretraining(self, config: SummarizeConfig, run: Path, pairs: PairData, notify: Notify) -> MaskedTexts:
         """See `Task`; on texts and summaries."""

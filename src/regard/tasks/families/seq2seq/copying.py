@@ -12,10 +12,12 @@ import torch
 from rich.console import Console
 
 from regard.data.encoding import Tokens
-from regard.data.lines import check_text
+from regard.data.lines import check_text, one_line
 from regard.data.padding import pad
+from regard.data.progress import counted
+from regard.data.similar import Neighbour
 from regard.data.tokenizer import BOS, EOS, PAD, UNK
-from regard.data.words import LONG, MEDIUM, SHORT, Vocabulary, pieces, unknown
+from regard.data.words import NAMES, SHORT, Vocabulary, pieces, unknown
 from regard.data.words import join as join_words
 from regard.decode import Hypothesis
 from regard.errors import UserError
@@ -32,6 +34,7 @@ from regard.tasks.families.seq2seq.export import exportable
 from regard.tasks.families.seq2seq.lengths import first_token
 from regard.tasks.families.seq2seq.predictor import PairPredictor, Search, Tick
 from regard.tasks.families.seq2seq.results import NO_ATTENTION, TextOutput
+from regard.tasks.families.seq2seq.retrieval import Retriever
 from regard.tasks.families.seq2seq.rows import Rows
 from regard.tasks.results import Score, Scores
 from regard.viewer.document import Document
@@ -44,10 +47,17 @@ _COLUMNS = 40
 
 @dataclass(frozen=True)
 class Article:
-    """A source: the numbers of its words, EOS last, and its words that are not in the vocabulary, by their numbers."""
+    """A source.
+
+    Attributes:
+        numbers: of its words, EOS last.
+        extra: its words that are not in the vocabulary, by their numbers.
+        similar: the training pairs whose targets were read before it.
+    """
 
     numbers: list[int]
     extra: dict[int, str]
+    similar: tuple[Neighbour, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -67,9 +77,11 @@ class CopiedOutput(TextOutput):
     Attributes:
         shares: for each piece of the alignment's target, the part of its probability that is from copying; None for a
             model that cannot copy.
+        similar: the training pairs whose targets were read before the source.
     """
 
     shares: np.ndarray | None = None
+    similar: tuple[Neighbour, ...] = ()
 
     def show(self, console: Console) -> None:
         """Print the input, the output, and the origin of each of its words."""
@@ -77,6 +89,9 @@ class CopiedOutput(TextOutput):
             return super().show(console)
         for text in (self.source, self.text):
             console.print(terminal.isolated(text), style="bold", highlight=False, markup=False)
+        for one in self.similar:
+            line = f"similar {one.similarity:.2f}: {one_line(one.target)}"
+            console.print(terminal.isolated(line), style="dim", highlight=False, markup=False)
         console.print(render_origins(self.alignment, self.shares, console.width))
         return None
 
@@ -94,8 +109,10 @@ class CopiedOutput(TextOutput):
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
         """As `TextOutput.to_dict`, with each word's origin: the part of its probability from copying, and the number
-        of the source word, from 0."""
+        of the source word, from 0; and the targets that were read before the source."""
         result = super().to_dict(attention=attention)
+        if self.similar:
+            result["similar"] = [{"text": one.target, "similarity": round(one.similarity, 4)} for one in self.similar]
         if self.shares is not None:
             result["words"] = [
                 {"word": one.word, "copied": round(one.share, 4), "from": one.place} for one in self.origins()
@@ -135,13 +152,15 @@ class CopyPredictor(PairPredictor[Article, Output]):
         vocabulary: the words that the model can write.
         max_length: the number of words of a source that are read.
         max_target: the largest number of words of an output.
+        retriever: looks up what is read before a source; None: nothing is.
     """
 
     vocabulary: Vocabulary
     max_length: int
     max_target: int
+    retriever: Retriever | None = None
     task: ClassVar[str]
-    excluded: ClassVar[Sequence[int]] = (PAD, BOS, UNK, SHORT, MEDIUM, LONG)
+    excluded: ClassVar[Sequence[int]] = (PAD, BOS, UNK, *range(SHORT, len(NAMES)))
 
     @property
     def copies(self) -> bool:
@@ -181,7 +200,8 @@ class CopyPredictor(PairPredictor[Article, Output]):
             return output
         tokens = self.vocabulary.target(target, article.extra if self.copies else {})
         weights, shares = self.origins([article], [tokens])[0]
-        given: Output = self.output_type(item, target, 0.0, self._alignment(article, tokens, weights), shares)
+        alignment = self._alignment(article, tokens, weights)
+        given: Output = self.output_type(item, target, 0.0, alignment, shares, article.similar)
         return given
 
     def exportable(self) -> Exportable:
@@ -195,6 +215,9 @@ class CopyPredictor(PairPredictor[Article, Output]):
             )
         else:
             use += "are the token 3"
+        if self.retriever is not None:
+            use += "; the source begins with the targets of similar training pairs, each with a token <similar-1> to "
+            use += "<similar-4> after it"
         size = len(self.vocabulary)
         return exportable(self.model, size, size, self.task, {"vocabulary": "vocabulary.json", "use": use})
 
@@ -202,15 +225,20 @@ class CopyPredictor(PairPredictor[Article, Output]):
         """See `PairPredictor`."""
         known = unknown(len(self.vocabulary))
         sources, targets = [], []
-        for text, short in pairs:
-            article = self.read(text)
-            sources.append(article.numbers if self.copies else known(article.numbers))
-            targets.append(self.vocabulary.target(short, article.extra if self.copies else {}))
+        with counted("reading pairs") as count:
+            for text, short in pairs:
+                article = self.read(text)
+                sources.append(article.numbers if self.copies else known(article.numbers))
+                targets.append(self.vocabulary.target(short, article.extra if self.copies else {}))
+                count()
         return Rows(_flat(sources), _flat(targets))
 
     def read(self, item: str) -> Article:
-        """The words of a text, as many as the model reads."""
-        return Article(*self.vocabulary.source(item, self.max_length))
+        """The words of a text, as many as the model reads, after the targets of similar training pairs."""
+        if self.retriever is None:
+            return Article(*self.vocabulary.source(item, self.max_length))
+        similar = self.retriever.nearest(item)
+        return Article(*self.vocabulary.source(item, self.max_length, self.retriever.words(similar)), tuple(similar))
 
     def start(self, sources: list[Article]) -> Any:
         """See `regard.tasks.families.seq2seq.predictor.Seq2SeqPredictor`."""
@@ -258,7 +286,7 @@ class CopyPredictor(PairPredictor[Article, Output]):
                 tokens = hypothesis.tokens + [EOS] * hypothesis.finished
                 alignment = self._alignment(source, tokens, hypothesis.weights[:, : len(source)].cpu().numpy())
         shares = None if alignment is None else getattr(hypothesis, "shares", None)
-        output: Output = self.output_type(item, text, score, alignment, shares)
+        output: Output = self.output_type(item, text, score, alignment, shares, source.similar)
         return output
 
     def _tensors(self, sources: list[Article]) -> tuple[torch.Tensor, torch.Tensor]:

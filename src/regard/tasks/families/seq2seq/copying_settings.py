@@ -46,6 +46,10 @@ class CopyModelConfig(ModelConfig):
     """Weight of the coverage loss, which penalizes attention to places that were attended to before (See et al. 2017);
     with gru, the weights so far are then an input of the attention, too. 1 is the paper's; it helps where summaries
     have several sentences. 0: no coverage."""
+    similar: int = 0
+    """Number of training texts, those most similar to a text, whose short texts the model reads before the text itself,
+    in training and in use (Cao et al. 2018). It helps where texts recur in parts, as reports and e-mails do. They are
+    kept in the run. 0: none."""
 
     def problem(self) -> str | None:
         """See `ModelConfig`."""
@@ -53,7 +57,11 @@ class CopyModelConfig(ModelConfig):
             return "model.attention: none has no attention to copy with; set --model.no-copy too"
         if self.coverage and not self.copy:
             return "model.coverage: only for a model that copies, got --model.no-copy"
-        return not_negative("model", self, "coverage") or super().problem()
+        return (
+            not_negative("model", self, "coverage", "similar")
+            or at_most("model", self, 100, "similar")
+            or super().problem()
+        )
 
 
 @dataclass(frozen=True)

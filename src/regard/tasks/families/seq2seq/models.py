@@ -18,6 +18,7 @@ def build(
     *sizes: int,
     recurrent: Callable[..., EncoderDecoder] = RNNTranslator,
     transformer: Callable[..., EncoderDecoder] = TransformerTranslator,
+    before: int = 0,
     **options: Any,
 ) -> EncoderDecoder:
     """A new model with random weights.
@@ -27,6 +28,7 @@ def build(
         sizes: of the vocabularies of source and target, or of the one that they share.
         recurrent: makes the model of ``model.kind: gru``.
         transformer: makes that of ``model.kind: transformer``.
+        before: the largest number of tokens that are read before those of a source.
         **options: further arguments of both.
     """
     model, layers = config.model, config.transformer
@@ -38,6 +40,6 @@ def build(
     return transformer(
         *sizes, dim=known(model.dim), heads=layers.heads, encoder_layers=layers.encoder_layers,
         decoder_layers=layers.decoder_layers, hidden=layers.hidden, order=layers.order, positions=layers.positions,
-        longest=2 * (config.data.max_length + 1) + EXTRA, dropout=model.dropout,
+        longest=2 * (config.data.max_length + before + 1) + EXTRA, dropout=model.dropout,
         attention_dropout=layers.attention_dropout, **options,
     )  # fmt: skip

@@ -1,0 +1,120 @@
+"""The pairs whose source is most similar to a text: by words that both have and few others."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from regard.data.corpus import Documents
+from regard.data.ngrams import Bags, NGrams
+from regard.data.progress import counted
+from regard.errors import UserError
+from regard.files import write_whole
+
+_FREQUENT = 0.1
+"""Words of more than this part of the sources are not compared: that would take most of the time and change little."""
+_EXPECTED = 1000
+"""The number of sources that may have a word in any case."""
+
+
+class Neighbour(NamedTuple):
+    """The target of a pair whose source is similar to a text; the similarity is between 0 and 1."""
+
+    target: str
+    similarity: float
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarPairs:
+    """Pairs of texts, among which those with the most similar source are looked up.
+
+    The similarity is the cosine of the words and pairs of words of two texts, weighted by TF-IDF, with equal words
+    counted only if at most a tenth of the sources have them. An index from words to sources makes the time of a query
+    grow with the number of sources that share a rare word with it.
+
+    Attributes:
+        ngrams: the words and pairs of words of the sources.
+        places: the sources that have each of them, with its weight there.
+        sources: CRC-32 of each source, uint32 ``(n,)``.
+        targets: the target of each.
+
+    >>> texts = [("a red cat".split(), "cats"), ("a red dog".split(), "dogs")]
+    >>> pairs = SimilarPairs.of(texts)
+    >>> [(one.target, round(one.similarity, 2)) for one in pairs.nearest("the dog".split(), 2)]
+    [('dogs', 0.56)]
+    >>> pairs.nearest("a red cat".split(), 1)[0].target  # no source is a neighbour of itself
+    'dogs'
+    """
+
+    ngrams: NGrams
+    places: Bags
+    sources: np.ndarray
+    targets: Sequence[str]
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Sequence[str], str]]) -> SimilarPairs:
+        """From the words of each source, and its target. Of pairs with the same source, only the first is used."""
+        targets: dict[tuple[str, ...], str] = {}
+        with counted("indexing texts") as count:
+            for words, target in pairs:
+                targets.setdefault(tuple(words), target)
+                count()
+        ngrams = NGrams.of(list(targets), parts=False)
+        places = ngrams.bags(targets).transposed(len(ngrams.hashes))
+        places = places.at_most(max(_EXPECTED, int(_FREQUENT * len(targets))))
+        return cls(ngrams, places, np.array(list(map(_crc, targets)), np.uint32), list(targets.values()))
+
+    def nearest(self, words: Sequence[str], count: int) -> list[Neighbour]:
+        """At most ``count`` pairs with a source that is similar to a text but not the same, the most similar first."""
+        query = self.ngrams.bags([words])
+        sizes = self.places.sizes()
+        spans = [slice(start := self.places.starts[row], start + sizes[row]) for row in query.rows]
+        if not spans:
+            return []
+        texts = np.concatenate([self.places.rows[span] for span in spans])
+        weights = np.concatenate(
+            [weight * self.places.weights[span] for weight, span in zip(query.weights, spans, strict=True)]
+        )
+        scores = np.bincount(texts, weights, minlength=len(self.targets))
+        scores[self.sources == _crc(words)] = 0.0
+        best = np.argsort(-scores, kind="stable")[:count] if count > 1 else [scores.argmax()]
+        return [Neighbour(self.targets[at], min(1.0, float(scores[at]))) for at in best if scores[at] > 0]
+
+    def save(self, path: Path) -> None:
+        """Write to a safetensors file."""
+        from safetensors.numpy import save_file
+
+        targets = Documents.of(self.targets)
+        parts = {
+            "hashes": self.ngrams.hashes, "idf": self.ngrams.idf, "sources": self.sources,
+            "target_data": targets.data, "target_starts": targets.starts, "target_ends": targets.ends,
+        } | dict(zip(_PLACES, self.places, strict=True))  # fmt: skip
+        write_whole(
+            path, lambda fresh: save_file({name: np.ascontiguousarray(part) for name, part in parts.items()}, fresh)
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> SimilarPairs:
+        """Read what `save` wrote. Raises UserError: it is missing or damaged."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            parts = load_file(path)
+            targets = Documents(parts["target_data"], parts["target_starts"], parts["target_ends"])
+            places = Bags(*(parts[name] for name in _PLACES))
+            return cls(NGrams(parts["hashes"], parts["idf"], parts=False), places, parts["sources"], targets)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise UserError(f"{path}: is not a file of similar pairs ({error})") from error
+
+
+_PLACES = ("place_texts", "place_weights", "place_starts")
+
+
+def _crc(words: Sequence[str]) -> int:
+    return zlib.crc32("\n".join(words).encode())
