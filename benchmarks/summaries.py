@@ -1,4 +1,4 @@
-"""Subjects of emails: the model that copies, the same model without copying, and the first sentence of each email.
+"""Subjects of emails: the model that copies, the same model without copying, and floors without a neural network.
 
     python benchmarks/summaries.py ../shared/data/aeslc/aeslc.tar.xz [--minutes 60] [--seeds 0] [--models copying]
         [--settings FILE.yaml] [--runs FOLDER]
@@ -6,9 +6,11 @@
 The archive is AESLC (Zhang and Tetreault 2019, arXiv:1906.03497): folders ``train``, ``dev`` and ``test`` of
 ``.subject`` files. The checkpoint is chosen on dev; test is scored once, with the subject that the sender wrote as the
 reference, as in the published figures, and again with the three subjects of annotators as further references, of which
-the best counts. The first sentence needs no training: a model below it has learned nothing of use.
+the best counts. Two floors need no training, and a model below them has learned nothing of use: the first sentence of
+an email, and the subject of the most similar training email. The models read the subjects of three such emails before
+an email, unless their name says otherwise.
 
-Both models have the settings of ``summaries.yaml`` and train for the same time. A run that was stopped is resumed by
+All models have the settings of ``summaries.yaml`` and train for the same time. A run that was stopped is resumed by
 the same command, and one that has ended is not trained again. The table goes to ``results/summaries.txt``, unless the
 time is another than the default.
 """
@@ -19,7 +21,7 @@ import argparse
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,19 @@ from machine import machine
 from regard.data.summaries import open_summaries
 from regard.settings import load_yaml
 from regard.tasks.families.seq2seq.data import references
+from regard.tasks.families.seq2seq.retrieval import Retriever
 from regard.tasks.families.seq2seq.rouge import TYPES, lead, rouge
 from regard.tasks.running import evaluate
 from regard.tasks.summarize.settings import SummarizeConfig
 
 HERE = Path(__file__).parent
 MINUTES = 60.0
-MODELS = {"copying": True, "without copying": False}
+MODELS: dict[str, dict[str, Any]] = {
+    "copying": {},
+    "without copying": {"copy": False},
+    "copying, no similar emails": {"similar": 0},
+    "without copying, no similar emails": {"copy": False, "similar": 0},
+}
 SHOWN = (*TYPES, "copied", "new", "place")
 PUBLISHED = {
     "Transformer, from scratch": (15.04, 7.39, 14.93),  # Zhang et al. 2020, arXiv:1912.08777
@@ -50,7 +58,7 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("--minutes", type=float, default=MINUTES)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="none: first sentence only")
+    parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="none: the floors only")
     parser.add_argument("--settings", type=Path, default=HERE / "summaries.yaml")
     parser.add_argument("--runs", type=Path, default=Path("runs/summaries"))
     options = parser.parse_args()
@@ -61,10 +69,12 @@ def main() -> None:
         row(f"published: {name}", [dict(zip(TYPES, figures, strict=True))], SHOWN, WIDTH)
         for name, figures in PUBLISHED.items()
     ]
-    lines += rows("first sentence", [floor(data)])
+    for name, outputs in (("first sentence", lead), ("subject of the most similar email", most_similar(data))):
+        lines += rows(name, [floor(data, outputs)])
     print(*lines, sep="\n", flush=True)
     for model in options.models:
-        folders = [options.runs / f"{model.replace(' ', '-')}-{options.minutes:g}-{seed}" for seed in options.seeds]
+        name = model.replace(",", "").replace(" ", "-")
+        folders = [options.runs / f"{name}-{options.minutes:g}-{seed}" for seed in options.seeds]
         for folder, seed in zip(folders, options.seeds, strict=True):
             fit(folder, data, options, model, seed)
         lines += rows(model, [scores(folder, data) for folder in folders])
@@ -99,7 +109,7 @@ def fit(folder: Path, data: Path, options: argparse.Namespace, model: str, seed:
     """Train a model, or go on with it."""
     changes: dict[str, dict[str, Any]] = {
         "data": {"train": str(data / "train.jsonl"), "valid": str(data / "dev.jsonl")},
-        "model": {"copy": MODELS[model]},
+        "model": MODELS[model],
         "train": {"minutes": options.minutes, "seed": seed},
     }
     trained("summarize", load_yaml(options.settings, SummarizeConfig), changes, folder)
@@ -118,10 +128,17 @@ def scores(folder: Path, data: Path) -> list[dict[str, float]]:
     return values
 
 
-def floor(data: Path) -> list[dict[str, float]]:
-    """ROUGE of the first sentence of each email, likewise."""
+def floor(data: Path, output: Callable[[str], str]) -> list[dict[str, float]]:
+    """ROUGE of what ``output`` makes of each email, likewise."""
     tests = [subjects(data / name) for name in ("test.jsonl", ALL)]
-    return [rouge([lead(text) for text in emails], list(emails.values()))[0] for emails in tests]
+    return [rouge([output(text) for text in emails], list(emails.values()))[0] for emails in tests]
+
+
+def most_similar(data: Path) -> Callable[[str], str]:
+    """A function from an email to the subject of the training email that is most similar to it."""
+    train = open_summaries(str(data / "train.jsonl"))[0]
+    retriever = Retriever.of(train, 1, max(len(subject) for _, subject in train))
+    return lambda text: next((one.target for one in retriever.nearest(text)), "")
 
 
 def subjects(test: Path) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +17,9 @@ from regard.data.progress import counted
 from regard.errors import UserError
 from regard.files import write_whole
 
-_FREQUENT = 0.1
+_FREQUENT = 0.01
 """Words of more than this part of the sources are not compared: that would take most of the time and change little."""
-_EXPECTED = 1000
+_EXPECTED = 100
 """The number of sources that may have a word in any case."""
 
 
@@ -34,7 +35,7 @@ class SimilarPairs:
     """Pairs of texts, among which those with the most similar source are looked up.
 
     The similarity is the cosine of the words and pairs of words of two texts, weighted by TF-IDF, with equal words
-    counted only if at most a tenth of the sources have them. An index from words to sources makes the time of a query
+    counted only if at most one source in a hundred has them. An index from words to sources makes the time of a query
     grow with the number of sources that share a rare word with it.
 
     Attributes:
@@ -46,7 +47,7 @@ class SimilarPairs:
     >>> texts = [("a red cat".split(), "cats"), ("a red dog".split(), "dogs")]
     >>> pairs = SimilarPairs.of(texts)
     >>> [(one.target, round(one.similarity, 2)) for one in pairs.nearest("the dog".split(), 2)]
-    [('dogs', 0.56)]
+    [('dogs', 0.53)]
     >>> pairs.nearest("a red cat".split(), 1)[0].target  # no source is a neighbour of itself
     'dogs'
     """
@@ -72,8 +73,7 @@ class SimilarPairs:
     def nearest(self, words: Sequence[str], count: int) -> list[Neighbour]:
         """At most ``count`` pairs with a source that is similar to a text but not the same, the most similar first."""
         query = self.ngrams.bags([words])
-        sizes = self.places.sizes()
-        spans = [slice(start := self.places.starts[row], start + sizes[row]) for row in query.rows]
+        spans = [slice(self._bounds[row], self._bounds[row + 1]) for row in query.rows]
         if not spans:
             return []
         texts = np.concatenate([self.places.rows[span] for span in spans])
@@ -82,8 +82,13 @@ class SimilarPairs:
         )
         scores = np.bincount(texts, weights, minlength=len(self.targets))
         scores[self.sources == _crc(words)] = 0.0
-        best = np.argsort(-scores, kind="stable")[:count] if count > 1 else [scores.argmax()]
+        best = np.argsort(-scores, kind="stable")[:count].tolist()
         return [Neighbour(self.targets[at], min(1.0, float(scores[at]))) for at in best if scores[at] > 0]
+
+    @cached_property
+    def _bounds(self) -> np.ndarray:
+        """Word or pair i has the places from ``bounds[i]`` to ``bounds[i + 1]``."""
+        return np.append(self.places.starts, len(self.places.rows))
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""

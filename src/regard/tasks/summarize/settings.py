@@ -80,7 +80,7 @@ def tiny_settings() -> SummarizeConfig:
     """Settings that train in seconds."""
     return SummarizeConfig(
         data=DataConfig(max_length=30, max_summary=25, builtin_pairs=60),
-        model=CopyModelConfig(kind="transformer", dim=16, coverage=0.5),
+        model=CopyModelConfig(kind="transformer", dim=16, coverage=0.5, similar=1),
         transformer=TransformerConfig(encoder_layers=1, decoder_layers=1, heads=2, hidden=16),
         train=SummarizeTrainConfig(steps=3, tokens=512),
     )
