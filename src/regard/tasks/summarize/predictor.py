@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regard.tasks.families.seq2seq.copying import CopiedOutput, CopyPredictor
+from regard.tasks.families.seq2seq.copied_output import CopiedOutput
+from regard.tasks.families.seq2seq.copying import CopyPredictor
 
 
 @dataclass(frozen=True)

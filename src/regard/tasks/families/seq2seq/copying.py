@@ -1,18 +1,16 @@
-"""The predictor of a model that writes and copies words, and its outputs with the origin of each word."""
+"""The predictor of a model that writes and copies words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from regard.data.encoding import Tokens
-from regard.data.lines import check_text, one_line
+from regard.data.lines import check_text
 from regard.data.padding import pad
 from regard.data.progress import counted
 from regard.data.similar import Neighbour
@@ -21,28 +19,21 @@ from regard.data.words import NAMES, SHORT, Vocabulary, pieces, unknown
 from regard.data.words import join as join_words
 from regard.decode import Hypothesis
 from regard.errors import UserError
-from regard.explain import terminal
 from regard.explain.alignment import Alignment
-from regard.explain.copied import Origin, copied_from, narrowed, origins, render_origins
-from regard.explain.draw import save_picture
-from regard.explain.save import save
 from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.exporting import Exportable
+from regard.tasks.families.seq2seq.consensus import agreed
+from regard.tasks.families.seq2seq.copied_output import Copied, CopiedOutput
 from regard.tasks.families.seq2seq.copying_settings import LENGTH_PENALTY
 from regard.tasks.families.seq2seq.data import PairList
 from regard.tasks.families.seq2seq.export import exportable
 from regard.tasks.families.seq2seq.lengths import first_token
 from regard.tasks.families.seq2seq.predictor import PairPredictor, Search, Tick
-from regard.tasks.families.seq2seq.results import NO_ATTENTION, TextOutput
+from regard.tasks.families.seq2seq.results import NO_ATTENTION
 from regard.tasks.families.seq2seq.retrieval import Retriever
 from regard.tasks.families.seq2seq.rows import Rows
-from regard.tasks.results import Score, Scores
-from regard.viewer.document import Document
 
 Output = TypeVar("Output", bound="CopiedOutput")
-
-_COLUMNS = 40
-"""The largest number of source words of an image."""
 
 
 @dataclass(frozen=True)
@@ -50,96 +41,19 @@ class Article:
     """A source.
 
     Attributes:
+        text: as the user wrote it.
         numbers: of its words, EOS last.
         extra: its words that are not in the vocabulary, by their numbers.
         similar: the training pairs whose targets were read before it.
     """
 
+    text: str
     numbers: list[int]
     extra: dict[int, str]
     similar: tuple[Neighbour, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)
-
-
-@dataclass(frozen=True)
-class Copied(Hypothesis):
-    """A decoded sequence with the part of each token's probability that is from copying, EOS last."""
-
-    shares: np.ndarray | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class CopiedOutput(TextOutput):
-    """An output of a model that copies: see `TextOutput`.
-
-    Attributes:
-        shares: for each piece of the alignment's target, the part of its probability that is from copying; None for a
-            model that cannot copy.
-        similar: the training pairs whose targets were read before the source.
-    """
-
-    shares: np.ndarray | None = None
-    similar: tuple[Neighbour, ...] = ()
-
-    def show(self, console: Console) -> None:
-        """Print the input, the output, and the origin of each of its words."""
-        if self.alignment is None or self.shares is None:
-            return super().show(console)
-        for text in (self.source, self.text):
-            console.print(terminal.isolated(text), style="bold", highlight=False, markup=False)
-        for one in self.similar:
-            line = f"similar {one.similarity:.2f}: {one_line(one.target)}"
-            console.print(terminal.isolated(line), style="dim", highlight=False, markup=False)
-        console.print(render_origins(self.alignment, self.shares, console.width))
-        return None
-
-    def save(self, path: str | Path) -> None:
-        """Draw the alignment: a page if the path ends in .html, otherwise an image of the source words that matter."""
-        save(path, self.document, lambda image: save_picture(narrowed(self.aligned.words(), _COLUMNS), image))
-
-    def document(self) -> Document:
-        """As `TextOutput.document`, and the probability that each word was copied from each place of the source."""
-        layers = {"attention": self.aligned.weights}
-        if self.shares is None:
-            return self.aligned.document(self.text, layers)
-        note = "copied is the probability that a word was copied from each place; what is missing to 1 was written."
-        return self.aligned.document(self.text, {**layers, "copied": copied_from(self.aligned, self.shares)}, [note])
-
-    def to_dict(self, *, attention: bool = False) -> dict[str, Any]:
-        """As `TextOutput.to_dict`, with each word's origin: the part of its probability from copying, and the number
-        of the source word, from 0; and the targets that were read before the source."""
-        result = super().to_dict(attention=attention)
-        if self.similar:
-            result["similar"] = [{"text": one.target, "similarity": round(one.similarity, 4)} for one in self.similar]
-        if self.shares is not None:
-            result["words"] = [
-                {"word": one.word, "copied": round(one.share, 4), "from": one.place} for one in self.origins()
-            ]
-        return result
-
-    def origins(self) -> list[Origin]:
-        """The origin of each word; none for a model that cannot copy."""
-        return [] if self.alignment is None or self.shares is None else origins(self.alignment, self.shares)
-
-
-class CopiedShare:
-    """The share of copying in the probability of the words of outputs: the mean of those that are given to `add`."""
-
-    def __init__(self) -> None:
-        self._total, self._words = 0.0, 0
-
-    def add(self, output: CopiedOutput) -> None:
-        """Count the words of an output."""
-        words = output.origins()
-        self._total, self._words = self._total + sum(one.share for one in words), self._words + len(words)
-
-    def scores(self) -> Scores:
-        """The share as a score; none for a model that cannot copy."""
-        if not self._words:
-            return {}
-        return {"copied": Score(100 * self._total / self._words, "per cent of the words' probability, by copying")}
 
 
 @dataclass(frozen=True)
@@ -167,38 +81,21 @@ class CopyPredictor(PairPredictor[Article, Output]):
         """Whether the model can copy."""
         return isinstance(self.model, PointerRNN | PointerTransformer)
 
-    def predict(
-        self,
-        inputs: Iterable[str],
-        *,
-        beam: int = 5,
-        length: str | None = None,
-        length_penalty: float = LENGTH_PENALTY,
-        no_repeat: bool = True,
-    ) -> Iterator[Any]:
-        """The output for each text, in order."""
-        return self.decoded(inputs, search(beam, length, length_penalty, no_repeat))
+    def predict(self, inputs: Iterable[str], **options: Any) -> Iterator[Any]:
+        """The output for each text, in order; ``options``: those of `search`."""
+        return self.decoded(inputs, search(**options))
 
-    def look(
-        self,
-        item: str,
-        *,
-        target: str | None = None,
-        beam: int = 5,
-        length: str | None = None,
-        length_penalty: float = LENGTH_PENALTY,
-        no_repeat: bool = True,
-    ) -> Output:
-        """The output for a text, or ``target`` if it is given, with the origin of each word."""
+    def look(self, item: str, *, target: str | None = None, **options: Any) -> Output:
+        """The output for a text, or ``target`` if it is given, with the origin of each word; ``options``: as above."""
         check_text("text", item)
         check_text("--target", target)
         article = self.read(item)
         if target is None:
-            output = next(self.outputs([item], search(beam, length, length_penalty, no_repeat)))
+            output = next(self.outputs([item], search(**options)))
             if output.alignment is None:
                 raise UserError(NO_ATTENTION)
             return output
-        tokens = self.vocabulary.target(target, article.extra if self.copies else {})
+        tokens = self.target(article, target)
         weights, shares = self.origins([article], [tokens])[0]
         alignment = self._alignment(article, tokens, weights)
         given: Output = self.output_type(item, target, 0.0, alignment, shares, article.similar)
@@ -229,16 +126,21 @@ class CopyPredictor(PairPredictor[Article, Output]):
             for text, short in pairs:
                 article = self.read(text)
                 sources.append(article.numbers if self.copies else known(article.numbers))
-                targets.append(self.vocabulary.target(short, article.extra if self.copies else {}))
+                targets.append(self.target(article, short))
                 count()
         return Rows(_flat(sources), _flat(targets))
 
     def read(self, item: str) -> Article:
         """The words of a text, as many as the model reads, after the targets of similar training pairs."""
         if self.retriever is None:
-            return Article(*self.vocabulary.source(item, self.max_length))
+            return Article(item, *self.vocabulary.source(item, self.max_length))
         similar = self.retriever.nearest(item)
-        return Article(*self.vocabulary.source(item, self.max_length, self.retriever.words(similar)), tuple(similar))
+        numbers, extra = self.vocabulary.source(item, self.max_length, self.retriever.words(similar))
+        return Article(item, numbers, extra, tuple(similar))
+
+    def target(self, article: Article, text: str) -> list[int]:
+        """The tokens of an output for a text; words that the model can neither write nor copy are unknown."""
+        return self.vocabulary.target(text, article.extra if self.copies else {})
 
     def start(self, sources: list[Article]) -> Any:
         """See `regard.tasks.families.seq2seq.predictor.Seq2SeqPredictor`."""
@@ -251,6 +153,10 @@ class CopyPredictor(PairPredictor[Article, Output]):
     def decode(self, sources: list[Article], search: Search, tick: Tick) -> list[Hypothesis]:
         """The best output for each source, with what was copied."""
         hypotheses = super().decode(sources, search, tick)
+        if search.samples:
+            hypotheses = [
+                agreed(self, source, one, search, tick) for source, one in zip(sources, hypotheses, strict=True)
+            ]
         if not self.copies:
             return hypotheses
         tokens = [one.tokens + [EOS] * one.finished for one in hypotheses]
@@ -300,10 +206,15 @@ class CopyPredictor(PairPredictor[Article, Output]):
 
 
 def search(
-    beam: int, length: str | None = None, length_penalty: float = LENGTH_PENALTY, no_repeat: bool = True
+    beam: int = 5,
+    length: str | None = None,
+    length_penalty: float = LENGTH_PENALTY,
+    no_repeat: bool = True,
+    samples: int = 0,
+    lead_below: float = 0.0,
 ) -> Search:
-    """How an output is searched for."""
-    return Search(beam, length_penalty, unrepeated=3 if no_repeat else 0, first=first_token(length))
+    """How an output is searched for; see `regard.tasks.families.seq2seq.copying_settings.CopySearchOptions`."""
+    return Search(beam, length_penalty, 3 if no_repeat else 0, first_token(length), samples, lead_below)
 
 
 def _flat(rows: list[list[int]]) -> Tokens:

@@ -47,7 +47,7 @@ def _attention(predictor: CopyPredictor[Any], pairs: PairList) -> Iterator[tuple
     examples = []
     for source, target in pairs:
         article = predictor.read(source)
-        examples.append((article, predictor.vocabulary.target(target, article.extra if predictor.copies else {})))
+        examples.append((article, predictor.target(article, target)))
     sizes = [(len(article), len(tokens)) for article, tokens in examples]
     order = sorted(range(len(examples)), key=lambda at: sizes[at])
     for batch in fill(order, sizes, predictor.batch_size):

@@ -42,12 +42,16 @@ class Search:
         length_penalty: of the beam search, see `regard.decode.beam_search`.
         unrepeated: no n-gram of this many tokens is written twice; 0: any may be.
         first: the token with which the decoder starts.
+        samples: the number of samples with which outputs are compared; 0: none. Only models that copy use it.
+        lead_below: the agreement with them below which the output is the first sentence of the source.
     """
 
     beam: int = 5
     length_penalty: float = 1.0
     unrepeated: int = 0
     first: int = BOS
+    samples: int = 0
+    lead_below: float = 0.0
 
 
 def no_tick(count: int) -> None:
@@ -94,31 +98,30 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
 
     def decode(self, sources: list[Source], search: Search, tick: Tick) -> list[Hypothesis]:
         """The best output of each source of a batch; a task with another search overrides it."""
+        longest = self.limit(sources)
+        with torch.inference_mode():
+            step, state = self.constrained(sources, search, tick)
+            first = torch.full((len(sources),), search.first, device=self.model.device)
+            if search.beam == 1:
+                return greedy(step, state, first, eos=EOS, max_length=longest)
+            hypotheses = beam_search(
+                step, state, first, eos=EOS, max_length=longest, beam=search.beam, length_penalty=search.length_penalty
+            )
+        return [best[0] for best in hypotheses]
+
+    def constrained(self, sources: list[Source], search: Search, tick: Tick) -> tuple[StepFunction, Any]:
+        """A step of decoding in which only what may be written is probable, and the state before the first one."""
 
         def step(tokens: Tensor, state: Any) -> Step:
             tick(0)
             return self.model.step(tokens, state)
 
-        longest = self.limit(sources)
-        with torch.inference_mode():
-            self.model.eval()
-            state = self.start(sources)
-            constrained: StepFunction = excluding(step, self.excluded) if self.excluded else step
-            if search.unrepeated:
-                constrained, state = without_repeats(constrained, state, search.unrepeated, EOS)
-            first = torch.full((len(sources),), search.first, device=self.model.device)
-            if search.beam == 1:
-                return greedy(constrained, state, first, eos=EOS, max_length=longest)
-            hypotheses = beam_search(
-                constrained,
-                state,
-                first,
-                eos=EOS,
-                max_length=longest,
-                beam=search.beam,
-                length_penalty=search.length_penalty,
-            )
-        return [best[0] for best in hypotheses]
+        self.model.eval()
+        state = self.start(sources)
+        allowed: StepFunction = excluding(step, self.excluded) if self.excluded else step
+        if search.unrepeated:
+            return without_repeats(allowed, state, search.unrepeated, EOS)
+        return allowed, state
 
     def decoded(self, inputs: Iterable[str], search: Search) -> Iterator[Output | Failure]:
         """The output of each input, in order, as soon as it is known; ``inputs`` may be endless."""
