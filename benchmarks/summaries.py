@@ -53,7 +53,7 @@ PUBLISHED = {
 }
 SIMILAR = 0.1
 """The least similarity of an email whose subject is taken by the third floor."""
-SEARCHES = {"": {"beam": 5}, ", 16 samples": {"beam": 5, "samples": 16, "lead_below": 0.15}}
+SEARCHES: dict[str, dict[str, Any]] = {"": {"beam": 5}, ", 16 samples": {"beam": 5, "samples": 16, "lead_below": 0.15}}
 ALL = "test-all.jsonl"
 WIDTH = 48
 
