@@ -1,20 +1,30 @@
 """Movements of persons (JHMDB), beside the same model without attention and a support-vector machine on poses.
 
     python benchmarks/video_classification.py FOLDER [--splits 1 2 3] [--seeds 0 1 2] [--settings FILE.yaml]
+    python benchmarks/video_classification.py FOLDER --folds
 
 FOLDER has split1.train.jsonl.gz, split1.test.jsonl.gz and those of splits 2 and 3: a clip per line, its 15 joints in
 each frame (``pose``) and its class (``label``). The checkpoint is chosen on a tenth of the training clips, and the test
-clips are scored once. The support-vector machine sees means, standard deviations and largest values of positions,
-distances and motion over the frames of a clip, and mirrored copies of the training clips; its features and its C were
-chosen by cross-validation on the training clips of split 1. The table is printed, for
-``benchmarks/results/video_classification.txt``. A run that exists is not trained again, and one that was stopped goes
-on.
+clips are scored once. Each model is scored alone, and mixed with the kernel classifier that ``--model.kernel`` fits to
+the same training clips, with this share. The kernel classifier alone has all training clips, as the support-vector
+machine. That sees means, standard deviations and largest values of positions, distances and motion over the frames of a
+clip, and mirrored copies of the training clips; its features and its C were chosen by cross-validation on the training
+clips of split 1.
+
+The clips of a film are all in the training part of a split or all in its test part, and are not marked otherwise. So
+the folds that ``--folds`` prints are made of other splits: the training clips of a split that another one tests are
+scored by the support-vector machine and the kernel classifier of the others. The result is the mean of two folds.
+
+The table is printed, for ``benchmarks/results/video_classification.txt``. A run that exists is not trained again, and
+one that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +36,25 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from regard.data.clips import Clips, read_clips
+from regard.data.labelled import select
 from regard.data.poses import PoseCodec
 from regard.data.skeletons import SKELETONS
 from regard.settings import load_yaml
+from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
-from regard.tasks.running import evaluate
+from regard.tasks.classify_video.task import ClassifyVideo
+from regard.tasks.inputs.clip_settings import LabelledClipsConfig
+from regard.tasks.inputs.poses import PoseClips
+from regard.tasks.running import load, settings_of
 
 HERE = Path(__file__).parent
 PUBLISHED = "none for these 14 classes; of all 21, mean of the splits: DD-Net (Yang et al. 2019) 77.2"
-_WIDTH = 26
+SHARE = 0.7
+"""Of the kernel classifier, chosen on the tenths of the training clips that are set aside."""
+_WIDTH = 34
+
+Classifier = Callable[[Clips, Clips], float]
+"""The accuracy on the second clips, after training on the first ones."""
 
 
 def main() -> None:
@@ -45,19 +65,26 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, default=HERE / "video_classification.yaml")
     parser.add_argument("--runs", type=Path, default=Path("runs/video_classification"))
     parser.add_argument("--attention", nargs="*", default=["additive", "none"], choices=["additive", "none"])
+    parser.add_argument("--folds", action="store_true")
     arguments = parser.parse_args()
     columns = [*(f"split {split}" for split in arguments.splits), "mean"]
-    print(f"JHMDB, 14 classes: test accuracy, per cent; {machine()}")
+    scored = "accuracy on folds of the training clips" if arguments.folds else "test accuracy"
+    print(f"JHMDB, 14 classes: {scored}, per cent; {machine()}")
     print(f"published: {PUBLISHED}")
     print(header(columns, _WIDTH), flush=True)
-    floors = {f"split {split}": floor(arguments.folder, split) for split in arguments.splits}
-    print(row("support-vector machine", [with_mean(floors)], columns, _WIDTH), flush=True)
-    for attention in arguments.attention:
-        results = []
+    classifiers: dict[str, Classifier] = {"support-vector machine": floor, "kernel classifier": kernel}
+    for name, classifier in classifiers.items():
+        scored_by = on_folds if arguments.folds else on_test
+        result = {f"split {split}": scored_by(classifier, arguments.folder, split) for split in arguments.splits}
+        print(row(name, [with_mean(result)], columns, _WIDTH), flush=True)
+    for attention in [] if arguments.folds else arguments.attention:
+        alone, mixed = [], []
         for seed in arguments.seeds:
-            scores = {f"split {split}": score(arguments, split, seed, attention) for split in arguments.splits}
-            results.append(with_mean(scores))
-        print(row(f"attention {attention}", results, columns, _WIDTH), flush=True)
+            results = {f"split {split}": score(arguments, split, seed, attention) for split in arguments.splits}
+            alone.append(with_mean({split: result[0] for split, result in results.items()}))
+            mixed.append(with_mean({split: result[1] for split, result in results.items()}))
+        print(row(f"attention {attention}", alone, columns, _WIDTH), flush=True)
+        print(row(f"attention {attention}, kernel {SHARE}", mixed, columns, _WIDTH), flush=True)
 
 
 def with_mean(scores: dict[str, float]) -> dict[str, float]:
@@ -65,15 +92,36 @@ def with_mean(scores: dict[str, float]) -> dict[str, float]:
     return {**scores, "mean": statistics.mean(scores.values())}
 
 
-def score(arguments: argparse.Namespace, split: int, seed: int, attention: str) -> float:
-    """Train with one seed, and score the test clips once."""
+def score(arguments: argparse.Namespace, split: int, seed: int, attention: str) -> tuple[float, float]:
+    """Train with one seed, and score the test clips once: by the network alone, and with the kernel classifier."""
     run = arguments.runs / f"split{split}-{attention}-{seed}"
     changes: dict[str, dict[str, Any]] = {
         "data": {"train": str(table(arguments.folder, split, "train"))}, "model": {"attention": attention},
         "train": {"seed": seed},
     }  # fmt: skip
     trained("classify-video", load_yaml(arguments.settings, ClassifyVideoConfig), changes, run)
-    return evaluate(run, str(table(arguments.folder, split, "test")))["accuracy"].value
+    config, labeller, task = settings_of(run), load(run), ClassifyVideo()
+    sets = task.read(config, lambda line: None)
+    mixed = replace(labeller, kernel=fitted(sets.train), share=SHARE)
+    test = str(table(arguments.folder, split, "test"))
+    alone, both = (task.evaluate(one, config, run, test, print)["accuracy"].value for one in (labeller, mixed))
+    return alone, both
+
+
+def on_test(classifier: Classifier, folder: Path, split: int) -> float:
+    """The accuracy on the test clips."""
+    return classifier(*(read_clips(str(table(folder, split, part)), PoseCodec()) for part in ("train", "test")))
+
+
+def on_folds(classifier: Classifier, folder: Path, split: int) -> float:
+    """The mean accuracy on the training clips that each other split tests, after training on the other clips."""
+    clips = read_clips(str(table(folder, split, "train")), PoseCodec())
+    results = []
+    for other in {1, 2, 3} - {split}:
+        tested = set(read_clips(str(table(folder, other, "test")), PoseCodec()).keys)
+        held_out = np.array([key in tested for key in clips.keys])
+        results.append(classifier(select(clips, ~held_out), select(clips, held_out)))
+    return statistics.mean(results)
 
 
 def table(folder: Path, split: int, part: str) -> Path:
@@ -81,14 +129,30 @@ def table(folder: Path, split: int, part: str) -> Path:
     return (folder / f"split{split}.{part}.jsonl.gz").resolve()
 
 
-def floor(folder: Path, split: int) -> float:
+def fitted(clips: Clips) -> KernelClassifier:
+    """The kernel classifier of these clips."""
+    features = PoseClips(LabelledClipsConfig(skeleton="jhmdb")).pooled(clips, mirror=True)
+    return KernelClassifier.fit(features, clips.labels, len(clips.names))
+
+
+def kernel(known: Clips, test: Clips) -> float:
+    """The accuracy of the kernel classifier alone."""
+    (features,) = PoseClips(LabelledClipsConfig(skeleton="jhmdb")).pooled(test, mirror=False)
+    predicted = fitted(known).logits(features).argmax(1).numpy()
+    return accuracy(known, test, predicted)
+
+
+def accuracy(known: Clips, test: Clips, predicted: np.ndarray) -> float:
+    """Per cent of the clips whose class is that of this number in the known clips."""
+    return 100 * float((np.array(known.names)[predicted] == np.array(test.names)[test.labels]).mean())
+
+
+def floor(known: Clips, test: Clips) -> float:
     """The accuracy of a support-vector machine."""
-    known, test = (read_clips(str(table(folder, split, part)), PoseCodec()) for part in ("train", "test"))
     mirrored = SKELETONS["jhmdb"].mirrored
     features = np.concatenate([described(known), described(known, mirrored)])
     model = make_pipeline(StandardScaler(), SVC(C=10)).fit(features, np.tile(known.labels, 2))
-    names = np.array(known.names)
-    return 100 * float((names[model.predict(described(test))] == np.array(test.names)[test.labels]).mean())
+    return accuracy(known, test, model.predict(described(test)))
 
 
 def described(clips: Clips, mirrored: list[int] | None = None) -> np.ndarray:

@@ -36,6 +36,8 @@ class ClassifyVideoConfig:
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
         wrong = self.data.problem() or self.augment.problem() or self.model.problem() or self.train.problem()
+        if wrong is None and self.model.kernel and self.data.kind != "poses":
+            return f"model.kernel: needs poses, and data.kind is {self.data.kind}; use 0"
         if wrong is None and self.data.train is None:
             if self.data.labels == "multi":
                 return "data.labels: the built-in clips have one class each; name a table with --data.train"

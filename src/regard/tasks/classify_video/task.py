@@ -15,43 +15,55 @@ from regard.data.ragged import Ragged
 from regard.data.stretch import real, stretched
 from regard.errors import UserError
 from regard.models.video import STEP, ClipClassifier, OneLength, Watched
+from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.films import ClassifiedClip
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
+from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
 from regard.tasks.inputs.clips import ClipKind, joined, one_of_each, windows
 from regard.tasks.inputs.frames import FrameClips
-from regard.tasks.inputs.poses import PoseClips
+from regard.tasks.inputs.poses import PoseClips, pooled
 from regard.tasks.results import Scores, attention_on
 from regard.tasks.task import Notify
 
+_KERNEL = "kernel.safetensors"
 _LEAST = 4
 """The smallest number of frames after augmentation."""
 
 
 @dataclass(frozen=True)
 class ClipLabeller(Labeller[Clips, tuple[str, np.ndarray]]):
-    """A trained classifier of clips, with their kind, how they are decoded, and the frames of a window."""
+    """A trained classifier of clips, with their kind, how they are decoded, and the frames of a window.
 
-    apart = Labeller.apart | {"kind"}
+    Attributes:
+        kernel: a kernel classifier of poses, which gives a ``share`` of the probabilities; None: there is none.
+    """
+
+    apart = Labeller.apart | {"kind", "kernel", "share"}
 
     model: ClipClassifier
     kind: ClipKind
     codec: ClipCodec
     window: int
+    kernel: KernelClassifier | None = None
+    share: float = 0.0
 
     def open(self, item: str) -> tuple[str, np.ndarray]:
         """The name of a file or folder, and its poses or frames. Raises UserError: it cannot be used."""
         return str(Path(item)), self.codec.read(item)
 
     def seen(self, inputs: Sequence[tuple[str, np.ndarray]]) -> Watched:
-        """See `Labeller`; the weights are those of the windows of the clip, which is the only input."""
-        ((_, values),) = inputs
-        x, lengths, _ = self._batch(Ragged.of([values]), [0])
+        """See `Labeller`; the weights are those of the windows of the clip, which is the only input.
+
+        The logits are those of the mixture with the kernel classifier.
+        """
+        clip = Ragged.of([values for _, values in inputs])
+        x, lengths, _ = self._batch(clip, [0])
         watched = self.model.look(x, lengths)
-        return watched._replace(logits=watched.logits.mean(0, keepdim=True))
+        return watched._replace(logits=self._mixed(watched.logits.mean(0, keepdim=True), clip, [0]))
 
     def result(self, item: tuple[str, np.ndarray], seen: Watched, at: int) -> ClassifiedClip:
         """See `Labeller`."""
@@ -71,6 +83,10 @@ class ClipLabeller(Labeller[Clips, tuple[str, np.ndarray]]):
         """See `Labeller`."""
         return self._batch(examples.values, rows)
 
+    def logits(self, examples: Clips, rows: Sequence[int]) -> Tensor:
+        """See `Labeller`; those of the mixture with the kernel classifier."""
+        return self._mixed(super().logits(examples, rows), examples.values, rows)
+
     def lengths(self, examples: Clips) -> np.ndarray:
         """See `Labeller`."""
         lengths: np.ndarray = np.minimum(examples.values.lengths, self.window)
@@ -80,12 +96,19 @@ class ClipLabeller(Labeller[Clips, tuple[str, np.ndarray]]):
         """See `Labeller`."""
         return max(1, min(128, self.kind.limit // (2 * int(examples.values.lengths.max(initial=1)))))
 
+    def _mixed(self, logits: Tensor, values: Ragged, rows: Sequence[int]) -> Tensor:
+        if self.kernel is None:
+            return logits
+        several = self.thresholds is not None
+        own = self.kernel.logits(pooled(values, rows, self.window), several=several).to(logits.device)
+        return mixture([logits.float(), own], [1 - self.share, self.share], several=several)
+
     def _batch(self, values: Ragged, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         x, lengths, owners = windows(values, rows, self.window)
         return x.to(self.device), lengths.to(self.device), owners.to(self.device)
 
     def own_exportable(self) -> Exportable:
-        """See `Labeller`."""
+        """See `Labeller`; the logits are without the kernel classifier."""
         assert self.codec.shape is not None
         shape = self.codec.shape
 
@@ -129,11 +152,15 @@ class ClassifyVideo(ClassifyTask[ClassifyVideoConfig, Clips, ClipLabeller]):
         )  # fmt: skip
 
     def prepare(self, config: ClassifyVideoConfig, sets: Sets[Clips], folder: Path, notify: Notify) -> None:
-        """Write the classes and the normalization of the features."""
-        kind = _kind(config)
+        """Write the classes, the normalization of the features, and the kernel classifier."""
+        kind, train = _kind(config), sets.train
         _check_shape(kind, "data.valid", sets.valid.shape, sets.train.shape)
-        kind.check(sets.train, notify)
-        save_classes(folder, sets.train.names, shape=sets.train.shape, facts=kind.facts(sets.train))
+        kind.check(train, notify)
+        save_classes(folder, train.names, shape=train.shape, facts=kind.facts(train))
+        if config.model.kernel and isinstance(kind, PoseClips):
+            features = kind.pooled(train, mirror=config.augment.mirror)
+            KernelClassifier.fit(features, train.labels, len(train.names)).save(folder / _KERNEL)
+            notify(f"kernel classifier: {features.shape[2]:,} features of {len(train.labels):,} clips")
 
     def build(self, config: ClassifyVideoConfig, run: Path) -> tuple[nn.Module, ClipLabeller]:
         """See `ClassifyTask`."""
@@ -143,7 +170,10 @@ class ClassifyVideo(ClassifyTask[ClassifyVideoConfig, Clips, ClipLabeller]):
             len(names), kind.places(shape, settings.width, saved["facts"]), settings.width, heads=settings.heads,
             attention=settings.attention != "none", dropout=settings.dropout, several=config.data.labels == "multi",
         )  # fmt: skip
-        return model, ClipLabeller(model, names, kind, kind.codec(shape), config.data.window)
+        kernel = KernelClassifier.load(run / _KERNEL) if settings.kernel else None
+        return model, ClipLabeller(
+            model, names, kind, kind.codec(shape), config.data.window, kernel, settings.kernel
+        )  # fmt: skip
 
     def augment(
         self, config: ClassifyVideoConfig, inputs: tuple[Tensor, ...], target: Tensor

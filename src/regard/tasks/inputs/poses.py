@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from regard.data.clips import Clips
 from regard.data.figures import figures
+from regard.data.pooled_poses import mirrored_poses, pooled_poses
 from regard.data.pose_batches import augment
 from regard.data.poses import PoseCodec
+from regard.data.ragged import Ragged
 from regard.data.skeletons import automatic, skeleton_of
 from regard.errors import UserError
 from regard.explain.film import PoseFilm
@@ -76,11 +78,26 @@ class PoseClips(ClipKind):
 
     def augment(self, how: ClipAugmentConfig, x: Tensor, lengths: Tensor) -> Tensor:
         """See `ClipKind`."""
-        mirrored = skeleton_of(self.data.skeleton, x.shape[2]).mirrored
-        turns = how.mirror and mirrored != sorted(mirrored)
-        return augment(
-            x, lengths, mirrored=mirrored if turns else None, rotate=how.rotate, stretch=how.stretch, noise=how.noise
-        )
+        mirrored = self._mirrored(x.shape[2]) if how.mirror else None
+        return augment(x, lengths, mirrored=mirrored, rotate=how.rotate, stretch=how.stretch, noise=how.noise)
+
+    def pooled(self, clips: Clips, *, mirror: bool) -> np.ndarray:
+        """Statistics of each clip and, with ``mirror``, if its joints have sides, of its mirror image.
+
+        Returns:
+            float32 ``(1 or 2, n, features)``: see `pooled`.
+        """
+        every = range(len(clips.values))
+        mirrored = self._mirrored(clips.shape[0]) if mirror else None
+        copies = [pooled(clips.values, every, self.data.window)]
+        if mirrored is not None:
+            copies.append(pooled(clips.values, every, self.data.window, mirrored))
+        return np.stack(copies)
+
+    def _mirrored(self, joints: int) -> list[int] | None:
+        """See `regard.data.skeletons.Skeleton.mirrored`; None: the joints have no sides."""
+        mirrored = skeleton_of(self.data.skeleton, joints).mirrored
+        return None if mirrored == sorted(mirrored) else mirrored
 
     def film(self, weights: np.ndarray, values: np.ndarray) -> PoseFilm:
         """See `ClipKind`."""
@@ -95,3 +112,20 @@ class PoseClips(ClipKind):
     def notes(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """The names of the joints."""
         return {"joints": skeleton_of(self.data.skeleton, shape[0]).joints}
+
+
+def pooled(values: Ragged, rows: Sequence[int], window: int, mirrored: Sequence[int] | None = None) -> np.ndarray:
+    """Statistics of clips of poses, the mean over the windows of each: float32 ``(len(rows), features)``.
+
+    Args:
+        values: clips.
+        rows: which of them.
+        window: the largest number of frames of a window.
+        mirrored: of the mirror images, in which each joint takes the place of the one with this number.
+    """
+    parts, owners = values.windows(rows, window)
+    clips = (parts[part] if mirrored is None else mirrored_poses(parts[part], mirrored) for part in range(len(parts)))
+    features = np.array([pooled_poses(clip) for clip in clips])
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    means: np.ndarray = np.add.reduceat(features, starts) / np.bincount(owners)[:, None].astype(np.float32)
+    return means
