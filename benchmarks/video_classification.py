@@ -104,7 +104,9 @@ def score(arguments: argparse.Namespace, split: int, seed: int, attention: str) 
     sets = task.read(config, lambda line: None)
     mixed = replace(labeller, kernel=fitted(sets.train), share=SHARE)
     test = str(table(arguments.folder, split, "test"))
-    alone, both = (task.evaluate(one, config, run, test, print)["accuracy"].value for one in (labeller, mixed))
+    alone, both = (
+        task.evaluate(one, config, run, test, lambda line: None)["accuracy"].value for one in (labeller, mixed)
+    )
     return alone, both
 
 
