@@ -42,7 +42,7 @@ from regard.data.skeletons import SKELETONS
 from regard.settings import load_yaml
 from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
-from regard.tasks.classify_video.task import ClassifyVideo
+from regard.tasks.classify_video.task import ClassifyVideo, ClipLabeller
 from regard.tasks.inputs.clip_settings import LabelledClipsConfig
 from regard.tasks.inputs.poses import PoseClips
 from regard.tasks.running import load, settings_of
@@ -101,6 +101,7 @@ def score(arguments: argparse.Namespace, split: int, seed: int, attention: str) 
     }  # fmt: skip
     trained("classify-video", load_yaml(arguments.settings, ClassifyVideoConfig), changes, run)
     config, labeller, task = settings_of(run), load(run), ClassifyVideo()
+    assert isinstance(labeller, ClipLabeller)
     sets = task.read(config, lambda line: None)
     mixed = replace(labeller, kernel=fitted(sets.train), share=SHARE)
     test = str(table(arguments.folder, split, "test"))

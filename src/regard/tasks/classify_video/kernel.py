@@ -103,7 +103,8 @@ def _kernel(x: np.ndarray, clips: np.ndarray) -> np.ndarray:
     for copy in clips:
         squares = np.square(x).sum(1)[:, None] + np.square(copy).sum(1) - 2 * x @ copy.T
         copies.append(np.exp(-0.5 / x.shape[1] * squares.clip(min=0)))
-    return np.mean(copies, 0, dtype=np.float64)
+    mean: np.ndarray = np.stack(copies).mean(0, dtype=np.float64)
+    return mean
 
 
 def _ridge(kernel: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
