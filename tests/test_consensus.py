@@ -13,7 +13,6 @@ import torch
 from conftest import Result
 from regard.errors import UserError
 from regard.tasks.families.seq2seq.consensus import agreement
-from regard.tasks.families.seq2seq.copying import search
 from regard.tasks.families.seq2seq.copying_settings import CopyModelConfig, CopySearchOptions
 from regard.tasks.running import load, train
 from regard.tasks.summarize.settings import DataConfig, SummarizeConfig, SummarizeTrainConfig
@@ -89,11 +88,6 @@ def test_the_command_takes_samples(run: Path, regard: Callable[..., Result]) -> 
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     assert CopySearchOptions(**options).problem() == message
-
-
-def test_options_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(TypeError, match="unexpected keyword argument 'sample'"):
-        search(sample=3)  # type: ignore[call-arg]
 
 
 def test_an_untrained_model_without_words_to_write_has_an_output(tmp_path: Path) -> None:

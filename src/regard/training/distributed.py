@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import os
 import sys
 import warnings
@@ -166,6 +167,9 @@ def world() -> Iterator[World]:
     if size == 1:
         yield World(0, 1, device)
         return
+    # Some of PyTorch's modules have the group as the default of an argument, if they are imported after it is made, and
+    # keep it. Without this import, DistributedDataParallel imports them.
+    importlib.import_module("torch.distributed.fsdp")
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     group = distributed.group.WORLD
     try:

@@ -18,6 +18,7 @@ from regard.models.pointer import PointerRNN, PointerTransformer
 from regard.tasks.families.seq2seq import evaluation
 from regard.tasks.families.seq2seq.copied_output import CopiedShare
 from regard.tasks.families.seq2seq.copying import search
+from regard.tasks.families.seq2seq.copying_settings import LENGTH_PENALTY
 from regard.tasks.families.seq2seq.data import PairData, PairList, references
 from regard.tasks.families.seq2seq.lengths import drop_long_targets, with_lengths
 from regard.tasks.families.seq2seq.models import build
@@ -133,19 +134,23 @@ class Summarize(PairTask[SummarizeConfig, Summarizer]):
         path: str | None,
         notify: Notify,
         *,
+        beam: int = 5,
         on_bad_line: str | None = None,
         output: Path | None = None,
-        **options: Any,
+        length: str | None = None,
+        length_penalty: float = LENGTH_PENALTY,
+        no_repeat: bool = True,
+        samples: int = 0,
+        lead_below: float = 0.0,
     ) -> Scores:
-        """Scores on texts with summaries; ``output`` is a file for the model's summaries, one for each different text;
-        ``options``: those of `search`.
+        """Scores on texts with summaries; ``output`` is a file for the model's summaries, one for each different text.
 
         Raises:
             UserError: the texts cannot be used, or none are named for a run that was trained on the user's own.
         """
         by_source = references(self.evaluation_pairs(config, path, on_bad_line, notify))
         pairs = [(source, several[0]) for source, several in by_source.items()]
-        copied, wanted = CopiedShare(), search(**options)
+        copied, wanted = CopiedShare(), search(beam, length, length_penalty, no_repeat, samples, lead_below)
         texts, others = evaluation.outputs(predictor, pairs, wanted, path=output, unit="texts", each=copied.add)
         scores = scored(texts, list(by_source), list(by_source.values()))
         return {**scores, **copied.scores(), **placed(predictor, pairs), **others}

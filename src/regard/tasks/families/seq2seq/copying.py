@@ -81,17 +81,39 @@ class CopyPredictor(PairPredictor[Article, Output]):
         """Whether the model can copy."""
         return isinstance(self.model, PointerRNN | PointerTransformer)
 
-    def predict(self, inputs: Iterable[str], **options: Any) -> Iterator[Any]:
-        """The output for each text, in order; ``options``: those of `search`."""
-        return self.decoded(inputs, search(**options))
+    def predict(
+        self,
+        inputs: Iterable[str],
+        *,
+        beam: int = 5,
+        length: str | None = None,
+        length_penalty: float = LENGTH_PENALTY,
+        no_repeat: bool = True,
+        samples: int = 0,
+        lead_below: float = 0.0,
+    ) -> Iterator[Any]:
+        """The output for each text, in order."""
+        return self.decoded(inputs, search(beam, length, length_penalty, no_repeat, samples, lead_below))
 
-    def look(self, item: str, *, target: str | None = None, **options: Any) -> Output:
-        """The output for a text, or ``target`` if it is given, with the origin of each word; ``options``: as above."""
+    def look(
+        self,
+        item: str,
+        *,
+        target: str | None = None,
+        beam: int = 5,
+        length: str | None = None,
+        length_penalty: float = LENGTH_PENALTY,
+        no_repeat: bool = True,
+        samples: int = 0,
+        lead_below: float = 0.0,
+    ) -> Output:
+        """The output for a text, or ``target`` if it is given, with the origin of each word."""
         check_text("text", item)
         check_text("--target", target)
         article = self.read(item)
         if target is None:
-            output = next(self.outputs([item], search(**options)))
+            wanted = search(beam, length, length_penalty, no_repeat, samples, lead_below)
+            output = next(self.outputs([item], wanted))
             if output.alignment is None:
                 raise UserError(NO_ATTENTION)
             return output
@@ -206,7 +228,7 @@ class CopyPredictor(PairPredictor[Article, Output]):
 
 
 def search(
-    beam: int = 5,
+    beam: int,
     length: str | None = None,
     length_penalty: float = LENGTH_PENALTY,
     no_repeat: bool = True,
