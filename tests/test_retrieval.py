@@ -108,20 +108,20 @@ def test_what_only_a_similar_text_tells_is_written(trained: Path) -> None:
     assert np.mean([one == name for one, name in zip(summaries, names, strict=True)]) > 0.9
 
 
-def test_results_have_the_similar_summaries(trained: Path, regard: Callable[..., Result]) -> None:
+def test_results_have_the_similar_summaries(trained: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
     row = json.loads(regard("summarize", trained, TEXT, "--json", "--beam", 1).out)
     assert row["summary"] == "For Name3."
     assert [one["text"] for one in row["similar"]] == ["For Name3."]
     assert [(one["word"], one["from"]) for one in row["words"]][:2] == [("For", 0), ("Name3", 1)]
-    shown = regard("look", trained, TEXT).out
+    shown = regard("look", trained, TEXT, "--out", tmp_path / "look.png").out
     assert f"similar {row['similar'][0]['similarity']:.2f}: For Name3." in shown
     assert "Name3  copied" in shown
 
 
 def test_the_retriever_is_in_an_exported_description(trained: Path) -> None:
     predictor: Any = load(trained)
-    assert "<similar-1>" in predictor.exportable().notes["use"]
-    assert "<similar-1>" not in replace(predictor, retriever=None).exportable().notes["use"]
+    assert "<far>" in predictor.exportable().notes["use"]
+    assert "<far>" not in replace(predictor, retriever=None).exportable().notes["use"]
 
 
 def test_without_copying_similar_summaries_are_read_too(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ JOIN, SPACE, SHORT, MEDIUM, LONG = range(len(SIGNS), len(SIGNS) + 5)
 """No space, and a space, where `spaced` expects the opposite; and what the decoder starts with for an output of a
 wanted length. Their numbers follow those of `regard.data.tokenizer`."""
 
-SIMILAR = ("<similar-1>", "<similar-2>", "<similar-3>", "<similar-4>")
+SIMILAR = ("<far>", "<near>", "<close>", "<closest>")
 """What ends the target of a similar source that is read before a source; the last one is for the most similar."""
 
 NAMES = (*SIGNS, "<join>", "<space>", "<short>", "<medium>", "<long>", *SIMILAR)

@@ -135,8 +135,8 @@ class CopyPredictor(PairPredictor[Article, Output]):
         else:
             use += "are the token 3"
         if self.retriever is not None:
-            use += "; the source begins with the targets of similar training pairs, each with a token <similar-1> to "
-            use += "<similar-4> after it"
+            use += "; the source begins with the targets of similar training pairs, each with a token <far> to "
+            use += "<closest> after it"
         size = len(self.vocabulary)
         return exportable(self.model, size, size, self.task, {"vocabulary": "vocabulary.json", "use": use})
 

@@ -54,7 +54,7 @@ class Retriever:
         >>> pairs = [("a red cat", "cats"), ("a red dog", "dogs")]
         >>> retriever = Retriever.of(pairs, 1, longest=20)
         >>> retriever.words(retriever.nearest("my dog"))
-        ['dogs', '<similar-4>']
+        ['dogs', '<closest>']
         """
         words: list[str] = []
         for one in neighbours:
