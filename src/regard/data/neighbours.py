@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from regard.data.arrays import read_arrays, write_arrays
 from regard.data.histories import Histories
-from regard.errors import UserError
-from regard.files import write_whole
 
 _REACH = 30
 """The largest distance in a history of two items that count as neighbours."""
@@ -84,17 +83,9 @@ class Neighbours:
 
     def save(self, path: Path) -> None:
         """Write them to a safetensors file."""
-        from safetensors.numpy import save_file
-
-        write_whole(path, lambda fresh: save_file(dict(vars(self)), fresh))
+        write_arrays(path, vars(self))
 
     @classmethod
     def load(cls, path: Path) -> Neighbours:
         """Read what `save` wrote. Raises UserError: it is missing or damaged."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            return cls(**load_file(path))
-        except (OSError, SafetensorError, TypeError) as error:
-            raise UserError(f"{path}: is not a file of neighbours ({error})") from error
+        return cls(*read_arrays(path, (part.name for part in fields(cls)), "a file of neighbours"))

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from regard.data.arrays import read_arrays, write_arrays
 from regard.data.corpus import Documents
 from regard.data.ngrams import Bags, NGrams
 from regard.data.progress import counted
-from regard.errors import UserError
-from regard.files import write_whole
 
 _FREQUENT = 0.01
 """Words of more than this part of the sources are not compared: that would take most of the time and change little."""
@@ -92,33 +91,24 @@ class SimilarPairs:
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
-        from safetensors.numpy import save_file
-
         targets = Documents.of(self.targets)
-        parts = {
-            "hashes": self.ngrams.hashes, "idf": self.ngrams.idf, "sources": self.sources,
-            "target_data": targets.data, "target_starts": targets.starts, "target_ends": targets.ends,
-        } | dict(zip(_PLACES, self.places, strict=True))  # fmt: skip
-        write_whole(
-            path, lambda fresh: save_file({name: np.ascontiguousarray(part) for name, part in parts.items()}, fresh)
-        )
+        texts = (targets.data, targets.starts, targets.ends)
+        parts = (self.ngrams.hashes, self.ngrams.idf, *self.places, self.sources, *texts)
+        write_arrays(path, dict(zip(_SAVED, parts, strict=True)))
 
     @classmethod
     def load(cls, path: Path) -> SimilarPairs:
         """Read what `save` wrote. Raises UserError: it is missing or damaged."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            parts = load_file(path)
-            targets = Documents(parts["target_data"], parts["target_starts"], parts["target_ends"])
-            places = Bags(*(parts[name] for name in _PLACES))
-            return cls(NGrams(parts["hashes"], parts["idf"], parts=False), places, parts["sources"], targets)
-        except (OSError, SafetensorError, KeyError) as error:
-            raise UserError(f"{path}: is not a file of similar pairs ({error})") from error
+        parts = dict(zip(_SAVED, read_arrays(path, _SAVED, "a file of similar pairs"), strict=True))
+        places = Bags(*(parts[name] for name in ("place_texts", "place_weights", "place_starts")))
+        targets = Documents(parts["target_data"], parts["target_starts"], parts["target_ends"])
+        return cls(NGrams(parts["hashes"], parts["idf"], parts=False), places, parts["sources"], targets)
 
 
-_PLACES = ("place_texts", "place_weights", "place_starts")
+_SAVED = (
+    "hashes", "idf", "place_texts", "place_weights", "place_starts",
+    "sources", "target_data", "target_starts", "target_ends",
+)  # fmt: skip
 
 
 def _crc(words: Sequence[str]) -> int:

@@ -7,20 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from regard.data.arrays import read_arrays, write_arrays
 from regard.data.ngrams import Bags, NGrams
-from regard.errors import UserError
-from regard.files import write_whole
 
 _STRENGTH = 30.0
 """The weight of the loss of all texts, relative to half the squared norm of the weights."""
 _STEPS = 100
 """The largest number of steps of L-BFGS."""
-_FITTED = ("weight", "bias")
+_SAVED = ("hashes", "idf", "weight", "bias")
 
 
 class NGramClassifier:
@@ -74,18 +71,13 @@ class NGramClassifier:
     @classmethod
     def load(cls, path: Path) -> NGramClassifier:
         """Read what `save` wrote. Raises UserError: the file is missing or damaged."""
-        try:
-            parts = load_file(path)
-            return cls(NGrams(parts["hashes"], parts["idf"]), *(torch.from_numpy(parts[name]) for name in _FITTED))
-        except (OSError, SafetensorError, KeyError) as error:
-            raise UserError(f"{path}: is not a classifier of n-grams ({error})") from error
+        hashes, idf, weight, bias = read_arrays(path, _SAVED, "a classifier of n-grams")
+        return cls(NGrams(hashes, idf), torch.from_numpy(weight), torch.from_numpy(bias))
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
-        parts = {"hashes": self.ngrams.hashes, "idf": self.ngrams.idf} | {
-            name: getattr(self, name).numpy() for name in _FITTED
-        }
-        write_whole(path, lambda fresh: save_file(parts, fresh))
+        parts = (self.ngrams.hashes, self.ngrams.idf, self.weight.numpy(), self.bias.numpy())
+        write_arrays(path, dict(zip(_SAVED, parts, strict=True)))
 
     def logits(self, texts: Iterable[Sequence[str]]) -> Tensor:
         """``(texts, classes)`` for the words of texts."""

@@ -7,12 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from regard.errors import UserError
-from regard.files import write_whole
+from regard.data.arrays import read_arrays, write_arrays
 
 _RIDGE = 0.02
 """The weight of the squared norm of the function, relative to the squared errors."""
@@ -74,16 +71,11 @@ class KernelClassifier:
     @classmethod
     def load(cls, path: Path) -> KernelClassifier:
         """Read what `save` wrote. Raises UserError: the file is missing or damaged."""
-        try:
-            parts = load_file(path)
-            return cls(*(parts[part.name] for part in fields(cls)))
-        except (OSError, SafetensorError, KeyError) as error:
-            raise UserError(f"{path}: is not a kernel classifier ({error})") from error
+        return cls(*read_arrays(path, (part.name for part in fields(cls)), "a kernel classifier"))
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
-        parts = {part.name: getattr(self, part.name) for part in fields(self)}
-        write_whole(path, lambda fresh: save_file(parts, fresh))
+        write_arrays(path, vars(self))
 
     def logits(self, features: np.ndarray, *, several: bool = False) -> Tensor:
         """``(B, classes)`` for the features of clips ``(B, F)``; ``several``: each is for a label of its own."""
