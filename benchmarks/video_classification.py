@@ -5,11 +5,11 @@
 
 FOLDER has split1.train.jsonl.gz, split1.test.jsonl.gz and those of splits 2 and 3: a clip per line, its 15 joints in
 each frame (``pose``) and its class (``label``). The checkpoint is chosen on a tenth of the training clips, and the test
-clips are scored once. Each model is scored alone, and mixed with the kernel classifier that ``--model.kernel`` fits to
-the same training clips, with this share. The kernel classifier alone has all training clips, as the support-vector
-machine. That sees means, standard deviations and largest values of positions, distances and motion over the frames of a
-clip, and mirrored copies of the training clips; its features and its C were chosen by cross-validation on the training
-clips of split 1.
+clips are scored once. Each model is trained alone, and with ``--model.kernel``: the kernel classifier beside it is then
+fitted to all training clips when training ends. The kernel classifier alone has all training clips, too, as the
+support-vector machine. That sees means, standard deviations and largest values of positions, distances and motion over
+the frames of a clip, and mirrored copies of the training clips; its features and its C were chosen by cross-validation
+on the training clips of split 1.
 
 The clips of a film are all in the training part of a split or all in its test part, and are not marked otherwise. So
 the folds that ``--folds`` prints are made of other splits: the training clips of a split that another one tests are
@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,9 @@ from regard.data.skeletons import SKELETONS
 from regard.settings import load_yaml
 from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
-from regard.tasks.classify_video.task import ClassifyVideo, ClipLabeller
 from regard.tasks.inputs.clip_settings import LabelledClipsConfig
 from regard.tasks.inputs.poses import PoseClips
-from regard.tasks.running import load, settings_of
+from regard.tasks.running import evaluate
 
 HERE = Path(__file__).parent
 PUBLISHED = "none for these 14 classes; of all 21, mean of the splits: DD-Net (Yang et al. 2019) 77.2"
@@ -78,13 +76,10 @@ def main() -> None:
         result = {f"split {split}": scored_by(classifier, arguments.folder, split) for split in arguments.splits}
         print(row(name, [with_mean(result)], columns, _WIDTH), flush=True)
     for attention in [] if arguments.folds else arguments.attention:
-        alone, mixed = [], []
-        for seed in arguments.seeds:
-            results = {f"split {split}": score(arguments, split, seed, attention) for split in arguments.splits}
-            alone.append(with_mean({split: result[0] for split, result in results.items()}))
-            mixed.append(with_mean({split: result[1] for split, result in results.items()}))
-        print(row(f"attention {attention}", alone, columns, _WIDTH), flush=True)
-        print(row(f"attention {attention}, kernel {SHARE}", mixed, columns, _WIDTH), flush=True)
+        for share in (0.0, SHARE):
+            results = [scores(arguments, seed, {"attention": attention, "kernel": share}) for seed in arguments.seeds]
+            name = f"attention {attention}" + (f", kernel {share}" if share else "")
+            print(row(name, results, columns, _WIDTH), flush=True)
 
 
 def with_mean(scores: dict[str, float]) -> dict[str, float]:
@@ -92,23 +87,17 @@ def with_mean(scores: dict[str, float]) -> dict[str, float]:
     return {**scores, "mean": statistics.mean(scores.values())}
 
 
-def score(arguments: argparse.Namespace, split: int, seed: int, attention: str) -> tuple[float, float]:
-    """Train with one seed, and score the test clips once: by the network alone, and with the kernel classifier."""
-    run = arguments.runs / f"split{split}-{attention}-{seed}"
-    changes: dict[str, dict[str, Any]] = {
-        "data": {"train": str(table(arguments.folder, split, "train"))}, "model": {"attention": attention},
-        "train": {"seed": seed},
-    }  # fmt: skip
-    trained("classify-video", load_yaml(arguments.settings, ClassifyVideoConfig), changes, run)
-    config, labeller, task = settings_of(run), load(run), ClassifyVideo()
-    assert isinstance(labeller, ClipLabeller)
-    sets = task.read(config, lambda line: None)
-    mixed = replace(labeller, kernel=fitted(sets.train), share=SHARE)
-    test = str(table(arguments.folder, split, "test"))
-    alone, both = (
-        task.evaluate(one, config, run, test, lambda line: None)["accuracy"].value for one in (labeller, mixed)
-    )
-    return alone, both
+def scores(arguments: argparse.Namespace, seed: int, model: dict[str, Any]) -> dict[str, float]:
+    """Train with one seed and these settings of the model, or what is left of it, and score the test clips once."""
+    kernel = f"-kernel-{model['kernel']}" if model["kernel"] else ""
+    results = {}
+    for split in arguments.splits:
+        run = arguments.runs / f"split{split}-{model['attention']}{kernel}-{seed}"
+        train, test = (str(table(arguments.folder, split, part)) for part in ("train", "test"))
+        changes: dict[str, dict[str, Any]] = {"data": {"train": train}, "model": model, "train": {"seed": seed}}
+        trained("classify-video", load_yaml(arguments.settings, ClassifyVideoConfig), changes, run)
+        results[f"split {split}"] = evaluate(run, test)["accuracy"].value
+    return with_mean(results)
 
 
 def on_test(classifier: Classifier, folder: Path, split: int) -> float:

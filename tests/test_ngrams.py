@@ -84,13 +84,13 @@ def test_a_run_mixes_both_models(labels: str, tmp_path: Path) -> None:
     train("classify-text", settings, tmp_path / "run")
     mixed = load(tmp_path / "run")
     assert isinstance(mixed, TextLabeller)
-    assert mixed.linear is not None
+    assert mixed.companion is not None
     text = "Is my ticket still valid?"
     (result,) = mixed.predict([text], top=None)
     assert isinstance(result, Classified)
     with torch.no_grad():
         logits = mixed.model(*mixed._tensors([words_of(text)]))
-    own = mixed.linear.logits([words_of(text)])
+    own = mixed.companion.model.logits([words_of(text)])
     probabilities = torch.sigmoid if labels == "multi" else lambda values: values.softmax(-1)
     expected = (0.75 * probabilities(logits) + 0.25 * probabilities(own))[0]
     for at, name in enumerate(mixed.names):

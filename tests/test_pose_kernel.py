@@ -104,14 +104,14 @@ def test_a_run_mixes_both_models(tmp_path: Path) -> None:
     train("classify-video", settings, tmp_path / "run")
     mixed = load(tmp_path / "run")
     assert isinstance(mixed, ClipLabeller)
-    assert mixed.kernel is not None
+    assert mixed.companion is not None
     clip = np.random.default_rng(0).normal(size=(9, 17, 2)).astype(np.float32)
     np.save(tmp_path / "clip.npy", clip)
     (result,) = mixed.predict([str(tmp_path / "clip.npy")])
     assert isinstance(result, Classified)
     with torch.no_grad():
         own = mixed.model(torch.from_numpy(clip)[None], torch.tensor([9])).softmax(-1)
-    expected = (0.75 * own + 0.25 * mixed.kernel.logits(pooled_poses(clip)[None]).softmax(-1))[0]
+    expected = (0.75 * own + 0.25 * mixed.companion.model.logits(pooled_poses(clip)[None]).softmax(-1))[0]
     for at, name in enumerate(mixed.names):
         assert dict(result.classes)[name] == pytest.approx(float(expected[at]), abs=1e-5)
     lines = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
@@ -135,10 +135,10 @@ def test_clips_with_several_labels_have_a_kernel_classifier(tmp_path: Path) -> N
     train("classify-video", settings, tmp_path / "run")
     mixed = load(tmp_path / "run")
     assert isinstance(mixed, ClipLabeller)
-    assert mixed.kernel is not None
+    assert mixed.companion is not None
     with torch.no_grad():
         own = mixed.model(torch.from_numpy(clip.astype(np.float32))[None], torch.tensor([6])).sigmoid()
-    expected = (own + mixed.kernel.logits(pooled_poses(clip)[None], several=True).sigmoid())[0] / 2
+    expected = (own + mixed.companion.model.logits(pooled_poses(clip)[None], several=True).sigmoid())[0] / 2
     np.save(tmp_path / "clip.npy", clip)
     assert dict(mixed.look(str(tmp_path / "clip.npy")).classes) == pytest.approx(
         dict(zip(mixed.names, expected.tolist(), strict=True)), abs=1e-5

@@ -50,21 +50,12 @@ class Labelled(ABC):
     @property
     def counts(self) -> np.ndarray:
         """The number of examples of each class or label, int64 ``(classes,)``."""
-        return self.labels.sum(0) if self.several else np.bincount(self.labels, minlength=len(self.names))
+        return _counts(self.labels, len(self.names))
 
     @property
     def balance(self) -> np.ndarray:
-        """Weights with which all classes weigh the same in all: the inverse of the number of examples of each.
-
-        With several labels, those of the examples without each label, and of those with it.
-
-        Returns:
-            float ``(classes,)``, or ``(2, classes)``.
-        """
-        total, counts = len(self.labels), self.counts
-        if self.several:
-            return total / (2 * np.stack([total - counts, counts]).clip(min=1))
-        return total / (len(counts) * counts.clip(min=1))
+        """See `balance`."""
+        return balance(self.labels, len(self.names))
 
     def describe(self) -> str:
         """The number of examples, in all and of each class or label, in one line."""
@@ -95,6 +86,28 @@ def select(examples: Examples, mask: np.ndarray) -> Examples:
     return replace(
         examples, labels=examples.labels[mask], keys=keys, notes=(), parts=frozenset(), **examples.content(mask)
     )
+
+
+def balance(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Weights with which all classes weigh the same in all: the inverse of the number of examples of each.
+
+    With several labels, those of the examples without each label, and of those with it.
+
+    Args:
+        labels: see `Labelled`.
+        classes: their number.
+
+    Returns:
+        float ``(classes,)``, or ``(2, classes)``.
+    """
+    total, counts = len(labels), _counts(labels, classes)
+    if labels.ndim == 2:
+        return total / (2 * np.stack([total - counts, counts]).clip(min=1))
+    return total / (classes * counts.clip(min=1))
+
+
+def _counts(labels: np.ndarray, classes: int) -> np.ndarray:
+    return labels.sum(0) if labels.ndim == 2 else np.bincount(labels, minlength=classes)
 
 
 def number_classes(

@@ -244,6 +244,7 @@ def _fit(
                     write_report(reached, samples=None)
                 raise
             if process.first:
+                code.finish(config, run, data, notify)
                 samples = code.samples(code.predictor(config, run, "best"), config, data)
                 write_report(progress, samples=samples)
         return progress

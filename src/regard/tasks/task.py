@@ -135,6 +135,9 @@ class Task(ABC, Generic[Config, Data, Predicts]):
         """
         raise NotImplementedError
 
+    def finish(self, config: Config, run: Path, data: Data, notify: Notify) -> None:
+        """Write what can only be computed when training has ended into the run's folder; by default, nothing."""
+
     @abstractmethod
     def predictor(self, config: Config, run: Path, checkpoint: str) -> Predicts:
         """The trained model. Raises UserError: the checkpoint or a file is missing or damaged."""

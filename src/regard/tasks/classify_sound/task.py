@@ -171,7 +171,7 @@ class ClassifySound(ClassifyTask[ClassifySoundConfig, Sounds, SoundLabeller]):
         config = self.with_options(
             config, path, on_bad=on_bad, sound_column=sound_column, label_column=label_column
         )  # fmt: skip
-        sounds = self.evaluated(config, run, labeller.names, path, notify)
+        labeller, sounds = self.evaluated(labeller, config, run, path, notify)
         _check_width(path or "data.valid", sounds.width, labeller.width)
         scores = labeller.score(sounds).scores(self.unit)
         if sounds.deciding is not None and labeller.model.pool is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ class NGramClassifier:
     [0, 1]
     """
 
+    file: ClassVar[str] = "ngrams"
+
     def __init__(self, ngrams: NGrams, weight: Tensor, bias: Tensor):
         self.ngrams, self.weight, self.bias = ngrams, weight, bias
 
@@ -47,7 +50,7 @@ class NGramClassifier:
             texts: the words of each.
             labels: the class of each, int64 ``(texts,)``, or the labels, bool ``(texts, classes)``.
             classes: their number.
-            balance: weights of the classes: see `regard.data.labelled.Labelled.balance`.
+            balance: weights of the classes: see `regard.data.labelled.balance`.
         """
         ngrams = NGrams.of(texts)
         bags, transposed = _tensors(ngrams.bags(texts)), _tensors(ngrams.bags(texts).transposed(len(ngrams.hashes)))
@@ -78,6 +81,10 @@ class NGramClassifier:
         """Write to a safetensors file."""
         parts = (self.ngrams.hashes, self.ngrams.idf, self.weight.numpy(), self.bias.numpy())
         write_arrays(path, dict(zip(_SAVED, parts, strict=True)))
+
+    def describe(self) -> str:
+        """See `Fitted`."""
+        return f"linear model: {len(self.weight):,} n-grams"
 
     def logits(self, texts: Iterable[Sequence[str]]) -> Tensor:
         """``(texts, classes)`` for the words of texts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regard.attribution.compared import Explainable
+from regard.data.labelled import balance
 from regard.data.lines import compose
 from regard.data.requests import requests, requests_of_several_topics
 from regard.data.texts import Texts, read_texts
@@ -23,9 +24,9 @@ from regard.tasks.classify_text.explained import explainable
 from regard.tasks.classify_text.linear import NGramClassifier
 from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.exporting import Exportable
+from regard.tasks.families.classify.companion import Companion
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
 from regard.tasks.families.classify.marked import ClassifiedText
-from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
 from regard.tasks.inputs.masked_words import masked_words
@@ -35,25 +36,18 @@ from regard.tasks.results import Scores
 from regard.tasks.task import Notify
 from regard.training.masked import MaskedTexts
 
-_NGRAMS = "ngrams.safetensors"
-
 
 @dataclass(frozen=True)
 class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
-    """A trained text classifier with the features of its words and the length of its windows.
-
-    Attributes:
-        linear: a classifier of n-grams, which gives a ``share`` of the probabilities; None: there is none.
-    """
+    """A trained text classifier with the features of its words and the length of its windows."""
 
     together = 64
-    apart = Labeller.apart | {"features", "linear", "share"}
+    apart = Labeller.apart | {"features"}
 
     model: TextClassifier
     features: Features
     window: int
-    linear: NGramClassifier | None = None
-    share: float = 0.0
+    companion: Companion[NGramClassifier] | None = field(default=None, kw_only=True)
 
     def open(self, item: str) -> tuple[str, Spans]:
         """The text in Unicode's composed form, and where its words are. Raises UserError: it has no word."""
@@ -99,11 +93,7 @@ class TextLabeller(Labeller[Texts, tuple[str, Spans]]):
         return 64
 
     def _mixed(self, logits: Tensor, texts: Sequence[Sequence[str]]) -> Tensor:
-        if self.linear is None:
-            return logits
-        own = self.linear.logits(texts).to(logits.device)
-        shares = [1 - self.share, self.share]
-        return mixture([logits.float(), own], shares, several=self.thresholds is not None)
+        return self.mixed(logits, lambda linear: linear.logits(texts))
 
     def _tensors(self, texts: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
         words, features = word_batch(texts, self.features, self.window)
@@ -144,7 +134,7 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
         )  # fmt: skip
 
     def prepare(self, config: ClassifyTextConfig, sets: Sets[Texts], folder: Path, notify: Notify) -> None:
-        """Write the classes and the vocabulary."""
+        """Write the classes, the vocabulary, and the classifier of n-grams."""
         size = config.model.vocabulary
         words = vocabulary(sets.train.words, size=size, least=2)
         if config.pretrain.data is not None:
@@ -154,12 +144,7 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
             words = tuple(dict.fromkeys((*words, *more)))[:size]
         notify(f"vocabulary: {len(words):,} words")
         save_classes(folder, sets.train.names, vocabulary=words, buckets=config.model.buckets)
-        if config.model.ngrams:
-            train = sets.train
-            balance = train.balance if config.train.class_weights == "balanced" else None
-            linear = NGramClassifier.fit(train.words, train.labels, len(train.names), balance=balance)
-            linear.save(folder / _NGRAMS)
-            notify(f"linear model: {len(linear.weight):,} n-grams")
+        self.fit_companion(config, (sets.train,), folder, notify)
 
     def build(self, config: ClassifyTextConfig, run: Path) -> tuple[nn.Module, TextLabeller]:
         """See `ClassifyTask`."""
@@ -170,8 +155,17 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
             layers=settings.layers, heads=settings.heads, attention=settings.attention != "none",
             dropout=settings.dropout, word_dropout=settings.word_dropout, several=config.data.labels == "multi",
         )  # fmt: skip
-        linear = NGramClassifier.load(run / _NGRAMS) if settings.ngrams else None
-        return model, TextLabeller(model, names, features, settings.window, linear, settings.ngrams)
+        companion = Companion.load(NGramClassifier, run, settings.ngrams)
+        return model, TextLabeller(model, names, features, settings.window, companion=companion)
+
+    def fitted(self, config: ClassifyTextConfig, parts: Sequence[Texts]) -> NGramClassifier | None:
+        """See `ClassifyTask`: the classifier of n-grams."""
+        if not config.model.ngrams:
+            return None
+        words = [text for part in parts for text in part.words]
+        labels, classes = np.concatenate([part.labels for part in parts]), len(parts[0].names)
+        weights = balance(labels, classes) if config.train.class_weights == "balanced" else None
+        return NGramClassifier.fit(words, labels, classes, balance=weights)
 
     def pretraining(self, config: ClassifyTextConfig, run: Path, sets: Sets[Texts], notify: Notify) -> MaskedTexts:
         """See `Task`."""
@@ -197,7 +191,7 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
         config = self.with_options(
             config, path, on_bad_line=on_bad_line, text_column=text_column, label_column=label_column
         )
-        texts = self.evaluated(config, run, labeller.names, path, notify)
+        labeller, texts = self.evaluated(labeller, config, run, path, notify)
         scores = labeller.score(texts).scores(self.unit)
         if texts.deciding is not None and labeller.model.pool is not None:
             scores.update(_deciding(labeller, texts, texts.deciding))
@@ -213,9 +207,9 @@ class ClassifyText(ClassifyTask[ClassifyTextConfig, Texts, TextLabeller]):
         limit: int,
     ) -> Explainable:
         """See `Task`."""
-        texts = self.evaluated(config, run, labeller.names, path, notify)
+        labeller, texts = self.evaluated(labeller, config, run, path, notify)
         made = explainable(labeller.model, labeller.features, labeller.window, texts, limit)
-        alone = [] if labeller.linear is None else ["of the network alone, without the linear model of n-grams"]
+        alone = [] if labeller.companion is None else ["of the network alone, without the linear model of n-grams"]
         return replace(made, notes=[*made.notes, *alone])
 
     def example(self, config: ClassifyTextConfig) -> str:

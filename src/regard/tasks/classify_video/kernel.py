@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ class KernelClassifier:
     >>> model.logits(np.array([[2.0, 0, 0], [-2, 0, 0]])).argmax(1).tolist()
     [1, 0]
     """
+
+    file: ClassVar[str] = "kernel"
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -76,6 +79,10 @@ class KernelClassifier:
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
         write_arrays(path, vars(self))
+
+    def describe(self) -> str:
+        """See `Fitted`."""
+        return f"kernel classifier: {self.clips.shape[2]:,} features of {self.clips.shape[1]:,} clips"
 
     def logits(self, features: np.ndarray, *, several: bool = False) -> Tensor:
         """``(B, classes)`` for the features of clips ``(B, F)``; ``several``: each is for a label of its own."""

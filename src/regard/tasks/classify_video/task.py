@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,9 @@ from regard.models.video import STEP, ClipClassifier, OneLength, Watched
 from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
 from regard.tasks.exporting import Exportable
+from regard.tasks.families.classify.companion import Companion
 from regard.tasks.families.classify.films import ClassifiedClip
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
-from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
 from regard.tasks.inputs.clips import ClipKind, joined, one_of_each, windows
@@ -29,27 +29,21 @@ from regard.tasks.inputs.poses import PoseClips, pooled
 from regard.tasks.results import Scores, attention_on
 from regard.tasks.task import Notify
 
-_KERNEL = "kernel.safetensors"
 _LEAST = 4
 """The smallest number of frames after augmentation."""
 
 
 @dataclass(frozen=True)
 class ClipLabeller(Labeller[Clips, tuple[str, np.ndarray]]):
-    """A trained classifier of clips, with their kind, how they are decoded, and the frames of a window.
+    """A trained classifier of clips, with their kind, how they are decoded, and the frames of a window."""
 
-    Attributes:
-        kernel: a kernel classifier of poses, which gives a ``share`` of the probabilities; None: there is none.
-    """
-
-    apart = Labeller.apart | {"kind", "kernel", "share"}
+    apart = Labeller.apart | {"kind"}
 
     model: ClipClassifier
     kind: ClipKind
     codec: ClipCodec
     window: int
-    kernel: KernelClassifier | None = None
-    share: float = 0.0
+    companion: Companion[KernelClassifier] | None = field(default=None, kw_only=True)
 
     def open(self, item: str) -> tuple[str, np.ndarray]:
         """The name of a file or folder, and its poses or frames. Raises UserError: it cannot be used."""
@@ -97,11 +91,8 @@ class ClipLabeller(Labeller[Clips, tuple[str, np.ndarray]]):
         return max(1, min(128, self.kind.limit // (2 * int(examples.values.lengths.max(initial=1)))))
 
     def _mixed(self, logits: Tensor, values: Ragged, rows: Sequence[int]) -> Tensor:
-        if self.kernel is None:
-            return logits
         several = self.thresholds is not None
-        own = self.kernel.logits(pooled(values, rows, self.window), several=several).to(logits.device)
-        return mixture([logits.float(), own], [1 - self.share, self.share], several=several)
+        return self.mixed(logits, lambda kernel: kernel.logits(pooled(values, rows, self.window), several=several))
 
     def _batch(self, values: Ragged, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         x, lengths, owners = windows(values, rows, self.window)
@@ -157,10 +148,7 @@ class ClassifyVideo(ClassifyTask[ClassifyVideoConfig, Clips, ClipLabeller]):
         _check_shape(kind, "data.valid", sets.valid.shape, sets.train.shape)
         kind.check(train, notify)
         save_classes(folder, train.names, shape=train.shape, facts=kind.facts(train))
-        if config.model.kernel and isinstance(kind, PoseClips):
-            features = kind.pooled(train, mirror=config.augment.mirror)
-            KernelClassifier.fit(features, train.labels, len(train.names)).save(folder / _KERNEL)
-            notify(f"kernel classifier: {features.shape[2]:,} features of {len(train.labels):,} clips")
+        self.fit_companion(config, (train,), folder, notify)
 
     def build(self, config: ClassifyVideoConfig, run: Path) -> tuple[nn.Module, ClipLabeller]:
         """See `ClassifyTask`."""
@@ -170,10 +158,16 @@ class ClassifyVideo(ClassifyTask[ClassifyVideoConfig, Clips, ClipLabeller]):
             len(names), kind.places(shape, settings.width, saved["facts"]), settings.width, heads=settings.heads,
             attention=settings.attention != "none", dropout=settings.dropout, several=config.data.labels == "multi",
         )  # fmt: skip
-        kernel = KernelClassifier.load(run / _KERNEL) if settings.kernel else None
-        return model, ClipLabeller(
-            model, names, kind, kind.codec(shape), config.data.window, kernel, settings.kernel
-        )  # fmt: skip
+        companion = Companion.load(KernelClassifier, run, settings.kernel)
+        return model, ClipLabeller(model, names, kind, kind.codec(shape), config.data.window, companion=companion)
+
+    def fitted(self, config: ClassifyVideoConfig, parts: Sequence[Clips]) -> KernelClassifier | None:
+        """See `ClassifyTask`: the kernel classifier."""
+        kind = _kind(config)
+        if not (config.model.kernel and isinstance(kind, PoseClips)):
+            return None
+        features = np.concatenate([kind.pooled(part, mirror=config.augment.mirror) for part in parts], 1)
+        return KernelClassifier.fit(features, np.concatenate([part.labels for part in parts]), len(parts[0].names))
 
     def augment(
         self, config: ClassifyVideoConfig, inputs: tuple[Tensor, ...], target: Tensor
@@ -200,10 +194,8 @@ class ClassifyVideo(ClassifyTask[ClassifyVideoConfig, Clips, ClipLabeller]):
         label_column: str | None = None,
     ) -> Scores:
         """See `Task`. The options apply to ``path``."""
-        config = self.with_options(
-            config, path, on_bad=on_bad, clip_column=clip_column, label_column=label_column
-        )  # fmt: skip
-        clips = self.evaluated(config, run, labeller.names, path, notify)
+        config = self.with_options(config, path, on_bad=on_bad, clip_column=clip_column, label_column=label_column)
+        labeller, clips = self.evaluated(labeller, config, run, path, notify)
         assert labeller.codec.shape is not None
         _check_shape(labeller.kind, path or "data.valid", clips.shape, labeller.codec.shape)
         scores = labeller.score(clips).scores(self.unit)

@@ -48,7 +48,7 @@ def set_aside(examples: Examples, seed: int, notify: Notify, fold: Fold | None =
         notify(f"{len(firsts) - distinct:,} {unit}s are repeats of others; equal ones are on the same side")
     part = f"{held_out.sum():,} of {len(held_out):,} {unit}s"
     notify(split.notice(part) if fold is None else f"validating on fold {fold}: {part}")
-    return Sets(select(examples, ~held_out), select(examples, held_out))
+    return Sets(select(examples, ~held_out), select(examples, held_out), aside=True)
 
 
 def absent(sets: Sets[Examples]) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from regard.data.labelled import Examples
 from regard.errors import UserError
 from regard.tasks.exporting import Exportable
+from regard.tasks.families.classify.companion import Companion
 from regard.tasks.families.classify.label_scores import LabelsOutcome
 from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.scores import Outcome
@@ -92,17 +93,19 @@ class Labeller(Predictor, Generic[Examples, Input]):
     Attributes:
         model: takes the tensors of `inputs`, and returns logits ``(B, classes)``.
         names: the names of the classes.
+        companion: a model that is fitted at once, and gives a share of the probabilities; None: there is none.
         others: other trained classifiers of the same inputs and classes. Probabilities, thresholds and the attention
             are then means over all of them (Lakshminarayanan et al. 2017, arXiv:1612.01474).
     """
 
     together: ClassVar[int] = 1
     """The largest number of inputs that `predict` passes to `seen` at a time."""
-    apart: ClassVar[frozenset[str]] = frozenset({"model", "others"})
+    apart: ClassVar[frozenset[str]] = frozenset({"model", "companion", "others"})
     """The fields that may be other ones in ``others``."""
 
     model: nn.Module
     names: tuple[str, ...]
+    companion: Companion[Any] | None = field(default=None, kw_only=True)
     others: tuple[Labeller[Examples, Input], ...] = field(default=(), kw_only=True)
 
     @abstractmethod
@@ -132,6 +135,19 @@ class Labeller(Predictor, Generic[Examples, Input]):
         """Logits ``(len(rows), classes)`` of these rows of the examples; by default, those of the model."""
         logits: Tensor = self.model(*self.inputs(examples, rows)).float()
         return logits
+
+    def mixed(self, logits: Tensor, own: Callable[[Any], Tensor]) -> Tensor:
+        """The network's ``logits``, mixed with those that ``own`` returns for the companion, if there is one."""
+        if self.companion is None:
+            return logits
+        return self.companion.mixed(logits, own(self.companion.model), several=self.thresholds is not None)
+
+    @property
+    def for_held_out(self) -> Self:
+        """This classifier for scores on the examples that were set aside, to which no part of it was fitted."""
+        if self.companion is None:
+            return self
+        return replace(self, companion=self.companion.for_held_out)
 
     def label(self, inputs: Sequence[Input]) -> Iterator[Any]:
         """All classes of each input, as `result` returns them, in evaluation mode, without gradients."""

@@ -18,6 +18,7 @@ from regard.data import split
 from regard.data.fold import Fold
 from regard.data.labelled import Examples, Labelled
 from regard.errors import UserError
+from regard.tasks.families.classify.companion import Fitted, save_companion
 from regard.tasks.families.classify.held_out import absent, set_aside
 from regard.tasks.families.classify.label_trainable import LabelsTrainable
 from regard.tasks.families.classify.labeller import Labeller
@@ -103,6 +104,10 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
             run: the run's folder, with the files of `prepare`.
         """
 
+    def fitted(self, config: Config, parts: Sequence[Examples]) -> Fitted | None:
+        """The model beside the network, fitted to these examples: see `Companion`; by default, there is none."""
+        return None
+
     def augment(self, config: Config, inputs: tuple[Tensor, ...], target: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Change the inputs of a training batch and their targets ``(B, classes)`` at random; by default, they stay."""
         return inputs, target
@@ -156,6 +161,20 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
         kind = LabelsTrainable if sets.train.several else ClassifyTrainable
         return kind(config.train, model, labeller, sets, partial(self.augment, config))
 
+    def finish(self, config: Config, run: Path, sets: Sets[Examples], notify: Notify) -> None:
+        """See `Task`: fit the model beside the network once more, to the examples that were set aside, too."""
+        if sets.aside:
+            self.fit_companion(config, (sets.train, sets.valid), run, notify, complete=True)
+
+    def fit_companion(
+        self, config: Config, parts: Sequence[Examples], run: Path, notify: Notify, *, complete: bool = False
+    ) -> None:
+        """Write the model of `fitted`, if there is one; ``complete``: the validation examples are among ``parts``."""
+        model = self.fitted(config, parts)
+        if model is not None:
+            save_companion(model, run, complete=complete)
+            notify(model.describe() + (", for new inputs" if complete else ""))
+
     def predictor(self, config: Config, run: Path, checkpoint: str) -> Labels:
         """See `Task`."""
         model, labeller = self.build(config, run)
@@ -181,19 +200,20 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
 
     def score(self, labeller: Labels, config: Config, run: Path, path: str | None, notify: Notify) -> Scores:
         """What `evaluate` returns; ``config`` with the options of the command. Raises UserError: see `evaluated`."""
-        return labeller.score(self.evaluated(config, run, labeller.names, path, notify)).scores(self.unit)
+        labeller, examples = self.evaluated(labeller, config, run, path, notify)
+        return labeller.score(examples).scores(self.unit)
 
     def evaluated(
-        self, config: Config, run: Path, names: tuple[str, ...], path: str | None, notify: Notify
-    ) -> Examples:
-        """The examples at ``path``, of the classes ``names``; None: the run's validation examples.
+        self, labeller: Labels, config: Config, run: Path, path: str | None, notify: Notify
+    ) -> tuple[Labels, Examples]:
+        """The examples at ``path``, and the labeller that may be scored on them; None: the run's validation examples.
 
         Raises:
             UserError: they cannot be used, or the run's own have changed since training.
         """
         if path is None:
-            return self._own_validation(config, run, names, notify)
-        return self._read(config, path, notify, names=names)
+            return labeller.for_held_out, self._own_validation(config, run, labeller.names, notify)
+        return labeller, self._read(config, path, notify, names=labeller.names)
 
     def with_options(self, config: Config, path: str | None, **options: object) -> Config:
         """The settings with options of the command for the data at ``path``; None: as in training."""
@@ -204,7 +224,7 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
 
     def samples(self, labeller: Labels, config: Config, sets: Sets[Examples]) -> Sequence[str]:
         """The accuracy, the classes with the lowest F1, and what is confused most often; or a table of the labels."""
-        return labeller.score(sets.valid).report(self.unit)
+        return labeller.for_held_out.score(sets.valid).report(self.unit)
 
     def finish_demo(self, labeller: Labels, config: Config, run: Path, console: Console) -> str:
         """Classify the example inputs, and draw the attention over the first."""

@@ -28,10 +28,15 @@ Augment = Callable[[tuple[Tensor, ...], Tensor], tuple[tuple[Tensor, ...], Tenso
 
 @dataclass(frozen=True)
 class Sets(Generic[Examples]):
-    """Examples for training and for validation."""
+    """Examples for training and for validation.
+
+    Attributes:
+        aside: whether those for validation were set aside from the user's training data.
+    """
 
     train: Examples
     valid: Examples
+    aside: bool = False
 
 
 class ClassifyTrainable(Generic[Examples]):
@@ -43,7 +48,7 @@ class ClassifyTrainable(Generic[Examples]):
     Args:
         config: the settings of training.
         model: what is trained.
-        labeller: has the model as it is used after training, for validation.
+        labeller: has the model as it is used after training.
         sets: the examples.
         augment: changes a batch of training examples at random.
     """
@@ -56,7 +61,8 @@ class ClassifyTrainable(Generic[Examples]):
         sets: Sets[Examples],
         augment: Augment = lambda inputs, target: (inputs, target),
     ):
-        self.config, self.model, self.labeller, self.sets, self.augment = config, model, labeller, sets, augment
+        self.config, self.model, self.sets, self.augment = config, model, sets, augment
+        self.labeller = labeller.for_held_out
         self._lengths = labeller.lengths(sets.train)
         balanced = config.class_weights == "balanced"
         self._weights = torch.from_numpy(sets.train.balance).float() if balanced else None
