@@ -64,6 +64,15 @@ def test_padding_has_no_influence(kind: str, attention: bool) -> None:
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 6))
 
 
+@pytest.mark.parametrize("kind", ["gru", "conv"])
+@pytest.mark.parametrize("attention", [True, False])
+def test_every_parameter_is_trained(kind: str, attention: bool) -> None:
+    # One without a gradient has no state of the optimizer, so that training could not be resumed.
+    model = _model(60, kind=kind, attention=attention)
+    model(*_inputs(7, 3)).logsumexp(-1).sum().backward()
+    assert [name for name, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
 def test_a_span_that_ends_after_the_text_does_not_exist() -> None:
     logits = _model(60)(*_inputs(3, 2))[0, 1:].reshape(3, 5)
     assert (logits > HIDDEN / 2).tolist() == [[True] * (3 - at) + [False] * (2 + at) for at in range(3)]

@@ -78,7 +78,7 @@ class SpanReader(nn.Module):
         self.between = _Between(dim) if attention else None
         self.combine = nn.Linear((4 if attention else 3) * dim, dim)
         self.itself = MultiHeadAttention(dim, heads) if attention else None
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim) if attention else None
         self.read = _encoder(kind, dim, layers, dropout)
         self.pointer = _Pointer(dim, attention=attention)
         self.end, self.first, self.last = nn.Linear(dim, 1), nn.Linear(dim, dim), nn.Linear(dim, dim)
@@ -138,7 +138,7 @@ class SpanReader(nn.Module):
         c = self._encode(context, context_matches, real, shown)
         q = self._encode(question, question_matches, asked, shown)
         mean = _mean(q, asked)
-        if self.between is not None and self.itself is not None:
+        if self.between is not None and self.itself is not None and self.norm is not None:
             m = torch.relu(self.combine(self.between(c, context_lengths, q, question_lengths)))
             own, _ = self.itself(self.norm(m), mask=Lengths(context_lengths))
             m = m + self.dropout(own)
