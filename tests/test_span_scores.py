@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -57,13 +59,20 @@ def _judged(share: float, answered: float, declined: float) -> Judged:
     return Judged(share, (answered,) * 3, (declined,) * 3)
 
 
-def test_the_threshold_is_the_one_with_the_highest_f1() -> None:
-    judged = [_judged(0.1, 0, 1), _judged(0.2, 0.5, 0), _judged(0.4, 0, 1), _judged(0.7, 1, 0), _judged(0.9, 0, 1)]
-    threshold = best_threshold(judged)
-    assert threshold == pytest.approx(0.55)
-    assert mean(judged, threshold)["f1"] == pytest.approx(100 * 3 / 5)
-    for other in (0.0, 0.15, 0.3, 0.8):
-        assert mean(judged, other)["f1"] < 60
+def _sigmoid(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds))
+
+
+@pytest.mark.parametrize("shift", [-1.5, 0.0, 2.0])
+def test_the_threshold_is_where_answers_score_as_much_as_no_answer(shift: float) -> None:
+    # Logistic regression of a constant: the shares are too high or too low by the shift, in log-odds.
+    right = {-2.0: 0.25, 2.0: 0.75}  # log-odds without the shift → share of answers that are correct
+    judged = [
+        _judged(_sigmoid(odds + shift), at < 4 * share, at >= 4 * share)
+        for odds, share in right.items()
+        for at in range(4)
+    ]  # fmt: skip
+    assert best_threshold(judged) == pytest.approx(_sigmoid(shift))
 
 
 def test_without_questions_that_have_no_answer_every_question_is_answered() -> None:
@@ -82,12 +91,14 @@ _PARTS = st.floats(0, 1)
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(_SHARES, *[_PARTS] * 6), max_size=8), st.sampled_from(list(MEASURES)))
-def test_no_threshold_is_better_on_the_validation_questions(rows: list[tuple[float, ...]], measure: str) -> None:
+def test_always_or_never_to_answer_is_not_better_on_the_validation_questions(
+    rows: list[tuple[float, ...]], measure: str
+) -> None:
     judged = [Judged(row[0], row[1:4], row[4:]) for row in rows]
     threshold = best_threshold(judged, measure)
     assert threshold == np.float32(threshold)
     best = mean(judged, threshold)[measure]
-    for other in (0.0, 0.3, 0.6, 2.0):  # 0: always an answer; 2: never
+    for other in (0.0, 2.0):  # 0: always an answer; 2: never
         assert best >= mean(judged, other)[measure] - 1e-6
 
 
@@ -97,10 +108,9 @@ def test_questions_with_the_same_probability_are_answered_together() -> None:
 
 
 def test_the_threshold_is_chosen_for_a_measure() -> None:
-    judged = [Judged(0.4, (0.0, 0.8, 0.8), (0.0, 0.0, 0.0)), Judged(0.3, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))]
-    judged += [Judged(0.9, (0.0, 0.9, 0.9), (1.0, 1.0, 1.0))]
-    assert best_threshold(judged, "exact") > 0.9
-    assert best_threshold(judged, "f1") == pytest.approx(0.35)
+    judged = [Judged(0.4, (0.0, 0.8, 0.8), (0.0, 0.0, 0.0)), Judged(0.1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))]
+    assert mean(judged, best_threshold(judged, "exact"))["exact"] == 50
+    assert 0.1 < best_threshold(judged, "f1") < 0.4
 
 
 def test_scores_are_reported_for_both_kinds_of_questions() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 import unicodedata
@@ -110,29 +111,43 @@ def mean(judged: Sequence[Judged], threshold: float) -> dict[str, float]:
 
 
 def best_threshold(judged: Sequence[Judged], measure: str = "f1") -> float:
-    """The threshold with the highest mean of a measure; of equal ones, the lowest; 0: always answer.
+    """The share of its best span from which on an answer scores more than no answer, on average.
 
-    It is a number in float32, as a model keeps it, and is compared with the shares as such. One of the thresholds that
-    are tried is above all shares, so that the mean is never below that of "no answer" to every question.
+    The threshold with the highest mean would depend on a few questions. Instead, a constant is added to the log-odds of
+    the shares, such that they fit how often answers score more (logistic regression; each question weighs as much as
+    its two scores differ). Where this is worse than always or never to answer, the better of these is chosen, so that
+    the mean is never below that of "no answer" to every question.
 
     Args:
         judged: the best span of each question.
         measure: a name in `MEASURES`.
 
-    >>> one, other = Judged(0.875, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)), Judged(0.375, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    Returns:
+        A number in float32, as a model keeps it; 0: always answer.
+
+    >>> one, other = Judged(0.9, (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)), Judged(0.1, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     >>> best_threshold([one, other]), best_threshold([one])
-    (0.625, 0.0)
+    (0.5, 0.0)
     """
     if not judged:
         return 0.0
-    ordered = sorted(judged, key=lambda one: one.share)
     at = list(MEASURES).index(measure)
-    gains = np.cumsum([0.0, *(one.declined[at] - one.answered[at] for one in ordered)])  # of declining the first n
-    shares = np.array([one.share for one in ordered])
-    between = (shares[1:] + shares[:-1]) / 2
-    thresholds = np.concatenate([[0.0], between, [shares[-1] + 0.5]]).astype(np.float32)
-    reached = gains[np.searchsorted(shares, thresholds.astype(np.float64))]
-    return float(thresholds[np.argmax(reached > reached.max() - 1e-9)])
+    gains = np.array([one.answered[at] - one.declined[at] for one in judged])
+    shares = np.array([one.share for one in judged])
+    thresholds = np.array([0.0, _even_share(shares, gains), shares.max() + 0.5], dtype=np.float32).astype(np.float64)
+    means = [gains[shares >= threshold].sum() for threshold in thresholds]
+    return float(thresholds[np.argmax(means)])
+
+
+def _even_share(shares: np.ndarray, gains: np.ndarray) -> float:
+    """The share at which the log-odds and the constant that fits them best are 0, by bisection."""
+    odds = np.log(np.clip(shares, 1e-12, 1 - 1e-12)) - np.log1p(-np.clip(shares, 1e-12, 1 - 1e-12))
+    low, high = -30.0, 30.0  # of log-odds
+    for _ in range(60):
+        middle = (low + high) / 2
+        expected = 1 / (1 + np.exp(middle - odds))
+        low, high = (middle, high) if (np.abs(gains) * (expected - (gains > 0))).sum() > 0 else (low, middle)
+    return 1 / (1 + math.exp(-low))
 
 
 def scores(texts: Sequence[str], golds: Sequence[Sequence[str]]) -> Scores:
