@@ -19,6 +19,7 @@ from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.models.span import SpanReader
 from regard.tasks.exporting import Exportable, recurrent
+from regard.tasks.families.span.linear import SpanClassifier
 from regard.tasks.families.span.reading import BestSpans, Reading, read
 from regard.tasks.families.span.results import NO_ATTENTION, Answer, Candidate
 from regard.tasks.families.span.settings import SpanDataConfig
@@ -42,11 +43,15 @@ class Answerer(Predictor):
         model: the model.
         tokenizer: of contexts and questions.
         config: the sizes of windows.
+        linear: a linear model that has a ``share`` of the log-odds; None: there is none.
+        share: see ``linear``.
     """
 
     model: SpanReader
     tokenizer: Tokenizer
     config: SpanDataConfig
+    linear: SpanClassifier | None = None
+    share: float = 0.0
 
     def predict(
         self, inputs: Iterable[str], *, context: Path | None = None, top: int = 1, threshold: float | None = None
@@ -88,9 +93,11 @@ class Answerer(Predictor):
     def read(self, questions: Sequence[Question], top: int = 1) -> tuple[Reading, Windows]:
         """The best spans for questions, and the loss if they have answers."""
         windows = Windows(questions, self.tokenizer, self.config)
+        ranked = None if self.linear is None else self.linear.ranked(questions)
         self.model.eval()
         with torch.inference_mode():
-            return read(self.model, windows, range(len(questions)), count=top), windows
+            reading = read(self.model, windows, range(len(questions)), count=top, ranked=ranked, share=self.share)
+        return reading, windows
 
     def aligned(self, question: Question, answer: Answer) -> Answer:
         """The answer with the attention. Raises UserError: the model has none."""
@@ -113,7 +120,7 @@ class Answerer(Predictor):
         return weights[0].float().cpu().numpy()
 
     def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`. Raises UserError: the model is recurrent."""
+        """See `regard.tasks.task.Predictor`; without the linear model. Raises UserError: the model is recurrent."""
         if self.model.recurrent:
             raise recurrent("conv")
         vocabulary, features = len(self.tokenizer), FEATURES

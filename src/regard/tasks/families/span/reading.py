@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from regard.data.batching import fill
 from regard.data.questions import Span
 from regard.models.span import HIDDEN, SpanReader
+from regard.tasks.families.span.linear import Ranked, mixed
 from regard.tasks.families.span.windows import Windows
 
 _TOKENS = 8192
@@ -25,12 +26,10 @@ class BestSpans:
     Attributes:
         spans: each span, and the logarithm of its probability divided by that of no answer.
         total: the same for all spans of all windows together.
-        row: the window of the first span.
     """
 
     spans: tuple[tuple[Span, float], ...]
     total: float
-    row: int
 
     @property
     def share(self) -> float:
@@ -56,8 +55,19 @@ class Reading:
     count: int
 
 
-def read(model: SpanReader, windows: Windows, questions: Sequence[int], *, count: int = 1) -> Reading:
-    """The best spans of each of ``questions``, at most ``count``; call it without gradients, in evaluation mode."""
+def read(
+    model: SpanReader,
+    windows: Windows,
+    questions: Sequence[int],
+    *,
+    count: int = 1,
+    ranked: Sequence[Ranked] | None = None,
+    share: float = 0.0,
+) -> Reading:
+    """The best spans of each of ``questions``, at most ``count``; call it without gradients, in evaluation mode.
+
+    ``ranked`` is what a linear model says of these questions, which has the ``share`` of the log-odds.
+    """
     rows, lengths = windows.rows(questions), windows.lengths
     candidates: dict[int, tuple[list[tuple[int, float]], float]] = {}
     total, usable = 0.0, 0
@@ -68,12 +78,16 @@ def read(model: SpanReader, windows: Windows, questions: Sequence[int], *, count
         total, usable = total + float(losses[kept].sum()), usable + int(kept.sum())
         odds = (logits[:, 1:] - logits[:, :1]).double()
         # Most of the best spans overlap, so there are many more candidates than answers.
-        best = odds.topk(min(odds.shape[1], 1 if count == 1 else 50 * count))
+        best = odds.topk(min(odds.shape[1], 1 if count == 1 and ranked is None else 50 * count))
         sums = odds.logsumexp(-1).tolist()
         for row, values, places, of_all in zip(batch, best.values.tolist(), best.indices.tolist(), sums, strict=True):
             pairs = zip(places, values, strict=True)
             candidates[row] = ([(place + 1, value) for place, value in pairs if value > HIDDEN / 2], of_all)
-    return Reading([_merged(windows, one, candidates, count) for one in questions], total, usable)
+    merged = (_joined(windows, one, candidates) for one in questions)
+    if ranked is not None:
+        texts = (windows.questions[one].context for one in questions)
+        merged = (mixed(text, odds, other, share) for text, (odds, _), other in zip(texts, merged, ranked, strict=True))
+    return Reading([_best(*one, count) for one in merged], total, usable)
 
 
 def losses_of(logits: Tensor, index: Tensor, real: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -102,21 +116,28 @@ def loss(
     return losses_of(logits, *windows.targets(rows, device), smoothing).sum(), len(rows)
 
 
-def _merged(
-    windows: Windows, question: int, candidates: dict[int, tuple[list[tuple[int, float]], float]], count: int
-) -> BestSpans:
-    """The spans of all windows of a question: of the same span in two windows, the more probable one counts."""
+def _joined(
+    windows: Windows, question: int, candidates: dict[int, tuple[list[tuple[int, float]], float]]
+) -> tuple[dict[Span, float], float]:
+    """The spans of all windows of a question, and the total: of a span in two windows, the more probable one counts."""
     rows = windows.rows([question])
-    total = _log_sum(candidates[row][1] for row in rows)
-    ordered = sorted(((odds, row, place) for row in rows for place, odds in candidates[row][0]), reverse=True)
+    odds: dict[Span, float] = {}
+    for row in rows:
+        for place, value in candidates[row][0]:
+            span = windows.span(row, place)
+            odds[span] = max(value, odds.get(span, value))
+    return odds, _log_sum(candidates[row][1] for row in rows)
+
+
+def _best(odds: Mapping[Span, float], total: float, count: int) -> BestSpans:
+    """The most probable spans, at most ``count``, without those that overlap a more probable one."""
     spans: list[tuple[Span, float]] = []
-    for odds, row, place in ordered:
-        span = windows.span(row, place)
+    for span, value in sorted(odds.items(), key=lambda pair: pair[1], reverse=True):
         if all(span[1] <= start or span[0] >= end for (start, end), _ in spans):
-            spans.append((span, odds))
+            spans.append((span, value))
             if len(spans) == count:
                 break
-    return BestSpans(tuple(spans), total, ordered[0][1])
+    return BestSpans(tuple(spans), total)
 
 
 def _sigmoid(odds: float) -> float:

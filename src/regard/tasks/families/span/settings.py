@@ -98,6 +98,10 @@ class ModelConfig:
     word_dropout: float = 0.0
     """The probability that a token is hidden in training, wherever it is in the question and its context, so that the
     model learns to recognize names that it does not know by what is around them and by where they match."""
+    linear: float = 0.0
+    """The share of a linear model in the mean of its log-odds and the network's. It is fitted before the network is
+    trained, to words, their neighbours and their distances from words of the question; for languages with spaces
+    between words."""
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
@@ -105,7 +109,7 @@ class ModelConfig:
             positive("model", self, "dim", "layers", "heads")
             or at_most("model", self, 1_000_000, "dim")
             or at_most("model", self, 1000, "layers", "heads")
-            or share("model", self, "dropout", "word_dropout")
+            or share("model", self, "dropout", "word_dropout", "linear")
         )
         if wrong is not None:
             return wrong

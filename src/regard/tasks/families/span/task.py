@@ -25,6 +25,7 @@ from regard.tasks.counting import bytes_of, count_tokens
 from regard.tasks.families.span import data
 from regard.tasks.families.span.data import QuestionSets
 from regard.tasks.families.span.evidence import evidence_scores
+from regard.tasks.families.span.linear import SpanClassifier
 from regard.tasks.families.span.predictor import Answerer
 from regard.tasks.families.span.scores import scores
 from regard.tasks.families.span.settings import SpanConfig
@@ -39,6 +40,7 @@ from regard.training.fingerprint import Fingerprint, check_validation
 from regard.training.masked import MaskedTexts
 
 _TOKENIZER = "tokenizer.json"
+_LINEAR = "linear.safetensors"
 _BATCHES_PER_EPOCH = 64
 
 Config = TypeVar("Config", bound=SpanConfig)
@@ -88,10 +90,14 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         }
 
     def prepare(self, config: Config, sets: QuestionSets, folder: Path, notify: Notify) -> None:
-        """Train the tokenizer."""
+        """Train the tokenizer, and fit the linear model."""
         texts = _texts(sets.train)
         tokenizer = train_tokenizer(texts, config.tokenizer.kind, known(config.tokenizer.size), notify)
         tokenizer.save(folder / _TOKENIZER)
+        if config.model.linear:
+            linear = SpanClassifier.fit(sets.train, sets.valid)
+            linear.save(folder / _LINEAR)
+            notify(f"linear model: {linear.used:,} features")
 
     def untrained(self, config: Config, run: Path) -> Answerer:
         """A new model with random weights, and the tokenizer of a run's folder."""
@@ -101,14 +107,17 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
             kind=settings.kind, layers=settings.layers, attention=settings.attention == "both", heads=settings.heads,
             longest=config.data.longest, dropout=settings.dropout, word_dropout=settings.word_dropout,
         )  # fmt: skip
-        return Answerer(model, tokenizer, config.data)
+        linear = SpanClassifier.load(run / _LINEAR) if settings.linear else None
+        return Answerer(model, tokenizer, config.data, linear, settings.linear)
 
     def trainable(self, config: Config, run: Path, sets: QuestionSets, notify: Notify) -> SpanTrainable:
         """See `Task`."""
         torch.manual_seed(config.train.seed)
         answerer = self.untrained(config, run)
         train, valid = (Windows(part, answerer.tokenizer, config.data) for part in sets)
-        return SpanTrainable(answerer.model, train, valid, config.train, notify)
+        return SpanTrainable(
+            answerer.model, train, valid, config.train, notify, linear=answerer.linear, share=answerer.share
+        )  # fmt: skip
 
     def pretraining(self, config: Config, run: Path, sets: QuestionSets, notify: Notify) -> MaskedTexts:
         """See `Task`; on contexts and questions."""

@@ -11,6 +11,7 @@ from regard.data.batching import batches
 from regard.data.questions import Question
 from regard.errors import UserError
 from regard.models.span import SpanReader
+from regard.tasks.families.span.linear import SpanClassifier
 from regard.tasks.families.span.reading import loss, read
 from regard.tasks.families.span.scores import MEASURES, Judged, best_threshold, mean
 from regard.tasks.families.span.settings import SpanTrainConfig
@@ -43,6 +44,8 @@ class SpanTrainable:
         valid: the validation questions.
         config: the settings of training.
         notify: gets a message about questions that are left out.
+        linear: a linear model that is mixed in when questions are answered; None: there is none.
+        share: of its log-odds, see `mixed`.
 
     Raises:
         UserError: there is no window to train on.
@@ -50,8 +53,18 @@ class SpanTrainable:
 
     metrics = METRICS
 
-    def __init__(self, model: SpanReader, train: Windows, valid: Windows, config: SpanTrainConfig, notify: Notify):
+    def __init__(
+        self,
+        model: SpanReader,
+        train: Windows,
+        valid: Windows,
+        config: SpanTrainConfig,
+        notify: Notify,
+        linear: SpanClassifier | None = None,
+        share: float = 0.0,
+    ):
         self.model, self.train, self.valid, self.config = model, train, valid, config
+        self._ranked, self._share = None if linear is None else linear.ranked(valid.questions), share
         self._rows = np.flatnonzero(train.usable)
         learned = set(train.owner[self._rows].tolist())
         longest = train.config.longest
@@ -87,7 +100,8 @@ class SpanTrainable:
         judged: list[Judged] = []
         total, count = 0.0, 0
         for rows in part.batches(_READ):
-            reading = read(self.model, self.valid, rows)
+            ranked = None if self._ranked is None else [self._ranked[row] for row in rows]
+            reading = read(self.model, self.valid, rows, ranked=ranked, share=self._share)
             total, count = total + reading.loss, count + reading.count
             for row, best in zip(rows, reading.best, strict=True):
                 judged.append(_judged(self.valid.questions[row], best.spans[0][0], best.best_share))
