@@ -18,6 +18,7 @@ from regard.tasks.families.span.linear import Ranked, SpanClassifier, mixed
 from regard.tasks.families.span.predictor import Answerer
 from regard.tasks.running import load, train
 
+TITLES = ("context", "question", "answer")
 CONTEXTS = ("Good food. Bad beds!", "The staff was kind, the food odd.")
 
 
@@ -66,7 +67,7 @@ def test_a_mixture_has_the_mean_of_the_log_odds() -> None:
 def test_questions_asked_several_times_can_have_different_answers() -> None:
     given = (((0, 9),), ((0, 9),), ((0, 9),), ())
     questions = [Question(f"Good food {at}.", "How is it?", spans) for at in range(200) for spans in given]
-    ranked = SpanClassifier.fit(questions, questions).ranked(questions[:1])[0]
+    ranked = SpanClassifier.fit(questions).ranked(questions[:1])[0]
     assert ranked.spans[0][0] == (0, 9)
     assert ranked.spans[0][1] > ranked.absent
 
@@ -80,6 +81,21 @@ def test_a_run_with_a_linear_model(tmp_path: Path) -> None:
     (network,) = replace(answerer, linear=None).predict([item], threshold=0.0)
     assert 0 < mixture.absent < 1
     assert mixture.absent != network.absent
+
+
+def test_new_questions_are_answered_by_what_the_questions_set_aside_tell_too(tmp_path: Path) -> None:
+    rows = [(f"Food number {at} was {good}.", "How was it?", good) for at in range(30) for good in ("good", "bad")]
+    (tmp_path / "train.tsv").write_text("".join("\t".join(row) + "\n" for row in [TITLES, *rows]))
+    settings = tiny_settings()
+    model, data = replace(settings.model, linear=0.5), replace(settings.data, train=str(tmp_path / "train.tsv"))
+    train("answer", replace(settings, model=model, data=data), tmp_path / "run")
+    answerer = load(tmp_path / "run")
+    assert isinstance(answerer, Answerer)
+    assert answerer.linear is not None
+    assert answerer.held_out is not None
+    assert answerer.linear.rarity.contexts == 60
+    assert answerer.held_out.rarity.contexts == 54
+    assert answerer.for_held_out.linear is answerer.held_out
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

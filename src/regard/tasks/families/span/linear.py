@@ -92,7 +92,7 @@ class SpanClassifier(nn.Module):
 
     >>> asked = [("Good food.", "How is the food?", (0, 9)), ("Bad beds, good food.", "How is the food?", (10, 19))]
     >>> questions = [Question(context, question, (span,)) for context, question, span in asked]
-    >>> model = SpanClassifier.fit(questions * 8, questions)
+    >>> model = SpanClassifier.fit(questions * 8)
     >>> model.ranked([Question("Odd food.", "How is the food?", ())])[0].spans[0][0]
     (0, 8)
     """
@@ -104,15 +104,15 @@ class SpanClassifier(nn.Module):
         self.lengths, self.bias = nn.Parameter(torch.zeros(_LONGEST)), nn.Parameter(torch.zeros(1))
 
     @classmethod
-    def fit(cls, train: Sequence[Question], valid: Sequence[Question]) -> SpanClassifier:
-        """The weights after the epoch with the smallest loss on the validation questions."""
-        model = cls(Rarity.of(dict.fromkeys(one.context for one in train)))
-        examples, held_out = model._examples(train), model._examples(valid)
+    def fit(cls, questions: Sequence[Question]) -> SpanClassifier:
+        """The model of these questions."""
+        model = cls(Rarity.of(dict.fromkeys(one.context for one in questions)))
+        examples = model._examples(questions)
         usual = model._usual(examples)
         # At first, having no answer is as probable as having one.
         nn.init.constant_(model.bias, float(np.mean([np.log(len(one.features.starts) * _LONGEST) for one in examples])))
         optimizer = torch.optim.Adagrad(model.parameters(), lr=_RATE)
-        order, best, kept = np.random.default_rng(0), float("inf"), model.state_dict()
+        order = np.random.default_rng(0)
         for _ in range(_EPOCHS):
             for batch in _batches(examples, order):
                 with torch.enable_grad():
@@ -120,18 +120,11 @@ class SpanClassifier(nn.Module):
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-            with torch.no_grad():
-                total = sum(float(model._loss(batch, usual)) * len(batch) for batch in _batches(held_out))
-            if total >= best:
-                break
-            best, kept = total, {name: value.clone() for name, value in model.state_dict().items()}
-        model.load_state_dict(kept)
         return model
 
-    @property
-    def used(self) -> int:
-        """The number of features that have a weight."""
-        return int((self.weight != 0).sum())
+    def describe(self) -> str:
+        """What it is, and its size, in one line."""
+        return f"linear model: {int((self.weight != 0).sum()):,} features"
 
     @torch.no_grad()
     def ranked(self, questions: Sequence[Question]) -> list[Ranked]:

@@ -44,6 +44,7 @@ class Answerer(Predictor):
         tokenizer: of contexts and questions.
         config: the sizes of windows.
         linear: a linear model that has a ``share`` of the log-odds; None: there is none.
+        held_out: the one that does not know the questions that were set aside for validation.
         share: see ``linear``.
     """
 
@@ -51,7 +52,13 @@ class Answerer(Predictor):
     tokenizer: Tokenizer
     config: SpanDataConfig
     linear: SpanClassifier | None = None
+    held_out: SpanClassifier | None = None
     share: float = 0.0
+
+    @property
+    def for_held_out(self) -> Answerer:
+        """The same for questions that were set aside for validation."""
+        return replace(self, linear=self.held_out)
 
     def predict(
         self, inputs: Iterable[str], *, context: Path | None = None, top: int = 1, threshold: float | None = None

@@ -41,6 +41,8 @@ from regard.training.masked import MaskedTexts
 
 _TOKENIZER = "tokenizer.json"
 _LINEAR = "linear.safetensors"
+_COMPLETE = "linear-complete.safetensors"
+"""The linear model that was fitted to the questions that were set aside for validation, too."""
 _BATCHES_PER_EPOCH = 64
 
 Config = TypeVar("Config", bound=SpanConfig)
@@ -95,9 +97,16 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         tokenizer = train_tokenizer(texts, config.tokenizer.kind, known(config.tokenizer.size), notify)
         tokenizer.save(folder / _TOKENIZER)
         if config.model.linear:
-            linear = SpanClassifier.fit(sets.train, sets.valid)
+            linear = SpanClassifier.fit(sets.train)
             linear.save(folder / _LINEAR)
-            notify(f"linear model: {linear.used:,} features")
+            notify(linear.describe())
+
+    def finish(self, config: Config, run: Path, sets: QuestionSets, notify: Notify) -> None:
+        """Fit the linear model once more, to the questions that were set aside, too, for new questions."""
+        if config.model.linear and config.data.train is not None and config.data.valid is None:
+            linear = SpanClassifier.fit([*sets.train, *sets.valid])
+            linear.save(run / _COMPLETE)
+            notify(f"{linear.describe()}, for new questions")
 
     def untrained(self, config: Config, run: Path) -> Answerer:
         """A new model with random weights, and the tokenizer of a run's folder."""
@@ -108,7 +117,7 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
             longest=config.data.longest, dropout=settings.dropout, word_dropout=settings.word_dropout,
         )  # fmt: skip
         linear = SpanClassifier.load(run / _LINEAR) if settings.linear else None
-        return Answerer(model, tokenizer, config.data, linear, settings.linear)
+        return Answerer(model, tokenizer, config.data, linear, linear, settings.linear)
 
     def trainable(self, config: Config, run: Path, sets: QuestionSets, notify: Notify) -> SpanTrainable:
         """See `Task`."""
@@ -136,6 +145,8 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         answerer = self.untrained(config, run)
         checkpoints.fill(answerer.model, run, checkpoint)
         answerer.model.eval()
+        if answerer.linear is not None and (run / _COMPLETE).exists():
+            return replace(answerer, linear=SpanClassifier.load(run / _COMPLETE))
         return answerer
 
     def evaluate(
@@ -156,6 +167,7 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
             UserError: the questions cannot be used, or the run's own have changed since training.
         """
         questions = self._questions(config, run, path, on_bad_line, notify)
+        answerer = answerer.for_held_out if path is None else answerer
         began = time.perf_counter()
         answers = answerer.answers(questions, threshold=threshold)
         speed = f"{len(questions) / (time.perf_counter() - began):,.0f} questions per second"
@@ -171,7 +183,7 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         """A table of questions with their answers."""
         questions = sets.valid[:: max(1, len(sets.valid) // 5)][:5]
         rows = [("question", "answer", "correct"), ("---",) * 3]
-        for one, answer in zip(questions, answerer.answers(questions), strict=True):
+        for one, answer in zip(questions, answerer.for_held_out.answers(questions), strict=True):
             rows.append((one.question, answer.text or "(none)", " / ".join(one.texts) or "(none)"))
         return [f"| {' | '.join(one_line(cell).replace('|', '¦') for cell in row)} |" for row in rows]
 
