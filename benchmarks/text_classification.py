@@ -9,7 +9,7 @@ the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each se
 fifth).
 The checkpoint is chosen on the development set, or on a tenth of the training texts; the test texts are scored once.
 The settings are in the YAML files beside this script; with ``--ngrams``, ``model.ngrams`` has this share, so that a
-linear model of n-grams is mixed into both models. With ``--members``, a result is that of several runs together, the
+linear model of n-grams is mixed into both models, and this linear model alone is a row. With ``--members``, a result is that of several runs together, the
 mean of their probabilities; they have different seeds, and so different training texts, too, where a tenth is set
 aside. The linear classifier has TF-IDF of words and pairs of words and
 of parts of words, and a linear SVM; for SST-2 the naive-Bayes SVM of Wang and Manning 2012. The table is printed, for
@@ -35,6 +35,7 @@ from sklearn.svm import LinearSVC
 
 from regard.data.texts import Texts, read_texts
 from regard.settings import load_yaml
+from regard.tasks.classify_text.linear import NGramClassifier
 from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.running import load
 
@@ -75,6 +76,9 @@ def main() -> None:
     floors = [floor(arguments.set, split(arguments, seed)) for seed in arguments.seeds[: _splits(arguments)]]
     shown = list(floors[0])
     print(header(shown, WIDTH), row("linear classifier", floors, shown, WIDTH), sep="\n", flush=True)
+    if arguments.ngrams:
+        linear = [alone(split(arguments, seed)) for seed in arguments.seeds[: _splits(arguments)]]
+        print(row("n-grams alone", linear, shown, WIDTH), flush=True)
     for model in arguments.models:
         results = [score(arguments, split(arguments, seed), seed, model) for seed in arguments.seeds]
         print(row(_name(arguments, model), results, shown, WIDTH), flush=True)
@@ -127,6 +131,13 @@ def score(arguments: argparse.Namespace, files: Split, seed: int, model: str) ->
     test = read_texts(str(files.test), on_bad_line="skip")
     predicted = [result.classes[0][0] for result in load(run).predict(test.texts, top=1)]  # type: ignore[union-attr]
     return scores(test, predicted)
+
+
+def alone(files: Split) -> dict[str, float]:
+    """The scores of the linear model of n-grams without a network."""
+    known, test = (read_texts(str(path), on_bad_line="skip") for path in (files.train, files.test))
+    model = NGramClassifier.fit(known.words, known.labels, len(known.names))
+    return scores(test, [known.names[label] for label in model.logits(test.words).argmax(1).tolist()])
 
 
 def floor(name: str, files: Split) -> dict[str, float]:

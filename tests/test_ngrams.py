@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
-from regard.data.ngrams import NGrams
+from regard.data.ngrams import NGrams, distant_pairs, opening_pairs, parts_of_words, shapes_of_words, words_and_pairs
 from regard.data.word_features import words_of
 from regard.errors import UserError
 from regard.tasks.classify_text.linear import NGramClassifier
+from regard.tasks.classify_text.machine import support_vector_machine
 from regard.tasks.classify_text.task import TextLabeller
+from regard.tasks.families.classify.calibrated import Targets, calibration
 from regard.tasks.families.classify.labeller import Classified
 from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.running import evaluate, load, train
@@ -32,7 +34,7 @@ def test_weights_are_those_of_tfidf() -> None:
     parts = sklearn.TfidfVectorizer(ngram_range=(2, 5), sublinear_tf=True, analyzer="char_wb")
     joined = [" ".join(words) for words in TEXTS]
     expected = np.hstack([vectors.fit_transform(joined).toarray() for vectors in (whole, parts)])
-    ngrams = NGrams.of(TEXTS)
+    ngrams = NGrams.of(TEXTS, kinds=(words_and_pairs, parts_of_words))
     dense = np.zeros_like(expected)
     bags = ngrams.bags(TEXTS)
     for row, (start, end) in enumerate(zip(bags.starts, [*bags.starts[1:], len(bags.rows)], strict=True)):
@@ -40,29 +42,78 @@ def test_weights_are_those_of_tfidf() -> None:
     np.testing.assert_allclose(dense @ dense.T, expected @ expected.T, atol=1e-6)
 
 
+def test_distant_pairs_have_one_to_three_words_between_them() -> None:
+    near = [["a", "-", "c"], ["a", "-", "-", "d"], ["a", "-", "-", "-", "e"]]
+    numbers = [Counter(distant_pairs(words)) - Counter(distant_pairs(["-", *words[1:]])) for words in near]
+    assert [sum(counts.values()) for counts in numbers] == [1, 2, 3]
+    assert not list(distant_pairs(["a", "b"]))
+    assert len(list(distant_pairs(["a", "b", "c", "d", "e", "f"]))) == 4 + 3 + 2
+
+
+def test_opening_pairs_join_the_first_words_with_each_later_one() -> None:
+    assert len(list(opening_pairs(["What", "is", "a", "cat"]))) == 3 + 2
+    assert set(opening_pairs(["What", "is", "it"])) < set(opening_pairs(["what", "is", "x", "it"]))
+    assert set(opening_pairs(["Who", "is", "it"])).isdisjoint(opening_pairs(["what", "is", "it"]))
+
+
+def test_names_that_are_not_known_have_the_same_shapes() -> None:
+    counts = [Counter(shapes_of_words(["Who", "is", name])) for name in ("Ada", "Benjamin", "ada")]
+    assert (counts[0] - counts[1]).total() == 1  # The name itself, after a word in small letters.
+    assert (counts[2] - counts[0]).total() == 4
+
+
 @pytest.mark.parametrize("several", [False, True])
-def test_the_fit_has_no_gradient(several: bool) -> None:
+def test_the_machine_has_the_smallest_loss(several: bool) -> None:
     labels = np.stack([LABELS == 0, LABELS == 1, [True, False, False, True, True]], 1) if several else LABELS
     balance = np.array([[1.0, 2.0, 1.5], [1.0, 0.5, 3.0]]) if several else np.array([1.0, 2.0])
-    model = NGramClassifier.fit(TEXTS, labels, labels.shape[-1] if several else 2, balance=balance)
-    weight, bias = model.weight.clone().requires_grad_(), model.bias.clone().requires_grad_()
-    logits = NGramClassifier(model.ngrams, weight, bias).logits(TEXTS)
-    if several:
-        weights = torch.from_numpy(np.where(labels, balance[1], balance[0])).float()
-        target = torch.from_numpy(labels).float()
-        loss = F.binary_cross_entropy_with_logits(logits, target, weight=weights, reduction="sum")
-    else:
-        loss = F.cross_entropy(logits, torch.from_numpy(labels), torch.tensor(balance).float(), reduction="sum")
-    (loss / 5 + weight.square().sum() / 300).backward()
-    assert weight.grad is not None
-    assert bias.grad is not None
-    assert float(weight.grad.abs().max()) < 1e-4
-    assert float(bias.grad.abs().max()) < 1e-4
+    targets = Targets.of(labels, labels.shape[-1] if several else 2, balance)
+    expected = (
+        np.where(labels, balance[1], balance[0]) if several else np.array([[2, 2], [1, 1], [2, 2], [1, 1], [2, 2]])
+    )
+    np.testing.assert_allclose(targets.weights, expected)
+    ngrams = NGrams.of(TEXTS)
+    bags = ngrams.bags(TEXTS)
+    weight, bias = support_vector_machine(bags, targets, len(ngrams.hashes))
+    parameters = torch.cat([weight, bias[None]]).double().requires_grad_()
+    dense = torch.zeros(len(TEXTS), len(ngrams.hashes) + 1, dtype=torch.float64)
+    dense[:, -1] = 1
+    texts = np.repeat(np.arange(len(TEXTS)), bags.sizes())
+    dense[texts, bags.rows] = torch.from_numpy(bags.weights).double()
+    signs = 2 * targets.labels.double() - 1
+    errors = targets.weights * (1 - signs * (dense @ parameters)).clamp(min=0).square()
+    (errors.sum() + parameters.square().sum() / 2).backward()
+    assert parameters.grad is not None
+    assert float(parameters.grad.abs().max()) < 1e-2
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_calibrated_scores_have_the_smallest_cross_entropy(several: bool) -> None:
+    torch.manual_seed(0)
+    true = 3 * torch.randn(4000, 3)
+    labels = (
+        torch.rand(true.shape) < true.sigmoid() if several else torch.distributions.Categorical(logits=true).sample()
+    )
+    scores = (true - torch.tensor([1.0, 0.0, -1.0])) / 5
+    scale, offsets = calibration(scores, Targets.of(labels.numpy(), 3))
+    assert scale == pytest.approx(5, rel=0.1)
+    assert (offsets - offsets.mean()).tolist() == pytest.approx([1, 0, -1], abs=0.2)
+
+
+def test_a_rare_class_is_not_forgotten() -> None:
+    # The hinge loss alone scores most texts of a rare class below 0.
+    generator = np.random.default_rng(0)
+    topics = [[f"w{word}" for word in range(40)], [f"w{word}" for word in range(20, 60)]]
+    labels = (np.arange(600) % 10 == 0).astype(np.int64)
+    texts = [list(generator.choice(topics[label], 6)) for label in labels]
+    known, new = slice(0, 400), slice(400, 600)
+    logits = NGramClassifier.fit(texts[known], labels[known], 2).logits(texts[new])
+    rare = logits.softmax(-1)[:, 1].mean()
+    assert float(rare) == pytest.approx(labels[new].mean(), abs=0.03)
 
 
 def test_an_unknown_text_has_the_logits_of_the_bias() -> None:
     model = NGramClassifier.fit(TEXTS, LABELS, 2)
-    torch.testing.assert_close(model.logits([["xyz"], []]), model.bias.expand(2, 2))
+    torch.testing.assert_close(model.logits([["?"], []]), model.bias.expand(2, 2))
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -13,7 +13,7 @@ import numpy as np
 
 from regard.data.arrays import read_arrays, write_arrays
 from regard.data.corpus import Documents
-from regard.data.ngrams import Bags, NGrams
+from regard.data.ngrams import Bags, NGrams, words_and_pairs
 from regard.data.progress import counted
 
 _FREQUENT = 0.01
@@ -64,7 +64,7 @@ class SimilarPairs:
             for words, target in pairs:
                 targets.setdefault(tuple(words), target)
                 count()
-        ngrams = NGrams.of(list(targets), parts=False)
+        ngrams = NGrams.of(list(targets), kinds=(words_and_pairs,))
         places = ngrams.bags(targets).transposed(len(ngrams.hashes))
         places = places.at_most(max(_EXPECTED, int(_FREQUENT * len(targets))))
         return cls(ngrams, places, np.array(list(map(_crc, targets)), np.uint32), list(targets.values()))
@@ -102,7 +102,7 @@ class SimilarPairs:
         parts = dict(zip(_SAVED, read_arrays(path, _SAVED, "a file of similar pairs"), strict=True))
         places = Bags(*(parts[name] for name in ("place_texts", "place_weights", "place_starts")))
         targets = Documents(parts["target_data"], parts["target_starts"], parts["target_ends"])
-        return cls(NGrams(parts["hashes"], parts["idf"], parts=False), places, parts["sources"], targets)
+        return cls(NGrams(parts["hashes"], parts["idf"], kinds=(words_and_pairs,)), places, parts["sources"], targets)
 
 
 _SAVED = (

@@ -9,20 +9,24 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from regard.data.arrays import read_arrays, write_arrays
 from regard.data.ngrams import Bags, NGrams
+from regard.tasks.classify_text.machine import bag_tensors, products, support_vector_machine
+from regard.tasks.families.classify.calibrated import Targets, calibration
 
-_STRENGTH = 30.0
-"""The weight of the loss of all texts, relative to half the squared norm of the weights."""
-_STEPS = 100
-"""The largest number of steps of L-BFGS."""
+_FOLDS = 4
+"""The number of parts of the texts of which one is left out at a time, to calibrate the scores."""
+_ENOUGH = 5000
+"""No further part is left out when as many texts have been."""
 _SAVED = ("hashes", "idf", "weight", "bias")
 
 
 class NGramClassifier:
-    """Logistic regression on the n-grams of a text.
+    """A linear support-vector machine on the n-grams of a text, whose scores are calibrated to logits.
+
+    Each class has a function of its own, with the squared hinge loss. A linear function of its scores gives the logits:
+    the one with the smallest cross-entropy of texts that were left out of the fit (Platt 1999).
 
     Args:
         ngrams: those that are known.
@@ -44,7 +48,7 @@ class NGramClassifier:
     def fit(
         cls, texts: Sequence[Sequence[str]], labels: np.ndarray, classes: int, *, balance: np.ndarray | None = None
     ) -> NGramClassifier:
-        """The classifier with the smallest loss on these texts, its squared weights included.
+        """The classifier of these texts.
 
         Args:
             texts: the words of each.
@@ -53,23 +57,11 @@ class NGramClassifier:
             balance: weights of the classes: see `regard.data.labelled.balance`.
         """
         ngrams = NGrams.of(texts)
-        bags, transposed = _tensors(ngrams.bags(texts)), _tensors(ngrams.bags(texts).transposed(len(ngrams.hashes)))
-        weight, bias = torch.zeros(len(ngrams.hashes), classes), torch.zeros(classes)
-        target, decay = torch.from_numpy(labels), 1 / (_STRENGTH * len(texts))
-        weights = None if balance is None else torch.from_numpy(balance).float()
-        optimizer = torch.optim.LBFGS([weight, bias], max_iter=_STEPS, line_search_fn="strong_wolfe")
-
-        def closure() -> Tensor:
-            with torch.enable_grad():
-                logits = (_products(bags, weight) + bias).requires_grad_()
-                loss = _loss(logits, target, weights)
-                (gradient,) = torch.autograd.grad(loss, logits)
-            # The gradient as products of the same kind is twenty times as fast as that of embedding_bag.
-            weight.grad, bias.grad = _products(transposed, gradient) + decay * weight, gradient.sum(0)
-            return loss.detach() + decay / 2 * weight.square().sum()
-
-        optimizer.step(closure)  # type: ignore[no-untyped-call]
-        return cls(ngrams, weight, bias)
+        bags, targets = ngrams.bags(texts), Targets.of(labels, classes, balance)
+        weight, bias = support_vector_machine(bags, targets, len(ngrams.hashes))
+        scores, left_out = _scores_left_out(bags, targets, len(ngrams.hashes))
+        scale, offsets = calibration(scores, targets.chosen(left_out))
+        return cls(ngrams, scale * weight, scale * bias + offsets)
 
     @classmethod
     def load(cls, path: Path) -> NGramClassifier:
@@ -88,22 +80,20 @@ class NGramClassifier:
 
     def logits(self, texts: Iterable[Sequence[str]]) -> Tensor:
         """``(texts, classes)`` for the words of texts."""
-        return _products(_tensors(self.ngrams.bags(texts)), self.weight) + self.bias
+        return products(bag_tensors(self.ngrams.bags(texts)), self.weight) + self.bias
 
 
-def _tensors(bags: Bags) -> tuple[Tensor, ...]:
-    return tuple(map(torch.from_numpy, bags))
-
-
-def _products(bags: tuple[Tensor, ...], matrix: Tensor) -> Tensor:
-    """The sum of the rows of a matrix that each bag has, by its weights."""
-    rows, weights, starts = bags
-    return F.embedding_bag(rows, matrix, starts, mode="sum", per_sample_weights=weights)
-
-
-def _loss(logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
-    """The mean over the texts."""
-    if target.dim() == 1:
-        return F.cross_entropy(logits, target, weight=weights, reduction="sum") / len(target)
-    each = None if weights is None else torch.where(target, weights[1], weights[0])
-    return F.binary_cross_entropy_with_logits(logits, target.float(), weight=each, reduction="sum") / len(target)
+def _scores_left_out(bags: Bags, targets: Targets, count: int) -> tuple[Tensor, Tensor]:
+    """Scores of texts by machines that were fitted without them, ``(n, classes)``, and the numbers of these texts."""
+    texts = len(targets.labels)
+    order, folds = np.random.default_rng(0).permutation(texts), min(_FOLDS, texts)
+    scores, left_out = [torch.empty(0, targets.labels.shape[1])], [np.empty(0, np.int64)]
+    for fold in range(folds):
+        if sum(map(len, left_out)) >= _ENOUGH:
+            break
+        apart = np.zeros(texts, bool)
+        apart[order[fold::folds]] = True
+        weight, bias = support_vector_machine(bags.of(~apart), targets.chosen(torch.from_numpy(~apart)), count)
+        scores.append(products(bag_tensors(bags.of(apart)), weight) + bias)
+        left_out.append(np.flatnonzero(apart))
+    return torch.cat(scores), torch.from_numpy(np.concatenate(left_out))
