@@ -6,12 +6,12 @@
 
 The folders hold SST-2 (``train.tsv.gz``, ``dev.tsv``, ``test.tsv``), TREC (``TREC.train.all``, ``TREC.test.all``), and
 the SMS Spam Collection (``SMSSpamCollection``; repeats are dropped, and each seed, five by default, tests on a random
-fifth).
+fifth of each class).
 The checkpoint is chosen on the development set, or on a tenth of the training texts; the test texts are scored once.
 The settings are in the YAML files beside this script; with ``--ngrams``, ``model.ngrams`` has this share, so that a
-linear model of n-grams is mixed into both models, and this linear model alone is a row. With ``--members``, a result is that of several runs together, the
-mean of their probabilities; they have different seeds, and so different training texts, too, where a tenth is set
-aside. The linear classifier has TF-IDF of words and pairs of words and
+linear model of n-grams is mixed into both models, and this linear model alone is a row. With ``--members``, a result is
+that of several runs together, the mean of their probabilities; they have different seeds, and so different training
+texts, too, where a tenth is set aside. The linear classifier has TF-IDF of words and pairs of words and
 of parts of words, and a linear SVM; for SST-2 the naive-Bayes SVM of Wang and Manning 2012. The table is printed, for
 ``benchmarks/results/text_classification.txt``. A command that was stopped goes on where it was when it is run again.
 """
@@ -30,6 +30,7 @@ from machine import machine
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.metrics import accuracy_score, f1_score
+from sklearn.model_selection import train_test_split
 from sklearn.pipeline import FeatureUnion
 from sklearn.svm import LinearSVC
 
@@ -102,12 +103,11 @@ def split(arguments: argparse.Namespace, seed: int) -> Split:
         return Split(folder / "TREC.train.all", None, folder / "TREC.test.all")
     texts = read_texts(str(folder / "SMSSpamCollection"))
     rows = list(dict.fromkeys(zip((texts.names[label] for label in texts.labels), texts.texts, strict=True)))
-    order = np.random.default_rng(seed).permutation(len(rows))
+    parts = train_test_split(rows, test_size=0.2, random_state=seed, stratify=[label for label, _ in rows])
     arguments.runs.mkdir(parents=True, exist_ok=True)
     files = [arguments.runs / f"sms-{seed}-{part}.tsv" for part in ("train", "test")]
-    fifth = len(rows) // 5
-    for file, part in zip(files, (order[fifth:], order[:fifth]), strict=True):
-        file.write_text("".join(f"{rows[at][0]}\t{rows[at][1]}\n" for at in part))
+    for file, part in zip(files, parts, strict=True):
+        file.write_text("".join(f"{label}\t{text}\n" for label, text in part))
     return Split(files[0], None, files[1])
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from regard.data.progress import counted
 from regard.data.word_features import shape
 
 _SIZES = (2, 3, 4, 5)
@@ -130,8 +131,10 @@ class NGrams:
     def of(cls, texts: Sequence[Sequence[str]], *, kinds: tuple[Kind, ...] = ALL) -> NGrams:
         """The n-grams of texts, given as words."""
         counts: Counter[int] = Counter()
-        for text in texts:
-            counts.update({number for kind in kinds for number in kind(text)})
+        with counted("finding n-grams") as count:
+            for text in texts:
+                counts.update({number for kind in kinds for number in kind(text)})
+                count()
         kept = sorted(counts.most_common(_MOST))
         hashes = np.array([number for number, _ in kept], np.uint32)
         frequencies = np.array([count for _, count in kept], np.float64)

@@ -86,8 +86,8 @@ class TextModelConfig:
     word_dropout: float = 0.1
     """The probability that a word is hidden in training."""
     ngrams: float = 0.0
-    """Share of the probability that a linear model gives, which is fitted to the words, pairs of words and parts of
-    words of the training texts in seconds; it helps with a few thousand short texts. 0: there is none."""
+    """Share of the probability that a linear model gives, which is fitted to the words, pairs of words, parts of words
+    and shapes of words of the training texts at once; it helps with a few thousand short texts. 0: there is none."""
 
     def problem(self) -> str | None:
         """The error message for the first setting that is out of range; None if there is none."""
