@@ -138,10 +138,10 @@ class SequentialModel(nn.Module):
         """
         table = self.table()
         states, _ = self.read(items, lengths, table)
-        chosen = wanted >= 0
         if negatives is None:
             bias = table.new_zeros(len(table))
-            return linear_cross_entropy(states[chosen], table, bias, wanted[chosen], smoothing)
+            return linear_cross_entropy(states.flatten(0, 1), table, bias, wanted.flatten(), smoothing)
+        chosen = wanted >= 0
         right = (states * F.embedding(wanted.clamp(min=0), table)).sum(-1, keepdim=True)
         others = states @ F.embedding(negatives, table).mT
         others = others.masked_fill(negatives[:, None] == wanted[..., None], -torch.inf)

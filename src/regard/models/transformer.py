@@ -208,13 +208,22 @@ class TransformerTranslator(EncoderDecoder):
             target_lengths: int64 ``(B,)``, including BOS.
             smoothing: label smoothing.
         """
-        features, wanted = self._teach(source, lengths, target, target_lengths)
-        return linear_cross_entropy(features, self.target_embedding.weight, self.output_bias, wanted, smoothing)
+        return self.loss(source, lengths, *_taught(target, target_lengths), smoothing)
+
+    compiled_method = "loss"
+    """What training compiles: lengths that are those of its inputs, not less by one, give faster graphs."""
+
+    def loss(self, source: Tensor, lengths: Tensor, inputs: Tensor, wanted: Tensor, smoothing: float = 0.0) -> Tensor:
+        """As `forward`, with the tokens after which a token is predicted and these, int64 ``(B, Lt)``; −1: none is."""
+        features, _ = self._write(inputs, self.encode(source, lengths), None)
+        weight, bias = self.target_embedding.weight, self.output_bias
+        return linear_cross_entropy(features.flatten(0, 1), weight, bias, wanted.flatten(), smoothing)
 
     def logits(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> Tensor:
         """Logits of each target token given all before it, row by row, padding left out; arguments as in `forward`."""
-        features, _ = self._teach(source, lengths, target, target_lengths)
-        return self._logits(features)
+        inputs, wanted = _taught(target, target_lengths)
+        features, _ = self._write(inputs, self.encode(source, lengths), None)
+        return self._logits(features[wanted >= 0])
 
     def following(self, source: Tensor, lengths: Tensor, written: Tensor) -> Tensor:
         """Logits ``(B, Lt, target_size)`` of the token after each token of ``written`` int64 ``(B, Lt)``, BOS first;
@@ -237,13 +246,6 @@ class TransformerTranslator(EncoderDecoder):
 
     def _logits(self, features: Tensor) -> Tensor:
         return F.linear(features, self.target_embedding.weight, self.output_bias)
-
-    def _teach(self, source: Tensor, lengths: Tensor, target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs of the output layer, and the tokens to predict, both without padding."""
-        inputs, wanted = target[:, :-1], target[:, 1:]
-        real = torch.arange(inputs.shape[1], device=target.device) < target_lengths[:, None] - 1
-        features, _ = self._write(inputs, self.encode(source, lengths), None)
-        return features[real], wanted[real]
 
     def _write(
         self, tokens: Tensor, encoded: Encoded, caches: list[KVCache] | NativeState | None
@@ -274,6 +276,13 @@ class _NoPositions(nn.Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         return x
+
+
+def _taught(target: Tensor, target_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """The decoder's inputs ``(B, Lt)``, and the tokens to predict ``(B, Lt)``, −1 for padding; see `forward`."""
+    inputs, wanted = target[:, :-1], target[:, 1:]
+    real = torch.arange(inputs.shape[1], device=target.device) < target_lengths[:, None] - 1
+    return inputs, wanted.masked_fill(~real, -1)
 
 
 def _positions(kind: PositionKind, width: int, longest: int) -> nn.Module:

@@ -27,7 +27,7 @@ def linear_cross_entropy(
         features: ``(N, E)``; in half precision, the products are too, and everything else is float32.
         weight: ``(V, E)``.
         bias: ``(V,)``.
-        target: int64 ``(N,)``.
+        target: int64 ``(N,)``; a row whose target is negative is left out.
         smoothing: ε, from 0 to below 1.
 
     Example:
@@ -38,43 +38,80 @@ def linear_cross_entropy(
         True
     """
     with torch.autocast(features.device.type, enabled=False):
-        loss: Tensor = _LinearCrossEntropy.apply(features, weight, bias, target, smoothing)  # type: ignore[no-untyped-call]
+        if torch.compiler.is_compiling():
+            loss: Tensor = _as_op(features, weight, bias, target, smoothing, torch.is_grad_enabled())[0]
+        else:
+            loss = _LinearCrossEntropy.apply(features, weight, bias, target, smoothing)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float) -> Tensor:
-        precise = torch.promote_types(features.dtype, torch.float32)
-        matrix, count = weight.to(features.dtype), features.shape[0]
-        total = features.new_zeros((), dtype=torch.float64)
-        to_features = torch.empty_like(features)
-        to_weight, to_bias = (torch.zeros_like(t, dtype=precise) for t in (weight, bias))
-        for start in range(0, count, _ROWS):
-            part, short = slice(start, min(count, start + _ROWS)), max(0, start + _ROWS - count)
-            chunk = F.pad(features[part], (0, 0, 0, short)) if short else features[part]
-            logits = F.linear(chunk, matrix)
-            losses, gradient, of_bias = _gradient(logits[: _ROWS - short], bias, target[part], smoothing)
-            total += losses.sum()
-            if not any(ctx.needs_input_grad):
-                continue
-            to_bias += of_bias
-            gradient = F.pad(gradient, (0, 0, 0, short)) if short else gradient
-            to_features[part] = (gradient @ matrix)[: _ROWS - short]
-            if gradient.dtype is precise:
-                to_weight.addmm_(gradient.T, chunk)
-            else:
-                to_weight += gradient.T @ chunk
-        ctx.save_for_backward(to_features, to_weight, to_bias)
-        ctx.dtypes = weight.dtype, bias.dtype
-        return total.to(precise)
+        loss, *gradients = _computed(features, weight, bias, target, smoothing, any(ctx.needs_input_grad))
+        ctx.save_for_backward(*gradients)
+        return loss
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        to_features, to_weight, to_bias = (saved * gradient for saved in ctx.saved_tensors)
-        weight, bias = ctx.dtypes
-        return to_features.to(ctx.saved_tensors[0].dtype), to_weight.to(weight), to_bias.to(bias), None, None
+        return *(saved * gradient for saved in ctx.saved_tensors), None, None
+
+
+def _computed(
+    features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float, gradients: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The loss, and its gradients for features, weight and bias, if there are to be ``gradients``."""
+    precise = torch.promote_types(features.dtype, torch.float32)
+    counted = (target >= 0).nonzero()[:, 0]
+    rows_, labels = features, target
+    if len(counted) < len(target):
+        rows_, labels = features.index_select(0, counted), target.index_select(0, counted)
+    matrix, count = weight.to(features.dtype), len(labels)
+    total = features.new_zeros((), dtype=torch.float64)
+    to_rows = torch.empty_like(rows_)
+    to_weight, to_bias = (torch.zeros_like(t, dtype=precise) for t in (weight, bias))
+    for start in range(0, count, _ROWS):
+        part, short = slice(start, min(count, start + _ROWS)), max(0, start + _ROWS - count)
+        chunk = F.pad(rows_[part], (0, 0, 0, short)) if short else rows_[part]
+        logits = F.linear(chunk, matrix)
+        losses, gradient, of_bias = _gradient(logits[: _ROWS - short], bias, labels[part], smoothing)
+        total += losses.sum()
+        if not gradients:
+            continue
+        to_bias += of_bias
+        gradient = F.pad(gradient, (0, 0, 0, short)) if short else gradient
+        to_rows[part] = (gradient @ matrix)[: _ROWS - short]
+        if gradient.dtype is precise:
+            to_weight.addmm_(gradient.T, chunk)
+        else:
+            to_weight += gradient.T @ chunk
+    if rows_ is not features:
+        to_rows = torch.zeros_like(features).index_copy_(0, counted, to_rows)
+    return total.to(precise), to_rows, to_weight.to(weight.dtype), to_bias.to(bias.dtype)
+
+
+_as_op = torch.library.custom_op("regard::linear_cross_entropy", _computed, mutates_args=())
+"""For graphs, which contain it as one operation."""
+
+
+@_as_op.register_fake  # type: ignore[untyped-decorator]
+def _shapes(
+    features: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float, gradients: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    loss = features.new_empty((), dtype=torch.promote_types(features.dtype, torch.float32))
+    return loss, torch.empty_like(features), torch.empty_like(weight), torch.empty_like(bias)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*output[1:])
+
+
+def _from_saved(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    return *(saved * gradient for saved in ctx.saved_tensors), None, None, None
+
+
+_as_op.register_autograd(_from_saved, setup_context=_save)
 
 
 def _gradient(logits: Tensor, bias: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor, Tensor]:
