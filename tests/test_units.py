@@ -53,6 +53,17 @@ def test_probabilities_close_to_0_and_1(p: float) -> None:
     assert (factors == 0).float().mean() == round(p)
 
 
+@kernels
+def test_in_a_graph_the_gradient_has_the_same_factors() -> None:
+    torch.compiler.reset()
+    x = torch.ones(3, 64, requires_grad=True)
+    dropped = torch.compile(Dropout(0.25), backend="aot_eager", fullgraph=True)(x)
+    (grad,) = torch.autograd.grad(dropped.sum(), x)
+    assert torch.equal(grad, dropped)
+    assert set(dropped.flatten().tolist()) == {0.0, torch.tensor(4 / 3).item()}
+    assert not torch.equal(torch.compile(Dropout(0.25), backend="aot_eager", fullgraph=True)(x), dropped)
+
+
 def test_without_kernels_and_under_transforms(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = Dropout(0.5), torch.ones(3, 64)
     samples = torch.func.vmap(layer, randomness="different")(x)

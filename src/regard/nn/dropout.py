@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from regard.kernels.cpu import units
+from regard.kernels.cpu import library, units
 from regard.nn.layer import check_kind, check_shape
 
 
@@ -17,6 +17,8 @@ def unit_mask(shape: torch.Size | tuple[int, ...], p: float, like: Tensor) -> Te
     """
     if units.can(like):
         return units.factors(shape, p, like.dtype)
+    if torch.compiler.is_compiling() and like.device.type == "cpu" and library.level is not None:
+        return units.factors_in_graph(shape, p, like.dtype)
     return F.dropout(torch.ones(shape, device=like.device, dtype=like.dtype), p)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from struct import Struct
 
@@ -26,17 +27,36 @@ def factors(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -
 
     The bits are those of `regard.kernels.random`, with the index of the unit instead of query and key.
     """
+    seed = torch.empty((), dtype=torch.int64, device="cpu").random_(-(2**63), None)
+    return _factors(seed, shape, p, dtype)
+
+
+def factors_in_graph(shape: torch.Size | tuple[int, ...], p: float, dtype: torch.dtype) -> Tensor:
+    """The same as `factors` for a function that is compiled."""
+    seed = torch.randint(-(2**63), 2**63 - 1, (), dtype=torch.int64, device="cpu")
+    factors: Tensor = _as_op(seed, shape, p, dtype)
+    return factors
+
+
+def _factors(seed: Tensor, shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
     result = torch.empty(shape, dtype=dtype, device="cpu")
-    seed = torch.empty((), dtype=torch.int64, device="cpu").random_(-(2**63), None).item()
     keep_threshold = min(round(p * 2**32) - 2**31, 2**31 - 1)
     assert library.library is not None
     assert library.level is not None
     packed = _UNITS.pack(
-        result.data_ptr(), result.numel(), dtype.itemsize, seed, keep_threshold, _bits(1 / (1 - p), dtype),
+        result.data_ptr(), result.numel(), dtype.itemsize, seed.item(), keep_threshold, _bits(1 / (1 - p), dtype),
         torch.get_num_threads(), LEVELS[library.level],
     )  # fmt: skip
     run(library.library.regard_drop, packed)
     return result
+
+
+_as_op = torch.library.custom_op("regard::unit_factors", _factors, mutates_args=())
+
+
+@_as_op.register_fake  # type: ignore[untyped-decorator]
+def _shape(seed: Tensor, shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="cpu")
 
 
 @cache
