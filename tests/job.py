@@ -42,6 +42,10 @@ class Reverse:
         self.model: Any = RNNTranslator(VOCABULARY, VOCABULARY, embedding=11, dim=14, dropout=dropout)
         if kind == "transformer":
             self.model = TransformerTranslator(VOCABULARY, VOCABULARY, dim=32, heads=2, hidden=64, dropout=dropout)
+        if kind == "small":
+            self.model = TransformerTranslator(
+                VOCABULARY, VOCABULARY, dim=8, heads=2, encoder_layers=1, decoder_layers=1, hidden=16, dropout=dropout
+            )  # fmt: skip
 
     def batches(self, epoch: int) -> Sequence[list[int]]:
         return batches([(len(row), len(row) + 1) for row in self.rows], tokens=64, seed=3, epoch=epoch)

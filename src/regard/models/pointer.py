@@ -178,6 +178,8 @@ class PointerTransformer(_Pointer, transformer.TransformerTranslator):
         **options: of `regard.models.transformer.TransformerTranslator`.
     """
 
+    compiled_method = "forward"
+
     def __init__(
         self,
         size: int,

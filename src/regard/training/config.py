@@ -54,6 +54,9 @@ class TrainConfig:
     best checkpoint if its metric is better; 0: no average."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Data type of matrix products; bfloat16 (autocast) is faster on GPUs and on CPUs with AMX or BF16 instructions."""
+    compile: bool = False
+    """Compile the model for training steps with torch.compile, which needs a C++ compiler and takes a minute or more at
+    the start. Dropout then draws other numbers than without it."""
     metric: str = "loss"
     """Validation metric that selects the best checkpoint and decides when to stop early."""
     evaluate_every: int | None = None

@@ -18,6 +18,7 @@ from regard.errors import UserError
 from regard.training import checkpoint
 from regard.training import run as runs
 from regard.training.average import MovingAverage, mean_used, used
+from regard.training.compiling import compile_model
 from regard.training.config import TrainConfig
 from regard.training.defaults import known
 from regard.training.distributed import World, unsharded
@@ -95,6 +96,8 @@ class TrainingRun:
             self._restore()
         if resume:
             self.log.resumed(self.at.step)
+        if self.config.compile:
+            self.compile()
         if len(self.valid_rows) < self.task.validation_count:
             count, total = len(self.valid_rows), self.task.validation_count
             self.log.message(f"validation: on a fixed random sample of {count:,} of {total:,} examples")
@@ -106,6 +109,16 @@ class TrainingRun:
             except Stopped:
                 raise self.interrupt.interrupted(self.at.step) from None
         return self.at
+
+    def compile(self) -> None:
+        """Compile the model for training steps. Raises UserError: it cannot be compiled."""
+        if not len(self.task.batches(0)):
+            return
+        self.log.message("compiling the model for training steps (--train.compile) …")
+        loss, bfloat16 = share_of_loss(self.task), self.config.precision == "bfloat16"
+        seconds = compile_model(self.task.model, self.model, loss, self.task.batches, self.world, bfloat16=bfloat16)
+        self.at.spent += float(self.world.sum(seconds if self.world.first else 0.0)[0])
+        self.log.message(f"compiled in {seconds:.0f} seconds, which are part of the time of training")
 
     def _train(self) -> None:
         """Train to the end. Raises `Stopped`: a signal came; the state is saved."""
