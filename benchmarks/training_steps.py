@@ -103,7 +103,7 @@ def of_task(task: Trainable, compiled: bool = False) -> Step:
     world, folder = World(0, 1, torch.device("cpu")), Path(tempfile.mkdtemp())
     run = TrainingRun(task, task.config, folder, world, Log(None, shown=False))  # type: ignore[attr-defined]
     if compiled:
-        run.model = torch.compile(run.model, dynamic=None)  # type: ignore[assignment]
+        run.compile()
     batches, losses = task.batches(0), _Kept()
     run.log = losses  # type: ignore[assignment]
 
@@ -123,10 +123,12 @@ class _Kept:
         self.loss = loss
 
 
-def plain(model: nn.Module, batch: Callable[[], tuple[Tensor, ...]], precision: str, compiled: bool = False) -> Step:
-    """A step of a loop around ``model``, which returns the mean loss of a batch."""
+def plain(
+    model: nn.Module, batch: Callable[[], tuple[Tensor, ...]], precision: str, call: Callable[..., Tensor] | None = None
+) -> Step:
+    """A step of a loop around ``model``, which returns the mean loss of a batch; ``call``: the compiled model."""
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, (0.9, 0.98), weight_decay=0.01, fused=True)
-    call = torch.compile(model) if compiled else model
+    call = model if call is None else call
 
     def step() -> float:
         inputs = batch()
@@ -136,7 +138,7 @@ def plain(model: nn.Module, batch: Callable[[], tuple[Tensor, ...]], precision: 
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
@@ -180,21 +182,29 @@ def plain_translator(dropout: float) -> PlainTranslator:
 
 
 def steps(kind: str, precision: str, compiled: bool) -> dict[str, Step]:
-    """What is timed, the straightforward loop first."""
+    """What is timed, the straightforward loop first; ``compiled``: also with compiled models."""
     if kind == "language":
         task, norm = language_task(precision), partial(nn.LayerNorm, DIM, bias=False)
-        return {
-            "nanoGPT's loop": plain(gpt(norm, by_pytorch), windows(task), precision, compiled),
-            "nanoGPT's loop, regard.attention": plain(gpt(norm, by_regard), windows(task), precision, compiled),
-            "regard": of_task(task, compiled),
+        both: dict[str, Step] = {
+            "nanoGPT's loop": plain(gpt(norm, by_pytorch), windows(task), precision),
+            "nanoGPT's loop, regard.attention": plain(gpt(norm, by_regard), windows(task), precision),
+            "regard": of_task(task),
         }
-    task_ = translation_task(precision)
-    return {
-        "torch.nn.Transformer": plain(plain_translator(0.2), padded(task_), precision, compiled),
-        "torch.nn.Transformer, no dropout": plain(plain_translator(0.0), padded(task_), precision, compiled),
-        "regard": of_task(task_, compiled),
-        "regard, no dropout": of_task(translation_task(precision, 0.0, 0.0), compiled),
-    }
+        if compiled:
+            model = gpt(norm, by_pytorch)
+            both["nanoGPT's loop, compiled"] = plain(model, windows(task), precision, torch.compile(model))
+            both["regard, compiled"] = of_task(language_task(precision), compiled)
+        return both
+    task_, both = translation_task(precision), {}
+    for name, dropout in (("", (0.2, 0.1)), (", no dropout", (0.0, 0.0))):
+        both[f"torch.nn.Transformer{name}"] = plain(plain_translator(dropout[0]), padded(task_), precision)
+        both[f"regard{name}"] = of_task(translation_task(precision, *dropout))
+        if compiled:
+            other = plain_translator(dropout[0])
+            call = torch.compile(other, dynamic=True)
+            both[f"torch.nn.Transformer{name}, compiled"] = plain(other, padded(task_), precision, call)
+            both[f"regard{name}, compiled"] = of_task(translation_task(precision, *dropout), compiled)
+    return both
 
 
 def check(kind: str, precision: str) -> float:
@@ -208,11 +218,14 @@ def check(kind: str, precision: str) -> float:
     return max(abs(both[0]() / both[1]() - 1) for _ in range(CHECKED))
 
 
-def measure(one: dict[str, Step], rounds: int) -> list[str]:
-    """The rows of the table."""
+def warm_up(one: dict[str, Step]) -> None:
     for step in one.values():
         for _ in range(WARM):
             step()
+
+
+def measure(one: dict[str, Step], rounds: int) -> list[str]:
+    """The rows of the table."""
     times: dict[str, list[float]] = {name: [] for name in one}
     for _ in range(rounds):
         for name, step in one.items():
@@ -222,7 +235,7 @@ def measure(one: dict[str, Step], rounds: int) -> list[str]:
     base, rows = statistics.median(next(iter(times.values()))), []
     for name, every in times.items():
         low, median, high = statistics.quantiles(every, n=4)
-        rows.append(f"  {name:34}{median:9.1f}{low:9.1f}{high:9.1f}{base / median:8.2f}")
+        rows.append(f"  {name:38}{median:9.1f}{low:9.1f}{high:9.1f}{base / median:8.2f}")
     return rows
 
 
@@ -231,7 +244,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
     parser.add_argument("--only", nargs="+", default=["language", "translation"])
-    parser.add_argument("--compile", action="store_true", help="compile both sides with torch.compile")
+    parser.add_argument("--compile", action="store_true", help="also time both sides with torch.compile")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--write", action="store_true", help="append the rows to results/training_steps.txt")
     options = parser.parse_args()
@@ -239,14 +252,15 @@ def main() -> None:
         torch.set_num_threads(threads)
         for kind in options.only:
             for precision in options.precision:
-                how = ", compiled" if options.compile else ""
                 off = check(kind, precision)
                 lines = [
                     f"{machine()}",
-                    f"{kind}, {precision}{how}; losses of {CHECKED} equal steps differ by {off:.1e}",
+                    f"{kind}, {precision}; losses of {CHECKED} equal steps differ by {off:.1e}",
                 ]
-                lines.append(f"  {'ms per step':34}{'median':>9}{'25 %':>9}{'75 %':>9}{'ratio':>8}")
-                lines += measure(steps(kind, precision, options.compile), options.rounds)
+                lines.append(f"  {'ms per step':38}{'median':>9}{'25 %':>9}{'75 %':>9}{'ratio':>8}")
+                both = steps(kind, precision, options.compile)
+                warm_up(both)
+                lines += measure(both, options.rounds)
                 print("\n".join(lines), flush=True)
                 if options.write:
                     with (Path(__file__).parent / "results" / "training_steps.txt").open("a") as file:
