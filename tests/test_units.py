@@ -9,7 +9,7 @@ from torch import Tensor
 from regard.kernels import random
 from regard.kernels.cpu import library, units
 from regard.kernels.plan import Plan
-from regard.nn import Dropout
+from regard.nn import Dropout, FeedForward
 from threads import use_threads
 
 kernels = pytest.mark.skipif(library.level is None, reason=library.why_none)
@@ -62,6 +62,18 @@ def test_in_a_graph_the_gradient_has_the_same_factors() -> None:
     assert torch.equal(grad, dropped)
     assert set(dropped.flatten().tolist()) == {0.0, torch.tensor(4 / 3).item()}
     assert not torch.equal(torch.compile(Dropout(0.25), backend="aot_eager", fullgraph=True)(x), dropped)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_feed_forward_layer_in_a_graph_has_the_gradients_of_relu(training: bool) -> None:
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    layer = FeedForward(4, 64, dropout=1e-9).train(training)  # a mask of ones
+    x = torch.randn(3, 5, 4, requires_grad=True)
+    outputs = torch.compile(layer, backend="aot_eager", fullgraph=True)(x), layer(x)
+    leaves = [x, *layer.parameters()]
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*(torch.autograd.grad(output.square().sum(), leaves) for output in outputs))
 
 
 def test_without_kernels_and_under_transforms(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,4 +77,5 @@ def _relu_dropped(hidden: Tensor, mask: Tensor | None) -> Tensor:
     Otherwise, a graph stores as booleans which features are positive. The code that torch.compile generates for a CPU
     takes more than ten times as long for them as for numbers.
     """
-    return F.relu(hidden) if mask is None else hidden * (mask * hidden.detach().sign().clamp(min=0))
+    positive = hidden.detach().sign().clamp(min=0)
+    return hidden * (positive if mask is None else mask * positive)
