@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,8 @@ def main() -> None:
     """``python job.py FOLDER '{"epochs": 2}'``: train with these settings, or resume if the folder has a checkpoint."""
     folder = Path(sys.argv[1])
     settings = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    if settings.get("compile"):  # to graphs of PyTorch's operations, which takes a tenth of the time
+        torch.compile = partial(torch.compile, backend="aot_eager")  # type: ignore[assignment]
     torch.set_num_threads(1)
     _slow_saving()
     run(folder, resume=(folder / "last.json").exists(), **settings)

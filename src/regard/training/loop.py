@@ -117,7 +117,8 @@ class TrainingRun:
         self.log.message("compiling the model for training steps (--train.compile) …")
         loss, bfloat16 = share_of_loss(self.task), self.config.precision == "bfloat16"
         seconds = compile_model(self.task.model, self.model, loss, self.task.batches, self.world, bfloat16=bfloat16)
-        self.at.spent += float(self.world.sum(seconds if self.world.first else 0.0)[0])
+        seconds = float(self.world.sum(seconds if self.world.first else 0.0)[0])
+        self.at.compiling, self.at.spent = self.at.compiling + seconds, self.at.spent + seconds
         self.log.message(f"compiled in {seconds:.0f} seconds, which are part of the time of training")
 
     def _train(self) -> None:

@@ -44,7 +44,8 @@ def pretrain(task: MaskedTexts, train: TrainConfig, run: Path, world: World, not
 
     Args:
         task: the model and its texts.
-        train: the settings of the training that follows; precision, seed, checkpoints and FSDP2 are as there.
+        train: the settings of the training that follows; precision, seed, checkpoints, compilation and FSDP2 are as
+            there.
         run: the run's folder.
         world: this process and their number.
         notify: prints a message for the user.
@@ -69,7 +70,7 @@ def pretrain(task: MaskedTexts, train: TrainConfig, run: Path, world: World, not
     config = replace(
         TrainConfig(), epochs=_EPOCHS, steps=settings.steps or None, minutes=settings.minutes or None,
         learning_rate=settings.learning_rate, precision=train.precision, save_every=train.save_every, seed=train.seed,
-        fsdp=train.fsdp, evaluate_every=max(_STEPS, len(task.batches(0))),
+        fsdp=train.fsdp, compile=train.compile, evaluate_every=max(_STEPS, len(task.batches(0))),
     )  # fmt: skip
     notify(
         f"pretraining: on {len(task.train):,} texts or windows of texts, {task.held_out:,} texts set aside; "

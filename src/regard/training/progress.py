@@ -17,7 +17,8 @@ class Progress:
         best_loss: the loss at the best validation.
         waited: validations since the best one.
         seconds: the time of all steps.
-        spent: the time of all steps and validations, in seconds.
+        compiling: the time in which the model was compiled, in seconds.
+        spent: the time of all steps, validations and of compiling, in seconds.
         tokens: tokens trained on.
         finished: whether training has ended before its last epoch.
         warm: the factor that the warm-up has reached, below which the factor of a lengthened run does not fall.
@@ -33,6 +34,7 @@ class Progress:
     best_loss: float = 0.0
     waited: int = 0
     seconds: float = 0.0
+    compiling: float = 0.0
     spent: float = 0.0
     tokens: int = 0
     finished: bool = False
