@@ -235,7 +235,7 @@ def measure(one: dict[str, Step], rounds: int) -> list[str]:
     base, rows = statistics.median(next(iter(times.values()))), []
     for name, every in times.items():
         low, median, high = statistics.quantiles(every, n=4)
-        rows.append(f"  {name:38}{median:9.1f}{low:9.1f}{high:9.1f}{base / median:8.2f}")
+        rows.append(f"  {name:42}{median:9.1f}{low:9.1f}{high:9.1f}{base / median:8.2f}")
     return rows
 
 
@@ -257,7 +257,7 @@ def main() -> None:
                     f"{machine()}",
                     f"{kind}, {precision}; losses of {CHECKED} equal steps differ by {off:.1e}",
                 ]
-                lines.append(f"  {'ms per step':38}{'median':>9}{'25 %':>9}{'75 %':>9}{'ratio':>8}")
+                lines.append(f"  {'ms per step':42}{'median':>9}{'25 %':>9}{'75 %':>9}{'ratio':>8}")
                 both = steps(kind, precision, options.compile)
                 warm_up(both)
                 lines += measure(both, options.rounds)
