@@ -67,10 +67,10 @@ def write(
 def _summary(progress: Progress, parameters: int, unit: str, metrics: Sequence[Metric]) -> str:
     speed = progress.tokens / max(progress.seconds, 1e-9)
     compiling = f" and {progress.compiling / 60:.1f} of compiling" if progress.compiling else ""
+    complete = f"{progress.spent / 60:.1f} with validation{compiling}"
     lines = [
         f"- {parameters:,} parameters, {progress.step:,} steps over {progress.tokens:,} {unit}",
-        f"- {progress.seconds / 60:.1f} minutes of training steps, {progress.spent / 60:.1f} with validation{compiling}; "
-        f"{speed:,.0f} {unit} per second",
+        f"- {progress.seconds / 60:.1f} minutes of training steps, {complete}; {speed:,.0f} {unit} per second",
         "- last validation: " + (", ".join(figures_text(progress.figures, metrics)) or "–"),
         f"- regard {__version__}, torch {torch.__version__}, Python {platform.python_version()}, "
         f"{torch.get_num_threads()} threads, {platform.machine()}",
