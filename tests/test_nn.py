@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -118,14 +119,14 @@ def test_linear_cross_entropy_equals_pytorchs(monkeypatch: pytest.MonkeyPatch, s
 @pytest.mark.parametrize("compiled", [False, True])
 def test_linear_cross_entropy_leaves_out_rows_with_a_negative_target(compiled: bool) -> None:
     torch.manual_seed(3)
-    leaves = [torch.randn(shape, requires_grad=True) for shape in ((17, 5), (11, 5), (11,))]
+    features, weight, bias = leaves = [torch.randn(shape, requires_grad=True) for shape in ((17, 5), (11, 5), (11,))]
     target = torch.randint(11, (17,))
     target[::3] = -1
     call = (
         torch.compile(linear_cross_entropy, backend="aot_eager", fullgraph=True) if compiled else linear_cross_entropy
     )
     kept = target >= 0
-    losses = call(*leaves, target, 0.1), linear_cross_entropy(leaves[0][kept], *leaves[1:], target[kept], 0.1)
+    losses = call(*leaves, target, 0.1), linear_cross_entropy(features[kept], weight, bias, target[kept], 0.1)
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*(torch.autograd.grad(loss * 3, leaves) for loss in losses))
     assert call(*leaves, torch.full_like(target, -1)) == 0
