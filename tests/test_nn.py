@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -126,10 +125,13 @@ def test_linear_cross_entropy_leaves_out_rows_with_a_negative_target(compiled: b
         torch.compile(linear_cross_entropy, backend="aot_eager", fullgraph=True) if compiled else linear_cross_entropy
     )
     kept = target >= 0
-    losses = call(*leaves, target, 0.1), linear_cross_entropy(features[kept], weight, bias, target[kept], 0.1)
+    losses = (
+        call(features, weight, bias, target, 0.1),
+        linear_cross_entropy(features[kept], weight, bias, target[kept], 0.1),
+    )
     torch.testing.assert_close(*losses)
     torch.testing.assert_close(*(torch.autograd.grad(loss * 3, leaves) for loss in losses))
-    assert call(*leaves, torch.full_like(target, -1)) == 0
+    assert call(features, weight, bias, torch.full_like(target, -1)) == 0
 
 
 def test_linear_cross_entropy_of_half_precision_and_empty_inputs() -> None:
