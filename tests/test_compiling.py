@@ -183,9 +183,10 @@ def test_a_batch_that_no_graph_fits_runs_without_one(monkeypatch: pytest.MonkeyP
         task.model(other)
 
 
-@pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("transformer", [False, pytest.param(True, marks=pytest.mark.long)])
-def test_an_interrupted_run_resumes_bitwise(tmp_path: Path, transformer: bool) -> None:
+def test_an_interrupted_run_resumes_bitwise(tmp_path: Path, transformer: bool, request: pytest.FixtureRequest) -> None:
+    if not transformer:
+        request.getfixturevalue("traced")
     config = TrainConfig(epochs=2, warmup=2, save_every=100, compile=True)
 
     def trained(folder: Path, log: type[Log], resume: bool = False) -> Progress:

@@ -75,6 +75,8 @@ class TransformerTranslator(EncoderDecoder):
 
     Attributes:
         weights: how decoding on a CPU stores the decoder's weights; see `regard.kernels.packed.pack`.
+        compiled_method: what training compiles. Graphs are faster for lengths that are those of an input than for those
+            less by one, as of the target without its last token.
 
     Args:
         source_size: number of source tokens.
@@ -96,6 +98,7 @@ class TransformerTranslator(EncoderDecoder):
     """
 
     weights: Kind = "float32"
+    compiled_method = "loss"
 
     def __init__(
         self,
@@ -209,9 +212,6 @@ class TransformerTranslator(EncoderDecoder):
             smoothing: label smoothing.
         """
         return self.loss(source, lengths, *_taught(target, target_lengths), smoothing)
-
-    compiled_method = "loss"
-    """What training compiles: lengths that are those of its inputs, not less by one, give faster graphs."""
 
     def loss(self, source: Tensor, lengths: Tensor, inputs: Tensor, wanted: Tensor, smoothing: float = 0.0) -> Tensor:
         """As `forward`, with the tokens after which a token is predicted and these, int64 ``(B, Lt)``; −1: none is."""

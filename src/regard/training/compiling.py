@@ -155,21 +155,22 @@ class _Sizes:
             assert shape is not None
             return shape[place[1]]
 
-        varying = [place for place in places if len({size(number, place) for number in alike}) > 1]
+        self._varying = [place for place in places if len({size(number, place) for number in alike}) > 1]
 
         def spread(number: int) -> tuple[bool, int]:
-            sizes = [size(number, place) for place in varying]
+            sizes = [size(number, place) for place in self._varying]
             return min(sizes, default=2) > 1, len({one - less for one in sizes for less in (0, 1)})
 
         self.usual = max(alike, key=spread)
-        # A size of 1 is always compiled as it is.
-        self._varying = [place for place in varying if size(self.usual, place) > 1]
 
     def mark(self, inputs: Any) -> None:
         """Mark the sizes that vary in the ``inputs`` of the model."""
-        leaves = tree_leaves(inputs)
+        leaves = dict(enumerate(tree_leaves(inputs)))
         for at, dim in self._varying:
-            torch._dynamo.mark_dynamic(leaves[at], dim)
+            leaf = leaves.get(at)
+            # Another process may have chosen the batch. A size of 1 is always compiled as it is.
+            if isinstance(leaf, Tensor) and dim < leaf.dim() and leaf.shape[dim] > 1:
+                torch._dynamo.mark_dynamic(leaf, dim)
 
 
 class _Given(Exception):
