@@ -34,8 +34,10 @@ class Lines:
 
 
 @contextmanager
-def counted(name: str) -> Iterator[Callable[[], None]]:
-    """A context that shows how many items are done, if it takes longer than 2 seconds; it yields the function to count.
+def counted(name: str) -> Iterator[Callable[..., None]]:
+    """A context that shows how many items are done, if it takes longer than 2 seconds.
+
+    It yields the function to count: one item, or the number that it is given.
 
     >>> with counted("reading images") as count:
     ...     count()
@@ -47,9 +49,9 @@ def counted(name: str) -> Iterator[Callable[[], None]]:
     ) as bar:
         task = bar.add_task("")
 
-        def count() -> None:
+        def count(items: int = 1) -> None:
             nonlocal done
-            done += 1
+            done += items
             seconds = time.monotonic() - began
             text = f"{name}: {done:,} · {done / max(1e-9, seconds):,.0f}/s"
             if seconds > _SHOWN_AFTER:

@@ -64,16 +64,16 @@ def _computed(
     """The loss, and its gradients for features, weight and bias, if there are to be ``gradients``."""
     precise = torch.promote_types(features.dtype, torch.float32)
     counted = (target >= 0).nonzero()[:, 0]
-    rows_, labels = features, target
+    kept, labels = features, target
     if len(counted) < len(target):
-        rows_, labels = features.index_select(0, counted), target.index_select(0, counted)
+        kept, labels = features.index_select(0, counted), target.index_select(0, counted)
     matrix, count = weight.to(features.dtype), len(labels)
     total = features.new_zeros((), dtype=torch.float64)
-    to_rows = torch.empty_like(rows_)
+    to_kept = torch.empty_like(kept)
     to_weight, to_bias = (torch.zeros_like(t, dtype=precise) for t in (weight, bias))
     for start in range(0, count, _ROWS):
         part, short = slice(start, min(count, start + _ROWS)), max(0, start + _ROWS - count)
-        chunk = F.pad(rows_[part], (0, 0, 0, short)) if short else rows_[part]
+        chunk = F.pad(kept[part], (0, 0, 0, short)) if short else kept[part]
         logits = F.linear(chunk, matrix)
         losses, gradient, of_bias = _gradient(logits[: _ROWS - short], bias, labels[part], smoothing)
         total += losses.sum()
@@ -81,14 +81,14 @@ def _computed(
             continue
         to_bias += of_bias
         gradient = F.pad(gradient, (0, 0, 0, short)) if short else gradient
-        to_rows[part] = (gradient @ matrix)[: _ROWS - short]
+        to_kept[part] = (gradient @ matrix)[: _ROWS - short]
         if gradient.dtype is precise:
             to_weight.addmm_(gradient.T, chunk)
         else:
             to_weight += gradient.T @ chunk
-    if rows_ is not features:
-        to_rows = torch.zeros_like(features).index_copy_(0, counted, to_rows)
-    return total.to(precise), to_rows, to_weight.to(weight.dtype), to_bias.to(bias.dtype)
+    if kept is not features:
+        to_kept = torch.zeros_like(features).index_copy_(0, counted, to_kept)
+    return total.to(precise), to_kept, to_weight.to(weight.dtype), to_bias.to(bias.dtype)
 
 
 _as_op = torch.library.custom_op("regard::linear_cross_entropy", _computed, mutates_args=())

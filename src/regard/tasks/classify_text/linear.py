@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from regard.data.arrays import read_arrays, write_arrays
 from regard.data.ngrams import Bags, NGrams
+from regard.data.progress import counted
 from regard.tasks.classify_text.machine import bag_tensors, products, support_vector_machine
 from regard.tasks.families.classify.calibrated import Targets, calibration
 
@@ -57,9 +58,12 @@ class NGramClassifier:
             balance: weights of the classes: see `regard.data.labelled.balance`.
         """
         ngrams = NGrams.of(texts)
-        bags, targets = ngrams.bags(texts), Targets.of(labels, classes, balance)
-        weight, bias = support_vector_machine(bags, targets, len(ngrams.hashes))
-        scores, left_out = _scores_left_out(bags, targets, len(ngrams.hashes))
+        with counted("weighting n-grams") as count:
+            bags = ngrams.bags(_each(texts, count))
+        targets = Targets.of(labels, classes, balance)
+        with counted("fitting the linear model, steps") as count:
+            weight, bias = support_vector_machine(bags, targets, len(ngrams.hashes), count)
+            scores, left_out = _scores_left_out(bags, targets, len(ngrams.hashes), count)
         scale, offsets = calibration(scores, targets.chosen(left_out))
         return cls(ngrams, scale * weight, scale * bias + offsets)
 
@@ -83,7 +87,13 @@ class NGramClassifier:
         return products(bag_tensors(self.ngrams.bags(texts)), self.weight) + self.bias
 
 
-def _scores_left_out(bags: Bags, targets: Targets, count: int) -> tuple[Tensor, Tensor]:
+def _each(texts: Iterable[Sequence[str]], count: Callable[[], None]) -> Iterator[Sequence[str]]:
+    for text in texts:
+        yield text
+        count()
+
+
+def _scores_left_out(bags: Bags, targets: Targets, size: int, count: Callable[[], None]) -> tuple[Tensor, Tensor]:
     """Scores of texts by machines that were fitted without them, ``(n, classes)``, and the numbers of these texts."""
     texts = len(targets.labels)
     order, folds = np.random.default_rng(0).permutation(texts), min(_FOLDS, texts)
@@ -93,7 +103,7 @@ def _scores_left_out(bags: Bags, targets: Targets, count: int) -> tuple[Tensor, 
             break
         apart = np.zeros(texts, bool)
         apart[order[fold::folds]] = True
-        weight, bias = support_vector_machine(bags.of(~apart), targets.chosen(torch.from_numpy(~apart)), count)
+        weight, bias = support_vector_machine(bags.of(~apart), targets.chosen(torch.from_numpy(~apart)), size, count)
         scores.append(products(bag_tensors(bags.of(apart)), weight) + bias)
         left_out.append(np.flatnonzero(apart))
     return torch.cat(scores), torch.from_numpy(np.concatenate(left_out))

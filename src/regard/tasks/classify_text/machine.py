@@ -24,7 +24,9 @@ _TOLERANCE = 1e-3
 """The fit ends when the norm of the gradient is as small, relative to the first one."""
 
 
-def support_vector_machine(bags: Bags, targets: Targets, count: int) -> tuple[Tensor, Tensor]:
+def support_vector_machine(
+    bags: Bags, targets: Targets, size: int, count: Callable[[], None] = lambda: None
+) -> tuple[Tensor, Tensor]:
     """The weights and biases with the smallest loss: the squared hinge, and the squares of weights and biases.
 
     Each class has a function of its own. The loss is quadratic as long as no margin is crossed, so a few steps of
@@ -33,13 +35,14 @@ def support_vector_machine(bags: Bags, targets: Targets, count: int) -> tuple[Te
     Args:
         bags: of ``n`` texts.
         targets: their labels.
-        count: the number of n-grams.
+        size: the number of n-grams.
+        count: called after each step.
 
     Returns:
-        ``(count, classes)`` and ``(classes,)``.
+        ``(size, classes)`` and ``(classes,)``.
     """
-    problem = _Problem(bag_tensors(bags), bag_tensors(bags.transposed(count)), targets)
-    parameters = torch.zeros(count + 1, targets.labels.shape[1])
+    problem = _Problem(bag_tensors(bags), bag_tensors(bags.transposed(size)), targets)
+    parameters = torch.zeros(size + 1, targets.labels.shape[1])
     scores = problem.scores(parameters)
     enough = _TOLERANCE * problem.slope(scores, parameters).norm(dim=0)
     for _ in range(_STEPS):
@@ -50,12 +53,13 @@ def support_vector_machine(bags: Bags, targets: Targets, count: int) -> tuple[Te
         change = problem.scores(direction)
         length = problem.step(scores, parameters, change, direction)
         parameters, scores = parameters + length * direction, scores + length * change
+        count()
     return parameters[:-1], parameters[-1]
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """The loss of each class, for parameters ``(count + 1, classes)``, of which the last row are biases."""
+    """The loss of each class, for parameters ``(size + 1, classes)``, of which the last row are biases."""
 
     bags: tuple[Tensor, ...]
     transposed: tuple[Tensor, ...]
@@ -70,7 +74,7 @@ class _Problem:
         return products(self.bags, parameters[:-1]) + parameters[-1]
 
     def gradient(self, errors: Tensor) -> Tensor:
-        """Of the product of scores and ``errors``, ``(count + 1, classes)``."""
+        """Of the product of scores and ``errors``, ``(size + 1, classes)``."""
         # As products of the same kind, it takes a twentieth of the time of the gradient of embedding_bag.
         return torch.cat([products(self.transposed, errors), errors.sum(0, keepdim=True)])
 

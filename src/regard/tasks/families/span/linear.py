@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.data.progress import counted
 from regard.data.questions import Question, Span
 from regard.data.span_features import BUCKETS, Featured, Rarity, featured, trimmed
 from regard.errors import UserError
@@ -113,13 +114,14 @@ class SpanClassifier(nn.Module):
         nn.init.constant_(model.bias, float(np.mean([np.log(len(one.features.starts) * _LONGEST) for one in examples])))
         optimizer = torch.optim.Adagrad(model.parameters(), lr=_RATE)
         order = np.random.default_rng(0)
-        for _ in range(_EPOCHS):
-            for batch in _batches(examples, order):
+        with counted("fitting the linear model, questions") as count:
+            for batch in (batch for _ in range(_EPOCHS) for batch in _batches(examples, order)):
                 with torch.enable_grad():
                     loss = model._loss(batch, usual) + _DECAY * sum(one.square().sum() for one in model.parameters())
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
+                count(len(batch))
         return model
 
     def describe(self) -> str:
@@ -166,9 +168,9 @@ class SpanClassifier(nn.Module):
         made = []
         for (context, question), spans in places.items():
             features = featured(context, question, self.rarity)
-            found = tuple(place for span in spans if (place := _place(features, span)) is not None)
-            if found and len(features.starts):
-                made.append(_Example(features, found))
+            usable = tuple(place for span in spans if (place := _place(features, span)) is not None)
+            if usable and len(features.starts):
+                made.append(_Example(features, usable))
         return made
 
     def _usual(self, examples: Iterable[_Example]) -> Tensor:
