@@ -116,7 +116,7 @@ def test_linear_cross_entropy_equals_pytorchs(monkeypatch: pytest.MonkeyPatch, s
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_linear_cross_entropy_leaves_out_rows_with_a_negative_target(compiled: bool) -> None:
+def test_linear_cross_entropy_leaves_out_rows_without_a_target(compiled: bool) -> None:
     torch.manual_seed(3)
     features, weight, bias = leaves = [torch.randn(shape, requires_grad=True) for shape in ((17, 5), (11, 5), (11,))]
     target = torch.randint(11, (17,))

@@ -27,7 +27,7 @@ def linear_cross_entropy(
         features: ``(N, E)``; in half precision, the products are too, and everything else is float32.
         weight: ``(V, E)``.
         bias: ``(V,)``.
-        target: int64 ``(N,)``; a row whose target is negative is left out.
+        target: int64 ``(N,)``; −1: the row is left out.
         smoothing: ε, from 0 to below 1.
 
     Example:
@@ -63,7 +63,7 @@ def _computed(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The loss, and its gradients for features, weight and bias, if there are to be ``gradients``."""
     precise = torch.promote_types(features.dtype, torch.float32)
-    counted = (target >= 0).nonzero()[:, 0]
+    counted = (target != -1).nonzero()[:, 0]
     kept, labels = features, target
     if len(counted) < len(target):
         kept, labels = features.index_select(0, counted), target.index_select(0, counted)
