@@ -78,7 +78,7 @@ def test_a_run_with_a_linear_model(tmp_path: Path) -> None:
     answerer, item = load(tmp_path / "run"), "Where is Bern?\tBern is in Switzerland."
     assert isinstance(answerer, Answerer)
     (mixture,) = answerer.predict([item], threshold=0.0)
-    (network,) = replace(answerer, linear=None).predict([item], threshold=0.0)
+    (network,) = replace(answerer, companion=None).predict([item], threshold=0.0)
     assert 0 < mixture.absent < 1
     assert mixture.absent != network.absent
 
@@ -91,11 +91,11 @@ def test_new_questions_are_answered_by_what_the_questions_set_aside_tell_too(tmp
     train("answer", replace(settings, model=model, data=data), tmp_path / "run")
     answerer = load(tmp_path / "run")
     assert isinstance(answerer, Answerer)
-    assert answerer.linear is not None
-    assert answerer.held_out is not None
-    assert answerer.linear.rarity.contexts == 60
-    assert answerer.held_out.rarity.contexts == 54
-    assert answerer.for_held_out.linear is answerer.held_out
+    assert answerer.companion is not None
+    assert answerer.for_held_out.companion is not None
+    assert answerer.companion.model.rarity.contexts == 60
+    assert answerer.companion.held_out.rarity.contexts == 54
+    assert answerer.for_held_out.companion.model is answerer.companion.held_out
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

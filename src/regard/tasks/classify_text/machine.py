@@ -44,16 +44,17 @@ def support_vector_machine(
     problem = _Problem(bag_tensors(bags), bag_tensors(bags.transposed(size)), targets)
     parameters = torch.zeros(size + 1, targets.labels.shape[1])
     scores = problem.scores(parameters)
-    enough = _TOLERANCE * problem.slope(scores, parameters).norm(dim=0)
+    slope = problem.slope(scores, parameters)
+    enough = _TOLERANCE * slope.norm(dim=0)
     for _ in range(_STEPS):
-        slope = problem.slope(scores, parameters)
-        if bool((slope.norm(dim=0) <= enough).all()):
-            break
         direction = _solved(problem.curvature(scores), -slope)
         change = problem.scores(direction)
         length = problem.step(scores, parameters, change, direction)
         parameters, scores = parameters + length * direction, scores + length * change
         count()
+        slope = problem.slope(scores, parameters)
+        if bool((slope.norm(dim=0) <= enough).all()):
+            break
     return parameters[:-1], parameters[-1]
 
 

@@ -18,11 +18,11 @@ from regard.models.video import STEP, ClipClassifier, OneLength, Watched
 from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
 from regard.tasks.exporting import Exportable
-from regard.tasks.families.classify.companion import Companion
 from regard.tasks.families.classify.films import ClassifiedClip
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
+from regard.tasks.families.companion import Companion
 from regard.tasks.inputs.clips import ClipKind, joined, one_of_each, windows
 from regard.tasks.inputs.frames import FrameClips
 from regard.tasks.inputs.poses import PoseClips, pooled

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from regard.data.labelled import Examples
 from regard.errors import UserError
 from regard.tasks.exporting import Exportable
-from regard.tasks.families.classify.companion import Companion
 from regard.tasks.families.classify.label_scores import LabelsOutcome
 from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.scores import Outcome
+from regard.tasks.families.companion import Companion
 from regard.tasks.groups import doubling, groups
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor
@@ -140,7 +140,8 @@ class Labeller(Predictor, Generic[Examples, Input]):
         """The network's ``logits``, mixed with those that ``own`` returns for the companion, if there is one."""
         if self.companion is None:
             return logits
-        return self.companion.mixed(logits, own(self.companion.model), several=self.thresholds is not None)
+        both, share = [logits.float(), own(self.companion.model).to(logits.device)], self.companion.share
+        return mixture(both, [1 - share, share], several=self.thresholds is not None)
 
     @property
     def for_held_out(self) -> Self:

@@ -18,12 +18,12 @@ from regard.data import split
 from regard.data.fold import Fold
 from regard.data.labelled import Examples, Labelled
 from regard.errors import UserError
-from regard.tasks.families.classify.companion import Fitted, save_companion
 from regard.tasks.families.classify.held_out import absent, set_aside
 from regard.tasks.families.classify.label_trainable import LabelsTrainable
 from regard.tasks.families.classify.labeller import Labeller
 from regard.tasks.families.classify.settings import ClassifyTrainConfig
 from regard.tasks.families.classify.trainable import ClassifyTrainable, Sets
+from regard.tasks.families.companion import Fitted, save_companion
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify, Task, own_data
 from regard.training import checkpoint as checkpoints

@@ -6,19 +6,18 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from regard.data.arrays import read_arrays, write_arrays
 from regard.data.progress import counted
 from regard.data.questions import Question, Span
 from regard.data.span_features import BUCKETS, Featured, Rarity, featured, trimmed
 from regard.errors import UserError
-from regard.files import write_whole
 from regard.models.span import HIDDEN
 
 _LONGEST = 20
@@ -98,6 +97,8 @@ class SpanClassifier(nn.Module):
     (0, 8)
     """
 
+    file: ClassVar[str] = "linear"
+
     def __init__(self, rarity: Rarity):
         super().__init__()
         self.rarity = rarity
@@ -146,18 +147,18 @@ class SpanClassifier(nn.Module):
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
         parts = {name: value.numpy() for name, value in self.state_dict().items()}
-        parts |= {"counts": self.rarity.counts, "contexts": np.array([self.rarity.contexts])}
-        write_whole(path, lambda fresh: save_file(parts, fresh))
+        write_arrays(path, {**parts, "counts": self.rarity.counts, "contexts": np.array([self.rarity.contexts])})
 
     @classmethod
     def load(cls, path: Path) -> SpanClassifier:
         """Read what `save` wrote. Raises UserError: the file is missing or damaged."""
+        names, what = ("weight", "lengths", "bias"), "a linear model of answers"
+        counts, contexts, *values = read_arrays(path, ("counts", "contexts", *names), what)
+        model = cls(Rarity(counts, int(contexts[0])))
         try:
-            parts = load_file(path)
-            model = cls(Rarity(parts.pop("counts"), int(parts.pop("contexts")[0])))
-            model.load_state_dict({name: torch.from_numpy(value) for name, value in parts.items()})
-        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-            raise UserError(f"{path}: is not a linear model of answers ({error})") from error
+            model.load_state_dict(dict(zip(names, map(torch.from_numpy, values), strict=True)))
+        except RuntimeError as error:
+            raise UserError(f"{path}: is not {what} ({error})") from error
         return model
 
     def _examples(self, questions: Sequence[Question]) -> list[_Example]:

@@ -19,6 +19,7 @@ from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.models.span import SpanReader
 from regard.tasks.exporting import Exportable, recurrent
+from regard.tasks.families.companion import Companion
 from regard.tasks.families.span.linear import SpanClassifier
 from regard.tasks.families.span.reading import BestSpans, Reading, read
 from regard.tasks.families.span.results import NO_ATTENTION, Answer, Candidate
@@ -43,22 +44,18 @@ class Answerer(Predictor):
         model: the model.
         tokenizer: of contexts and questions.
         config: the sizes of windows.
-        linear: a linear model that has a ``share`` of the log-odds; None: there is none.
-        held_out: the one that does not know the questions that were set aside for validation.
-        share: see ``linear``.
+        companion: a linear model that has a share of the log-odds, see `mixed`; None: there is none.
     """
 
     model: SpanReader
     tokenizer: Tokenizer
     config: SpanDataConfig
-    linear: SpanClassifier | None = None
-    held_out: SpanClassifier | None = None
-    share: float = 0.0
+    companion: Companion[SpanClassifier] | None = None
 
     @property
     def for_held_out(self) -> Answerer:
         """The same for questions that were set aside for validation."""
-        return replace(self, linear=self.held_out)
+        return self if self.companion is None else replace(self, companion=self.companion.for_held_out)
 
     def predict(
         self, inputs: Iterable[str], *, context: Path | None = None, top: int = 1, threshold: float | None = None
@@ -100,10 +97,11 @@ class Answerer(Predictor):
     def read(self, questions: Sequence[Question], top: int = 1) -> tuple[Reading, Windows]:
         """The best spans for questions, and the loss if they have answers."""
         windows = Windows(questions, self.tokenizer, self.config)
-        ranked = None if self.linear is None else self.linear.ranked(questions)
+        companion = self.companion
+        ranked, share = (None, 0.0) if companion is None else (companion.model.ranked(questions), companion.share)
         self.model.eval()
         with torch.inference_mode():
-            reading = read(self.model, windows, range(len(questions)), count=top, ranked=ranked, share=self.share)
+            reading = read(self.model, windows, range(len(questions)), count=top, ranked=ranked, share=share)
         return reading, windows
 
     def aligned(self, question: Question, answer: Answer) -> Answer:

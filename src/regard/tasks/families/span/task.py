@@ -22,6 +22,7 @@ from regard.data.tokenizer import SIGNS, Tokenizer
 from regard.files import write_text
 from regard.models.span import SpanReader
 from regard.tasks.counting import bytes_of, count_tokens
+from regard.tasks.families.companion import Companion, save_companion
 from regard.tasks.families.span import data
 from regard.tasks.families.span.data import QuestionSets
 from regard.tasks.families.span.evidence import evidence_scores
@@ -40,9 +41,6 @@ from regard.training.fingerprint import Fingerprint, check_validation
 from regard.training.masked import MaskedTexts
 
 _TOKENIZER = "tokenizer.json"
-_LINEAR = "linear.safetensors"
-_COMPLETE = "linear-complete.safetensors"
-"""The linear model that was fitted to the questions that were set aside for validation, too."""
 _BATCHES_PER_EPOCH = 64
 
 Config = TypeVar("Config", bound=SpanConfig)
@@ -98,14 +96,14 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         tokenizer.save(folder / _TOKENIZER)
         if config.model.linear:
             linear = SpanClassifier.fit(sets.train)
-            linear.save(folder / _LINEAR)
+            save_companion(linear, folder, complete=False)
             notify(linear.describe())
 
     def finish(self, config: Config, run: Path, sets: QuestionSets, notify: Notify) -> None:
         """Fit the linear model once more, to the questions that were set aside, too, for new questions."""
         if config.model.linear and config.data.train is not None and config.data.valid is None:
             linear = SpanClassifier.fit([*sets.train, *sets.valid])
-            linear.save(run / _COMPLETE)
+            save_companion(linear, run, complete=True)
             notify(f"{linear.describe()}, for new questions")
 
     def untrained(self, config: Config, run: Path) -> Answerer:
@@ -116,17 +114,15 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
             kind=settings.kind, layers=settings.layers, attention=settings.attention == "both", heads=settings.heads,
             longest=config.data.longest, dropout=settings.dropout, word_dropout=settings.word_dropout,
         )  # fmt: skip
-        linear = SpanClassifier.load(run / _LINEAR) if settings.linear else None
-        return Answerer(model, tokenizer, config.data, linear, linear, settings.linear)
+        companion = Companion.load(SpanClassifier, run, settings.linear)
+        return Answerer(model, tokenizer, config.data, companion)
 
     def trainable(self, config: Config, run: Path, sets: QuestionSets, notify: Notify) -> SpanTrainable:
         """See `Task`."""
         torch.manual_seed(config.train.seed)
-        answerer = self.untrained(config, run)
+        answerer = self.untrained(config, run).for_held_out
         train, valid = (Windows(part, answerer.tokenizer, config.data) for part in sets)
-        return SpanTrainable(
-            answerer.model, train, valid, config.train, notify, linear=answerer.linear, share=answerer.share
-        )  # fmt: skip
+        return SpanTrainable(answerer.model, train, valid, config.train, notify, answerer.companion)
 
     def pretraining(self, config: Config, run: Path, sets: QuestionSets, notify: Notify) -> MaskedTexts:
         """See `Task`; on contexts and questions."""
@@ -145,8 +141,6 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         answerer = self.untrained(config, run)
         checkpoints.fill(answerer.model, run, checkpoint)
         answerer.model.eval()
-        if answerer.linear is not None and (run / _COMPLETE).exists():
-            return replace(answerer, linear=SpanClassifier.load(run / _COMPLETE))
         return answerer
 
     def evaluate(

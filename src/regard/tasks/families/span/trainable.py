@@ -11,6 +11,7 @@ from regard.data.batching import batches
 from regard.data.questions import Question
 from regard.errors import UserError
 from regard.models.span import SpanReader
+from regard.tasks.families.companion import Companion
 from regard.tasks.families.span.linear import SpanClassifier
 from regard.tasks.families.span.reading import loss, read
 from regard.tasks.families.span.scores import MEASURES, Judged, best_threshold, mean
@@ -44,8 +45,7 @@ class SpanTrainable:
         valid: the validation questions.
         config: the settings of training.
         notify: gets a message about questions that are left out.
-        linear: a linear model that is mixed in when questions are answered; None: there is none.
-        share: of its log-odds, see `mixed`.
+        companion: a linear model that is mixed in when questions are answered; None: there is none.
 
     Raises:
         UserError: there is no window to train on.
@@ -60,11 +60,11 @@ class SpanTrainable:
         valid: Windows,
         config: SpanTrainConfig,
         notify: Notify,
-        linear: SpanClassifier | None = None,
-        share: float = 0.0,
+        companion: Companion[SpanClassifier] | None = None,
     ):
         self.model, self.train, self.valid, self.config = model, train, valid, config
-        self._ranked, self._share = None if linear is None else linear.ranked(valid.questions), share
+        self._ranked = None if companion is None else companion.model.ranked(valid.questions)
+        self._share = 0.0 if companion is None else companion.share
         self._rows = np.flatnonzero(train.usable)
         learned = set(train.owner[self._rows].tolist())
         longest = train.config.longest

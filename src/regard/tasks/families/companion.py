@@ -1,14 +1,10 @@
-"""A model that is fitted at once beside a network, and gives a share of the probabilities of both."""
+"""A model that is fitted at once beside a network, and has a share of what both predict."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, Self, TypeVar
-
-from torch import Tensor
-
-from regard.tasks.families.classify.mixture import mixture
 
 
 class Fitted(Protocol):
@@ -33,7 +29,7 @@ Model = TypeVar("Model", bound=Fitted)
 
 @dataclass(frozen=True)
 class Companion(Generic[Model]):
-    """A model that gives a share of the probabilities of a classifier.
+    """A model that has a share of what a predictor predicts.
 
     It is fitted twice: to the training examples before the network is trained, for all scores on the examples that were
     set aside for validation; and to both when training ends, for new inputs.
@@ -41,7 +37,7 @@ class Companion(Generic[Model]):
     Attributes:
         model: the one that is used.
         held_out: the one that was fitted to the training examples alone.
-        share: of the probabilities, above 0 and below 1.
+        share: of the mean with the network, above 0 and below 1.
     """
 
     model: Model
@@ -64,11 +60,6 @@ class Companion(Generic[Model]):
     def for_held_out(self) -> Companion[Model]:
         """The same for scores on the examples that were set aside for validation."""
         return replace(self, model=self.held_out)
-
-    def mixed(self, logits: Tensor, own: Tensor, *, several: bool) -> Tensor:
-        """Logits of the mixture of the network's ``logits`` and of the model's ``own``, both ``(B, classes)``."""
-        shares = [1 - self.share, self.share]
-        return mixture([logits.float(), own.to(logits.device)], shares, several=several)
 
 
 def save_companion(model: Fitted, run: Path, *, complete: bool) -> None:
