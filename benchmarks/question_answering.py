@@ -7,7 +7,8 @@ JaQuAD has no public test set: its validation part is the test set, and a tenth 
 SubjQA is the four domains that have a training part, together. Nearly all questions of its development part are
 questions of its training part, about the same reviews, so both are trained on, and a tenth of the reviews is held out;
 no question of the test part is among them, but a tenth of its reviews is. The settings are in the YAML files beside it;
-all models of a table have the same, and the same time. The floor takes the sentence of the context that shares most
+all models of a table have the same, and the same time. With several seeds, the runs are scored together, too, by the
+mean of their log-odds. The floor takes the sentence of the context that shares most
 with the question, weighted by rarity, and answers with the longest part of it that is not in the question, or never
 answers. Where people were asked the same question about the same context, another one's answers are scored, too. The
 table is printed, for ``benchmarks/results/question_answering_NAME.txt``. A command that was stopped goes
@@ -37,6 +38,7 @@ from regard.settings import load_yaml
 from regard.tasks.answer.settings import AnswerConfig
 from regard.tasks.families.span.scores import scores
 from regard.tasks.running import evaluate
+from regard.training.run import together
 
 HERE = Path(__file__).parent
 SHOWN = ("exact", "f1", "character_f1", "has_answer_exact", "has_answer_f1", "no_answer")
@@ -90,17 +92,18 @@ def main() -> None:
         values = scores(texts, [one.texts for one in asked])
         print(row(floor, [{name: score.value for name, score in values.items()}], SHOWN, WIDTH), flush=True)
     for model in arguments.models:
-        runs = [arguments.runs / f"{arguments.name}-{model.replace(' ', '-')}-{seed}" for seed in arguments.seeds]
-        results = [
-            score(config, files, run, model, seed) for run, seed in zip(runs, arguments.seeds, strict=True)
-        ]  # fmt: skip
-        print(row(model, results, SHOWN, WIDTH), flush=True)
+        folder = arguments.runs / f"{arguments.name}-{model.replace(',', '').replace(' ', '-')}"
+        runs = [folder / str(seed) for seed in arguments.seeds]
+        for run, seed in zip(runs, arguments.seeds, strict=True):
+            changes = {"data": {"train": str(files.train)}, "model": MODELS[model], "train": {"seed": seed}}
+            trained("answer", config, changes, run)
+        print(row(model, [score(run, files) for run in runs], SHOWN, WIDTH), flush=True)
+        if (count := len(together(folder))) > 1:
+            print(row(f"{model}, {count} runs", [score(folder, files)], SHOWN, WIDTH), flush=True)
 
 
-def score(config: Mapping[str, Any], files: Files, run: Path, model: str, seed: int) -> dict[str, float]:
-    """Train a model, or what is left of its training, and score the test questions once."""
-    changes = {"data": {"train": str(files.train)}, "model": MODELS[model], "train": {"seed": seed}}
-    trained("answer", config, changes, run)
+def score(run: Path, files: Files) -> dict[str, float]:
+    """The scores of a run, or of those in a folder together, on the test questions."""
     return {name: one.value for name, one in evaluate(run, str(files.test)).items()}
 
 

@@ -189,16 +189,16 @@ def test_answers_of_windows_are_merged(tokenizer: Tokenizer) -> None:
     model, one = _model(len(tokenizer)), Question(CONTEXT, "Where is Bern?", ())
     with torch.no_grad():
         windows = Windows([one], tokenizer, config)
-        (found,) = read(model, windows, [0], count=4).best
+        (best,) = (odds.best(4) for odds in read(model, windows, [0], most=200).odds)
         logits = model(*windows.batch(range(len(windows)), model.device))
     odds = (logits[:, 1:] - logits[:, :1]).double()
-    assert found.total == pytest.approx(float(odds.exp().sum().log()), rel=1e-5)
-    assert found.spans[0][1] == pytest.approx(float(odds.max()), rel=1e-4)
-    assert 0 < found.share < 1
-    assert found.probability(found.spans[0][1]) == pytest.approx(
+    assert best.total == pytest.approx(float(odds.exp().sum().log()), rel=1e-5)
+    assert best.spans[0][1] == pytest.approx(float(odds.max()), rel=1e-4)
+    assert 0 < best.share < 1
+    assert best.probability(best.spans[0][1]) == pytest.approx(
         math.exp(float(odds.max())) / (1 + float(odds.exp().sum())), rel=1e-4
     )
-    places = sorted(span for span, _ in found.spans)
+    places = sorted(span for span, _ in best.spans)
     assert len(places) == 4
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(places))
 

@@ -1,4 +1,4 @@
-"""Several runs of a task of classification, used as one."""
+"""Several runs of a task of classification or of answers, used as one."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from conftest import Result
+from regard.data.questions import Question
 from regard.errors import UserError
 from regard.tasks import table
 from regard.tasks.families.classify.labeller import Classified
@@ -143,11 +144,46 @@ def test_runs_that_do_not_fit_are_refused(folders: Callable[[str], Path], tmp_pa
         load(folder)
 
 
+def test_answers_have_the_mean_of_the_log_odds(folders: Callable[[str], Path]) -> None:
+    both, alone = labellers(folders("answer"))
+    question = Question("Bern is in Switzerland.", "Where is Bern?", ())
+    first, second, mean = (one.odds([question], top=20)[0].spans for one in (*alone, both))
+    shared = first.keys() & second.keys()
+    assert len(shared) > 1
+    assert {span: mean[span] for span in shared} == pytest.approx(
+        {span: (first[span] + second[span]) / 2 for span in shared}
+    )
+    for one, threshold in zip(alone, (0.2, 0.5), strict=True):
+        one.model.threshold.fill_(threshold)
+    joined = replace(alone[0], others=(alone[1],))
+    assert joined.threshold == pytest.approx(1 / 3)  # odds 1 : 4 and 1 : 1 have the mean 1 : 2
+    best = max(mean, key=lambda span: mean[span])
+    (answer,) = joined.answers([question])
+    assert (answer.spans[0].start, answer.spans[0].end) == best
+    assert answer.given == (1 / (1 + np.exp(-mean[best])) >= 1 / 3)
+
+
+def test_commands_take_a_folder_of_runs_of_answers(
+    folders: Callable[[str], Path], tmp_path: Path, regard: Callable[..., Result]
+) -> None:
+    folder = folders("answer")
+    (tmp_path / "text.txt").write_text("Bern is in Switzerland. The Aare flows through it.\n")
+    asked = (folder, "Where is Bern?", "--context", tmp_path / "text.txt", "--json")
+    answered, looked = (json.loads(regard(command, *asked).out) for command in ("answer", "look"))
+    assert answered["no_answer"] == looked["no_answer"]
+    drawn = looked["alignment"]
+    assert np.array(drawn["weights"]).shape == (len(drawn["target"]), len(drawn["source"]))
+    (tmp_path / "test.csv").write_text("context,question,answer\nBern is in Switzerland.,Where?,in Switzerland\n")
+    scores = json.loads(regard("eval", folder, "--data", tmp_path / "test.csv", "--json").out)
+    assert scores["questions"]["score"] == 1
+    assert "export each run" in regard("export", folder, tmp_path / "model.onnx").err
+
+
 def test_runs_of_other_tasks_are_not_used_together(tmp_path: Path) -> None:
     tiny = {"model": {"dim": 8}, "data": {"builtin_pairs": 50}, "train": {"steps": 1}}
     for name in ("a", "b"):
         train("translate", tiny, tmp_path / "runs" / name)
-    with pytest.raises(UserError, match="runs: has 2 runs, and only those of classification can be used together"):
+    with pytest.raises(UserError, match="runs: has 2 runs, and only those of classification and of answers"):
         load(tmp_path / "runs")
     assert runs.kind(tmp_path / "runs") == "translate"
 

@@ -14,8 +14,10 @@ from regard.data.questions import Question
 from regard.data.span_features import Rarity, featured
 from regard.errors import UserError
 from regard.tasks.answer.settings import tiny_settings
-from regard.tasks.families.span.linear import Ranked, SpanClassifier, mixed
+from regard.tasks.families.span.linear import Ranked, SpanClassifier
+from regard.tasks.families.span.odds import Odds
 from regard.tasks.families.span.predictor import Answerer
+from regard.tasks.families.span.reading import with_linear
 from regard.tasks.running import load, train
 
 TITLES = ("context", "question", "answer")
@@ -57,11 +59,11 @@ def test_the_probability_of_a_span_is_that_of_the_sums_of_its_features() -> None
 def test_a_mixture_has_the_mean_of_the_log_odds() -> None:
     network = {(0, 4): 2.0, (0, 9): math.log(0.6), (0, 10): math.log(0.4), (5, 9): -2.0}  # (0, 10) has a full stop
     ranked = Ranked((((0, 4), math.log(0.2)), ((5, 9), math.log(0.1))), math.log(0.4))
-    odds, total = mixed("Good food.", network, ranked, 0.25)
+    (mean,) = with_linear([Odds(network, 0.0)], [ranked], 0.25, ["Good food."])
     theirs = {(0, 4): math.log(0.5), (5, 9): math.log(0.25), (0, 9): math.log(0.25)}  # the last one as the least
     expected = {span: 0.75 * ours + 0.25 * theirs[span] for span, ours in (((0, 4), 2), ((0, 9), 0), ((5, 9), -2))}
-    assert odds == pytest.approx(expected)
-    assert total == pytest.approx(math.log(sum(map(math.exp, expected.values()))))
+    assert mean.spans == pytest.approx(expected)
+    assert mean.total == pytest.approx(math.log(sum(map(math.exp, expected.values()))))
 
 
 def test_questions_asked_several_times_can_have_different_answers() -> None:

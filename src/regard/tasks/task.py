@@ -149,8 +149,8 @@ class Task(ABC, Generic[Config, Data, Predicts]):
             UserError: the results of this task cannot be joined, or the models do not fit each other.
         """
         raise UserError(
-            f"{next(iter(predictors)).parent}: has {len(predictors)} runs, and only those of classification can be "
-            "used together; name one of them"
+            f"{next(iter(predictors)).parent}: has {len(predictors)} runs, and only those of classification and "
+            "of answers can be used together; name one of them"
         )
 
     @abstractmethod

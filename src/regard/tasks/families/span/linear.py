@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +15,7 @@ from torch.nn import functional as F
 from regard.data.arrays import read_arrays, write_arrays
 from regard.data.progress import counted
 from regard.data.questions import Question, Span
-from regard.data.span_features import BUCKETS, Featured, Rarity, featured, trimmed
+from regard.data.span_features import BUCKETS, Featured, Rarity, featured
 from regard.errors import UserError
 from regard.models.span import HIDDEN
 
@@ -40,40 +39,10 @@ class Ranked:
     spans: tuple[tuple[Span, float], ...]
     absent: float
 
-
-def mixed(
-    context: str, odds: Mapping[Span, float], ranked: Ranked, share: float
-) -> tuple[dict[Span, float], float]:  # fmt: skip
-    """The weighted mean of the log-odds of a network and of a linear model: a product of the two distributions.
-
-    Unlike in the mean of probabilities, a model that is too sure of answers, or of "no answer", does not decide alone:
-    this is a constant in the log-odds, and the threshold takes it up. A span that is not among the best ones of a model
-    has the log-odds of the last of these. Spans that differ only in punctuation at the edges are one.
-
-    Args:
-        context: the text.
-        odds: of each span by the network, the logarithm of its probability divided by that of no answer.
-        ranked: what the linear model says.
-        share: of the linear model, between 0 and 1, without these.
-
-    Returns:
-        The mean log-odds of each span, and those of all spans together.
-
-    >>> odds, total = mixed("Good food.", {(0, 4): 1.0}, Ranked((((0, 4), math.log(0.9)),), math.log(0.1)), 0.5)
-    >>> round(odds[0, 4], 2), round(total, 2)  # (1 + log(9)) / 2
-    (1.6, 1.6)
-    """
-    ours: dict[Span, float] = {}
-    for span, value in odds.items():
-        bare = trimmed(context, span)
-        ours[bare] = float(np.logaddexp(ours.get(bare, -math.inf), value))
-    theirs = {span: value - ranked.absent for span, value in ranked.spans}
-    least = min(ours.values()), min(theirs.values(), default=0.0)
-    mean = {
-        span: (1 - share) * ours.get(span, least[0]) + share * theirs.get(span, least[1])
-        for span in dict.fromkeys((*ours, *theirs))
-    }
-    return mean, float(np.logaddexp.reduce(list(mean.values())))
+    @property
+    def odds(self) -> dict[Span, float]:
+        """The logarithm of the probability of each span, divided by that of no answer."""
+        return {span: value - self.absent for span, value in self.spans}
 
 
 @dataclass(frozen=True)

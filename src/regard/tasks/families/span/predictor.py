@@ -21,7 +21,8 @@ from regard.models.span import SpanReader
 from regard.tasks.exporting import Exportable, recurrent
 from regard.tasks.families.companion import Companion
 from regard.tasks.families.span.linear import SpanClassifier
-from regard.tasks.families.span.reading import BestSpans, Reading, read
+from regard.tasks.families.span.odds import BestSpans, Odds, mean_odds, mean_threshold
+from regard.tasks.families.span.reading import OVERLAPPING, read, with_linear
 from regard.tasks.families.span.results import NO_ATTENTION, Answer, Candidate
 from regard.tasks.families.span.settings import SpanDataConfig
 from regard.tasks.families.span.windows import Windows
@@ -44,18 +45,33 @@ class Answerer(Predictor):
         model: the model.
         tokenizer: of contexts and questions.
         config: the sizes of windows.
-        companion: a linear model that has a share of the log-odds, see `mixed`; None: there is none.
+        companion: a linear model that has a share of the log-odds, see `with_linear`; None: there is none.
+        others: other trained models. The log-odds are then means over all of them (Lakshminarayanan et al. 2017,
+            arXiv:1612.01474); the attention is that of this model.
     """
 
     model: SpanReader
     tokenizer: Tokenizer
     config: SpanDataConfig
     companion: Companion[SpanClassifier] | None = None
+    others: tuple[Answerer, ...] = ()
 
     @property
     def for_held_out(self) -> Answerer:
         """The same for questions that were set aside for validation."""
-        return self if self.companion is None else replace(self, companion=self.companion.for_held_out)
+        companion = None if self.companion is None else self.companion.for_held_out
+        return replace(self, companion=companion, others=tuple(one.for_held_out for one in self.others))
+
+    @property
+    def every(self) -> tuple[Answerer, ...]:
+        """This model alone, and the others."""
+        return replace(self, others=()), *self.others
+
+    @property
+    def threshold(self) -> float:
+        """The probability of an answer, divided by the sum of it and that of no answer, from which on it is given."""
+        every = [float(one.model.threshold) for one in self.every]
+        return mean_threshold(every) if self.others else every[0]
 
     def predict(
         self, inputs: Iterable[str], *, context: Path | None = None, top: int = 1, threshold: float | None = None
@@ -90,30 +106,26 @@ class Answerer(Predictor):
 
     def answers(self, questions: Sequence[Question], *, top: int = 1, threshold: float | None = None) -> list[Answer]:
         """The answers to questions."""
-        reading, _ = self.read(questions, top)
-        least = float(self.model.threshold) if threshold is None else threshold
-        return [_answer(one, best, least) for one, best in zip(questions, reading.best, strict=True)]
+        least = self.threshold if threshold is None else threshold
+        odds = self.odds(questions, top)
+        return [_answer(one, of_one.best(top), least) for one, of_one in zip(questions, odds, strict=True)]
 
-    def read(self, questions: Sequence[Question], top: int = 1) -> tuple[Reading, Windows]:
-        """The best spans for questions, and the loss if they have answers."""
-        windows = Windows(questions, self.tokenizer, self.config)
-        companion = self.companion
-        ranked, share = (None, 0.0) if companion is None else (companion.model.ranked(questions), companion.share)
-        self.model.eval()
-        with torch.inference_mode():
-            reading = read(self.model, windows, range(len(questions)), count=top, ranked=ranked, share=share)
-        return reading, windows
+    def odds(self, questions: Sequence[Question], top: int = 1) -> list[Odds]:
+        """The log-odds of spans of each context, among them the best ``top`` without overlaps."""
+        if not self.others:
+            return self._own_odds(questions, 1 if top == 1 and self.companion is None else OVERLAPPING * top)
+        every = [one._own_odds(questions, OVERLAPPING * top) for one in self.every]
+        shares = [1 / len(every)] * len(every)
+        return [mean_odds([own.spans for own in of_one], shares) for of_one in zip(*every, strict=True)]
 
     def aligned(self, question: Question, answer: Answer) -> Answer:
         """The answer with the attention. Raises UserError: the model has none."""
         windows = Windows([question], self.tokenizer, self.config)
         first = (answer.spans[0].start, answer.spans[0].end)
-        rows = [row for row in windows.rows([0]) if windows.covers(row, first)]
-        weights = self.weights(windows, rows[0])
-        pieces, asked = (tuple(self.tokenizer.pieces(side.tolist())) for side in windows.numbers(rows[0]))
-        return replace(
-            answer, alignment=Alignment(pieces, asked, weights), inside=windows.tokens_in(rows[0], first)
-        )  # fmt: skip
+        row = max(windows.rows([0]), key=lambda row: windows.tokens_in(row, first).sum())
+        weights = self.weights(windows, row)
+        pieces, asked = (tuple(self.tokenizer.pieces(side.tolist())) for side in windows.numbers(row))
+        return replace(answer, alignment=Alignment(pieces, asked, weights), inside=windows.tokens_in(row, first))
 
     def weights(self, windows: Windows, row: int) -> np.ndarray:
         """The weights of the question's tokens over those of a window. Raises UserError: the model has no attention."""
@@ -124,8 +136,25 @@ class Answerer(Predictor):
             raise UserError(NO_ATTENTION)
         return weights[0].float().cpu().numpy()
 
+    def _own_odds(self, questions: Sequence[Question], most: int) -> list[Odds]:
+        """The log-odds by this model alone, with at most ``most`` spans of a window."""
+        windows = Windows(questions, self.tokenizer, self.config)
+        self.model.eval()
+        with torch.inference_mode():
+            odds = read(self.model, windows, range(len(questions)), most=most).odds
+        if self.companion is None:
+            return odds
+        ranked, contexts = self.companion.model.ranked(questions), [one.context for one in questions]
+        return with_linear(odds, ranked, self.companion.share, contexts)
+
     def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`; without the linear model. Raises UserError: the model is recurrent."""
+        """See `regard.tasks.task.Predictor`; without the linear model.
+
+        Raises:
+            UserError: the model is recurrent, or these are several models.
+        """
+        if self.others:
+            raise UserError("export: a file has one model; export each run, and take the mean of their log-odds")
         if self.model.recurrent:
             raise recurrent("conv")
         vocabulary, features = len(self.tokenizer), FEATURES

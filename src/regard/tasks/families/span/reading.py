@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,61 +12,29 @@ from torch import Tensor, nn
 from regard.data.batching import fill
 from regard.data.questions import Span
 from regard.models.span import HIDDEN, SpanReader
-from regard.tasks.families.span.linear import Ranked, mixed
+from regard.tasks.families.span.linear import Ranked
+from regard.tasks.families.span.odds import Odds, mean_odds
 from regard.tasks.families.span.windows import Windows
 
+OVERLAPPING = 50
+"""The number of spans of a window to keep for each answer that is wanted, since most of the best ones overlap."""
 _TOKENS = 8192
 """Context and question tokens of a batch, padding included."""
-
-
-@dataclass(frozen=True)
-class BestSpans:
-    """The spans of a context that can be the answer, the most probable first; none of them overlap.
-
-    Attributes:
-        spans: each span, and the logarithm of its probability divided by that of no answer.
-        total: the same for all spans of all windows together.
-    """
-
-    spans: tuple[tuple[Span, float], ...]
-    total: float
-
-    @property
-    def share(self) -> float:
-        """The probability that there is an answer."""
-        return _sigmoid(self.total)
-
-    @property
-    def best_share(self) -> float:
-        """The probability of the first span divided by the sum of it and that of no answer."""
-        return _sigmoid(self.spans[0][1])
-
-    def probability(self, odds: float) -> float:
-        """The probability of a span."""
-        return math.exp(odds - max(0.0, self.total) - math.log1p(math.exp(-abs(self.total))))
 
 
 @dataclass(frozen=True)
 class Reading:
     """What a model reads of questions: the spans of each, the loss summed over windows, and the number of these."""
 
-    best: list[BestSpans]
+    odds: list[Odds]
     loss: float
     count: int
 
 
-def read(
-    model: SpanReader,
-    windows: Windows,
-    questions: Sequence[int],
-    *,
-    count: int = 1,
-    ranked: Sequence[Ranked] | None = None,
-    share: float = 0.0,
-) -> Reading:
-    """The best spans of each of ``questions``, at most ``count``; call it without gradients, in evaluation mode.
+def read(model: SpanReader, windows: Windows, questions: Sequence[int], *, most: int = 1) -> Reading:
+    """The most probable spans of each of ``questions``, at most ``most`` of a window.
 
-    ``ranked`` is what a linear model says of these questions, which has the ``share`` of the log-odds.
+    Call it without gradients, in evaluation mode.
     """
     rows, lengths = windows.rows(questions), windows.lengths
     candidates: dict[int, tuple[list[tuple[int, float]], float]] = {}
@@ -77,17 +45,18 @@ def read(
         losses = losses_of(logits, *windows.targets(batch, logits.device))
         total, usable = total + float(losses[kept].sum()), usable + int(kept.sum())
         odds = (logits[:, 1:] - logits[:, :1]).double()
-        # Most of the best spans overlap, so there are many more candidates than answers.
-        best = odds.topk(min(odds.shape[1], 1 if count == 1 and ranked is None else 50 * count))
+        best = odds.topk(min(odds.shape[1], most))
         sums = odds.logsumexp(-1).tolist()
         for row, values, places, of_all in zip(batch, best.values.tolist(), best.indices.tolist(), sums, strict=True):
             pairs = zip(places, values, strict=True)
             candidates[row] = ([(place + 1, value) for place, value in pairs if value > HIDDEN / 2], of_all)
-    merged = (_joined(windows, one, candidates) for one in questions)
-    if ranked is not None:
-        texts = (windows.questions[one].context for one in questions)
-        merged = (mixed(text, odds, other, share) for text, (odds, _), other in zip(texts, merged, ranked, strict=True))
-    return Reading([_best(*one, count) for one in merged], total, usable)
+    return Reading([_joined(windows, one, candidates) for one in questions], total, usable)
+
+
+def with_linear(reading: Sequence[Odds], ranked: Sequence[Ranked], share: float, contexts: Sequence[str]) -> list[Odds]:
+    """The means of a network's log-odds and those of a linear model, which has the ``share``, for each question."""
+    every = zip(reading, ranked, contexts, strict=True)
+    return [mean_odds([own.trimmed(text).spans, other.odds], [1 - share, share]) for own, other, text in every]
 
 
 def losses_of(logits: Tensor, index: Tensor, real: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -116,32 +85,15 @@ def loss(
     return losses_of(logits, *windows.targets(rows, device), smoothing).sum(), len(rows)
 
 
-def _joined(
-    windows: Windows, question: int, candidates: dict[int, tuple[list[tuple[int, float]], float]]
-) -> tuple[dict[Span, float], float]:
-    """The spans of all windows of a question, and the total: of a span in two windows, the more probable one counts."""
+def _joined(windows: Windows, question: int, candidates: dict[int, tuple[list[tuple[int, float]], float]]) -> Odds:
+    """The spans of all windows of a question: of a span in two windows, the more probable one counts."""
     rows = windows.rows([question])
     odds: dict[Span, float] = {}
     for row in rows:
         for place, value in candidates[row][0]:
             span = windows.span(row, place)
             odds[span] = max(value, odds.get(span, value))
-    return odds, _log_sum(candidates[row][1] for row in rows)
-
-
-def _best(odds: Mapping[Span, float], total: float, count: int) -> BestSpans:
-    """The most probable spans, at most ``count``, without those that overlap a more probable one."""
-    spans: list[tuple[Span, float]] = []
-    for span, value in sorted(odds.items(), key=lambda pair: pair[1], reverse=True):
-        if all(span[1] <= start or span[0] >= end for (start, end), _ in spans):
-            spans.append((span, value))
-            if len(spans) == count:
-                break
-    return BestSpans(tuple(spans), total)
-
-
-def _sigmoid(odds: float) -> float:
-    return 1 / (1 + math.exp(-odds)) if odds > 0 else math.exp(odds) / (1 + math.exp(odds))
+    return Odds(odds, _log_sum(candidates[row][1] for row in rows))
 
 
 def _log_sum(values: Iterator[float]) -> float:

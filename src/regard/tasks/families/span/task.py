@@ -143,6 +143,11 @@ class SpanTask(Task[Config, QuestionSets, Answerer], Generic[Config]):
         answerer.model.eval()
         return answerer
 
+    def joined(self, predictors: Mapping[Path, Answerer]) -> Answerer:
+        """See `Task`: an answerer with the mean of their log-odds."""
+        first, *others = predictors.values()
+        return replace(first, others=tuple(others))
+
     def evaluate(
         self,
         answerer: Answerer,

@@ -13,7 +13,7 @@ from regard.errors import UserError
 from regard.models.span import SpanReader
 from regard.tasks.families.companion import Companion
 from regard.tasks.families.span.linear import SpanClassifier
-from regard.tasks.families.span.reading import loss, read
+from regard.tasks.families.span.reading import OVERLAPPING, loss, read, with_linear
 from regard.tasks.families.span.scores import MEASURES, Judged, best_threshold, mean
 from regard.tasks.families.span.settings import SpanTrainConfig
 from regard.tasks.families.span.windows import Windows
@@ -100,11 +100,14 @@ class SpanTrainable:
         judged: list[Judged] = []
         total, count = 0.0, 0
         for rows in part.batches(_READ):
-            ranked = None if self._ranked is None else [self._ranked[row] for row in rows]
-            reading = read(self.model, self.valid, rows, ranked=ranked, share=self._share)
+            reading = read(self.model, self.valid, rows, most=1 if self._ranked is None else OVERLAPPING)
             total, count = total + reading.loss, count + reading.count
-            for row, best in zip(rows, reading.best, strict=True):
-                judged.append(_judged(self.valid.questions[row], best.spans[0][0], best.best_share))
+            odds, questions = reading.odds, [self.valid.questions[row] for row in rows]
+            if self._ranked is not None:
+                ranked, contexts = [self._ranked[row] for row in rows], [one.context for one in questions]
+                odds = with_linear(odds, ranked, self._share, contexts)
+            for one, best in zip(questions, (of_one.best(1) for of_one in odds), strict=True):
+                judged.append(_judged(one, best.spans[0][0], best.best_share))
         total, windows = part.sum(total, count)
         every = part.gather(judged)
         threshold = best_threshold(every, self.config.metric if self.config.metric in MEASURES else "f1")
