@@ -36,8 +36,8 @@ from sklearn.svm import LinearSVC
 
 from regard.data.texts import Texts, read_texts
 from regard.settings import load_yaml
-from regard.tasks.classify_text.linear import NGramClassifier
 from regard.tasks.classify_text.settings import ClassifyTextConfig
+from regard.tasks.fitted.ngrams import NGramClassifier
 from regard.tasks.running import load
 
 HERE = Path(__file__).parent

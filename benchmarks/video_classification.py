@@ -39,8 +39,8 @@ from regard.data.labelled import select
 from regard.data.poses import PoseCodec
 from regard.data.skeletons import SKELETONS
 from regard.settings import load_yaml
-from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
+from regard.tasks.fitted.kernel import KernelClassifier
 from regard.tasks.inputs.clip_settings import LabelledClipsConfig
 from regard.tasks.inputs.poses import PoseClips
 from regard.tasks.running import evaluate

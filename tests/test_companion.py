@@ -11,11 +11,11 @@ import pytest
 
 from regard.data.figures import figures
 from regard.data.requests import requests
-from regard.tasks.classify_text.linear import NGramClassifier
 from regard.tasks.classify_text.task import ClassifyText
-from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.task import ClassifyVideo
 from regard.tasks.families.classify.labeller import Classified, Labeller
+from regard.tasks.fitted.kernel import KernelClassifier
+from regard.tasks.fitted.ngrams import NGramClassifier
 from regard.tasks.running import evaluate, load, resume, settings_of, train
 from torchrun import by_processes
 

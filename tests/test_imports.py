@@ -53,15 +53,18 @@ def test_packages_import_only_from_lower_layers(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "tasks").rglob("*.py")), ids=lambda path: path.name)
-def test_families_and_inputs_of_tasks_import_no_task(path: Path) -> None:
-    """A task's folder imports no other task, nor do the families, the inputs and the modules of ``tasks`` itself."""
+def test_shared_parts_of_tasks_import_no_task(path: Path) -> None:
+    """A task's folder imports no other task, nor do its shared parts and the modules of ``tasks`` itself."""
     tasks = {spec.code.split(".")[2] for spec in TASKS}
     parts = path.relative_to(SOURCE / "tasks").parts
-    allowed = {"families": {"families"}, "inputs": {"inputs"}}.get(parts[0], {"families", "inputs", parts[0]})
+    shared = {"fitted", "families", "inputs"}
+    allowed = {"fitted": {"fitted"}, "families": {"families", "fitted"}, "inputs": {"inputs"}}.get(
+        parts[0], {*shared, parts[0]}
+    )
     modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
     used = {module.split(".")[2] for module in modules if module and module.startswith("regard.tasks.")}
     if parts != ("table.py",):
-        assert not used & (tasks | {"families", "inputs"}) - (allowed if len(parts) > 1 else set())
+        assert not used & (tasks | shared) - (allowed if len(parts) > 1 else set())
 
 
 OPTIONAL = (

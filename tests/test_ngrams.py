@@ -14,12 +14,12 @@ import torch
 from regard.data.ngrams import NGrams, distant_pairs, opening_pairs, parts_of_words, shapes_of_words, words_and_pairs
 from regard.data.word_features import words_of
 from regard.errors import UserError
-from regard.tasks.classify_text.linear import NGramClassifier
-from regard.tasks.classify_text.machine import support_vector_machine
 from regard.tasks.classify_text.task import TextLabeller
-from regard.tasks.families.classify.calibrated import Targets, calibration
 from regard.tasks.families.classify.labeller import Classified
 from regard.tasks.families.classify.mixture import mixture
+from regard.tasks.fitted.calibrated import Targets, calibration
+from regard.tasks.fitted.machine import support_vector_machine
+from regard.tasks.fitted.ngrams import NGramClassifier
 from regard.tasks.running import evaluate, load, train
 
 TEXTS = [

@@ -15,9 +15,9 @@ from regard.data.pooled_poses import mirrored_poses, pooled_poses
 from regard.data.ragged import Ragged
 from regard.data.skeletons import SKELETONS
 from regard.errors import UserError
-from regard.tasks.classify_video.kernel import _RIDGE, KernelClassifier, _ridge
 from regard.tasks.classify_video.task import ClipLabeller
 from regard.tasks.families.classify.labeller import Classified
+from regard.tasks.fitted.kernel import _RIDGE, KernelClassifier, _ridge
 from regard.tasks.inputs.poses import pooled
 from regard.tasks.running import evaluate, load, train
 

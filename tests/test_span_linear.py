@@ -14,10 +14,10 @@ from regard.data.questions import Question
 from regard.data.span_features import Rarity, featured
 from regard.errors import UserError
 from regard.tasks.answer.settings import tiny_settings
-from regard.tasks.families.span.linear import Ranked, SpanClassifier
 from regard.tasks.families.span.odds import Odds
 from regard.tasks.families.span.predictor import Answerer
 from regard.tasks.families.span.reading import with_linear
+from regard.tasks.fitted.spans import Ranked, SpanClassifier
 from regard.tasks.running import load, train
 
 TITLES = ("context", "question", "answer")

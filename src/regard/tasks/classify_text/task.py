@@ -21,14 +21,14 @@ from regard.errors import UserError
 from regard.explain.marked import MarkedText
 from regard.models.text import Seen, TextClassifier
 from regard.tasks.classify_text.explained import explainable
-from regard.tasks.classify_text.linear import NGramClassifier
 from regard.tasks.classify_text.settings import ClassifyTextConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
 from regard.tasks.families.classify.marked import ClassifiedText
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
-from regard.tasks.families.companion import Companion
+from regard.tasks.fitted.companion import Companion
+from regard.tasks.fitted.ngrams import NGramClassifier
 from regard.tasks.inputs.masked_words import masked_words
 from regard.tasks.inputs.texts import exportable, on_deciding
 from regard.tasks.pretraining import light, unlabelled

@@ -15,14 +15,14 @@ from regard.data.ragged import Ragged
 from regard.data.stretch import real, stretched
 from regard.errors import UserError
 from regard.models.video import STEP, ClipClassifier, OneLength, Watched
-from regard.tasks.classify_video.kernel import KernelClassifier
 from regard.tasks.classify_video.settings import ClassifyVideoConfig
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.films import ClassifiedClip
 from regard.tasks.families.classify.labeller import Labeller, load_classes, save_classes
 from regard.tasks.families.classify.task import ClassifyTask, PartName
 from regard.tasks.families.classify.trainable import Sets
-from regard.tasks.families.companion import Companion
+from regard.tasks.fitted.companion import Companion
+from regard.tasks.fitted.kernel import KernelClassifier
 from regard.tasks.inputs.clips import ClipKind, joined, one_of_each, windows
 from regard.tasks.inputs.frames import FrameClips
 from regard.tasks.inputs.poses import PoseClips, pooled

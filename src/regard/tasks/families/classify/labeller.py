@@ -19,7 +19,7 @@ from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.label_scores import LabelsOutcome
 from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.scores import Outcome
-from regard.tasks.families.companion import Companion
+from regard.tasks.fitted.companion import Companion
 from regard.tasks.groups import doubling, groups
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor

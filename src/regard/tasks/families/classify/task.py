@@ -23,7 +23,7 @@ from regard.tasks.families.classify.label_trainable import LabelsTrainable
 from regard.tasks.families.classify.labeller import Labeller
 from regard.tasks.families.classify.settings import ClassifyTrainConfig
 from regard.tasks.families.classify.trainable import ClassifyTrainable, Sets
-from regard.tasks.families.companion import Fitted, save_companion
+from regard.tasks.fitted.companion import Fitted, save_companion
 from regard.tasks.results import Scores
 from regard.tasks.task import Notify, Task, own_data
 from regard.training import checkpoint as checkpoints

@@ -19,13 +19,13 @@ from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.models.span import SpanReader
 from regard.tasks.exporting import Exportable, recurrent
-from regard.tasks.families.companion import Companion
-from regard.tasks.families.span.linear import SpanClassifier
 from regard.tasks.families.span.odds import BestSpans, Odds, mean_odds, mean_threshold
 from regard.tasks.families.span.reading import OVERLAPPING, read, with_linear
 from regard.tasks.families.span.results import NO_ATTENTION, Answer, Candidate
 from regard.tasks.families.span.settings import SpanDataConfig
 from regard.tasks.families.span.windows import Windows
+from regard.tasks.fitted.companion import Companion
+from regard.tasks.fitted.spans import SpanClassifier
 from regard.tasks.groups import doubling, groups
 from regard.tasks.results import Failure
 from regard.tasks.task import Predictor

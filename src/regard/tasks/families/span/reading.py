@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from regard.data.batching import fill
 from regard.data.questions import Span
 from regard.models.span import HIDDEN, SpanReader
-from regard.tasks.families.span.linear import Ranked
 from regard.tasks.families.span.odds import Odds, mean_odds
 from regard.tasks.families.span.windows import Windows
+from regard.tasks.fitted.spans import Ranked
 
 OVERLAPPING = 50
 """The number of spans of a window to keep for each answer that is wanted, since most of the best ones overlap."""

@@ -22,16 +22,16 @@ from regard.data.tokenizer import SIGNS, Tokenizer
 from regard.files import write_text
 from regard.models.span import SpanReader
 from regard.tasks.counting import bytes_of, count_tokens
-from regard.tasks.families.companion import Companion, save_companion
 from regard.tasks.families.span import data
 from regard.tasks.families.span.data import QuestionSets
 from regard.tasks.families.span.evidence import evidence_scores
-from regard.tasks.families.span.linear import SpanClassifier
 from regard.tasks.families.span.predictor import Answerer
 from regard.tasks.families.span.scores import scores
 from regard.tasks.families.span.settings import SpanConfig
 from regard.tasks.families.span.trainable import SpanTrainable
 from regard.tasks.families.span.windows import Windows
+from regard.tasks.fitted.companion import Companion, save_companion
+from regard.tasks.fitted.spans import SpanClassifier
 from regard.tasks.pretraining import light, masked_tokens, unlabelled
 from regard.tasks.results import Score, Scores
 from regard.tasks.task import Notify, Task, own_data

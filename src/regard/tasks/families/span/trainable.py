@@ -11,12 +11,12 @@ from regard.data.batching import batches
 from regard.data.questions import Question
 from regard.errors import UserError
 from regard.models.span import SpanReader
-from regard.tasks.families.companion import Companion
-from regard.tasks.families.span.linear import SpanClassifier
 from regard.tasks.families.span.reading import OVERLAPPING, loss, read, with_linear
 from regard.tasks.families.span.scores import MEASURES, Judged, best_threshold, mean
 from regard.tasks.families.span.settings import SpanTrainConfig
 from regard.tasks.families.span.windows import Windows
+from regard.tasks.fitted.companion import Companion
+from regard.tasks.fitted.spans import SpanClassifier
 from regard.tasks.task import Notify
 from regard.training.defaults import known
 from regard.training.metric import Metric

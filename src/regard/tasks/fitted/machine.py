@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.data.ngrams import Bags
-from regard.tasks.families.classify.calibrated import Targets
+from regard.tasks.fitted.calibrated import Targets
 
 _STRENGTH = 1.0
 """The weight of the loss of a text, relative to half the squared norm of the weights."""

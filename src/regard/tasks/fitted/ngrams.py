@@ -13,8 +13,8 @@ from torch import Tensor
 from regard.data.arrays import read_arrays, write_arrays
 from regard.data.ngrams import Bags, NGrams
 from regard.data.progress import counted
-from regard.tasks.classify_text.machine import bag_tensors, products, support_vector_machine
-from regard.tasks.families.classify.calibrated import Targets, calibration
+from regard.tasks.fitted.calibrated import Targets, calibration
+from regard.tasks.fitted.machine import bag_tensors, products, support_vector_machine
 
 _FOLDS = 4
 """The number of parts of the texts of which one is left out at a time, to calibrate the scores."""
