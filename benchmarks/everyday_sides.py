@@ -85,8 +85,11 @@ class Side:
         measured: list[float] = self._ask("time", threads, seconds)
         return measured
 
-    def close(self) -> None:
-        """End the process."""
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process, which may stand still and then does not see SIGTERM."""
         self._process.kill()
         self._process.join()
 

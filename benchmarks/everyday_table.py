@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,20 +60,24 @@ def lines(subject: Subject, chosen: Callable[[str], bool]) -> Iterator[str]:
     cases = [case for case in subject.cases() if chosen(f"{case.title}, {case.dtype}")]
     if not cases:
         return
-    names = {"regard": subject.ours, **subject.peers}
-    sides = {name: Side(name, build, max(THREADS)) for name, build in names.items()}
-    limit = Side("limit", "everyday_limits:least", max(THREADS))
-    for case in cases:
-        outputs, missing = _prepared(sides, case)
-        calls = [(sides[name], threads) for name, threads in outputs]
-        timings = dict(zip(outputs, alternating(calls, case.seconds, case.rounds), strict=True))
-        least = math.inf
-        for threads in THREADS:
-            least = min(least, float(limit.prepare(threads, case.dtype, case.bytes, case.operations)))
-            peers = [_cell(name, threads, timings, outputs, missing, case) for name in subject.peers]
-            yield _line(case, threads, timings["regard", threads], case.parts * least, peers)
-    for side in (*sides.values(), limit):
-        side.close()
+    with ExitStack() as stack:
+        names = {"regard": subject.ours, **subject.peers}
+        sides = {name: stack.enter_context(Side(name, build, max(THREADS))) for name, build in names.items()}
+        limit = stack.enter_context(Side("limit", "everyday_limits:least", max(THREADS)))
+        for case in cases:
+            yield from _lines_of(case, subject, sides, limit)
+
+
+def _lines_of(case: Case, subject: Subject, sides: Mapping[str, Side], limit: Side) -> Iterator[str]:
+    """The lines of a case, one for each number of threads."""
+    outputs, missing = _prepared(sides, case)
+    calls = [(sides[name], threads) for name, threads in outputs]
+    timings = dict(zip(outputs, alternating(calls, case.seconds, case.rounds), strict=True))
+    least = math.inf
+    for threads in THREADS:
+        least = min(least, float(limit.prepare(threads, case.dtype, case.bytes, case.operations)))
+        peers = [_cell(name, threads, timings, outputs, missing, case) for name in subject.peers]
+        yield _line(case, threads, timings["regard", threads], case.parts * least, peers)
 
 
 def _prepared(

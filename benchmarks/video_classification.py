@@ -1,6 +1,6 @@
 """Movements of persons (JHMDB), beside the same model without attention and a support-vector machine on poses.
 
-    python benchmarks/video_classification.py FOLDER [--splits 1 2 3] [--seeds 0 1 2] [--settings FILE.yaml]
+    python benchmarks/video_classification.py FOLDER [--splits 1 2 3] [--seeds 0 1 2] [--shares 0 0.7]
     python benchmarks/video_classification.py FOLDER --folds
 
 FOLDER has split1.train.jsonl.gz, split1.test.jsonl.gz and those of splits 2 and 3: a clip per line, its 15 joints in
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--settings", type=Path, default=HERE / "video_classification.yaml")
     parser.add_argument("--runs", type=Path, default=Path("runs/video_classification"))
     parser.add_argument("--attention", nargs="*", default=["additive", "none"], choices=["additive", "none"])
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.0, SHARE], help="of the kernel classifier")
     parser.add_argument("--folds", action="store_true")
     arguments = parser.parse_args()
     columns = [*(f"split {split}" for split in arguments.splits), "mean"]
@@ -76,7 +77,7 @@ def main() -> None:
         result = {f"split {split}": scored_by(classifier, arguments.folder, split) for split in arguments.splits}
         print(row(name, [with_mean(result)], columns, _WIDTH), flush=True)
     for attention in [] if arguments.folds else arguments.attention:
-        for share in (0.0, SHARE):
+        for share in arguments.shares:
             results = [scores(arguments, seed, {"attention": attention, "kernel": share}) for seed in arguments.seeds]
             name = f"attention {attention}" + (f", kernel {share}" if share else "")
             print(row(name, results, columns, _WIDTH), flush=True)
