@@ -55,8 +55,8 @@ dist:
 FLAGS_address := ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libubsan.so)"
 FLAGS_thread := TSAN_OPTIONS=ignore_noninstrumented_modules=1:report_signal_unsafe=0 LD_PRELOAD="$(shell g++ -print-file-name=libtsan.so)"
 sanitize: sanitize-address sanitize-thread
-sanitize-address: TESTS := tests/test_cpu.py tests/test_mechanisms.py tests/test_units.py tests/test_quick.py tests/test_threads.py tests/test_vmath.py tests/test_packed.py tests/test_few_queries.py tests/test_native_step.py tests/test_candidates.py tests/test_row_kernels.py -k "not compile and not opcheck and not fork and not starts and not gradients_of_first"
-sanitize-thread: TESTS := tests/test_cpu.py tests/test_units.py tests/test_quick.py tests/test_threads.py -k "(sizes or tiles or threads or strides or broadcast) and not fork and not starts and not mechanisms_on and not masks_on"
+sanitize-address: TESTS := tests/test_cpu.py tests/test_mechanisms.py tests/test_units.py tests/test_quick.py tests/test_threads.py tests/test_vmath.py tests/test_packed.py tests/test_few_queries.py tests/test_native_step.py tests/test_native_together.py tests/test_candidates.py tests/test_row_kernels.py -k "not compile and not opcheck and not fork and not starts and not gradients_of_first"
+sanitize-thread: TESTS := tests/test_cpu.py tests/test_units.py tests/test_quick.py tests/test_threads.py tests/test_native_step.py tests/test_native_together.py -k "(sizes or tiles or threads or strides or broadcast) and not fork and not starts and not mechanisms_on and not masks_on"
 sanitize-%: $(READY)
 	cmake -S . -B build/$* -G Ninja -DREGARD_SANITIZE=$(if $(filter address,$*),address$(,)undefined,thread) -DCMAKE_BUILD_TYPE=Debug
 	cmake --build build/$*

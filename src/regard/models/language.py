@@ -12,7 +12,7 @@ from regard.attend import Causal, Documents, Dot, Look, Mask, View, Window
 from regard.decode import Step
 from regard.kernels.packed import Kind
 from regard.models.layers import TransformerLayer
-from regard.models.native_step import NativeState, resume
+from regard.models.native_step import NativeState, begin_after, resume
 from regard.models.packed_decoder import Stack
 from regard.nn import (
     Dropout,
@@ -113,11 +113,16 @@ class TransformerLM(nn.Module):
     def step(self, tokens: Tensor, state: list[KVCache] | NativeState) -> Step:
         """One step of decoding, `regard.decode.StepFunction`: ``tokens`` int64 ``(B,)``, or several, ``(B, n)``."""
         tokens = tokens if tokens.dim() == 2 else tokens[:, None]
-        if not isinstance(state, NativeState) and tokens.shape[1] == 1:
+        if not isinstance(state, NativeState):
             stack = Stack(
                 self.embedding.weight, 1.0, self.position, self.layers, self.norm, self.output_bias, kind=self.weights
             )
-            state = resume(stack, state, len(tokens)) or state
+            if tokens.shape[1] == 1:
+                state = resume(stack, state, len(tokens)) or state
+            else:
+                begun = begin_after(stack, tokens, state)
+                if begun is not None:
+                    return Step(begun[0], begun[1])
         if isinstance(state, NativeState):
             for one in tokens.unbind(1):
                 logits, _ = state.step(one)

@@ -152,6 +152,33 @@ def begin(stack: Stack, memories: Sequence[tuple[Tensor, Tensor]], lengths: Tens
     return NativeState(_Cache(decoder, batch, room), slots, rows, 0, 0, sources)
 
 
+def begin_after(stack: Stack, tokens: Tensor, caches: Sequence[KVCache]) -> tuple[Tensor, NativeState] | None:
+    """The logits ``(rows, tokens)`` after prompts, and the state there; None: they are left to Python.
+
+    Args:
+        stack: the model.
+        tokens: int64 ``(rows, n)``, the prompts.
+        caches: of the layers, which say how much memory is wanted.
+    """
+    decoder, first = decoder_of(stack), caches[0]
+    rows, count = tokens.shape
+    if decoder is None or decoder.cross or first.position or count > (first.window or count) or not is_plain(tokens):
+        return None
+    if decoder.model.places < count:
+        decoder.reach(count)
+    x = F.embedding(tokens, stack.embedding).float() * stack.scale
+    x = (x if stack.positions is None else stack.positions(x)).contiguous()
+    cache = _Cache(decoder, rows, max(first.capacity, count + 1), first.window)
+    logits, ends = torch.empty(rows, decoder.tokens), torch.arange(1, count + 1)
+    native.run_together(
+        native.EncodeCall(
+            ctypes.addressof(decoder.model), rows, count, ends.data_ptr(), True, x.data_ptr(), cache.memory.data_ptr(),
+            cache.slots, cache.room, logits.data_ptr(),
+        )
+    )  # fmt: skip
+    return logits, _continued(cache, rows, count, count)
+
+
 def resume(stack: Stack, caches: Sequence[KVCache], rows: int) -> NativeState | None:
     """The state of ``rows`` sequences after the keys and values in ``caches``, one for each layer; None: the step is
     left to Python."""
@@ -166,8 +193,12 @@ def resume(stack: Stack, caches: Sequence[KVCache], rows: int) -> NativeState | 
     cache = _Cache(decoder, rows, max(caches[0].capacity, written + 1), window)
     if parts:
         cache.memory.flatten(0, 1)[..., :written, :] = torch.stack(parts)
-    slots = torch.zeros(rows, cache.room, dtype=torch.int32)
-    slots[:] = torch.arange(rows, dtype=torch.int32)[:, None]
+    return _continued(cache, rows, written, position)
+
+
+def _continued(cache: _Cache, rows: int, written: int, position: int) -> NativeState:
+    """The state of ``rows`` sequences whose keys are in the cache, each in a slot of its own."""
+    slots = torch.arange(rows, dtype=torch.int32)[:, None].repeat(1, cache.room)
     of_rows = torch.zeros(rows, len(native.ROW), dtype=torch.int64)
     of_rows[:, 0], of_rows[:, 1] = written, position
     return NativeState(cache, slots, of_rows, written, position)

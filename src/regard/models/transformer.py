@@ -21,6 +21,7 @@ from regard.kernels.packed import Kind
 from regard.models.encoder_decoder import EncoderDecoder
 from regard.models.layers import NormOrder, TransformerLayer
 from regard.models.masked import TokenEncoder
+from regard.models.native_encoder import encoded
 from regard.models.native_step import NativeState, begin
 from regard.models.packed_decoder import Stack
 from regard.nn import (
@@ -170,6 +171,9 @@ class TransformerTranslator(EncoderDecoder):
         """The encoder's outputs ``(B, Ls, dim)``; arguments as in `encode`."""
         embedding = self.source_embedding or self.target_embedding
         x = self.dropout(self.source_position(embedding(source) * self.scale))
+        at_once = encoded(self.encoder, self.encoder_norm, x, lengths, self.weights)
+        if at_once is not None:
+            return at_once
         for layer in self.encoder:
             x, _ = layer(x, Lengths(lengths))
         states: Tensor = self.encoder_norm(x)

@@ -14,7 +14,7 @@ NAMES = ("amx", "avx512bf16", "avx512", "avx2", "portable")
 
 _FORCED = {"avx512": ("amx", "avx512bf16", "avx512"), "avx2": ("avx2",), "portable": ("portable",)}
 
-_NEWEST = "regard_rows"
+_NEWEST = "regard_encode"
 """The function that was added to the library last; a library without it is too old."""
 
 OTHER_VERSION = "regard's C++ library and its Python code have different versions: install regard again"

@@ -69,6 +69,12 @@ class Call(ctypes.Structure):
     )
 
 
+class EncodeCall(ctypes.Structure):
+    """Tokens that go through all layers together."""
+
+    _fields_ = _fields("model batch length ends causal x cache slots room logits threads level")
+
+
 ROW = ("cached", "place", "first", "memory", "length", "room")
 """The columns of ``row``, int64 ``(rows, 6)``: the number of keys before the step, the position of the token, the first
 key that is seen; the address of the source's memory, its number of keys, and of those that it has room for."""
@@ -107,16 +113,26 @@ def run(call: Call) -> None:
         IndexError: a token has no embedding.
         MemoryError: there is none left.
     """
+    if _run("regard_step", call) == b"token":
+        raise IndexError(f"tokens: expected 0 to {call.embeddings - 1}, got another")
+
+
+def run_together(call: EncodeCall) -> None:
+    """Compute the outputs of all tokens; ``threads`` and ``level`` are set here. Raises MemoryError."""
+    _run("regard_encode", call)
+
+
+def _run(name: str, call: Call | EncodeCall) -> bytes | None:
+    """Call a function of the library; returns the message ``b"token"``, or None."""
     assert library.library is not None
     assert library.level is not None
-    library.library.regard_step.restype = ctypes.c_char_p
-    library.library.regard_step.argtypes = [ctypes.c_void_p]
+    function = getattr(library.library, name)
+    function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
     call.threads, call.level = torch.get_num_threads(), LEVELS[library.level]
-    error = library.library.regard_step(ctypes.addressof(call))
-    if error == b"token":
-        raise IndexError(f"tokens: expected 0 to {call.embeddings - 1}, got another")
-    if error is not None:
+    error: bytes | None = function(ctypes.addressof(call))
+    if error not in (None, b"token"):
         raise MemoryError(f"regard's C++ kernels: {error.decode()}")
+    return error
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -161,6 +161,7 @@ enum VectorFunction : i64 {
 };
 
 struct StepCall;  // of step_args.h
+struct EncodeCall;
 
 // The functions of one level, that is, one instruction set.
 struct Level {
@@ -176,6 +177,7 @@ struct Level {
     void (*linear)(const PackedLinear&);
     void (*best)(const BestTokens&);
     void (*step)(const StepCall&);
+    void (*encode)(const EncodeCall&);
     void (*work_on_rows)(const Rows&);
     // A vector function, for its test.
     void (*vmath)(i64 function, i64 dtype, const void* from, void* to, i64 n, double power);

@@ -5,6 +5,7 @@
 #include "backward_tasks.h"
 #include "best_tokens.h"
 #include "decode.h"
+#include "encode.h"
 #include "forward_tasks.h"
 #include "look_tasks.h"
 #include "packed_tasks.h"
@@ -78,6 +79,7 @@ const Level JOIN(level_, REGARD_LEVEL) = {
     .linear = REGARD_LEVEL::linear,
     .best = REGARD_LEVEL::best_tokens,
     .step = REGARD_LEVEL::step,
+    .encode = REGARD_LEVEL::encode,
     .work_on_rows = REGARD_LEVEL::work_on_rows,
     .vmath = REGARD_LEVEL::vmath,
     .peak = REGARD_LEVEL::peak,

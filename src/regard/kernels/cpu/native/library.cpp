@@ -322,6 +322,9 @@ __attribute__((visibility("default"))) const char* regard_step(const void* call)
         if (all.tokens[row] < 0 || all.tokens[row] >= all.embeddings) return "token";
     return call_level<StepCall>(call, [](const Level& level, const StepCall& c) { level.step(c); });
 }
+__attribute__((visibility("default"))) const char* regard_encode(const void* call) {
+    return call_level<EncodeCall>(call, [](const Level& level, const EncodeCall& c) { level.encode(c); });
+}
 // The bytes of a packed weight or of its scales, which the caller allocates.
 __attribute__((visibility("default"))) i64 regard_packed_bytes(int index, i64 outputs, i64 inputs, i64 kind,
                                                                int scales) {

@@ -57,9 +57,9 @@ template <class K> struct Stepper {
     // to = x · W + bias, then `after`.
     template <After AFTER>
     void linear(const StepRows& r, const StepProduct& p, const float* x, float* to, i64 apart) const {
-        constexpr i64 WORK = 1 << 19;  // multiply-adds from which another thread pays
+        constexpr i64 WORK = 1 << 18;  // multiply-adds from which another thread pays
         const Packed& w = p.weight;
-        i64 all = panels(w.outputs), threads = r.count * w.inputs * w.outputs < WORK ? 1 : r.threads;
+        i64 all = panels(w.outputs), threads = max(r.count, 4) * w.inputs * w.outputs < WORK ? 1 : r.threads;
         i64 together = threads == 1 ? all : max(panels_together(r.count), all / (4 * threads));
         divide((all + together - 1) / together, threads, 0, nullptr, [&](i64 task, char*) {
             i64 first = task * together, last = min(all, first + together);
@@ -74,16 +74,33 @@ template <class K> struct Stepper {
         });
     }
 
+    // Calls f(i) for each row, on several threads if there are many.
+    template <class F> void each_row(const StepRows& r, F f) const {
+        constexpr i64 WORK = 1 << 15;  // numbers from which another thread pays
+        i64 threads = r.count * m.dim < WORK ? 1 : r.threads, together = (r.count + 4 * threads - 1) / (4 * threads);
+        divide((r.count + together - 1) / together, threads, 0, nullptr, [&](i64 task, char*) {
+            for (i64 i = task * together, end = min(r.count, i + together); i < end; ++i) f(i);
+        });
+    }
+    void normed(float* to, const float* x, const StepNorm& norm) const {
+        normalize(to, x, norm, m.norm == RMS_NORM, m.dim);
+    }
+
     // The input of a sublayer, and its output added to the residual stream.
     const float* enter(const StepRows& r, const StepNorm& norm) const {
         if (!m.pre) return r.x;
-        for (i64 i = 0; i < r.count; ++i) normalize(r.y + i * m.dim, r.x + i * m.dim, norm, m.norm == RMS_NORM, m.dim);
+        each_row(r, [&](i64 i) { normed(r.y + i * m.dim, r.x + i * m.dim, norm); });
         return r.y;
     }
     void leave(const StepRows& r, const StepNorm& norm, const StepProduct& w, const float* from) const {
         linear<ADDED>(r, w, from, r.x, m.dim);
-        if (m.pre) return;
-        for (i64 i = 0; i < r.count; ++i) normalize(r.x + i * m.dim, r.x + i * m.dim, norm, m.norm == RMS_NORM, m.dim);
+        if (!m.pre) each_row(r, [&](i64 i) { normed(r.x + i * m.dim, r.x + i * m.dim, norm); });
+    }
+
+    // Rotates the queries and keys of a row, which has them and its values side by side.
+    void turn(float* q, i64 place) const {
+        const float *own = m.own + place * m.turned, *other = m.other + place * m.turned;
+        for (i64 h = 0; h < m.heads + m.key_heads; ++h) rotate(q + h * m.width, own, other, m.turned, m.interleaved);
     }
 
     K* cached_at(i64 layer, i64 values, i64 head) const {
@@ -94,11 +111,7 @@ template <class K> struct Stepper {
     void remember(const StepRows& r, i64 layer, i64 i) const {
         i64 row = r.first + i, queries = m.heads * m.width, width = m.key_heads * m.width;
         float* q = r.wide + i * (queries + 2 * width);
-        if (m.own) {
-            const float *own = m.own + c.row[row].place * m.turned, *other = m.other + c.row[row].place * m.turned;
-            for (i64 h = 0; h < m.heads + m.key_heads; ++h)
-                rotate(q + h * m.width, own, other, m.turned, m.interleaved);
-        }
+        if (m.own) turn(q, c.row[row].place);
         for (i64 h = 0; h < m.key_heads; ++h) {
             i64 at = (row * m.key_heads * c.room + c.row[row].cached) * m.width;
             write_keys(cached_at(layer, 0, h) + at, q + queries + h * m.width, m.width);
@@ -187,7 +200,7 @@ template <class K> struct Stepper {
         float* to = c.features ? c.features + r.first * m.dim : r.y;
         for (i64 i = 0; i < r.count; ++i) {
             if (m.ends_normed) {
-                normalize(to + i * m.dim, r.x + i * m.dim, m.last, m.norm == RMS_NORM, m.dim);
+                normed(to + i * m.dim, r.x + i * m.dim, m.last);
             } else {
                 __builtin_memcpy(to + i * m.dim, r.x + i * m.dim, m.dim * sizeof(float));
             }

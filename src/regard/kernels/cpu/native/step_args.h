@@ -67,3 +67,16 @@ struct StepCall {
     i64 weights_width;
     i64 threads, level;
 };
+
+// All tokens of a batch through layers without a memory: those of an encoder, or the prompts of a decoder.
+struct EncodeCall {
+    const StepModel* model;
+    i64 batch, length;
+    i64* ends;  // (batch,): keys from here on are hidden; or with `causal`, (length,): from here on for each query
+    i64 causal;
+    float* x;     // (batch, length, dim): embedded tokens, in whose place the outputs are written
+    char* cache;  // (layers, 2, slots, key heads, room, width), where keys and values are written; or null
+    i64 slots, room;
+    float* logits;  // (batch, tokens), of the last position; or null
+    i64 threads, level;
+};

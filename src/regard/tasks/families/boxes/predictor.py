@@ -16,6 +16,7 @@ from regard.data.image_batches import Scale
 from regard.data.image_files import fitted, fitted_shape, read_image
 from regard.errors import UserError
 from regard.models.detector import Detector
+from regard.models.modules import evaluating
 from regard.models.queries import Predictions
 from regard.tasks.families.boxes.precision import Guess, Truth, distinct
 from regard.tasks.families.boxes.results import DetectedObject, Detections
@@ -93,7 +94,7 @@ class BoxDetector(Predictor):
     def find(self, item: str, threshold: float, *, look: bool) -> Detections:
         """The objects of an image file. Raises UserError: it cannot be read, or is no image."""
         image = read_image(Path(item))
-        self.model.eval()
+        evaluating(self.model)
         x = self.scale(fitted(image, self.size)[None], self.device)
         predictions, view = self.model.look(x, Look(rows=slice(None)) if look and self.model.attends else None)
         best = predictions.logits[0].float().sigmoid().max(-1)

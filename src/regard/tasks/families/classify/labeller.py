@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from regard.data.labelled import Examples
 from regard.errors import UserError
+from regard.models.modules import evaluating
 from regard.tasks.exporting import Exportable
 from regard.tasks.families.classify.label_scores import LabelsOutcome
 from regard.tasks.families.classify.mixture import mixture
@@ -261,7 +262,7 @@ class Labeller(Predictor, Generic[Examples, Input]):
     def _label(self, inputs: Sequence[Input]) -> Iterable[Classified]:
         if not inputs:
             return ()
-        self.model.eval()
+        evaluating(self.model)
         with torch.inference_mode():
             return list(self.label(inputs))
 

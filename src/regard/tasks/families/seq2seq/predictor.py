@@ -19,6 +19,7 @@ from regard.data.tokenizer import BOS, EOS, PAD
 from regard.decode import Hypothesis, Step, StepFunction, beam_search, excluding, greedy, without_repeats
 from regard.errors import UserError
 from regard.models.encoder_decoder import EncoderDecoder
+from regard.models.modules import evaluating
 from regard.tasks.families.seq2seq.data import PairList
 from regard.tasks.families.seq2seq.results import NO_ATTENTION, TextOutput
 from regard.tasks.families.seq2seq.rows import Rows
@@ -116,7 +117,7 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
             tick(0)
             return self.model.step(tokens, state)
 
-        self.model.eval()
+        evaluating(self.model)
         state = self.start(sources)
         allowed: StepFunction = excluding(step, self.excluded) if self.excluded else step
         if search.unrepeated:
@@ -157,7 +158,7 @@ class Seq2SeqPredictor(Predictor, Generic[Source, Output]):
         inputs, _ = pad([[first, *tokens[:-1]] for tokens in targets], PAD, self.model.device)
         rows = []
         with torch.inference_mode():
-            self.model.eval()
+            evaluating(self.model)
             state = self.start(sources)
             for tokens in inputs.unbind(1):
                 step = self.model.step(tokens, state)

@@ -17,6 +17,7 @@ from regard.data.questions import Question
 from regard.data.tokenizer import PAD, Tokenizer
 from regard.errors import UserError
 from regard.explain.alignment import Alignment
+from regard.models.modules import evaluating
 from regard.models.span import SpanReader
 from regard.tasks.exporting import Exportable, recurrent
 from regard.tasks.families.span.odds import BestSpans, Odds, mean_odds, mean_threshold
@@ -129,7 +130,7 @@ class Answerer(Predictor):
 
     def weights(self, windows: Windows, row: int) -> np.ndarray:
         """The weights of the question's tokens over those of a window. Raises UserError: the model has no attention."""
-        self.model.eval()
+        evaluating(self.model)
         with torch.inference_mode():
             _, weights = self.model.look(*windows.batch([row], self.model.device))
         if weights is None:
@@ -139,7 +140,7 @@ class Answerer(Predictor):
     def _own_odds(self, questions: Sequence[Question], most: int) -> list[Odds]:
         """The log-odds by this model alone, with at most ``most`` spans of a window."""
         windows = Windows(questions, self.tokenizer, self.config)
-        self.model.eval()
+        evaluating(self.model)
         with torch.inference_mode():
             odds = read(self.model, windows, range(len(questions)), most=most).odds
         if self.companion is None:

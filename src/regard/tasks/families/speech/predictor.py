@@ -21,6 +21,7 @@ from regard.decode import Hypothesis, StepFunction, align, beam_search, excludin
 from regard.errors import UserError
 from regard.explain.captions import Word
 from regard.explain.transcript import Transcript
+from regard.models.modules import evaluating
 from regard.models.transcriber import STEP, Transcriber
 from regard.tasks.families.seq2seq.predictor import Search, Seq2SeqPredictor, Tick
 from regard.tasks.families.speech.results import Transcription
@@ -121,7 +122,7 @@ class SpeechPredictor(Seq2SeqPredictor[Sound, Transcription]):
         assert isinstance(search, JointSearch)
         model, model_step, state = self.model, None, None
         with torch.inference_mode():
-            model.eval()
+            evaluating(model)
             encoded = model.encode(*self._batch(sources))
             steps = model.log_probabilities(encoded)
             if model.attend is not None:
