@@ -13,6 +13,7 @@ from layers import rand
 from regard import Causal, Dot, Lengths, Look, Softmax, Window, attention
 from regard.kernels.cpu import library
 from test_cpu import TOLERANCE
+from threads import use_threads
 
 pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
 
@@ -117,3 +118,13 @@ def test_equal_keys_have_equal_weights_wherever_they_are(level: str, width: int,
             output = attention((300 * query).to(dtype), (300 * key).to(dtype), value.to(dtype))
             exact = value.to(dtype).double().mean(2, keepdim=True)
             close(output, exact.repeat_interleave(heads[0] // heads[1], 1).expand_as(output), dtype)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_heads_that_are_a_task_together(level: str, threads: int) -> None:
+    query, key, value = (rand(27, heads, keys, 16, seed=heads) for heads, keys in ((6, 1), (3, 9), (3, 9)))
+    lengths = torch.arange(27) % 10  # some queries see no key
+    with use_threads(threads):
+        for options in ({}, {"mask": Lengths(lengths)}):
+            output = attention(query.float(), key.float(), value.float(), **options)
+            close(output, attention(query, key, value, backend="reference", **options), torch.float32)

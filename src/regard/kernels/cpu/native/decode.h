@@ -19,6 +19,7 @@ template <i64 DTYPE, class C> struct Decode {
     C* parts;                // (batch, key head, split, row): output, maximum, sum; null if there is one split
     Pieces<C> pieces, value_pieces;  // of keys, of values
     bool ahead;                      // whether rows are prefetched
+    i64 count, together;             // key heads times splits, and how many of them are a task
     i64 part() const { return value_pieces.numbers() + 2; }
 
     // The state of a row: the largest score, and Σ exp(score − top).
@@ -95,46 +96,50 @@ template <i64 DTYPE, class C> struct Decode {
         if (a.nonfinite) report(nan);
     }
 
-    // The keys of one split for the rows of one key head.
+    // Neighbours are a task together: a thread finds in its caches what it prefetched while it computed the one before.
     static void run(void* context, i64 task, char* memory) {
         const Decode& d = *(const Decode*)context;
-        const Args& a = d.a;
-        i64 split = task % d.splits, b = task / d.splits / a.key_heads, hk = task / d.splits % a.key_heads;
-        const i64 ldq = d.pieces.numbers(), ldo = d.value_pieces.numbers();
+        const i64 end = min(d.count, (task + 1) * d.together);
+        for (i64 own = task * d.together; own < end; ++own) d.run_part(own, memory);
+    }
+    // The keys of one split for the rows of one key head.
+    void run_part(i64 task, char* memory) const {
+        i64 split = task % splits, b = task / splits / a.key_heads, hk = task / splits % a.key_heads;
+        const i64 ldq = pieces.numbers(), ldo = value_pieces.numbers();
         Arena arena{memory, 0, 0};
-        C *q = arena.take<C>(d.rows * ldq), *o = arena.take<C>(d.rows * ldo), *s = arena.take<C>(ROWS_PER_STEP * CHUNK);
+        C *q = arena.take<C>(rows * ldq), *o = arena.take<C>(rows * ldo), *s = arena.take<C>(ROWS_PER_STEP * CHUNK);
         Row row[MAX_ROWS];
         i64 low = a.keys, high = 0;
-        for (i64 r = 0; r < d.rows; ++r) {
-            i64 h = d.head(hk, r), i = r % a.queries;
-            read_pieces<DTYPE, C>(q + r * ldq, at(a.query, b, h, i, 0), d.pieces);
+        for (i64 r = 0; r < rows; ++r) {
+            i64 h = head(hk, r), i = r % a.queries;
+            read_pieces<DTYPE, C>(q + r * ldq, at(a.query, b, h, i, 0), pieces);
             i64 start = a.start.at ? max(0, *(const i64*)at(a.start, b, h, i, 0)) : 0,
                 end = a.end.at ? min(a.keys, *(const i64*)at(a.end, b, h, i, 0)) : a.keys;
             if (start < end) low = min(low, start), high = max(high, end);
             row[r] = {start, end, -C(__builtin_inf()), 0};
         }
-        const i64 first = max(low, split * d.keys), last = min(high, (split + 1) * d.keys);
-        if (first >= last) __builtin_memset(o, 0, d.rows * ldo * sizeof(C));
+        const i64 first = max(low, split * keys), last = min(high, (split + 1) * keys);
+        if (first >= last) __builtin_memset(o, 0, rows * ldo * sizeof(C));
         for (i64 j0 = first; j0 < last; j0 += CHUNK) {
             i64 n = min(CHUNK, last - j0);
-            for (i64 r = 0, left; (left = d.rows - r) > 0;) {
+            for (i64 r = 0, left; (left = rows - r) > 0;) {
                 const C* queries = q + r * ldq;
                 C* sums = o + r * ldo;
                 if (left >= 4) {
-                    d.template step<4>(b, hk, j0, n, j0 == first, queries, row + r, s, sums), r += 4;
+                    step<4>(b, hk, j0, n, j0 == first, queries, row + r, s, sums), r += 4;
                 } else if (left >= 2) {
-                    d.template step<2>(b, hk, j0, n, j0 == first, queries, row + r, s, sums), r += 2;
+                    step<2>(b, hk, j0, n, j0 == first, queries, row + r, s, sums), r += 2;
                 } else {
-                    d.template step<1>(b, hk, j0, n, j0 == first, queries, row + r, s, sums), r += 1;
+                    step<1>(b, hk, j0, n, j0 == first, queries, row + r, s, sums), r += 1;
                 }
             }
         }
-        if (!d.parts) {
-            for (i64 r = 0; r < d.rows; ++r) d.finish(b, hk, r, o + r * ldo, row[r].top, (double)row[r].total);
+        if (!parts) {
+            for (i64 r = 0; r < rows; ++r) finish(b, hk, r, o + r * ldo, row[r].top, (double)row[r].total);
             return;
         }
-        C* to = d.parts + task * d.rows * d.part();
-        for (i64 r = 0; r < d.rows; ++r, to += d.part()) {
+        C* to = parts + task * rows * part();
+        for (i64 r = 0; r < rows; ++r, to += part()) {
             __builtin_memcpy(to, o + r * ldo, ldo * sizeof(C));
             to[ldo] = row[r].top, to[ldo + 1] = row[r].total;
         }
@@ -170,9 +175,10 @@ template <i64 DTYPE, class C> struct Decode {
         i64 numbers = pieces.numbers(), value_numbers = value_pieces.numbers();
         Buffer buffer(splits > 1 ? heads * splits * rows * (value_numbers + 2) * sizeof(C) : 0);
         const i64 read = heads * a.keys * (a.width + a.value_width) * bytes_of(DTYPE);
-        Decode d{a, rows, splits, keys, (C*)buffer.at, pieces, value_pieces, read > FROM_MEMORY};
+        const i64 all = heads * splits, together = max(1, min(16, all / (8 * a.threads)));
+        Decode d{a, rows, splits, keys, (C*)buffer.at, pieces, value_pieces, read > FROM_MEMORY, all, together};
         size_t bytes = (rows * (numbers + value_numbers) + ROWS_PER_STEP * CHUNK + 64) * sizeof(C);
-        parallel(heads * splits, read > ON_ONE_THREAD ? a.threads : 1, run, &d, bytes);
+        parallel((all + together - 1) / together, read > ON_ONE_THREAD ? a.threads : 1, run, &d, bytes);
         if (splits > 1)
             parallel(heads * rows, heads * rows * a.value_width > 65536 ? a.threads : 1, join, &d,
                      value_numbers * sizeof(C) + 64);
