@@ -125,6 +125,6 @@ def test_heads_that_are_a_task_together(level: str, threads: int) -> None:
     query, key, value = (rand(27, heads, keys, 16, seed=heads) for heads, keys in ((6, 1), (3, 9), (3, 9)))
     lengths = torch.arange(27) % 10  # some queries see no key
     with use_threads(threads):
-        for options in ({}, {"mask": Lengths(lengths)}):
-            output = attention(query.float(), key.float(), value.float(), **options)
-            close(output, attention(query, key, value, backend="reference", **options), torch.float32)
+        for mask in (None, Lengths(lengths)):
+            output = attention(query.float(), key.float(), value.float(), mask=mask)
+            close(output, attention(query, key, value, mask=mask, backend="reference"), torch.float32)
