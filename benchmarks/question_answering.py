@@ -8,11 +8,11 @@ SubjQA is the four domains that have a training part, together. Nearly all quest
 questions of its training part, about the same reviews, so both are trained on, and a tenth of the reviews is held out;
 no question of the test part is among them, but a tenth of its reviews is. The settings are in the YAML files beside it;
 all models of a table have the same, and the same time. With several seeds, the runs are scored together, too, by the
-mean of their log-odds. The floor takes the sentence of the context that shares most
-with the question, weighted by rarity, and answers with the longest part of it that is not in the question, or never
-answers. Where people were asked the same question about the same context, another one's answers are scored, too. The
-table is printed, for ``benchmarks/results/question_answering_NAME.txt``. A command that was stopped goes
-on where it was when it is run again: unpacked data and runs are kept in ``--runs``.
+mean of their log-odds. The floor takes the sentence of the context that shares most with the question, weighted by
+rarity, and answers with the longest part of it that is not in the question, or never answers. Where people were asked
+the same question about the same context, another one's answers are scored, too. The table is printed, for
+``benchmarks/results/question_answering_NAME.txt``. A command that was stopped goes on where it was when it is run
+again: unpacked data and runs are kept in ``--runs``.
 """
 
 from __future__ import annotations

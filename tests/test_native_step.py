@@ -48,10 +48,10 @@ def language(**options: Any) -> TransformerLM:
     return spread(TransformerLM(37, **{"dim": 64, "heads": 4, "hidden": 96, "layers": 2, **options}))
 
 
-def spread(model: Any) -> Any:
+def spread(model: Any, std: float = 0.15) -> Any:
     """The model in evaluation, with weights so large that no part of it can be left out unnoticed."""
     for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.15)
+        nn.init.normal_(parameter, std=std)
     return model.eval()
 
 

@@ -17,13 +17,10 @@ from regard.models.modules import evaluating, modules_of
 from regard.models.native_encoder import encoded
 from regard.models.native_step import NativeState
 from regard.models.transformer import TransformerTranslator
+from test_native_step import LEVELS, spread
 from threads import use_threads
 
 pytestmark = pytest.mark.skipif(library.level is None, reason=library.why_none)
-
-LEVELS = [
-    pytest.param(name, marks=() if name in (library.level, "portable") else pytest.mark.long) for name in library.levels
-]
 
 
 @pytest.fixture(params=LEVELS)
@@ -32,22 +29,18 @@ def level(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
-def spread(model: Any) -> Any:
-    """The model in evaluation, with weights so large that no part of it can be left out unnoticed."""
-    torch.manual_seed(0)
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.2)
-    return model.eval()
-
-
 def translator(**options: Any) -> TransformerTranslator:
     sizes = {"dim": 24, "heads": 3, "hidden": 40, "encoder_layers": 3, "decoder_layers": 1}
-    return spread(TransformerTranslator(40, 37, **{**sizes, **options}))
+    made = TransformerTranslator(40, 37, **{**sizes, **options})
+    torch.manual_seed(0)
+    return spread(made, std=0.2)
 
 
 def language(**options: Any) -> TransformerLM:
     sizes = {"dim": 32, "heads": 4, "key_heads": 2, "hidden": 40, "layers": 3, "context": 150}
-    return spread(TransformerLM(37, **{**sizes, **options}))
+    made = TransformerLM(37, **{**sizes, **options})
+    torch.manual_seed(0)
+    return spread(made, std=0.2)
 
 
 def batch(rows: int, length: int) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from regard.kernels.cpu import step as native
 from regard.kernels.memory import is_plain
 from regard.kernels.packed import Kind
 from regard.models.modules import modules_of, parameters_of
-from regard.models.packed_layers import PackedLayers, readable, supported, version
+from regard.models.packed_layers import PackedLayers, packed_once, readable, supported, version
 
 _encoders: WeakKeyDictionary[nn.ModuleList, tuple[Any, PackedLayers]] = WeakKeyDictionary()
 
@@ -54,9 +54,4 @@ def _packed(layers: nn.ModuleList, last: nn.Module, kind: Kind) -> PackedLayers 
     if not readable(modules, tensors, (torch.float32,)) or not supported(layers, last):
         return None
     key = (library.level, kind, version(tensors))
-    before = _encoders.get(layers)
-    if before is not None and before[0] == key:
-        return before[1]
-    made = PackedLayers(layers, last, kind)
-    _encoders[layers] = (key, made)
-    return made
+    return packed_once(_encoders, layers, key, lambda: PackedLayers(layers, last, kind))

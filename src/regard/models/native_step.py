@@ -160,13 +160,15 @@ def begin_after(stack: Stack, tokens: Tensor, caches: Sequence[KVCache]) -> tupl
         tokens: int64 ``(rows, n)``, the prompts.
         caches: of the layers, which say how much memory is wanted.
     """
-    decoder, first = decoder_of(stack), caches[0]
-    rows, count = tokens.shape
-    if decoder is None or decoder.cross or first.position or count > (first.window or count) or not is_plain(tokens):
+    first, (rows, count) = caches[0], tokens.shape
+    if first.position or count > (first.window or count) or not is_plain(tokens):
+        return None
+    decoder = decoder_of(stack)
+    if decoder is None or decoder.cross:
         return None
     if decoder.model.places < count:
         decoder.reach(count)
-    x = F.embedding(tokens, stack.embedding).float() * stack.scale
+    x = F.embedding(tokens, decoder.embedding).float() * stack.scale
     x = (x if stack.positions is None else stack.positions(x)).contiguous()
     cache = _Cache(decoder, rows, max(first.capacity, count + 1), first.window)
     logits, ends = torch.empty(rows, decoder.tokens), torch.arange(1, count + 1)

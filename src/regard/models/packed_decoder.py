@@ -14,7 +14,7 @@ from regard.kernels.cpu import step as native
 from regard.kernels.cpu.call import DTYPES
 from regard.kernels.packed import Kind
 from regard.models.modules import modules_of, parameters_of
-from regard.models.packed_layers import PackedLayers, readable, supported, version
+from regard.models.packed_layers import PackedLayers, packed_once, readable, supported, version
 from regard.nn import LearnedPositions, SinusoidalPositions
 from regard.nn.packed import own_memory
 
@@ -106,9 +106,4 @@ def decoder_of(stack: Stack) -> Decoder | None:
     if not (added and stack.embedding.is_contiguous() and supported(stack.layers, stack.last)):
         return None
     key = (library.level, stack.scale, stack.shown, stack.kind, version(tensors))
-    before = _decoders.get(stack.layers)
-    if before is not None and before[0] == key:
-        return before[1]
-    made = Decoder(stack)
-    _decoders[stack.layers] = (key, made)
-    return made
+    return packed_once(_decoders, stack.layers, key, lambda: Decoder(stack))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from regard.kernels.packed import Kind
 from regard.models.layers import TransformerLayer
 from regard.nn import FeedForward, MultiHeadAttention, RMSNorm, Rotary
 from regard.nn.packed import own_memory
+
+Made = TypeVar("Made")
 
 _NORMS = {nn.LayerNorm: native.LAYER_NORM, nn.RMSNorm: native.RMS_NORM, RMSNorm: native.RMS_NORM}
 
@@ -75,6 +78,19 @@ def readable(modules: Sequence[nn.Module], tensors: Sequence[Tensor], dtypes: Se
 def version(tensors: Sequence[Tensor]) -> list[tuple[int, int, int]]:
     """What changes when a parameter is replaced or written to."""
     return [(id(one), one.data_ptr(), one._version) for one in tensors]
+
+
+def packed_once(
+    before: WeakKeyDictionary[nn.ModuleList, tuple[Any, Made]],
+    layers: nn.ModuleList,
+    key: Any,
+    pack: Callable[[], Made],
+) -> Made:
+    """What was packed of these layers before, or packed now if it has another key."""
+    kept = before.get(layers)
+    if kept is None or kept[0] != key:
+        kept = before[layers] = (key, pack())
+    return kept[1]
 
 
 def supported(layers: nn.ModuleList, last: nn.Module) -> bool:

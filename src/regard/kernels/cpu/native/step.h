@@ -57,7 +57,8 @@ template <class K> struct Stepper {
     // to = x · W + bias, then `after`.
     template <After AFTER>
     void linear(const StepRows& r, const StepProduct& p, const float* x, float* to, i64 apart) const {
-        constexpr i64 WORK = 1 << 18;  // multiply-adds from which another thread pays
+        // Multiply-adds from which another thread pays. Up to four rows take the time of reading the weights.
+        constexpr i64 WORK = 1 << 18;
         const Packed& w = p.weight;
         i64 all = panels(w.outputs), threads = max(r.count, 4) * w.inputs * w.outputs < WORK ? 1 : r.threads;
         i64 together = threads == 1 ? all : max(panels_together(r.count), all / (4 * threads));
