@@ -15,8 +15,8 @@ constexpr i64 FROM_MEMORY = i64(1) << 22;    // bytes of which more do not stay 
 template <i64 DTYPE, class C> struct Decode {
     static constexpr int W = WIDE<C>;
     const Args& a;
-    i64 rows, splits, keys;  // query heads × queries of one key head; number of parts of the keys; keys of a part
-    C* parts;                // (batch, key head, split, row): output, maximum, sum; null if there is one split
+    i64 group, rows, splits, keys;   // query heads of a key head, times queries; parts of the keys, and keys of a part
+    C* parts;                        // (batch, key head, split, row): output, maximum, sum; null if there is one split
     Pieces<C> pieces, value_pieces;  // of keys, of values
     bool ahead;                      // whether rows are prefetched
     i64 count, together;             // key heads times splits, and how many of them are a task
@@ -28,8 +28,11 @@ template <i64 DTYPE, class C> struct Decode {
         C top, total;
     };
 
-    // Row `r` of key head `hk` is query r % Lq of head hk · group + r / Lq.
-    i64 head(i64 hk, i64 r) const { return hk * (a.heads / a.key_heads) + r / a.queries; }
+    // Calls f(r, head, query) for each row r = (head − hk · group) · Lq + query of key head `hk`.
+    template <class F> void each_row(i64 hk, F f) const {
+        for (i64 r = 0, h = hk * group; r < rows; ++h)
+            for (i64 i = 0; i < a.queries; ++i) f(r++, h, i);
+    }
 
     // Replaces the scores of keys from `j0` by weights 2^(exponent · (score − top)), and those of hidden keys and
     // padding by 0; returns the factor that corrects earlier sums.
@@ -37,6 +40,10 @@ template <i64 DTYPE, class C> struct Decode {
         const C exponent = C(a.scale * 1.44269504088896340736), infinity = C(__builtin_inf());
         const i64 wide = round_up(n, W);
         const Int<C> low = (Int<C>)max(0, row.start - j0), high = (Int<C>)min(n, row.end - j0);
+        if (n == 1 && low < high && row.top == -infinity && s[0] - s[0] == 0) {  // one key, with a finite score
+            row.top = s[0], row.total = s[0] = 1;
+            return 0;
+        }
         Vec<C> largest = splat(-infinity), nan = {}, difference = {};
         for (i64 j = 0; j < wide; j += W) {
             Vec<C> x = load(s + j);
@@ -75,9 +82,8 @@ template <i64 DTYPE, class C> struct Decode {
     }
 
     // Writes the output and the statistics of a row from its sums.
-    void finish(i64 b, i64 hk, i64 r, const C* o, C top, double total) const {
+    void finish(i64 b, i64 h, i64 i, const C* o, C top, double total) const {
         const double infinity = __builtin_inf();
-        const i64 h = head(hk, r), i = r % a.queries;
         const bool none = total == 0;
         C own = 0, times = none ? C(0) : C(1 / total);
         if (a.stats || a.sink) {
@@ -96,28 +102,39 @@ template <i64 DTYPE, class C> struct Decode {
         if (a.nonfinite) report(nan);
     }
 
+    // One split of one key head. The numbers are counted up: to divide each `number` would take longer than a few keys.
+    struct Part {
+        i64 number, split, hk, b;
+        void next(const Decode& d) {
+            ++number;
+            if (++split < d.splits) return;
+            split = 0;
+            if (++hk == d.a.key_heads) hk = 0, ++b;
+        }
+    };
+
     // Neighbours are a task together: a thread finds in its caches what it prefetched while it computed the one before.
     static void run(void* context, i64 task, char* memory) {
         const Decode& d = *(const Decode*)context;
-        const i64 end = min(d.count, (task + 1) * d.together);
-        for (i64 own = task * d.together; own < end; ++own) d.run_part(own, memory);
+        const i64 first = task * d.together, end = min(d.count, first + d.together), head = first / d.splits;
+        Part own{first, first % d.splits, head % d.a.key_heads, head / d.a.key_heads};
+        for (; own.number < end; own.next(d)) d.run_part(own, memory);
     }
     // The keys of one split for the rows of one key head.
-    void run_part(i64 task, char* memory) const {
-        i64 split = task % splits, b = task / splits / a.key_heads, hk = task / splits % a.key_heads;
+    void run_part(const Part& own, char* memory) const {
+        const i64 split = own.split, hk = own.hk, b = own.b;
         const i64 ldq = pieces.numbers(), ldo = value_pieces.numbers();
         Arena arena{memory, 0, 0};
         C *q = arena.take<C>(rows * ldq), *o = arena.take<C>(rows * ldo), *s = arena.take<C>(ROWS_PER_STEP * CHUNK);
         Row row[MAX_ROWS];
         i64 low = a.keys, high = 0;
-        for (i64 r = 0; r < rows; ++r) {
-            i64 h = head(hk, r), i = r % a.queries;
+        each_row(hk, [&](i64 r, i64 h, i64 i) {
             read_pieces<DTYPE, C>(q + r * ldq, at(a.query, b, h, i, 0), pieces);
             i64 start = a.start.at ? max(0, *(const i64*)at(a.start, b, h, i, 0)) : 0,
                 end = a.end.at ? min(a.keys, *(const i64*)at(a.end, b, h, i, 0)) : a.keys;
             if (start < end) low = min(low, start), high = max(high, end);
             row[r] = {start, end, -C(__builtin_inf()), 0};
-        }
+        });
         const i64 first = max(low, split * keys), last = min(high, (split + 1) * keys);
         if (first >= last) __builtin_memset(o, 0, rows * ldo * sizeof(C));
         for (i64 j0 = first; j0 < last; j0 += CHUNK) {
@@ -135,10 +152,10 @@ template <i64 DTYPE, class C> struct Decode {
             }
         }
         if (!parts) {
-            for (i64 r = 0; r < rows; ++r) finish(b, hk, r, o + r * ldo, row[r].top, (double)row[r].total);
+            each_row(hk, [&](i64 r, i64 h, i64 i) { finish(b, h, i, o + r * ldo, row[r].top, (double)row[r].total); });
             return;
         }
-        C* to = parts + task * rows * part();
+        C* to = parts + own.number * rows * part();
         for (i64 r = 0; r < rows; ++r, to += part()) {
             __builtin_memcpy(to, o + r * ldo, ldo * sizeof(C));
             to[ldo] = row[r].top, to[ldo + 1] = row[r].total;
@@ -164,21 +181,22 @@ template <i64 DTYPE, class C> struct Decode {
             total += f * (double)from[n + 1];
             for (i64 e = 0; e < n; ++e) o[e] += C(f) * from[e];
         }
-        d.finish(b, hk, r, o, top, total);
+        d.finish(b, hk * d.group + r / a.queries, r % a.queries, o, top, total);
     }
 
     static void run_call(const Args& a) {
-        i64 rows = a.heads / a.key_heads * a.queries, heads = a.batch * a.key_heads;
+        const i64 group = a.heads / a.key_heads, rows = group * a.queries, heads = a.batch * a.key_heads;
         i64 splits = max(1, min((a.keys + 511) / 512, (4 * a.threads + heads - 1) / heads));
         i64 keys = round_up((a.keys + splits - 1) / splits, CHUNK);
         Pieces<C> pieces(a.width), value_pieces(a.value_width);
         i64 numbers = pieces.numbers(), value_numbers = value_pieces.numbers();
         Buffer buffer(splits > 1 ? heads * splits * rows * (value_numbers + 2) * sizeof(C) : 0);
         const i64 read = heads * a.keys * (a.width + a.value_width) * bytes_of(DTYPE);
-        const i64 all = heads * splits, together = max(1, min(16, all / (8 * a.threads)));
-        Decode d{a, rows, splits, keys, (C*)buffer.at, pieces, value_pieces, read > FROM_MEMORY, all, together};
+        const i64 threads = read > ON_ONE_THREAD ? a.threads : 1;
+        const i64 all = heads * splits, together = threads == 1 ? all : max(1, min(16, all / (8 * threads)));
+        Decode d{a, group, rows, splits, keys, (C*)buffer.at, pieces, value_pieces, read > FROM_MEMORY, all, together};
         size_t bytes = (rows * (numbers + value_numbers) + ROWS_PER_STEP * CHUNK + 64) * sizeof(C);
-        parallel((all + together - 1) / together, read > ON_ONE_THREAD ? a.threads : 1, run, &d, bytes);
+        parallel((all + together - 1) / together, threads, run, &d, bytes);
         if (splits > 1)
             parallel(heads * rows, heads * rows * a.value_width > 65536 ? a.threads : 1, join, &d,
                      value_numbers * sizeof(C) + 64);

@@ -124,54 +124,56 @@ template <class C> INLINE Vec<C> folded(Vec<C>* row) {
 template <class C, int... I> INLINE IVec<C> numbers(Places<I...>) { return IVec<C>{I...}; }
 template <class C> INLINE IVec<C> lane_numbers() { return numbers<C>(typename CountTo<WIDE<C>>::All{}); }
 
-template <int STEP, int W> struct Rotated {
-    static constexpr int at(int i) { return (i + STEP) % W; }
-};
-// The largest lane, in all lanes.
-template <int STEP, class C> INLINE Vec<C> largest_of(Vec<C> x) {
-    if constexpr (STEP == WIDE<C>) {
-        return x;
-    } else {
-        return largest_of<2 * STEP, C>(maxv(x, pick<C, Rotated<STEP, WIDE<C>>>(x, x)));
-    }
+template <class C> INLINE C largest_lane(Vec<C> x) {
+    return over_lanes<C>(x, [](Vec<C> a, Vec<C> b) { return maxv(a, b); })[0];
 }
-template <class C> INLINE C largest_lane(Vec<C> x) { return largest_of<1, C>(x)[0]; }
 
 // Rows PREFETCH_KEYS further on are prefetched if `ahead`, which gains something only if they come from memory.
 
-// Scores s[r][j] of R queries for `n` keys, W / R keys at a time, so that their sums are one vector.
-template <i64 DTYPE, class C, int R>
-static void dot_keys(const char* key, i64 row, i64 n, const Pieces<C>& pieces, bool ahead, const C* q, C* s) {
-    constexpr int W = WIDE<C>, K = W / R;
+// Scores s[r][j] of R queries for K keys from `j` on, so that their sums are one vector. Of keys from `n` on, there is
+// none: the last one takes their places.
+template <i64 DTYPE, class C, int R, int K>
+INLINE void dot_some(const char* key, i64 row, i64 j, i64 n, const Pieces<C>& pieces, bool ahead, const C* q, C* s) {
+    constexpr int W = WIDE<C>;
     const i64 size = bytes_of(DTYPE), ld = pieces.numbers();
-    for (i64 j = 0; j < n; j += K) {
-        Vec<C> sum[W] = {};
-        const char* at_key[K];
-        for (int k = 0; k < K; ++k) {
-            at_key[k] = key + min(j + k, n - 1) * row;
-            if (ahead) prefetch(at_key[k] + PREFETCH_KEYS * row, pieces.width * size);
-        }
-        for (i64 c = 0; c < pieces.count; ++c) {
-            const i64 e = pieces.at(c) * size;
-            Vec<C> x[R], y[R];
-#pragma GCC unroll 4
-            for (int r = 0; r < R; ++r) {
-                const C* piece = q + r * ld + c * 2 * W;
-                x[r] = load(piece), y[r] = load(piece + W);
-            }
-#pragma GCC unroll 16
-            for (int k = 0; k < K; ++k) {
-                Vec<C> a, b;
-                fetch<DTYPE, C>(at_key[k] + e, pieces.second, a, b);
-#pragma GCC unroll 4
-                for (int r = 0; r < R; ++r) sum[r * K + k] = fma(a, x[r], fma(b, y[r], sum[r * K + k]));
-            }
-        }
-        alignas(64) C total[W];
-        store(total, folded<C>(sum));
-#pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) __builtin_memcpy(s + r * CHUNK + j, total + r * K, K * sizeof(C));
+    Vec<C> sum[W] = {};
+    const char *at_key[K], *next = key + j * row, *last = key + (n - 1) * row;
+    for (int k = 0; k < K; ++k, next += row) {
+        at_key[k] = next < last ? next : last;
+        if (ahead) prefetch(at_key[k] + PREFETCH_KEYS * row, pieces.width * size);
     }
+    for (i64 c = 0; c < pieces.count; ++c) {
+        const i64 e = pieces.at(c) * size;
+        Vec<C> x[R], y[R];
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+            const C* piece = q + r * ld + c * 2 * W;
+            x[r] = load(piece), y[r] = load(piece + W);
+        }
+#pragma GCC unroll 16
+        for (int k = 0; k < K; ++k) {
+            Vec<C> a, b;
+            fetch<DTYPE, C>(at_key[k] + e, pieces.second, a, b);
+#pragma GCC unroll 4
+            for (int r = 0; r < R; ++r) sum[r * K + k] = fma(a, x[r], fma(b, y[r], sum[r * K + k]));
+        }
+    }
+    if constexpr (K == 1) {  // rounded as with several keys, so that equal keys have equal weights
+        for (int r = 0; r < R; ++r) s[r * CHUNK + j] = sum_lanes<C>(sum[r]);
+        return;
+    }
+    alignas(64) C total[W];
+    store(total, folded<C>(sum));
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) __builtin_memcpy(s + r * CHUNK + j, total + r * K, K * sizeof(C));
+}
+// Scores s[r][j] of R queries for `n` keys from `j` on: K at a time, then half as many, and so on.
+template <i64 DTYPE, class C, int R, int K = WIDE<C> / R>
+static void dot_keys(const char* key, i64 row, i64 n, const Pieces<C>& pieces, bool ahead, const C* q, C* s,
+                     i64 j = 0) {
+    for (; n - j > K / 2; j += K) dot_some<DTYPE, C, R, K>(key, row, j, n, pieces, ahead, q, s);
+    if constexpr (K > 1)
+        if (j < n) dot_keys<DTYPE, C, R, K / 2>(key, row, n, pieces, ahead, q, s, j);
 }
 
 // o[r][e] = f[r] · o[r][e] + Σ_j p[r][j] v[j][e] for N pieces from piece `c`; without `f`, o is overwritten.

@@ -130,12 +130,6 @@ template <class I> INLINE bool any(I v) {
     return result != 0;
 }
 
-template <class C> INLINE C sum_lanes(Vec<C> v) {
-    C total = 0;
-    for (int i = 0; i < WIDE<C>; ++i) total += v[i];
-    return total;
-}
-
 // Shuffles two vectors: lane i of the result is lane `P::at(i)` of `a` followed by `b`. Clang and GCC have different
 // builtins for it.
 template <int... I> struct Places {};
@@ -152,6 +146,21 @@ template <class C, class P, int... I> INLINE Vec<C> picked(Vec<C> a, Vec<C> b, P
 }
 template <class C, class P> INLINE Vec<C> pick(Vec<C> a, Vec<C> b) {
     return picked<C, P>(a, b, typename CountTo<WIDE<C>>::All{});
+}
+
+template <int STEP, int W> struct Rotated {
+    static constexpr int at(int i) { return (i + STEP) % W; }
+};
+// f of neighbouring lanes, of two such results, and so on, log₂ W steps, in lane 0. `folded` adds in the same order.
+template <class C, int STEP = 1, class F> INLINE Vec<C> over_lanes(Vec<C> x, F f) {
+    if constexpr (STEP == WIDE<C>) {
+        return x;
+    } else {
+        return over_lanes<C, 2 * STEP>(f(x, pick<C, Rotated<STEP, WIDE<C>>>(x, x)), f);
+    }
+}
+template <class C> INLINE C sum_lanes(Vec<C> v) {
+    return over_lanes<C>(v, [](Vec<C> a, Vec<C> b) { return a + b; })[0];
 }
 
 template <int STEP, int W> struct LowOfBoth {
