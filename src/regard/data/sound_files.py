@@ -6,6 +6,7 @@ import io
 import re
 import struct
 import zipfile
+from typing import BinaryIO
 
 import numpy as np
 
@@ -65,14 +66,14 @@ def _why_not(head: bytes) -> str:
     return "its content is not a sound"
 
 
-def open_sound(content: bytes, *, rate: int, seconds: float, mfc_width: int) -> np.ndarray:
+def open_sound(content: bytes | BinaryIO, *, rate: int, seconds: float, mfc_width: int) -> np.ndarray:
     """The samples of a sound file, int16 ``(n,)``, or the features of another file, float32 ``(frames, width)``.
 
     Channels are mixed to one. The samples have the mean 0, and the loudest one is ±32,767, so that the volume of a
     recording makes no difference.
 
     Args:
-        content: of the file.
+        content: of the file, or the file, of which a sound is read no further than ``seconds``.
         rate: samples per second of the result; others are resampled.
         seconds: a longer sound is cut to its first part of this length.
         mfc_width: features per frame in Sphinx's files (``.mfc``), which do not say it.
@@ -81,8 +82,12 @@ def open_sound(content: bytes, *, rate: int, seconds: float, mfc_width: int) -> 
         BadItem: it is damaged, truncated, empty, silent, or of a format that is not read.
         UserError: a package that reads it is not installed.
     """
-    if (kind := sound_format(content[:HEAD])) is not None:
-        return whole(io.BytesIO(content), kind, rate=rate, seconds=seconds)
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
+    file.seek(0)
+    if (kind := sound_format(file.read(HEAD))) is not None:
+        return whole(file, kind, rate=rate, seconds=seconds)
+    file.seek(0)
+    content = file.read()
     if content.startswith((_NPY, _ZIP)):
         return _checked(_array(content))
     if len(content) >= 8 and (order := _sphinx_order(content)) is not None:
