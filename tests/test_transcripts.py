@@ -37,6 +37,7 @@ def test_tables_and_manifests(folder: Path) -> None:
         _write(folder / "a.tsv", *("\t".join(row) for row in rows)),
         _write(folder / "a.csv", "sentence,path", *(f"{text},{file}" for file, text in rows)),
         _write(folder / "a.jsonl", *(json.dumps({"audio_filepath": f, "duration": 2, "text": t}) for f, t in rows)),
+        _write(folder / "a.json", *(json.dumps({"audio_filepath": f, "duration": 2, "text": t}) for f, t in rows)),
     )
     for table in tables:
         assert list(read_transcripts(table).utterances) == _expected(folder)

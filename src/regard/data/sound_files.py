@@ -35,6 +35,8 @@ _MAGIC_NOT_READ = (
     ("WebM", rb"\x1a\x45\xdf\xa3"),
 )
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_MOST_SPHINX = 1 << 24
+"""Numbers in a file of Sphinx, some hours of features; the first four bytes of any text would be a larger number."""
 _SOUND_ENDINGS = (
     ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".snd",
     ".wav", ".wave", ".webm", ".wma",
@@ -57,12 +59,16 @@ def examine(name: str, head: bytes) -> bool:
     raise BadItem(_why_not(head))
 
 
-def _why_not(head: bytes) -> str:
+def _why_not(head: bytes, size: int = 0) -> str:
+    """Why a file with these first bytes is not one that is read; ``size``, if known, is that of the file."""
     if not head:
         return "the file is empty"
     other = next((kind for kind, magic in _MAGIC_NOT_READ if re.match(magic, head, re.DOTALL)), None)
     if other is not None:
         return f"{other} is not supported; convert it to WAV, FLAC, Ogg or MP3"
+    stated = min(struct.unpack(f"{order}i", head[:4])[0] for order in "<>") if len(head) >= 4 else 0
+    if size and size // 4 - 1 < stated <= _MOST_SPHINX:
+        return f"is truncated: has {size // 4 - 1:,} of {stated:,} numbers"
     return "its content is not a sound"
 
 
@@ -94,11 +100,10 @@ def open_sound(content: bytes | BinaryIO, *, rate: int, seconds: float, mfc_widt
         values = np.frombuffer(content, dtype=f"{order}f4", offset=4).astype(np.float32)
         if len(values) % mfc_width:
             raise BadItem(
-                f"has {len(values):,} numbers, not a multiple of {mfc_width}; give the features per frame with "
-                "--data.mfc-width"
+                f"has {len(values):,} numbers, not a multiple of {mfc_width}, the features per frame (data.mfc_width)"
             )
         return _checked(values.reshape(-1, mfc_width))
-    raise BadItem(_why_not(content[:HEAD]))
+    raise BadItem(_why_not(content[:HEAD], len(content)))
 
 
 def _array(content: bytes) -> np.ndarray:
