@@ -41,9 +41,9 @@ def open_table(path: str, layout: Layout) -> Table:
 
     Args:
         path: a file, with its format as suffix (those of the layout with a row per line, `.csv`, `.jsonl`, which
-            may be named `.json`, `.parquet`; all but Parquet also with `.gz` or `.xz`); if the layout permits it, a file for each column as
-            ``"train.en,train.fr"``; or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset; the default split is
-            ``train``.
+            may be named `.json`, `.parquet`; all but Parquet also with `.gz` or `.xz`); if the layout permits it, a
+            file for each column as ``"train.en,train.fr"``; or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset;
+            the default split is ``train``.
         layout: the columns to read.
 
     Raises:

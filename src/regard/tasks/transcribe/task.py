@@ -140,6 +140,7 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
     ) -> tuple[Examples, Examples, Validation]:
         """See `Seq2SeqTask`."""
         train = SpokenRows(recordings.train, predictor.tokenizer, predictor.listener, config.augment)
+        train.note_too_long(notify)
         valid = SpokenRows(recordings.valid, predictor.tokenizer, predictor.listener)
         return train, valid, SpokenValidation(predictor, recordings.valid, JointSearch(1))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -106,6 +107,17 @@ class SpokenRows:
 
     def __len__(self) -> int:
         return len(self.recordings)
+
+    def note_too_long(self, notify: Callable[[str], None]) -> None:
+        """Say how many texts have more tokens than their sounds have steps, of which CTC learns nothing."""
+        steps = -(-self.lengths[:, 0] // STEP)
+        # Equal neighbours take a step more: a blank between them.
+        needed = [len(one) - 1 + sum(map(operator.eq, one, one[1:])) for one in self.targets]
+        if count := int((steps < needed).sum()):
+            notify(
+                f"{count:,} of {len(self):,} texts have more tokens than their sounds have steps of "
+                f"{1000 * STEP // FRAMES_PER_SECOND} ms, so CTC learns nothing from them; check that they belong to them"
+            )
 
     def batch(self, rows: Sequence[int], device: torch.device) -> tuple[tuple[Tensor, ...], int]:
         """See `Examples`."""
