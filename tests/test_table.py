@@ -55,7 +55,8 @@ LINES: dict[str, Callable[[Rows], bytes]] = {
     "t.csv.xz": lambda rows: lzma.compress(_csv(";", rows)),
 }
 RECORDS: dict[str, Callable[[Rows], bytes]] = {
-    "t.jsonl": _jsonl, "t.json": _jsonl, "t.ndjson": _jsonl, "t.json-lines.gz": lambda rows: gzip.compress(_jsonl(rows)),
+    "t.jsonl": _jsonl, "t.json": _jsonl, "t.ndjson": _jsonl,
+    "t.json-lines.gz": lambda rows: gzip.compress(_jsonl(rows)),
 }  # fmt: skip
 
 

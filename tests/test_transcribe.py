@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from regard.explain.captions import Word, captions, srt, vtt
 from regard.models.spec_augment import SpecAugment
 from regard.models.transcriber import Transcriber
 from regard.tasks.families.speech.predictor import JointSearch
-from regard.tasks.running import evaluate, load, train
+from regard.tasks.running import evaluate, load, resume, settings_of, train
 from regard.tasks.transcribe.settings import tiny_settings
+from regard.training.interrupt import Interrupted
 from sound_sets import encoded, saved, sphinx, tone
+from stopping import assert_same, interrupting
 
 TINY: dict[str, Any] = {
     "data": {"rate": 4000}, "model": {"dim": 8, "layers": 1, "bands": 16, "heads": 2},
@@ -132,6 +135,20 @@ def recordings(tmp_path: Path) -> Path:
     return tmp_path / "all.jsonl"
 
 
+def test_a_resumed_run_of_the_default_model_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**TINY, "data": {"rate": 4000, "builtin_recordings": 20}}
+    train("transcribe", settings, tmp_path / "whole")
+    monkeypatch.setattr("regard.tasks.running.Log", interrupting(1, signal.SIGINT))
+    with pytest.raises(Interrupted):
+        train("transcribe", settings, tmp_path / "run")
+    monkeypatch.undo()
+    assert settings_of(tmp_path / "run").model.kind == "gru"
+    resume(tmp_path / "run")
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_files_are_transcribed_and_bad_ones_named(
     recordings: Path, tmp_path: Path, regard: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,13 +212,21 @@ def test_captions_of_several_sounds_are_several_files(
             regard("transcribe", run, sounds[2 * number], "--form", form, "--output", alone)
             assert alone.read_bytes() == (folder / f"{number}.{form}").read_bytes()
     (tmp_path / "names.txt").write_text(f"{sounds[0]}\n{sounds[2]}\n")
-    assert regard("transcribe", run, "--file", tmp_path / "names.txt", "--form", "srt", "--output", tmp_path).status == 0
+    assert (
+        regard("transcribe", run, "--file", tmp_path / "names.txt", "--form", "srt", "--output", tmp_path).status == 0
+    )
     assert (tmp_path / "0.srt").read_bytes() == (folder / "0.srt").read_bytes()
     for arguments, message in (
-        ([*sounds, "--output", tmp_path / "o.vtt"], r"--output: name a folder, got .*o\.vtt; with --form vtt, 3 files get"),
+        (
+            [*sounds, "--output", tmp_path / "o.vtt"],
+            r"--output: name a folder, got .*o\.vtt; with --form vtt, 3 files get",
+        ),
         (sounds, r"--output: name a folder; with --form vtt, 3 files get a \.vtt file each"),
         ([*sounds, "--output", recordings], "name a folder, got"),
-        ([*sounds, sounds[0].with_suffix(".mp3"), "--output", folder], r"0\.mp3: its output and that of .*0\.wav would"),
+        (
+            [*sounds, sounds[0].with_suffix(".mp3"), "--output", folder],
+            r"0\.mp3: its output and that of .*0\.wav would",
+        ),
     ):
         result = regard("transcribe", run, *arguments, "--form", "vtt")
         assert result.status != 0

@@ -148,7 +148,7 @@ def _ending(verb: Verb, options: dict[str, Any]) -> str:
 
 
 def _own_files(verb: Verb, inputs: Sequence[str], ending: str, output: Path | None) -> list[Path]:
-    """The file for the output of each input, in the folder ``output``, which is made; none for a single input without a folder.
+    """The file for the output of each input in the folder ``output``, which is made; a single input needs none.
 
     Raises:
         UserError: there are several inputs and no folder, or two of them have the same file.
@@ -159,14 +159,16 @@ def _own_files(verb: Verb, inputs: Sequence[str], ending: str, output: Path | No
     if output is None or (not folder and (output.exists() or output.suffix)):
         got = "" if output is None else f", got {output}"
         raise UserError(
-            f"--output: name a folder{got}; with --{verb.file_form} {ending}, {len(inputs)} {verb.unit}s get a .{ending} "
-            "file each"
+            f"--output: name a folder{got}; with --{verb.file_form} {ending}, {len(inputs)} {verb.unit}s get a "
+            f".{ending} file each"
         )
     files: dict[Path, str] = {}
     for one in inputs:
         place = output / f"{Path(one).stem}.{ending}"
         if place in files:
-            raise UserError(f"{one}: its output and that of {files[place]} would both be {place}; give them one after the other")
+            raise UserError(
+                f"{one}: its output and that of {files[place]} would both be {place}; give them one after the other"
+            )
         files[place] = one
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,8 @@ from regard.data.file_trees import BadItem
 KEY = 16
 """Bytes of a digest."""
 
+_BLOCK = 1 << 18
+
 NOTHING = np.zeros(0, dtype=np.uint8)
 
 Values = TypeVar("Values")
@@ -105,7 +107,10 @@ def digest(content: bytes | np.ndarray) -> bytes:
 
 def file_digest(file: BinaryIO) -> bytes:
     """The `digest` of the content of a file, which is read in blocks."""
-    return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=KEY)).digest()
+    state = hashlib.blake2b(digest_size=KEY)
+    while block := file.read(_BLOCK):
+        state.update(block)
+    return state.digest()
 
 
 def version_of(package: str) -> str:

@@ -113,10 +113,11 @@ class SoundCodec(Codec[Ragged]):
 
     def mapped(self, content: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Ragged:
         """See `Codec`."""
-        flat = content[: lengths.sum()].view(np.float32 if self.width else np.int16)
-        size = flat.itemsize * max(1, self.width)
+        width = self.width or 0
+        flat = content[: lengths.sum()].view(np.float32 if width else np.int16)
+        size = flat.itemsize * max(1, width)
         starts = (lengths.cumsum() - lengths) // size
-        return Ragged(flat.reshape(-1, self.width) if self.width else flat, starts[rows], lengths[rows] // size)
+        return Ragged(flat.reshape(-1, width) if width else flat, starts[rows], lengths[rows] // size)
 
 
 def check_width(values: np.ndarray, width: int) -> None:

@@ -189,12 +189,13 @@ def _kaldi(folder: Path) -> Results:
             except ValueError:
                 yield place, f"expected the name of a recording and two times after {name}, got {' '.join(fields)!r}"
                 continue
-        place, named = sounds.get(recording, (where, None))
-        file = None if named is None else _below(folder, named)
-        if named is None:
+        if recording not in sounds:
             yield where, f"{recording} is not in wav.scp"
-        elif file is None:
-            yield place, f"{shorten(named)} does not exist" if named else f"no path after {recording}"
+            continue
+        listed, named = sounds[recording]
+        file = _below(folder, named)
+        if file is None:
+            yield listed, f"{shorten(named)} does not exist" if named else f"no path after {recording}"
         elif not text:
             yield where, "no text"
         elif (problem := _no_part(start, end)) is not None:

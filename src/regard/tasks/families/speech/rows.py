@@ -116,7 +116,8 @@ class SpokenRows:
         if count := int((steps < needed).sum()):
             notify(
                 f"{count:,} of {len(self):,} texts have more tokens than their sounds have steps of "
-                f"{1000 * STEP // FRAMES_PER_SECOND} ms, so CTC learns nothing from them; check that they belong to them"
+                f"{1000 * STEP // FRAMES_PER_SECOND} ms, so CTC learns nothing from them; check that they belong "
+                "together"
             )
 
     def batch(self, rows: Sequence[int], device: torch.device) -> tuple[tuple[Tensor, ...], int]:
