@@ -180,6 +180,17 @@ def read_part(
     return recordings
 
 
+def read_own(path: str, config: RecordingsConfig, seed: int, notify: Callable[[str], None]) -> RecordingData:
+    """The user's recordings to train on, and those to validate on or a part that is set aside: see `read_part`."""
+    train = read_part(path, config, notify)
+    if config.valid is None:
+        return set_aside(train, seed, notify)
+    valid = read_part(config.valid, config, notify, train.values.width)
+    if shared := split.repeated(train.keys, valid.keys):
+        notify(split.shared_notice(shared, len(valid), "recordings"))
+    return RecordingData(train, valid)
+
+
 def set_aside(recordings: Recordings, seed: int, notify: Callable[[str], None]) -> RecordingData:
     """Set a tenth of the speakers aside for validation; of the different texts, if not all speakers are known.
 
