@@ -89,7 +89,7 @@ def test_low_ratings_are_left_out_and_columns_are_chosen(tmp_path: Path) -> None
         ("a.txt", "a x y z w v\nb\n", "line 2: no items after the user"),
         ("a.txt", "a x y z w v\na x\n", "line 2: a second line of the same user"),
         ("a.txt", "", "the file is empty"),
-        ("a.json", "[]", "unknown ending .json"),
+        ("a.json", "[]", "expected JSON lines, an object in each line"),
         ("a.jsonl", '{"user": 1, "item": 2}\n{"user": 1}\n', "line 2: no item"),
         ("a.csv", "user,item,time\na,x,1\na,y,\n", "no time in row 2; either all have one or none"),
     ],

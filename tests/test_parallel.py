@@ -233,7 +233,7 @@ WRONG: list[tuple[Callable[[Path], str], str]] = [
     (lambda p: str(p), "is a folder"),
     (lambda p: _make(p, "t.tsv", b""), "the file is empty"),
     (lambda p: _make(p, "t.tsv.gz", gzip.compress(b"")), "no usable pair"),
-    (lambda p: _make(p, "t.doc", b"a\tb\n"), "unknown ending .doc; expected .tsv, .txt, .csv, .jsonl"),
+    (lambda p: _make(p, "t.doc", b"a\tb\n"), "unknown ending .doc; expected .tsv, .txt, .csv, .json, .jsonl"),
     (lambda p: _make(p, "t", b"a\tb\n"), r"unknown ending \(none\)"),
     (lambda p: _make(p, "t.tsv.gz", b"a\tb\n"), "cannot be read to its end"),
     (lambda p: _make(p, "t.tsv.gz", gzip.compress(b"a\tb\n" * 99)[:-9]), "cannot be read to its end"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,9 @@ def test_recordings_and_parts_of_them_are_read(tmp_path: Path) -> None:
         {"audio_filepath": "b.wav", "text": "long"},
         {"audio_filepath": "silent.wav", "text": "none"},
         {"audio_filepath": "a.flac", "text": "late", "offset": 9, "duration": 0.5},
+        {"audio_filepath": "a.flac", "text": "rounded", "offset": 0.5, "duration": 0.59},
+        {"audio_filepath": "a.flac", "text": "beyond", "offset": 0.5, "duration": 0.61},
+        {"audio_filepath": "a.flac", "text": "far", "offset": 0, "duration": 1e308},
     ]
     path = tmp_path / "all.jsonl"
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
@@ -82,13 +86,32 @@ def test_recordings_and_parts_of_them_are_read(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"silent\.wav \(is silent\)"):
         read_recordings(str(path), form)
     recordings = read_recordings(str(path), form, on_bad="skip")
-    assert recordings.texts == ("both", "high")
-    assert recordings.speakers == ("ann", None)
-    assert recordings.values.lengths.tolist() == [4000, 2000]
+    assert recordings.texts == ("both", "high", "rounded")
+    assert recordings.speakers == ("ann", None, None)
+    assert recordings.values.lengths.tolist() == [4000, 2000, 2000]
     assert np.abs(np.fft.rfft(recordings.values[1])).argmax() == 450
     assert "late" not in recordings.texts
     assert [note for note in recordings.notes if "longer than 2 s" in note]
-    assert [note for note in recordings.notes if "begins at 9.0 s, and the file has 1.00 s" in note]
+    for reason in ("begins at 9 s, and the file has 1.00 s", "ends at 1.11 s, and the file has 1.00 s"):
+        assert [note for note in recordings.notes if reason in note]
+
+
+def test_memory_is_that_of_the_limit_and_not_of_the_files(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    pytest.importorskip("soxr")
+    random = np.random.default_rng(0)
+    (tmp_path / "long.wav").write_bytes(encoded(random.uniform(-1, 1, (3_000_000, 1)).astype(np.float32)))
+    (tmp_path / "short.wav").write_bytes(encoded(tone()))
+    files = ({"path": "long.wav"}, {"path": "long.wav", "offset": 1}, {"path": "long.wav", "offset": 0, "duration": 99})
+    lines = [{**one, "text": "a"} for one in (*files, {"path": "short.wav"})]
+    (tmp_path / "all.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    tracemalloc.start()
+    recordings = read_recordings(str(tmp_path / "all.jsonl"), SoundFormat(rate=8000, seconds=2))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(recordings) == 1
+    assert "left out 3 recordings longer than 2 s (--data.seconds)" in recordings.notes
+    assert most < (tmp_path / "long.wav").stat().st_size / 3
 
 
 def test_features_are_read_as_they_are(tmp_path: Path) -> None:

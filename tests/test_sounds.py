@@ -93,6 +93,13 @@ def test_a_sound_is_read_from_a_pipe(tmp_path: Path) -> None:
         ))  # fmt: skip
 
 
+def test_an_mp3_file_may_have_tags_and_lack_the_header_of_its_encoder() -> None:
+    assert np.array_equal(_open(TAG + MP3), _open(MP3))
+    bare = MP3.replace(b"Xing", bytes(4)).replace(b"Info", bytes(4))
+    assert bare != MP3
+    assert len(_open(bare[: len(bare) // 2])) < len(_open(bare))
+
+
 def test_a_long_sound_is_cut() -> None:
     assert len(_open(encoded(tone(seconds=5.0)))) == 16_000
 
@@ -103,7 +110,9 @@ def test_ready_features_are_read(order: str) -> None:
         assert np.array_equal(_open(content), FEATURES)
 
 
-WAV, FLAC = encoded(tone()), encoded(tone(), kind="FLAC")
+WAV, FLAC, MP3 = (encoded(tone(seconds=0.3), kind=kind) for kind in ("WAV", "FLAC", "MP3"))
+TAG = b"ID3\4\0\0\0\0\1\2" + bytes(130)
+"""At the beginning of an MP3 file, which is as if it were not there."""
 BAD = {
     "empty.wav": (b"", "the file is empty"),
     "text.wav": (b"not a sound", "its content is not a sound"),
@@ -122,7 +131,12 @@ BAD = {
     "two.npz": (saved(FEATURES, other=FEATURES), "has 2 arrays; expected one"),
     "flat.npy": (saved(np.zeros(5)), r"expected numbers, frames × features, got float64 of shape 5"),
     "other.npy": (saved(FEATURES), "has 13 features per frame, where the others have samples"),
-    "odd.mfc": (sphinx(FEATURES.reshape(-1)[:20], ">"), r"has 20 numbers, not a multiple of 13; .*--data.mfc-width"),
+    "odd.mfc": (sphinx(FEATURES.reshape(-1)[:20], ">"), r"has 20 numbers, not a multiple of 13, .*data.mfc_width"),
+    "short.mfc": (sphinx(FEATURES, ">")[:644], "is truncated: has 160 of 260 numbers"),
+    "little.mfc": (sphinx(FEATURES, "<")[:644], "is truncated: has 160 of 260 numbers"),
+    "text.mfc": (b"not features", "its content is not a sound"),
+    "short.mp3": (MP3[: len(MP3) // 3], r"is truncated: has [\d,]+ of [\d,]+ bytes"),
+    "tagged.mp3": (TAG + MP3[: len(MP3) // 3], r"is truncated: has [\d,]+ of [\d,]+ bytes"),
 }  # fmt: skip
 
 

@@ -55,7 +55,8 @@ LINES: dict[str, Callable[[Rows], bytes]] = {
     "t.csv.xz": lambda rows: lzma.compress(_csv(";", rows)),
 }
 RECORDS: dict[str, Callable[[Rows], bytes]] = {
-    "t.jsonl": _jsonl, "t.ndjson": _jsonl, "t.json-lines.gz": lambda rows: gzip.compress(_jsonl(rows)),
+    "t.jsonl": _jsonl, "t.json": _jsonl, "t.ndjson": _jsonl,
+    "t.json-lines.gz": lambda rows: gzip.compress(_jsonl(rows)),
 }  # fmt: skip
 
 
@@ -281,7 +282,9 @@ def test_other_separators_and_endings(tmp_path: Path) -> None:
     (tmp_path / "ratings.txt").write_text("time\titem\tuser\n9\ta::b\t1\n")
     assert list(open_table(str(tmp_path / "ratings.txt"), layout).rows)[1:] == [(2, ("1", "a::b", "9"))]
     (tmp_path / "t.tsv").write_text("x")
-    with pytest.raises(UserError, match=r"unknown ending .tsv; expected .txt, .dat, .csv, .jsonl, .*, .parquet$"):
+    with pytest.raises(
+        UserError, match=r"unknown ending .tsv; expected .txt, .dat, .csv, .json, .jsonl, .*, .parquet$"
+    ):
         open_table(str(tmp_path / "t.tsv"), layout)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,11 @@ from regard.explain.captions import Word, captions, srt, vtt
 from regard.models.spec_augment import SpecAugment
 from regard.models.transcriber import Transcriber
 from regard.tasks.families.speech.predictor import JointSearch
-from regard.tasks.running import evaluate, load, train
+from regard.tasks.running import evaluate, load, resume, settings_of, train
 from regard.tasks.transcribe.settings import tiny_settings
+from regard.training.interrupt import Interrupted
 from sound_sets import encoded, saved, sphinx, tone
+from stopping import assert_same, interrupting
 
 TINY: dict[str, Any] = {
     "data": {"rate": 4000}, "model": {"dim": 8, "layers": 1, "bands": 16, "heads": 2},
@@ -131,6 +135,20 @@ def recordings(tmp_path: Path) -> Path:
     return tmp_path / "all.jsonl"
 
 
+def test_a_resumed_run_of_the_default_model_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**TINY, "data": {"rate": 4000, "builtin_recordings": 20}}
+    train("transcribe", settings, tmp_path / "whole")
+    monkeypatch.setattr("regard.tasks.running.Log", interrupting(1, signal.SIGINT))
+    with pytest.raises(Interrupted):
+        train("transcribe", settings, tmp_path / "run")
+    monkeypatch.undo()
+    assert settings_of(tmp_path / "run").model.kind == "gru"
+    resume(tmp_path / "run")
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
 def test_files_are_transcribed_and_bad_ones_named(
     recordings: Path, tmp_path: Path, regard: Callable[..., Result], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +180,58 @@ def test_files_are_transcribed_and_bad_ones_named(
     scores = evaluate(run, str(recordings), on_bad="skip", output=tmp_path / "texts.txt", beam=1)
     assert {"wer", "cer", "loss", "recordings"} == set(scores)
     assert scores["recordings"].value == (tmp_path / "texts.txt").read_text().count("\n") == 12
+
+
+def test_texts_that_are_too_long_for_their_sounds_are_counted(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [json.loads(line) for line in recordings.read_text().splitlines()]
+    valid, steps = tmp_path / "valid.jsonl", 12
+    valid.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    lines[0]["text"], lines[1]["text"], lines[2]["text"] = "ab" * 6, "ab" * 5 + "abb", "abb" + "ab" * 4 + "a"
+    assert [len(line["text"]) for line in lines[:3]] == [steps, steps + 1, steps]
+    recordings.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    data = {"rate": 4000, "train": str(recordings), "valid": str(valid), "seconds": 1.0}
+    train("transcribe", {**TINY, "data": data}, tmp_path / "run")
+    assert "2 of 12 texts have more tokens than their sounds have steps of 40 ms, so" in capsys.readouterr().err
+
+
+def test_captions_of_several_sounds_are_several_files(
+    recordings: Path, tmp_path: Path, regard: Callable[..., Result]
+) -> None:
+    run, folder = tmp_path / "run", tmp_path / "captions" / "here"
+    train("transcribe", {**TINY, "data": {"rate": 4000, "train": str(recordings), "seconds": 1.0}}, run)
+    sounds = [tmp_path / "0.wav", tmp_path / "missing.wav", tmp_path / "1.wav"]
+    for form in ("srt", "vtt"):
+        result = regard("transcribe", run, *sounds, "--form", form, "--output", folder)
+        assert result.status == 1
+        assert f"{sounds[1]}: No such file" in result.err
+        assert {path.name for path in folder.glob(f"*.{form}")} == {f"0.{form}", f"1.{form}"}
+        for number in (0, 1):
+            alone = tmp_path / f"alone.{form}"
+            regard("transcribe", run, sounds[2 * number], "--form", form, "--output", alone)
+            assert alone.read_bytes() == (folder / f"{number}.{form}").read_bytes()
+    (tmp_path / "names.txt").write_text(f"{sounds[0]}\n{sounds[2]}\n")
+    assert (
+        regard("transcribe", run, "--file", tmp_path / "names.txt", "--form", "srt", "--output", tmp_path).status == 0
+    )
+    assert (tmp_path / "0.srt").read_bytes() == (folder / "0.srt").read_bytes()
+    for arguments, message in (
+        (
+            [*sounds, "--output", tmp_path / "o.vtt"],
+            r"--output: name a folder, got .*o\.vtt; with --form vtt, 3 files get",
+        ),
+        (sounds, r"--output: name a folder; with --form vtt, 3 files get a \.vtt file each"),
+        ([*sounds, "--output", recordings], "name a folder, got"),
+        (
+            [*sounds, sounds[0].with_suffix(".mp3"), "--output", folder],
+            r"0\.mp3: its output and that of .*0\.wav would",
+        ),
+    ):
+        result = regard("transcribe", run, *arguments, "--form", "vtt")
+        assert result.status != 0
+        assert re.search(message, result.err)
+    assert regard("transcribe", run, *sounds[::2], "--form", "vtt", "--json").out.count("\n") == 2
 
 
 def test_features_of_sphinx_are_trained_on_without_attention(tmp_path: Path) -> None:

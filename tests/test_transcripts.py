@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,7 @@ def test_tables_and_manifests(folder: Path) -> None:
         _write(folder / "a.tsv", *("\t".join(row) for row in rows)),
         _write(folder / "a.csv", "sentence,path", *(f"{text},{file}" for file, text in rows)),
         _write(folder / "a.jsonl", *(json.dumps({"audio_filepath": f, "duration": 2, "text": t}) for f, t in rows)),
+        _write(folder / "a.json", *(json.dumps({"audio_filepath": f, "duration": 2, "text": t}) for f, t in rows)),
     )
     for table in tables:
         assert list(read_transcripts(table).utterances) == _expected(folder)
@@ -70,6 +73,89 @@ def test_kaldi_folders(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+LONG = "x" * 300
+"""A longer name than a file can have."""
+
+BAD_ROWS = (
+    ({"audio_filepath": "/"}, r"names the file /, which does not exist"),
+    ({"audio_filepath": " "}, "empty sound"),
+    ({"audio_filepath": LONG}, r"names the file x{39}…, which does not exist"),
+    ({"offset": float("inf")}, "a part from inf to None seconds"),
+    ({"offset": 0, "duration": float("inf")}, "a part from 0.0 to inf seconds"),
+    ({"offset": 0, "duration": float("nan")}, "a part from 0.0 to nan seconds"),
+)
+
+
+@pytest.mark.parametrize(("wrong", "message"), BAD_ROWS)
+def test_bad_rows_of_a_manifest_are_named_and_can_be_left_out(folder: Path, wrong: Any, message: str) -> None:
+    good = {"audio_filepath": "1-2-0001.flac", "text": "GOOD"}
+    manifest = _write(folder / "a.jsonl", json.dumps({**good, **wrong}), json.dumps(good))
+    with pytest.raises(UserError, match=rf"1 of 2 lines cannot be used: line 1: {message}"):
+        read_transcripts(manifest)
+    assert [one.text for one in read_transcripts(manifest, on_bad="skip").utterances] == ["GOOD"]
+
+
+BAD_KALDI = (
+    ("wav.scp: line 2", "no path after u", {"wav.scp": "u"}),
+    ("wav.scp: line 2", "/ does not exist", {"wav.scp": "u /"}),
+    ("wav.scp: line 2", "x{39}… does not exist", {"wav.scp": f"u {LONG}"}),
+    ("segments: line 2", "expected the name of a recording and two times after u, got ''", {"segments": "u"}),
+    ("segments: line 2", "expected the name .* got '1-2-0001'", {"segments": "u 1-2-0001"}),
+    ("segments: line 2", "expected the name .* got '1-2-0001 0 x'", {"segments": "u 1-2-0001 0 x"}),
+    ("segments: line 2", "a part from 0.0 to inf seconds", {"segments": "u 1-2-0001 0 inf"}),
+    ("segments: line 2", "a part from nan to 1.0 seconds", {"segments": "u 1-2-0001 nan 1"}),
+    ("segments: line 2", "a part from inf to None seconds", {"segments": "u 1-2-0001 inf -1"}),
+)
+
+
+@pytest.mark.parametrize(("where", "message", "lines"), BAD_KALDI)
+def test_bad_lines_of_kaldi_are_named_and_can_be_left_out(
+    folder: Path, where: str, message: str, lines: dict[str, str]
+) -> None:
+    contents = {"wav.scp": ["1-2-0001 1-2-0001.flac"], "text": ["u BAD", "1-2-0001 GOOD"], "segments": [" "]}
+    for name, content in contents.items():
+        _write(folder / name, *content, *filter(None, [lines.get(name)]))
+    where = where.replace("segments: line 2", "segments: line 2")
+    with pytest.raises(
+        UserError, match=rf"{where} \({message}\); correct it, or leave such out with --data.on-bad skip"
+    ):
+        read_transcripts(str(folder))
+    assert [one.text for one in read_transcripts(str(folder), on_bad="skip").utterances] == ["GOOD"]
+
+
+def test_a_segment_of_kaldi_can_end_with_its_file(folder: Path) -> None:
+    _write(folder / "wav.scp", "1-2-0001 1-2-0001.flac")
+    _write(folder / "text", "u GOOD")
+    _write(folder / "segments", "u 1-2-0001 0.5 -1")
+    assert [(one.start, one.end) for one in read_transcripts(str(folder)).utterances] == [(0.5, None)]
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_a_file_is_found_in_either_form_of_unicode(tmp_path: Path, stored: Any, written: Any) -> None:
+    file = tmp_path / unicodedata.normalize(stored, "é-ü.flac")
+    file.touch()
+    name = unicodedata.normalize(written, "é-ü")
+    _write(tmp_path / "a.tsv", f"{name}.flac\tA")
+    _write(tmp_path / "wav.scp", f"{name} {name}.flac")
+    _write(tmp_path / "text", f"u {unicodedata.normalize('NFD', 'É')}")
+    _write(tmp_path / "segments", f"u {name} 0 1")
+    _write(tmp_path / "inner.trans.txt", f"{name} A")
+    _write(tmp_path / "b.fileids", name)
+    _write(tmp_path / "b.transcription", f"A ({name})")
+    kaldi = read_transcripts(str(tmp_path)).utterances[0]
+    (tmp_path / "wav.scp").unlink()
+    others = (read_transcripts(str(tmp_path / listed)).utterances[0] for listed in ("a.tsv", "b.fileids", ""))
+    assert kaldi.text == "É"
+    assert [one.sound.name for one in (kaldi, *others)] == [file.name] * 4
+
+
+def test_only_options_that_exist_are_advised(folder: Path) -> None:
+    table = _write(folder / "a.csv", "path,what,offset", "1-2-0001.flac,GOOD,0")
+    with pytest.raises(UserError, match=r"name two of the columns with --data.sound-column and --data.text-column, or"):
+        read_transcripts(table)
+
+
 def test_librispeech_trees(folder: Path) -> None:
     inner = folder / "1" / "2"
     inner.mkdir(parents=True)
@@ -93,6 +179,8 @@ def test_sphinx_lists(folder: Path) -> None:
     assert [(one.sound.name, one.text) for one in read_transcripts(ids).utterances] == [
         (f"{name}.mfc", text) for name, text in TEXTS.items()
     ]
+    _write(folder / "etc" / "a.fileids", *TEXTS, "", " ")
+    assert len(read_transcripts(ids).utterances) == 2
     _write(folder / "etc" / "a.transcription", lines[0], lines[0])
     with pytest.raises(UserError, match=r"a.transcription: line 2 \(expected <s> TEXT </s> \(3-4-0002\)\)"):
         read_transcripts(ids)

@@ -6,7 +6,7 @@ import dataclasses
 import json as json_lines
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +16,10 @@ from cyclopts import App, Parameter
 from regard.cli.options import Checkpoint, Weights, with_options
 from regard.data.lines import check_unicode, iterate_text_lines
 from regard.errors import UserError
-from regard.files import is_stream
+from regard.files import is_stream, write_text
 from regard.tasks import table
 from regard.tasks.results import Failure
-from regard.tasks.spec import NoOptions, TaskSpec
+from regard.tasks.spec import NoOptions, TaskSpec, Verb
 
 
 def add_commands(app: App, run_task: TaskSpec | None) -> None:
@@ -100,6 +100,11 @@ def _use(
     if look is not None and len(inputs) != 1:
         raise UserError(f"--look: draws a single {verb.unit}, got {len(inputs)}; name one after the run's folder")
 
+    files = list[Path]()
+    if look is None and not json and (ending := _ending(verb, options)):
+        inputs = inputs or tuple(_lines(file, verb.unit))
+        files = _own_files(verb, inputs, ending, output)
+
     from regard.tasks.running import load
 
     predictor = load(run, checkpoint, spec.name, weights if verb.packs and look is None else None)
@@ -118,6 +123,8 @@ def _use(
             print(piece, end="", flush=True)
         print()
         return
+    if files:
+        sys.exit(int(_write_each(predictor.predict(inputs, **options), files)))
     results = predictor.predict(inputs or _lines(file, verb.unit), **options)
     if _write(results, output, json=json, aligned=not inputs):
         sys.exit(1)
@@ -132,6 +139,55 @@ def _lines(file: Path | None, unit: str) -> Iterator[str]:
     if file is None and sys.stdin.isatty():
         print(f"type one {unit} per line, then Ctrl-D:", file=sys.stderr)
     return iterate_text_lines(file)
+
+
+def _ending(verb: Verb, options: dict[str, Any]) -> str:
+    """The ending of a file that can have the output of a single input only; empty: the outputs are lines."""
+    own = next((field for field in dataclasses.fields(verb.options) if field.name == verb.file_form), None)
+    return "" if own is None or options[own.name] == own.default else str(options[own.name])
+
+
+def _own_files(verb: Verb, inputs: Sequence[str], ending: str, output: Path | None) -> list[Path]:
+    """The file for the output of each input in the folder ``output``, which is made; a single input needs none.
+
+    Raises:
+        UserError: there are several inputs and no folder, or two of them have the same file.
+    """
+    folder = output is not None and output.is_dir()
+    if len(inputs) < 2 and not folder:
+        return []
+    if output is None or (not folder and (output.exists() or output.suffix)):
+        got = "" if output is None else f", got {output}"
+        raise UserError(
+            f"--output: name a folder{got}; with --{verb.file_form} {ending}, {len(inputs)} {verb.unit}s get a "
+            f".{ending} file each"
+        )
+    files: dict[Path, str] = {}
+    for one in inputs:
+        place = output / f"{Path(one).stem}.{ending}"
+        if place in files:
+            raise UserError(
+                f"{one}: its output and that of {files[place]} would both be {place}; give them one after the other"
+            )
+        files[place] = one
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be made ({error.strerror})") from error
+    return list(files)
+
+
+def _write_each(results: Iterable[Any], files: Sequence[Path]) -> bool:
+    """Write each result to its file; returns whether there are failures. Raises UserError: one cannot be written."""
+    failed = False
+    for result, file in zip(results, files, strict=True):
+        if isinstance(result, Failure):
+            failed = True
+            print(f"regard: {result.error}", file=sys.stderr)
+            continue
+        write_text(file, result.line() + "\n")
+        print(f"written to {file}", file=sys.stderr)
+    return failed
 
 
 def _write(results: Iterable[Any], output: Path | None, *, json: bool, aligned: bool = True) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from regard.data.lines import check_file, compose, read_lines
+from regard.data.file_trees import find_file
+from regard.data.lines import check_file, compose, read_lines, shorten
 from regard.errors import UserError
 
 _LARGEST_XML = 10_000_000
@@ -219,6 +220,6 @@ class _Finder:
 
     def __call__(self, name: str) -> Path:
         for folder in self.folders:
-            if (folder / name).is_file():
-                return folder / name
-        raise _Bad(f"there is no file {name} in {', '.join(map(str, self.folders[:1]))} or its images folder")
+            if (file := find_file(folder, name)) is not None:
+                return file
+        raise _Bad(f"there is no file {shorten(name)} in {', '.join(map(str, self.folders[:1]))} or its images folder")

@@ -14,7 +14,7 @@ from regard.data.captions import Captions, OnBad, named_files, read_captions
 from regard.data.class_trees import Item
 from regard.data.codec import digest
 from regard.data.decoding import decode_items, refusing
-from regard.data.file_trees import BadItem, is_archive, open_tree
+from regard.data.file_trees import BadItem, find_file, is_archive, open_tree
 from regard.data.image_files import squared
 from regard.data.image_items import ImageCodec
 from regard.data.pixels import Pixels, select
@@ -147,5 +147,5 @@ def _contents(captions: Captions, root: Path) -> Iterator[tuple[str, str | bytes
         raise UserError(f"data.images: {root} is not a folder or archive of images")
     else:
         for name in captions.texts:
-            file = next((one for one in (root / name, root / PurePosixPath(name).name) if one.exists()), None)
+            file = find_file(root, name) or find_file(root, PurePosixPath(name).name)
             yield name, BadItem("no such file") if file is None else str(file)

@@ -96,7 +96,7 @@ def _table(path: str, image: str | None, caption: str | None, on_bad: OnBad) -> 
     columns = (
         Column("image", "data.image_column", image, number=1, usual=_IMAGE),
         Column("caption", "data.caption_column", caption, number=2, usual=_CAPTION),
-        Column("split", "data.split_column", required=False, kind="any"),
+        Column("split", required=False, kind="any"),
     )
 
     def check(values: tuple[Any, ...]) -> tuple[Any, ...] | str:

@@ -159,7 +159,7 @@ def read_clips(
         )  # fmt: skip
 
     if codec.shape is None:
-        first = first_usable(opened().items, codec.open)
+        first = first_usable(opened().items, codec)
         codec = codec if first is None else replace(codec, shape=first.shape[1:])
     files = read_labelled_files(
         path, opened, codec, (part, clip_column, label_column, several), names=names, on_bad=on_bad, several=several,

@@ -6,8 +6,9 @@ import hashlib
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import ClassVar, Generic, NamedTuple, TypeVar
+from typing import BinaryIO, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from regard.data.file_trees import BadItem
 
 KEY = 16
 """Bytes of a digest."""
+
+_BLOCK = 1 << 18
 
 NOTHING = np.zeros(0, dtype=np.uint8)
 
@@ -47,6 +50,15 @@ class Codec(ABC, Generic[Values]):
     def decode(self, content: bytes | np.ndarray) -> np.ndarray:
         """The values of an example, from the content of its file. Raises BadItem: it cannot be used."""
 
+    def keyed(self, item: Item) -> tuple[bytes, Callable[[], np.ndarray]]:
+        """The digest of the content of an example, and a function that decodes it; it raises BadItem, as `decode`.
+
+        Raises:
+            BadItem: the content cannot be read.
+        """
+        content = item.load()
+        return digest(content), partial(self.decode, content)
+
     @abstractmethod
     def held(self, values: list[np.ndarray]) -> Values:
         """The values of all examples together, in memory."""
@@ -72,32 +84,33 @@ def decode_item(item: Item, codec: Codec[Values]) -> tuple[Result, np.ndarray]:
     """Decode an item; if it cannot be used, the values are empty."""
     empty = item._replace(content=b"")
     try:
-        content = item.load()
+        key, decode = codec.keyed(item)
     except BadItem as error:
         return Result(empty, b"", str(error)), NOTHING
-    key = digest(content)
     try:
-        return Result(empty, key, None), codec.decode(content)
+        return Result(empty, key, None), decode()
     except BadItem as error:
         return Result(empty, key, str(error)), NOTHING
 
 
-def first_usable(items: Iterable[Item], decode: Callable[[bytes], np.ndarray]) -> np.ndarray | None:
+def first_usable(items: Iterable[Item], codec: Codec[Values]) -> np.ndarray | None:
     """The values of the first item that can be used, on which may depend how all are decoded; None: there is none."""
-    for item in items:
-        try:
-            content = item.load()
-            assert isinstance(content, bytes)
-            return decode(content)
-        except BadItem:
-            continue
-    return None
+    results = (decode_item(item, codec) for item in items)
+    return next((values for result, values in results if result.reason is None), None)
 
 
 def digest(content: bytes | np.ndarray) -> bytes:
     """Identifies the content of an example, in `KEY` bytes."""
     data = content if isinstance(content, bytes) else content.tobytes()
     return hashlib.blake2b(data, digest_size=KEY).digest()
+
+
+def file_digest(file: BinaryIO) -> bytes:
+    """The `digest` of the content of a file, which is read in blocks."""
+    state = hashlib.blake2b(digest_size=KEY)
+    while block := file.read(_BLOCK):
+        state.update(block)
+    return state.digest()
 
 
 def version_of(package: str) -> str:

@@ -42,8 +42,9 @@ def header(origin: object, fields: Sequence[str], layout: Layout) -> Sequence[in
     places = recognize(fields)
     if places is None or len(places) == len(layout.columns):
         return places
+    nameable = sum(bool(column.option) for column in layout.columns)
     raise UserError(
-        f"{origin}: line 1 looks like a header, {_names(fields)}; name {count(len(layout.columns))} of the columns "
+        f"{origin}: line 1 looks like a header, {_names(fields)}; name {count(nameable)} of the columns "
         f"with {layout.flags()}, or give their numbers to read line 1 as {layout.unit_with_article}"
     )
 

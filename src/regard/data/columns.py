@@ -40,7 +40,7 @@ class Column:
 
     Attributes:
         name: what it has, such as ``"source"``; also its name in a table.
-        option: the option that names it, such as ``"data.source"``.
+        option: the option that names it, such as ``"data.source"``; empty: the user cannot name it.
         given: the name or, in files of lines, the number from 1 that the user gave; None: none.
         number: its number in files without a header; None: it has to be named, by the user or by a header.
         usual: further usual names. If there are any, upper and lower case, spaces, ``-`` and ``_`` make no difference.
@@ -53,7 +53,7 @@ class Column:
     """
 
     name: str
-    option: str
+    option: str = ""
     given: str | int | None = None
     number: int | None = None
     usual: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ class Layout:
 
     def flags(self) -> str:
         """The options that choose the columns, as a list in a sentence."""
-        return listed([column.flag for column in self.columns])
+        return listed([column.flag for column in self.columns if column.option])
 
 
 def count(number: int) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 
 from regard.data import cache
 from regard.data.class_trees import Item
-from regard.data.codec import KEY, Codec, Result, Values, decode_item, digest
+from regard.data.codec import KEY, Codec, Result, Values, decode_item
 from regard.data.file_trees import BadItem
 from regard.data.progress import counted
 from regard.data.workers import in_processes, in_threads
@@ -195,7 +195,7 @@ def _cached(
     decoded, rows = Decoded(codec.held([])), []
     for item in items:
         advance()
-        result = kept.result(item)
+        result = kept.result(item, codec)
         if not decoded.add(result):
             check(decoded.bad[-1])
         elif result.key in kept.rows:
@@ -227,10 +227,10 @@ class _Kept:
         """The values of these rows of the file."""
         return codec.mapped(self._content, self._lengths, rows)
 
-    def result(self, item: Item) -> Result:
+    def result(self, item: Item, codec: Codec[Values]) -> Result:
         """The result of decoding an item, which may be one that the file does not have."""
         try:
-            key = digest(item.load())
+            key, _ = codec.keyed(item)
         except BadItem as error:
             return Result(item, b"", str(error))
         return Result(item, key, self.reasons.get(key))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from regard.data.class_trees import Item, Kind, Source, read_tree
 from regard.data.columns import Bad, Column, Header, Layout
-from regard.data.file_trees import BadItem, Entries, is_archive, open_tree
+from regard.data.file_trees import BadItem, Entries, find_file, is_archive, open_tree
 from regard.data.label_cells import BadLabels, labels_of
-from regard.data.lines import compose
+from regard.data.lines import compose, shorten
 from regard.data.table import open_table
 from regard.errors import UserError
 
@@ -143,9 +144,9 @@ def _content(cell: Any, folder: Path, unit: str) -> bytes | str:
         return content
     article = f"a{'n' if unit[0] in 'aeiou' else ''} {unit}"
     if isinstance(path, str) and path.strip():
-        file = folder / path.strip()
-        if not file.exists():
-            raise BadItem(f"names the file {path.strip()}, which does not exist")
+        file = find_file(folder, path.strip(), os.path.exists)
+        if file is None:
+            raise BadItem(f"names the file {shorten(path.strip())}, which does not exist")
         return str(file)
     if path is None or path == "":
         raise BadItem(f"has no {unit}")

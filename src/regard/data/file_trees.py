@@ -7,12 +7,14 @@ import os
 import posixpath
 import stat
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from regard.errors import UserError
 
@@ -70,13 +72,31 @@ def _folder(root: Path) -> Iterator[Entry]:
     yield from below(str(root), PurePosixPath(), (os.path.realpath(root),))
 
 
+def find_file(folder: Path, name: str, exists: Callable[[Path], bool] = os.path.isfile) -> Path | None:
+    """The file that a list in a folder names; None: there is none, or there cannot be one with such a name.
+
+    The name is tried as it is written, then composed and decomposed, since some systems change the form of Unicode in
+    which they store names. ``exists`` may be ``os.path.exists``, for which a folder is a file, too. Neither of the two
+    raises an exception for a name that is too long, as the methods of `Path` do.
+    """
+    names = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+    return next((path for path in (folder / one for one in dict.fromkeys(names)) if exists(path)), None)
+
+
 def read_file(path: str, count: int = -1) -> bytes:
     """The first ``count`` bytes of a file (-1: all). Raises BadItem: it cannot be read."""
+    with open_file(path) as file:
+        return file.read(count)
+
+
+@contextmanager
+def open_file(path: str) -> Iterator[BinaryIO]:
+    """A file on the disk. Raises BadItem: it cannot be opened, or, in the block, read."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe would wait for a writer
             raise BadItem("not a regular file")
         with open(path, "rb", buffering=0) as file:
-            return file.read(count)
+            yield file
     except FileNotFoundError as error:
         reason = "a link to a file that does not exist" if os.path.islink(path) else "no such file any more"
         raise BadItem(reason) from error

@@ -182,6 +182,11 @@ def one_line(text: str) -> str:
     return " ".join(text.splitlines())
 
 
+def shorten(text: str, most: int = 40) -> str:
+    """``text`` for a message, with ``…`` in place of what is beyond ``most`` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _broken(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be read to its end ({getattr(error, 'strerror', None) or error})")
 

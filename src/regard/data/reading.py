@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from regard.data.columns import Bad, Header, Layout
-from regard.data.lines import compose
+from regard.data.lines import compose, shorten
 from regard.data.table import open_table
 from regard.errors import UserError
 
@@ -124,7 +124,7 @@ class Reading:
     def _add(self, number: int, bad: Bad) -> None:
         self.bad_count += 1
         if len(self.bad) < _SHOWN:
-            self.bad.append(BadLine(number, bad.reason, _shorten(bad.text), self._unit))
+            self.bad.append(BadLine(number, bad.reason, shorten(bad.text), self._unit))
 
     def _finish(self) -> None:
         if self.bad_count and self._error:
@@ -136,7 +136,7 @@ class Reading:
 
     def first(self) -> str:
         """A line with the first row, which shows wrong columns or a header among the rows."""
-        values = " → ".join(repr(_shorten(value)) if isinstance(value, str) else repr(value) for value in self._first)
+        values = " → ".join(repr(shorten(value)) if isinstance(value, str) else repr(value) for value in self._first)
         header = (
             "" if self.header is None else f"; columns {', '.join(map(repr, self.header.names))}, as line 1 names them"
         )
@@ -165,7 +165,3 @@ def _clean(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(map(_clean, value))
     return compose(value.strip()) if isinstance(value, str) else value
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import numpy as np
 
 from regard.data.class_trees import Item
 from regard.data.decoding import decode_items, refusing
-from regard.data.file_trees import BadItem, read_file
+from regard.data.file_trees import BadItem, open_file, read_file
 from regard.data.ragged import Ragged
 from regard.data.sound_files import FRAMES_PER_SECOND, HEAD, sound_format
 from regard.data.sound_samples import opened
@@ -22,6 +23,9 @@ from regard.errors import UserError, require
 _SHOWN = 3
 _MORE = 0.05
 """Seconds that are read beyond the limit, so that a recording that is longer is noticed."""
+
+_BEYOND = 0.1
+"""Seconds by which a part may end after its file, as times in lists are rounded."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +66,30 @@ class Part:
         path: the file.
         start: the second at which the part begins.
         end: the second at which it ends; None: with the file.
+        seconds: no more than this is read of it.
     """
 
     path: str
     start: float
     end: float | None
+    seconds: float
 
     def __call__(self) -> bytes:
-        """The bytes of a WAV file, or of an array of features. Raises BadItem: the file cannot be read."""
+        """The bytes of a WAV file. Raises BadItem: the file cannot be read, or ends before the part."""
         kind = sound_format(read_file(self.path, HEAD))
         if kind is None:
             raise BadItem("is a part of a file that is not a sound; features cannot be cut")
-        with open(self.path, "rb") as file, opened(file, kind) as sound:
-            first, rate = round(self.start * sound.samplerate), sound.samplerate
-            if first >= sound.frames:
-                raise BadItem(f"begins at {self.start} s, and the file has {sound.frames / rate:.2f} s")
-            sound.seek(first)
-            x = sound.read(-1 if self.end is None else round(self.end * rate) - first, dtype="float32")
+        with open_file(self.path) as file, opened(file, kind) as sound:
+            rate, length = sound.samplerate, sound.frames / sound.samplerate
+            if self.start >= length:
+                raise BadItem(f"begins at {self.start:g} s, and the file has {length:.2f} s")
+            if self.end is not None and self.end > length + _BEYOND:
+                raise BadItem(f"ends at {self.end:g} s, and the file has {length:.2f} s")
+            first = sound.seek(round(self.start * rate))
+            end = min(sound.frames, first + math.ceil(self.seconds * rate), round((self.end or length) * rate))
+            x = sound.read(end - first, dtype="float32")
+            if len(x) < end - first and kind != "MP3":  # an MP3 file states its length only approximately
+                raise BadItem(f"is truncated: has {first + len(x):,} of {sound.frames:,} samples")
         out = io.BytesIO()
         soundfile: Any = require("soundfile", "speech", "reading sounds")
         soundfile.write(out, x, rate, format="WAV", subtype="FLOAT")
@@ -108,8 +119,8 @@ def read_recordings(
         UserError: there is no usable recording; with ``on_bad="error"``, a file is bad.
     """
     listed = read_transcripts(path, sound_column=sound_column, text_column=text_column, on_bad=on_bad)
-    items = [_item(number, one) for number, one in enumerate(listed.utterances)]
     longer = SoundFormat(form.rate, form.seconds + _MORE, form.mfc_width)
+    items = [_item(number, one, longer.seconds) for number, one in enumerate(listed.utterances)]
     codec = SoundCodec(longer, width_of(items, longer) if width is None else width)
     check = refusing(path, "sounds", on_bad)
     decoded = decode_items(lambda: iter(items), codec, (os.path.realpath(path), "recordings"), check)
@@ -131,6 +142,6 @@ def read_recordings(
     return Recordings(chosen.values, chosen.texts, chosen.keys, chosen.speakers, notes=tuple(notes))
 
 
-def _item(number: int, one: Utterance) -> Item:
-    whole = not one.start and one.end is None
-    return Item(str(one.sound), str(number), str(one.sound) if whole else Part(str(one.sound), one.start, one.end))
+def _item(number: int, one: Utterance, seconds: float) -> Item:
+    path, whole = str(one.sound), not one.start and one.end is None
+    return Item(path, str(number), path if whole else Part(path, one.start, one.end, seconds))

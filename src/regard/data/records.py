@@ -81,6 +81,13 @@ def json_records(lines: Iterable[str | None]) -> Iterator[dict[str, Any] | Bad]:
         yield record if isinstance(record, dict) else Bad("not a JSON object", line)
 
 
+def check_json_lines(path: Path) -> None:
+    """Raises UserError: the first line of a ``.json`` file is not an object, so that it does not have JSON lines."""
+    first = next(json_records(line for line in read_lines(path) if line is None or line.strip()), None)
+    if not isinstance(first, dict):
+        raise UserError(f"{path}: expected JSON lines, an object in each line as in a file .jsonl; convert it")
+
+
 def _parquet(path: str) -> Records:
     parquet: Any = require("pyarrow.parquet", "parquet", "reading Parquet")
     with _readable(path):

@@ -6,6 +6,7 @@ import io
 import re
 import struct
 import zipfile
+from typing import BinaryIO
 
 import numpy as np
 
@@ -34,6 +35,8 @@ _MAGIC_NOT_READ = (
     ("WebM", rb"\x1a\x45\xdf\xa3"),
 )
 _NPY, _ZIP = b"\x93NUMPY", b"PK\x03\x04"
+_MOST_SPHINX = 1 << 24
+"""Numbers in a file of Sphinx, some hours of features; the first four bytes of any text would be a larger number."""
 _SOUND_ENDINGS = (
     ".aac", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".snd",
     ".wav", ".wave", ".webm", ".wma",
@@ -56,23 +59,27 @@ def examine(name: str, head: bytes) -> bool:
     raise BadItem(_why_not(head))
 
 
-def _why_not(head: bytes) -> str:
+def _why_not(head: bytes, size: int = 0) -> str:
+    """Why a file with these first bytes is not one that is read; ``size``, if known, is that of the file."""
     if not head:
         return "the file is empty"
     other = next((kind for kind, magic in _MAGIC_NOT_READ if re.match(magic, head, re.DOTALL)), None)
     if other is not None:
         return f"{other} is not supported; convert it to WAV, FLAC, Ogg or MP3"
+    stated = min(struct.unpack(f"{order}i", head[:4])[0] for order in "<>") if len(head) >= 4 else 0
+    if size and size // 4 - 1 < stated <= _MOST_SPHINX:
+        return f"is truncated: has {size // 4 - 1:,} of {stated:,} numbers"
     return "its content is not a sound"
 
 
-def open_sound(content: bytes, *, rate: int, seconds: float, mfc_width: int) -> np.ndarray:
+def open_sound(content: bytes | BinaryIO, *, rate: int, seconds: float, mfc_width: int) -> np.ndarray:
     """The samples of a sound file, int16 ``(n,)``, or the features of another file, float32 ``(frames, width)``.
 
     Channels are mixed to one. The samples have the mean 0, and the loudest one is ±32,767, so that the volume of a
     recording makes no difference.
 
     Args:
-        content: of the file.
+        content: of the file, or the file, of which a sound is read no further than ``seconds``.
         rate: samples per second of the result; others are resampled.
         seconds: a longer sound is cut to its first part of this length.
         mfc_width: features per frame in Sphinx's files (``.mfc``), which do not say it.
@@ -81,19 +88,22 @@ def open_sound(content: bytes, *, rate: int, seconds: float, mfc_width: int) -> 
         BadItem: it is damaged, truncated, empty, silent, or of a format that is not read.
         UserError: a package that reads it is not installed.
     """
-    if (kind := sound_format(content[:HEAD])) is not None:
-        return whole(io.BytesIO(content), kind, rate=rate, seconds=seconds)
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
+    file.seek(0)
+    if (kind := sound_format(file.read(HEAD))) is not None:
+        return whole(file, kind, rate=rate, seconds=seconds)
+    file.seek(0)
+    content = file.read()
     if content.startswith((_NPY, _ZIP)):
         return _checked(_array(content))
     if len(content) >= 8 and (order := _sphinx_order(content)) is not None:
         values = np.frombuffer(content, dtype=f"{order}f4", offset=4).astype(np.float32)
         if len(values) % mfc_width:
             raise BadItem(
-                f"has {len(values):,} numbers, not a multiple of {mfc_width}; give the features per frame with "
-                "--data.mfc-width"
+                f"has {len(values):,} numbers, not a multiple of {mfc_width}, the features per frame (data.mfc_width)"
             )
         return _checked(values.reshape(-1, mfc_width))
-    raise BadItem(_why_not(content[:HEAD]))
+    raise BadItem(_why_not(content[:HEAD], len(content)))
 
 
 def _array(content: bytes) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,13 @@ _UNKNOWN = 2**63 - 1
 """The length of a FLAC file that does not state it, by libsndfile, which then cannot read it through Python."""
 _BLOCK = 1 << 16
 """Samples that are read at a time."""
+
+_XING = re.compile(rb"(?:Xing|Info)(.{12})", re.DOTALL)
+_XING_PLACE = 64
+"""In the first of these bytes of an MP3 file, behind its tags, is the header of Xing, if it has one."""
+_XING_BYTES = 0b11
+"""The flags of a header with the numbers of frames and of bytes, of which the latter is not exact in every file."""
+_XING_SHARE = 0.98
 
 
 def whole(file: BinaryIO, kind: str, *, rate: int, seconds: float) -> np.ndarray:
@@ -95,8 +103,8 @@ def seconds_of(file: BinaryIO, kind: str) -> float:
 def opened(file: BinaryIO, kind: str) -> Iterator[Any]:
     """A sound file as a `soundfile.SoundFile`; arguments as of `whole`. Raises BadItem: it is damaged or truncated."""
     soundfile: Any = require("soundfile", "speech", "reading sounds")
-    if kind == "WAV":
-        _check_wav(file)
+    if kind in _CHECKS:
+        _CHECKS[kind](file)
     file.seek(0)
     try:
         with soundfile.SoundFile(file) as sound:
@@ -157,3 +165,23 @@ def _check_wav(file: BinaryIO) -> None:
                 raise BadItem(f"is truncated: has {left:,} of {length:,} bytes of samples")
             break
         at += 8 + length + length % 2
+
+
+def _check_mp3(file: BinaryIO) -> None:
+    """Raises BadItem: an MP3 file is shorter than the header of its encoder says; without one, that cannot be told."""
+    size, at = file.seek(0, 2), 0
+    file.seek(0)
+    while (tag := file.read(10))[:3] == b"ID3" and len(tag) == 10:
+        at += 10 + sum((byte & 127) << 7 * (3 - place) for place, byte in enumerate(tag[6:]))
+        file.seek(at)
+    file.seek(at)
+    match = _XING.search(file.read(_XING_PLACE))
+    if match is None:
+        return
+    flags, *numbers = struct.unpack(">3I", match[1])
+    if flags & _XING_BYTES == _XING_BYTES and size - at < _XING_SHARE * numbers[1]:
+        raise BadItem(f"is truncated: has {size - at:,} of {numbers[1]:,} bytes")
+
+
+_CHECKS: dict[str, Callable[[BinaryIO], None]] = {"WAV": _check_wav, "MP3": _check_mp3}
+"""Of formats of which libsndfile reads a truncated file without an error."""

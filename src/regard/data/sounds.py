@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from regard.data.class_trees import Item, Kind, Source
-from regard.data.codec import Codec, first_usable, version_of
+from regard.data.codec import Codec, file_digest, first_usable, version_of
 from regard.data.columns import Column
 from regard.data.file_tables import read_tree_or_table
-from regard.data.file_trees import BadItem
+from regard.data.file_trees import BadItem, open_file
 from regard.data.labelled import Labelled
 from regard.data.labelled_files import read_labelled_files
 from regard.data.ragged import Ragged
 from regard.data.sound_files import HEAD, examine, open_sound, sound_format
-from regard.data.sound_samples import LongSound, seconds_of, whole
+from regard.data.sound_samples import LongSound, seconds_of
 from regard.errors import UserError
 
 SOUNDS = Kind("sound", HEAD, examine)
@@ -65,19 +66,19 @@ class SoundFormat:
     seconds: float = 30.0
     mfc_width: int = 13
 
-    def open(self, content: bytes) -> np.ndarray:
+    def open(self, content: bytes | BinaryIO) -> np.ndarray:
         """See `regard.data.sound_files.open_sound`. Raises BadItem: it cannot be used."""
         return open_sound(content, rate=self.rate, seconds=self.seconds, mfc_width=self.mfc_width)
 
 
 @dataclass(frozen=True)
 class SoundCodec(Codec[Ragged]):
-    """Sounds of one rate, or features of one width (0: sounds)."""
+    """Sounds of one rate, or features of one width (0: sounds; None: of any)."""
 
     kind = "sounds"
 
     format: SoundFormat
-    width: int
+    width: int | None
 
     @property
     def depends_on(self) -> tuple[object, ...]:
@@ -87,8 +88,23 @@ class SoundCodec(Codec[Ragged]):
     def decode(self, content: bytes | np.ndarray) -> np.ndarray:
         """See `Codec`."""
         assert isinstance(content, bytes)
+        return self._open(content)
+
+    def keyed(self, item: Item) -> tuple[bytes, Callable[[], np.ndarray]]:
+        """See `Codec`. A file on the disk may be large: its content is never in memory as a whole."""
+        if not isinstance(item.content, str):
+            return super().keyed(item)
+        with open_file(item.content) as file:
+            return file_digest(file), partial(self._of_file, item.content)
+
+    def _of_file(self, path: str) -> np.ndarray:
+        with open_file(path) as file:
+            return self._open(file)
+
+    def _open(self, content: bytes | BinaryIO) -> np.ndarray:
         values = self.format.open(content)
-        check_width(values, self.width)
+        if self.width is not None:
+            check_width(values, self.width)
         return values
 
     def held(self, values: list[np.ndarray]) -> Ragged:
@@ -97,10 +113,11 @@ class SoundCodec(Codec[Ragged]):
 
     def mapped(self, content: np.ndarray, lengths: np.ndarray, rows: np.ndarray) -> Ragged:
         """See `Codec`."""
-        flat = content[: lengths.sum()].view(np.float32 if self.width else np.int16)
-        size = flat.itemsize * max(1, self.width)
+        width = self.width or 0
+        flat = content[: lengths.sum()].view(np.float32 if width else np.int16)
+        size = flat.itemsize * max(1, width)
         starts = (lengths.cumsum() - lengths) // size
-        return Ragged(flat.reshape(-1, self.width) if self.width else flat, starts[rows], lengths[rows] // size)
+        return Ragged(flat.reshape(-1, width) if width else flat, starts[rows], lengths[rows] // size)
 
 
 def check_width(values: np.ndarray, width: int) -> None:
@@ -166,7 +183,7 @@ def read_sounds(
 
 def width_of(items: Iterable[Item], form: SoundFormat) -> int:
     """The number of features of the first usable file; 0: it has samples, or there is none."""
-    first = first_usable(items, form.open)
+    first = first_usable(items, SoundCodec(form, None))
     return 0 if first is None or first.ndim == 1 else first.shape[1]
 
 
@@ -177,7 +194,7 @@ def read_sound(path: Path, form: SoundFormat, width: int) -> np.ndarray:
         UserError: it cannot be read or used, or has another number of features than ``width``.
     """
     with _opened(path) as file:
-        return _values(file, sound_format(file.read(HEAD)), form, width)
+        return _values(file, form, width)
 
 
 def read_blocks(path: Path, form: SoundFormat, width: int) -> tuple[int, Iterator[np.ndarray]]:
@@ -192,7 +209,7 @@ def read_blocks(path: Path, form: SoundFormat, width: int) -> tuple[int, Iterato
             check_width(np.zeros(0), width)
             long = LongSound.of(path, kind, form.rate)
             return long.length, long.blocks()
-        values = _values(file, kind, replace(form, seconds=math.inf), width)
+        values = _values(file, replace(form, seconds=math.inf), width)
     return len(values), iter([values])
 
 
@@ -208,11 +225,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         raise UserError(f"{path}: not a usable sound: {error}") from error
 
 
-def _values(file: BinaryIO, kind: str | None, form: SoundFormat, width: int) -> np.ndarray:
-    if kind is None:
-        file.seek(0)
-        values = form.open(file.read())
-    else:
-        values = whole(file, kind, rate=form.rate, seconds=form.seconds)
+def _values(file: BinaryIO, form: SoundFormat, width: int) -> np.ndarray:
+    values = form.open(file)
     check_width(values, width)
     return values

@@ -12,7 +12,7 @@ from regard.data.cells import record_rows
 from regard.data.columns import Bad, Layout, Row, count
 from regard.data.delimited import csv_rows, line_rows
 from regard.data.lines import bare_suffix, check_file, read_lines
-from regard.data.records import JSON_ENDINGS, open_records
+from regard.data.records import JSON_ENDINGS, check_json_lines, open_records
 from regard.errors import UserError
 
 _END: Any = object()
@@ -40,10 +40,10 @@ def open_table(path: str, layout: Layout) -> Table:
     """Open a table.
 
     Args:
-        path: a file, with its format as suffix (those of the layout with a row per line, `.csv`, `.jsonl`, `.parquet`;
-            all but Parquet also with `.gz` or `.xz`); if the layout permits it, a file for each column as
-            ``"train.en,train.fr"``; or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset; the default split is
-            ``train``.
+        path: a file, with its format as suffix (those of the layout with a row per line, `.csv`, `.jsonl`, which
+            may be named `.json`, `.parquet`; all but Parquet also with `.gz` or `.xz`); if the layout permits it, a
+            file for each column as ``"train.en,train.fr"``; or ``"hf:NAME[:CONFIG][#SPLIT]"``, a Hugging Face dataset;
+            the default split is ``train``.
         layout: the columns to read.
 
     Raises:
@@ -70,10 +70,12 @@ def open_table(path: str, layout: Layout) -> Table:
         return Table(csv_rows(file, layout))
     if suffix in (*JSON_ENDINGS, ".parquet"):
         return _of_records(path, layout)
+    if suffix == ".json" and layout.json is None:
+        check_json_lines(file)
+        return _of_records(path, layout)
     if suffix == ".json" and layout.json is not None:
         return Table(record_rows(layout.json(file), layout)[1], unit=layout.unit)
-    own = (".json",) if layout.json is not None else ()
-    known = ", ".join((*layout.endings, ".csv", *own, *JSON_ENDINGS, ".parquet"))
+    known = ", ".join((*layout.endings, ".csv", ".json", *JSON_ENDINGS, ".parquet"))
     if layout.aligned:
         letters = ",".join("abcdef"[: len(layout.columns)])
         known += f", or {count(len(layout.columns))} aligned files as {letters}"
@@ -95,7 +97,7 @@ def files_of(path: str) -> list[Path]:
 
 def _of_records(path: str, layout: Layout) -> Table:
     names, rows = record_rows(open_records(path), layout)
-    return Table(rows, names, "line" if bare_suffix(Path(path)) in JSON_ENDINGS else "row")
+    return Table(rows, names, "line" if bare_suffix(Path(path)) in (".json", *JSON_ENDINGS) else "row")
 
 
 def _aligned(paths: Sequence[Path]) -> Iterator[tuple[int, Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from regard.data.columns import Column, Layout
-from regard.data.lines import check_file, compose, read_lines
+from regard.data.file_trees import find_file
+from regard.data.lines import check_file, compose, read_lines, shorten
 from regard.data.reading import Reading
 from regard.errors import UserError
 
@@ -114,26 +116,29 @@ def _collected(path: str, results: Results, on_bad: str) -> Transcripts:
 
 def _table(path: str, sound: str | None, text: str | None, on_bad: Literal["error", "skip"]) -> Transcripts:
     columns = (
-        Column("sound", "data.sound_column", sound, number=1, usual=_SOUND),
+        Column("sound", "data.sound_column", sound, number=1, usual=_SOUND, kind="raw"),
         Column("text", "data.text_column", text, number=2, usual=_TEXT),
-        Column("offset", "data.offset_column", required=False, kind="any"),
-        Column("duration", "data.duration_column", required=False, kind="any"),
-        Column("speaker", "data.speaker_column", required=False, kind="any"),
+        Column("offset", required=False, kind="any"),
+        Column("duration", required=False, kind="any"),
+        Column("speaker", required=False, kind="any"),
     )
     folder = Path(path).parent
 
     def check(values: tuple[object, ...]) -> tuple[object, ...] | str:
-        file = folder / str(values[0])
-        if not file.is_file():
-            return f"names the file {values[0]}, which does not exist"
+        name = str(values[0]).strip()
+        if not name:
+            return "empty sound"
+        file = find_file(folder, name)
+        if file is None:
+            return f"names the file {shorten(name)}, which does not exist"
         try:
             start = float(str(values[2] or 0))
             # NeMo's duration is that of the part; without an offset, it is that of the file.
             end = None if values[3] is None or values[2] is None else start + float(str(values[3]))
         except ValueError:
             return "offset and duration must be numbers of seconds"
-        if not (start >= 0 and (end is None or end > start)):
-            return f"a part from {start} to {end} seconds"
+        if (problem := _no_part(start, end)) is not None:
+            return problem
         return file, values[1], start, end, None if values[4] is None else str(values[4])
 
     reading = Reading(path, Layout(columns, "utterance"), on_bad, check=check, option="data.on_bad")
@@ -142,15 +147,22 @@ def _table(path: str, sound: str | None, text: str | None, on_bad: Literal["erro
     return Transcripts(utterances, () if notice is None else (notice.removeprefix(f"{path}: "),))
 
 
+def _no_part(start: float, end: float | None) -> str | None:
+    """Why there is no part between these seconds of a file; None: there may be one."""
+    if 0 <= start < math.inf and (end is None or start < end < math.inf):
+        return None
+    return f"a part from {start} to {end} seconds"
+
+
 def _pairs(path: Path) -> Iterator[tuple[str, str, str]]:
-    """The place of each line, its first word, and the rest of it."""
+    """The place of each line, its first word, and the rest of it, as they are written: names of files are kept so."""
     check_file(path)
     for number, line in enumerate(read_lines(path), 1):
         if line is None:
             raise UserError(f"{path}: line {number:,} is not UTF-8")
         if line.strip():
             first, *rest = line.split(maxsplit=1)
-            yield f"{path}: line {number:,}", first, compose("".join(rest).strip())
+            yield f"{path}: line {number:,}", first, "".join(rest).strip()
 
 
 def _kaldi(folder: Path) -> Results:
@@ -161,49 +173,60 @@ def _kaldi(folder: Path) -> Results:
                 f"{where}: a command in the place of a file, which is not run; write the sounds to files, and their "
                 "paths to wav.scp"
             )
-        sounds[name] = named
-    parts: dict[str, list[str]] = {}
+        sounds[name] = where, named
+    parts: dict[str, tuple[str, list[str]]] = {}
     if (folder / "segments").exists():
-        parts = {name: rest.split() for _, name, rest in _pairs(folder / "segments")}
+        parts = {name: (where, rest.split()) for where, name, rest in _pairs(folder / "segments")}
     speakers = {}
     if (folder / "utt2spk").exists():
         speakers = {name: speaker for _, name, speaker in _pairs(folder / "utt2spk")}
     for where, name, text in _pairs(folder / "text"):
-        recording, *times = parts.get(name, [name])
-        try:
-            start, end = map(float, times) if times else (0.0, None)
-        except ValueError:
-            yield where, f"segments: expected a recording and two times, got {' '.join(parts[name])!r}"
+        recording, start, end = name, 0.0, None
+        if name in parts:
+            place, fields = parts[name]
+            try:
+                recording, start, end = _segment(fields)
+            except ValueError:
+                yield place, f"expected the name of a recording and two times after {name}, got {' '.join(fields)!r}"
+                continue
+        if recording not in sounds:
+            yield where, f"{recording} is not in wav.scp"
             continue
-        file = _below(folder, sounds[recording]) if recording in sounds else None
+        listed, named = sounds[recording]
+        file = _below(folder, named)
         if file is None:
-            missing = f"{sounds[recording]} does not exist" if recording in sounds else f"{recording} is not in wav.scp"
-            yield where, missing
+            yield listed, f"{shorten(named)} does not exist" if named else f"no path after {recording}"
         elif not text:
             yield where, "no text"
-        elif end is not None and not 0 <= start < end:
-            yield where, f"a part from {start} to {end} seconds"
+        elif (problem := _no_part(start, end)) is not None:
+            yield parts[name][0], problem
         else:
-            yield where, Utterance(file, text, start, end, speakers.get(name))
+            yield where, Utterance(file, compose(text), start, end, speakers.get(name))
+
+
+def _segment(fields: list[str]) -> tuple[str, float, float | None]:
+    """A recording and the seconds of a part of it, whose end can be -1, that of the file. Raises ValueError."""
+    recording, start, end = fields
+    return recording, float(start), None if float(end) == -1 else float(end)
 
 
 def _librispeech(texts: list[Path]) -> Results:
     for path in texts:
         for where, name, text in _pairs(path):
-            file = _with_ending(path.parent / name)
+            file = _with_ending(path.parent, name)
             if file is None:
-                yield where, f"no sound {name} beside it"
+                yield where, f"no sound {shorten(name)} beside it"
             elif not text:
                 yield where, "no text"
             else:
-                yield where, Utterance(file, text, speaker=name.split("-")[0])
+                yield where, Utterance(file, compose(text), speaker=name.split("-")[0])
 
 
 def _sphinx(path: Path) -> Results:
     texts = path.with_suffix(".transcription")
     check_file(path)
     check_file(texts)
-    names, lines = list(read_lines(path)), list(read_lines(texts))
+    names, lines = _without_last_blanks(path), _without_last_blanks(texts)
     if len(names) != len(lines):
         raise UserError(f"{path} has {len(names):,} lines, {texts} {len(lines):,}; they must have the same number")
     for number, (name, line) in enumerate(zip(names, lines, strict=True), 1):
@@ -214,24 +237,31 @@ def _sphinx(path: Path) -> Results:
         file = _below(path.parent, name.strip())
         text = compose(match[1].strip())
         if file is None:
-            yield where, f"no file {name.strip()} with the ending {', '.join(_ENDINGS)} in a folder above"
+            yield where, f"no file {shorten(name.strip())} with the ending {', '.join(_ENDINGS)} in a folder above"
         elif not text:
             yield where, "no text"
         else:
             yield where, Utterance(file, text)
 
 
+def _without_last_blanks(path: Path) -> list[str | None]:
+    """The lines of a file without the blank ones at its end."""
+    lines = list(read_lines(path))
+    while lines and lines[-1] is not None and not lines[-1].strip():
+        lines.pop()
+    return lines
+
+
 def _below(folder: Path, name: str) -> Path | None:
     """The file ``name``, relative to the folder or one of the two above, or to their folders ``wav`` and ``feat``."""
     for above in (folder, *folder.resolve().parents[:2]):
         for inner in ("", "wav", "feat"):
-            if (file := _with_ending(above / inner / name)) is not None:
+            if (file := _with_ending(above / inner, name)) is not None:
                 return file
     return None
 
 
-def _with_ending(path: Path) -> Path | None:
-    """The path if it is a file, or with the first of the usual endings that makes it one."""
-    if path.is_file():
-        return path
-    return next((file for ending in _ENDINGS if (file := path.with_name(path.name + ending)).is_file()), None)
+def _with_ending(folder: Path, name: str) -> Path | None:
+    """The file with this name, or with the first of the usual endings that makes it one; None: there is none."""
+    files = (find_file(folder, name + ending) for ending in ("", *_ENDINGS) if name)
+    return next((file for file in files if file is not None), None)

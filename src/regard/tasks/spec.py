@@ -30,6 +30,8 @@ class Verb:
         packs: whether ``--weights`` says how the model's weights are stored: worth it for models that decode.
         draws: whether ``--look FILE`` draws the attention of a single input.
         named_input: an option that gives a single input by name, in place of the argument; empty: there is none.
+        file_form: an option whose values, but the default, are the ending of a file with the output of a single input;
+            empty: the outputs of several are always lines.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Verb:
     packs: bool = False
     draws: bool = False
     named_input: str = ""
+    file_form: str = ""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ class TranscribeOptions(JointOptions):
     """Options of ``regard transcribe``."""
 
     form: Literal["text", "srt", "vtt"] = "text"
-    """text: a line for each file; srt, vtt: captions with times (SubRip, WebVTT). With --json, the times of words."""
+    """text: a line for each file; srt, vtt: captions with times (SubRip, WebVTT), of several files in the folder that
+    --output names. With --json, the times of words."""
 
 
 def demo_settings() -> TranscribeConfig:
@@ -92,6 +93,7 @@ TRANSCRIBE = TaskSpec(
         packs=True,
         many=True,
         draws=True,
+        file_form="form",
     ),
     evaluation=EvaluateOptions,
     evaluated="the run's validation recordings",

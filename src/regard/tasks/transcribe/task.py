@@ -10,7 +10,6 @@ from typing import Literal
 
 from rich.console import Console
 
-from regard.data import split
 from regard.data.morse import morse
 from regard.data.sound_files import FRAMES_PER_SECOND
 from regard.data.spoken import spoken
@@ -18,10 +17,9 @@ from regard.data.tokenizer import PAD, Tokenizer
 from regard.errors import UserError
 from regard.models.transcriber import STEP, Labels
 from regard.tasks.exporting import Exportable, recurrent
-from regard.tasks.families.seq2seq.error_rates import error_rate
 from regard.tasks.families.seq2seq.task import Seq2SeqTask
 from regard.tasks.families.seq2seq.trainable import Examples, Validation
-from regard.tasks.families.speech.evaluation import SpokenValidation, scored, table
+from regard.tasks.families.speech.evaluation import SpokenValidation, rate_of_ctc, scored, table
 from regard.tasks.families.speech.models import build
 from regard.tasks.families.speech.predictor import JointSearch, SpeechPredictor
 from regard.tasks.families.speech.rows import (
@@ -29,8 +27,8 @@ from regard.tasks.families.speech.rows import (
     SpokenRows,
     duration,
     longest,
+    read_own,
     read_part,
-    set_aside,
     sound_format,
 )
 from regard.tasks.inputs.sounds import exportable, save_example, scale_of
@@ -82,13 +80,7 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
                 built_in(data.builtin_recordings, data.rate, seed=seed),
                 built_in(min(_VALID, data.builtin_recordings), data.rate, split="valid", seed=seed),
             )
-        train = read_part(path, data, notify)
-        if data.valid is None:
-            return set_aside(train, config.train.seed, notify)
-        valid = read_part(data.valid, data, notify, train.values.width)
-        if shared := split.repeated(train.keys, valid.keys):
-            notify(split.shared_notice(shared, len(valid), "recordings"))
-        return RecordingData(train, valid)
+        return read_own(path, data, seed, notify)
 
     def fingerprint(self, recordings: RecordingData) -> Fingerprint:
         """See `Task`."""
@@ -140,6 +132,7 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
     ) -> tuple[Examples, Examples, Validation]:
         """See `Seq2SeqTask`."""
         train = SpokenRows(recordings.train, predictor.tokenizer, predictor.listener, config.augment)
+        train.note_too_long(notify)
         valid = SpokenRows(recordings.valid, predictor.tokenizer, predictor.listener)
         return train, valid, SpokenValidation(predictor, recordings.valid, JointSearch(1))
 
@@ -184,9 +177,8 @@ class Transcribe(Seq2SeqTask[TranscribeConfig, RecordingData, Transcriptionist])
     def finish_demo(self, predictor: Transcriptionist, config: TranscribeConfig, run: Path, console: Console) -> str:
         """Transcribe two recordings of the validation set by CTC alone too, and draw where the characters are heard."""
         recordings = self.read(config, lambda line: None).valid
-        alone = SpokenValidation(predictor, recordings, JointSearch(1, ctc=1.0)).texts(range(len(recordings)))
-        rate = error_rate(alone, recordings.texts, "character").rate
-        console.print(f"with the scores of CTC alone, cer is {rate:.2f}\n", highlight=False)
+        alone = rate_of_ctc(predictor, recordings)
+        console.print(f"with the scores of CTC alone, cer is {alone:.2f}\n", highlight=False)
         for file, text in zip(self.inputs(config, run), recordings.texts, strict=False):
             shown = predictor.look(file)
             shown.show(console)

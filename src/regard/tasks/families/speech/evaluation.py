@@ -77,6 +77,12 @@ def scored(predictor: SpeechPredictor, recordings: Recordings, search: JointSear
     }
 
 
+def rate_of_ctc(predictor: SpeechPredictor, recordings: Recordings) -> float:
+    """The character error rate of greedy search with the scores of CTC alone."""
+    alone, rows = SpokenValidation(predictor, recordings, JointSearch(1, ctc=1.0)), range(len(recordings))
+    return alone.scores(alone.texts(rows), rows)["cer"]
+
+
 def table(predictor: SpeechPredictor, recordings: Recordings, count: int = 5) -> list[str]:
     """``count`` of the recordings with their texts by beam search, as a Markdown table."""
     rows = range(0, len(recordings), max(1, len(recordings) // count))[:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -107,6 +108,18 @@ class SpokenRows:
     def __len__(self) -> int:
         return len(self.recordings)
 
+    def note_too_long(self, notify: Callable[[str], None]) -> None:
+        """Say how many texts have more tokens than their sounds have steps, of which CTC learns nothing."""
+        steps = -(-self.lengths[:, 0] // STEP)
+        # Equal neighbours take a step more: a blank between them.
+        needed = [len(one) - 1 + sum(map(operator.eq, one, one[1:])) for one in self.targets]
+        if count := int((steps < needed).sum()):
+            notify(
+                f"{count:,} of {len(self):,} texts have more tokens than their sounds have steps of "
+                f"{1000 * STEP // FRAMES_PER_SECOND} ms, so CTC learns nothing from them; check that they belong "
+                "together"
+            )
+
     def batch(self, rows: Sequence[int], device: torch.device) -> tuple[tuple[Tensor, ...], int]:
         """See `Examples`."""
         x, lengths = self.listener.batch(self.recordings.values, rows)
@@ -165,6 +178,17 @@ def read_part(
     for note in recordings.notes:
         notify(f"{path}: {note}")
     return recordings
+
+
+def read_own(path: str, config: RecordingsConfig, seed: int, notify: Callable[[str], None]) -> RecordingData:
+    """The user's recordings to train on, and those to validate on or a part that is set aside: see `read_part`."""
+    train = read_part(path, config, notify)
+    if config.valid is None:
+        return set_aside(train, seed, notify)
+    valid = read_part(config.valid, config, notify, train.values.width)
+    if shared := split.repeated(train.keys, valid.keys):
+        notify(split.shared_notice(shared, len(valid), "recordings"))
+    return RecordingData(train, valid)
 
 
 def set_aside(recordings: Recordings, seed: int, notify: Callable[[str], None]) -> RecordingData:
