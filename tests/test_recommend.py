@@ -263,6 +263,13 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message:
         train("recommend", settings, tmp_path / "run")
 
 
+def test_histories_without_two_items_to_train_on_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "three.csv").write_text("user,item\n" + "".join(f"{u},{u}{at}\n" for u in "abc" for at in range(3)))
+    with pytest.raises(UserError, match=r"data\.train: no user has two items to train on"):
+        train("recommend", {"data": {"train": str(tmp_path / "three.csv")}, "model": SMALL}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_titles_of_other_items_are_refused(tmp_path: Path) -> None:
     path = _shops(tmp_path)
     (tmp_path / "other.tsv").write_text("zzz\ttitle\n")
