@@ -176,7 +176,7 @@ class Recommender(Predictor):
         """The recommender with the new items of a table of titles. Raises UserError: it cannot be used."""
         if self.model.titles is None:
             raise UserError("--items: this model has no titles; train it with --data.titles")
-        return replace(self, catalogue=self.catalogue.extended(read_titles(str(path))))
+        return replace(self, catalogue=self.catalogue.extended(read_titles(str(path))[0]))
 
     @torch.inference_mode()
     def table(self) -> Tensor:
