@@ -24,6 +24,8 @@ _ENDINGS = (".json", ".jsonl", ".ndjson", ".npy", ".npz")
 _ARRAYS = ("pose", "poses", "keypoints", "joints")
 _LARGEST = 10_000
 """The largest number of joints."""
+_FURTHEST = 1e12
+"""The largest coordinate: the features of a model are sums of squares of differences, which must be finite numbers."""
 
 
 def is_frame(name: str, head: bytes) -> bool:
@@ -151,6 +153,8 @@ def _filled(poses: np.ndarray) -> np.ndarray:
     known = ~np.isnan(poses).any(2)
     if not known.any():
         raise BadItem(f"no person in {len(poses):,} frames")
+    if (furthest := np.nanmax(np.abs(poses))) > _FURTHEST:
+        raise BadItem(f"has a coordinate of {furthest:.3g}; expected at most {_FURTHEST:.0e}")
     filled, frames = poses.copy(), np.arange(len(poses))
     for joint in np.flatnonzero(known.any(0) & ~known.all(0)):
         seen = known[:, joint]
@@ -158,6 +162,6 @@ def _filled(poses: np.ndarray) -> np.ndarray:
             filled[:, joint, axis] = np.interp(frames, frames[seen], poses[seen, joint, axis])
     never = ~known.any(0)
     filled[:, never] = filled[:, ~never].mean(1, keepdims=True)
-    if np.abs(filled).max() > np.finfo(np.float32).max / 1e6 or np.ptp(filled) == 0:
-        raise BadItem("all joints are in one place" if np.ptp(filled) == 0 else "has numbers that are too large")
+    if np.ptp(filled) == 0:
+        raise BadItem("all joints are in one place")
     return np.ascontiguousarray(filled, dtype=np.float32)
