@@ -121,6 +121,13 @@ def test_a_further_column_that_is_no_confidence_hides_no_joint(column: float | s
         np.testing.assert_allclose(_open(content), CLIP, atol=1e-4)
 
 
+@pytest.mark.parametrize("content", [b"GIF89a\1\0\1\0", b"\0\0\0\x18ftypmp42\0\0\0\0", b"\x89PNG\r\n\x1a\n"])
+def test_pictures_that_are_given_as_poses_are_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "clip.bin").write_bytes(content)
+    with pytest.raises(UserError, match=r"clip\.bin: not a usable clip: is an image or a video, and this model takes"):
+        PoseCodec().read(str(tmp_path / "clip.bin"))
+
+
 BAD: dict[str, tuple[str | bytes, str]] = {
     "empty.json": ("", "the file is empty"),
     "text.json": ("once", "its content is not JSON"),

@@ -51,7 +51,7 @@ class FrameCodec(ClipCodec):
     def open(self, content: bytes) -> np.ndarray:
         """See `ClipCodec`."""
         if not content.startswith(packed.HEAD):
-            if _VIDEO.match(content[:HEAD]):
+            if is_video(content[:HEAD]):
                 return open_video(io.BytesIO(content), self.size, every=self.every, longest=self.longest)
             return decode_frames(content, self.size, every=self.every, longest=self.longest)
         frames = []
@@ -67,14 +67,14 @@ class FrameCodec(ClipCodec):
 
     def open_path(self, path: str) -> np.ndarray:
         """See `ClipCodec`; a video file, which can be large, is read piece by piece."""
-        if os.path.isfile(path) and _VIDEO.match(read_file(path, HEAD)):
+        if os.path.isfile(path) and is_video(read_file(path, HEAD)):
             with open(path, "rb") as file:
                 return open_video(file, self.size, every=self.every, longest=self.longest)
         return super().open_path(path)
 
     def examine(self, name: str, head: bytes) -> bool:
         """See `ClipCodec`."""
-        if head.startswith(packed.HEAD) or _VIDEO.match(head) or image_format(head) is not None:
+        if head.startswith(packed.HEAD) or is_video(head) or image_format(head) is not None:
             return True
         if name.lower().endswith(_ENDINGS):
             raise BadItem("its content is not a video" if head else "the file is empty")
@@ -90,6 +90,11 @@ class FrameCodec(ClipCodec):
     def difference(self, shape: tuple[int, ...], other: tuple[int, ...]) -> str:
         """See `ClipCodec`."""
         return f"has frames of {shape[-1]} pixels, where the others have {other[-1]}"
+
+
+def is_video(head: bytes) -> bool:
+    """Whether a file with these first bytes is a video."""
+    return _VIDEO.match(head) is not None
 
 
 def is_still(head: bytes) -> bool:
@@ -111,7 +116,9 @@ def open_video(content: IO[bytes], size: int, *, every: int, longest: int) -> np
     try:
         with warnings.catch_warnings(), av.open(content) as file:
             if not file.streams.video:
-                raise BadItem("has no video, only sound" if file.streams.audio else "has no video; it may be incomplete")
+                raise BadItem(
+                    "has no video, only sound" if file.streams.audio else "has no video; it may be incomplete"
+                )
             for number, frame in enumerate(file.decode(video=0)):
                 if number % every == 0:
                     frames.append(squared(frame.to_ndarray(format="rgb24").transpose(2, 0, 1), size))

@@ -13,6 +13,8 @@ import numpy as np
 
 from regard.data import packed
 from regard.data.file_trees import BadItem
+from regard.data.frames import is_video
+from regard.data.image_files import image_format
 from regard.data.pose_frames import Person, frames_of, numbered, rows_of
 
 HEAD = 512
@@ -72,6 +74,8 @@ def open_poses(content: bytes, *, dims: int, every: int, longest: int) -> np.nda
         if not files:
             raise BadItem("a folder without .json files")
         frames = [numbered(_json(one, name), dims, name) for name, one in files]
+    elif image_format(content[:HEAD]) or is_video(content[:HEAD]):
+        raise BadItem("is an image or a video, and this model takes poses; one of --data.kind frames takes them")
     elif content.strip():
         frames = _of_text(content, dims)
     else:
