@@ -18,7 +18,7 @@ import argparse
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from comparison import header, row, trained
@@ -33,6 +33,7 @@ from regard.tasks.families.rank.histories import Cases
 from regard.tasks.families.rank.predictor import Recommender, without_history
 from regard.tasks.families.rank.scores import hit_rate, ndcg, ranks, reciprocal
 from regard.tasks.recommend.settings import RecommendConfig
+from regard.tasks.recommend.task import Recommend
 from regard.tasks.running import evaluate, load
 
 HERE = Path(__file__).parent
@@ -102,22 +103,20 @@ def blend(divided: Divided, runs: Sequence[Path]) -> tuple[float, dict[str, floa
     Returns:
         The share of the neighbours with the highest NDCG on the items before the last ones, and the scores on these.
     """
-    recommenders: list[Any] = [load(run) for run in runs]
+    recommender = Recommend().joined({run: cast(Recommender, load(run)) for run in runs})
     valid, test = (Cases(divided.histories, chosen) for chosen in (divided.valid, divided.test))
-    best = max(zip(BLENDS, blended_places(recommenders, valid, BLENDS), strict=True), key=lambda one: ndcg(one[1], 10))[
-        0
-    ]
-    return best, measured(blended_places(recommenders, test, [best])[0])
+    gains = [ndcg(places, 10) for places in blended_places(recommender, valid, BLENDS)]
+    best = BLENDS[int(np.argmax(gains))]
+    return best, measured(blended_places(recommender, test, [best])[0])
 
 
-def blended_places(recommenders: Sequence[Recommender], cases: Cases, shares: Sequence[float]) -> np.ndarray:
+def blended_places(recommender: Recommender, cases: Cases, shares: Sequence[float]) -> np.ndarray:
     """The places of the chosen items for each share of the neighbours, ``(shares, n)``."""
     places = []
     for start in range(0, len(cases), TOGETHER):
         rows = range(start, min(len(cases), start + TOGETHER))
         before, targets = cases.before(rows), cases.targets[start : start + TOGETHER]
-        own = np.mean([np.exp(one.scores(before)) for one in recommenders], 0)
-        near = recommenders[0].neighbours.scores(before)
+        own, near = np.exp(recommender.scores(before)), recommender.neighbours.scores(before)
         near /= np.maximum(near.sum(1, keepdims=True), LEAST)
         mixed = (without_history((1 - share) * own + share * near, before) for share in shares)
         places.append([ranks(one, targets) for one in mixed])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def test_new_inputs_have_the_fit_to_all_examples(task: str, tmp_path: Path) -> N
     train(task, _settings(task, _data(task, tmp_path)), run)
     companion = _labeller(run).companion
     assert companion is not None
+    assert "fitted beside the network, whose share is 0.5" in _labeller(run).exportable().missing
     sets = TASKS[task].read(settings_of(run), lambda line: None)
     assert 0 < len(sets.valid.labels) < len(sets.train.labels) < COUNT
     for model, parts in ((companion.held_out, [sets.train]), (companion.model, [sets.train, sets.valid])):
@@ -117,6 +119,9 @@ def test_no_score_on_the_examples_that_were_set_aside_has_the_fit_to_them(task: 
     assert companion is not None
     _reverse(run / f"{FILES[task]}-complete.safetensors", type(companion.model))
     assert held_out() == before
+    for name in ("one", "two"):  # as both held out the same examples, they are scored on them together
+        shutil.copytree(run, tmp_path / "both" / name)
+    assert evaluate(tmp_path / "both", checkpoint="last")["loss"].value == pytest.approx(before[0], rel=1e-4)
     assert evaluate(run, others)["loss"].value > on_others + 0.01
     # More steps of training are validated as the first ones were.
     trained = code.trainable(config, run, sets, lambda line: None)

@@ -76,6 +76,21 @@ def test_video_files_are_read(kind: str) -> None:
     assert np.array_equal(some, frames[[0, 2]])
 
 
+@pytest.mark.parametrize(
+    ("kind", "share"), [(kind, share) for kind in ("avi", "matroska", "mp4") for share in (0.4, 0.8)]
+)
+def test_a_video_file_that_is_cut_is_refused_by_name(kind: str, share: float, tmp_path: Path) -> None:
+    content = _video(_clip(24), kind)
+    path = tmp_path / f"clip.{kind}"
+    path.write_bytes(content)
+    assert np.array_equal(CODEC.read(str(path)), CODEC.open(content))
+    assert len(CODEC.open(content)) == 24
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(UserError, match=rf"clip\.{kind}: not a usable clip: .*incomplete") as error:
+        CODEC.read(str(path))
+    assert not {"Errno", "<none>"} & set(str(error.value).replace("[", " ").split())
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     content = _video(_clip(), "mp4")
     monkeypatch.setitem(__import__("sys").modules, "av", None)
@@ -121,6 +136,19 @@ def test_padding_changes_no_logit() -> None:
     torch.testing.assert_close(both.logits[:1], alone.logits)
     assert both.places is not None
     assert (both.places[0, :, 5:] == 0).all()
+
+
+def test_equal_attention_is_equal_for_all_frames_of_a_clip() -> None:
+    """Also for the last frame of an odd number, which has a step of its own."""
+    model = ClipClassifier(3, Patches(16, 8, ([0.4] * 3, [0.2] * 3)), 8, heads=2).eval()
+    assert model.pool is not None
+    for weight in model.pool.parameters():
+        torch.nn.init.zeros_(weight)
+    lengths = torch.tensor([5, 8, 1])
+    places = model.look(torch.randint(0, 256, (3, 9, 3, 16, 16)), lengths).places
+    assert places is not None
+    expected = (torch.arange(9) < lengths[:, None]) / lengths[:, None]
+    torch.testing.assert_close(places.sum((1, 3)), expected)
 
 
 def test_the_square_of_a_built_in_clip_moves_where_it_says() -> None:

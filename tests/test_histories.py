@@ -91,7 +91,11 @@ def test_low_ratings_are_left_out_and_columns_are_chosen(tmp_path: Path) -> None
         ("a.txt", "", "the file is empty"),
         ("a.json", "[]", "expected JSON lines, an object in each line"),
         ("a.jsonl", '{"user": 1, "item": 2}\n{"user": 1}\n', "line 2: no item"),
-        ("a.csv", "user,item,time\na,x,1\na,y,\n", "no time in row 2; either all have one or none"),
+        (
+            "a.csv",
+            "user,item,time\na,x,1\na,y,\n",
+            r"a\.csv: line 3: no time, which other lines have \(1 have none\); correct such lines, or leave",
+        ),
     ],
 )
 def test_an_error_names_the_file_and_the_line(name: str, content: str, message: str, tmp_path: Path) -> None:
@@ -109,6 +113,64 @@ def test_bad_lines_are_left_out_if_the_user_wants_that(tmp_path: Path) -> None:
     assert "1 of 3 lines left out: line 2" in notes[2]
 
 
+HOLES = {  # content → the histories, and what is said of it
+    "user,item,time\na,x,2\na,y,\na,z,1\n": (["z", "x"], "a time left out: 1, the first in line 3"),
+    "user,item,time\na,y,\na,x,2\nb,y,\na,z,1\n": (["z", "x"], "a time left out: 2, the first in line 2"),
+    "user,item,rating\na,x,5\na,y,\na,z,4\na,w,1\n": (["x", "z"], "a rating left out: 1, the first in line 3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", HOLES)
+def test_rows_without_a_value_that_others_have_are_named_or_left_out(content: str, tmp_path: Path) -> None:
+    chosen, note = HOLES[content]
+    (tmp_path / "a.csv").write_text(content)
+    name = note.split()[1]
+    with pytest.raises(UserError, match=rf"a\.csv: {note.split('in ')[1]}: no {name}, which other lines have"):
+        read_histories(str(tmp_path / "a.csv"), min_rating=3 if name == "rating" else None)
+    histories, notes = read_histories(
+        str(tmp_path / "a.csv"), min_rating=3 if name == "rating" else None, on_bad_line="skip"
+    )
+    assert _chosen(histories) == {"a": chosen}
+    assert sorted(histories.names) == sorted(chosen)
+    assert any(line.endswith(note) for line in notes)
+
+
+def test_ratings_are_needed_only_for_the_lowest_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user,item,rating\na,x,\na,y,\n")
+    assert _chosen(read_histories(str(tmp_path / "a.csv"))[0]) == {"a": ["x", "y"]}
+    for on_bad_line in ("error", "skip"):
+        with pytest.raises(UserError, match=r"a\.csv has no ratings; name their column with --data\.rating"):
+            read_histories(str(tmp_path / "a.csv"), min_rating=3, on_bad_line=on_bad_line)  # type: ignore[arg-type]
+
+
+WIDE = [("ann", "tea", "5", "30", "yes"), ("bob", "milk", "4", "10", "no"), ("ann", "milk", "3", "20", "no")]
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.tsv", "\t"), ("a.txt", " "), ("a.dat", "::")])
+def test_pairs_of_many_columns_are_recognized_by_their_header(name: str, mark: str, tmp_path: Path) -> None:
+    header = ("user_id", "item_id", "rating", "timestamp", "verified")
+    (tmp_path / name).write_text("".join(mark.join(row) + "\n" for row in (header, *WIDE)))
+    assert _chosen(read_histories(str(tmp_path / name))[0]) == {"ann": ["milk", "tea"], "bob": ["milk"]}
+
+
+def test_pairs_that_look_like_lines_of_users_are_not_read_as_such_in_silence(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.tsv")
+    rows = [*WIDE, *((user, f"{item} {at}", "1", str(at), "no") for at in range(2) for user, item, *_ in WIDE)]
+    Path(path).write_text("".join("\t".join(row) + "\n" for row in rows))
+    for on_bad_line in ("error", "skip"):
+        with pytest.raises(UserError, match=r"if a line is a pair .* read it with --data\.form pairs"):
+            read_histories(path, on_bad_line=on_bad_line)  # type: ignore[arg-type]
+    assert len(read_histories(path, form="pairs")[0].items) == 9
+    assert len(read_histories(path, form="lines", on_bad_line="skip")[0].items) == 8
+
+
+def test_the_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("user_id,thing,rating\na,x,5\n")
+    with pytest.raises(UserError, match=r"thing, rating, without a usual name of the item; name it with --data\.item"):
+        read_histories(str(tmp_path / "a.csv"))
+    assert _chosen(read_histories(str(tmp_path / "a.csv"), HistoryColumns(item="thing"))[0]) == {"a": ["x"]}
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -119,7 +181,40 @@ def test_bad_lines_are_left_out_if_the_user_wants_that(tmp_path: Path) -> None:
 )
 def test_titles_are_read(name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
-    assert read_titles(str(tmp_path / name)) == {"1": "Toy Story (1995)", "2": "Heat (1995)"}
+    assert read_titles(str(tmp_path / name)) == ({"1": "Toy Story (1995)", "2": "Heat (1995)"}, [])
+
+
+WESTERN = {  # name and content → the names of the items
+    "movies.dat": ("1::Léon (1994)::Crime\n2::Heat – Director’s::Action\n", ["Léon (1994)", "Heat – Director’s"]),
+    "a.csv": ("item,title\n1,Léon\n2,Heat\n", ["Léon", "Heat"]),
+    "a.item": ("item_id:token\tmovie_title:token_seq\n1\tLéon\n", ["Léon"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WESTERN)
+def test_titles_in_latin_1_are_read_and_this_is_said(name: str, tmp_path: Path) -> None:
+    content, expected = WESTERN[name]
+    (tmp_path / name).write_bytes(content.encode("cp1252"))
+    titles, notes = read_titles(str(tmp_path / name))
+    assert list(titles.values()) == expected
+    assert notes == [f"{tmp_path / name}: is not UTF-8, and was read as Windows-1252 (Latin-1)"]
+    (tmp_path / name).write_text(content)
+    assert read_titles(str(tmp_path / name)) == (titles, [])
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "users.txt"])
+def test_histories_in_latin_1_are_read_and_this_is_said(name: str, tmp_path: Path) -> None:
+    content = {"a.csv": "user,item\na,thé\na,lait\n", "a.tsv": "a\tthé\na\tlait\n", "users.txt": "a thé lait\nb lait\n"}
+    (tmp_path / name).write_bytes(content[name].encode("latin-1"))
+    histories, notes = read_histories(str(tmp_path / name))
+    assert _chosen(histories)["a"] == ["thé", "lait"]
+    assert notes[-1].endswith("was read as Windows-1252 (Latin-1)")
+
+
+def test_a_damaged_line_of_a_file_in_utf_8_is_not_read_as_latin_1(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_bytes("a\tthé\na\tcafé\n".encode() + "a\tlé\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"a\.tsv: 1 of 3 .*line 3: not UTF-8"):
+        read_histories(str(tmp_path / "a.tsv"))
 
 
 def test_rare_users_and_items_are_left_out_until_none_is_left() -> None:

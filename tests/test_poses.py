@@ -39,7 +39,12 @@ def _saved(array: np.ndarray, **others: Any) -> bytes:
 
 
 def _landmarks(frame: np.ndarray) -> list[dict[str, float]]:
-    return [{"x": x, "y": y, "z": 0.5, "visibility": 0.9} for x, y in frame.tolist()]
+    return [{"x": x, "y": y, "z": 0.5, "visibility": 0.0 if np.isnan(x) else 0.9} for x, y in frame.tolist()]
+
+
+def _with_confidences(clip: np.ndarray) -> np.ndarray:
+    """Rows of x, y and the confidence, which is 0 for a joint that was not seen, whatever its x and y."""
+    return np.concatenate([np.nan_to_num(clip, nan=77.0), np.where(np.isnan(clip[..., :1]), 0.0, 0.8)], 2)
 
 
 def _coco(clip: np.ndarray) -> list[dict[str, Any]]:
@@ -96,10 +101,31 @@ def test_joints_that_were_not_seen_are_filled() -> None:
         json.dumps([json.loads(openpose([frame])) for frame in clip]).encode(),
         _saved(np.nan_to_num(clip)),
         json.dumps(np.where(np.isnan(clip), None, clip.astype(object)).tolist()).encode(),  # type: ignore[call-overload]
+        json.dumps({"frames": [_landmarks(frame) for frame in clip]}).replace("NaN", "77.0").encode(),
+        json.dumps(_with_confidences(clip).tolist()).encode(),
+        _saved(_with_confidences(clip)),
     ):
         joints = _open(content)
         np.testing.assert_allclose(joints[1, 5], (2 * CLIP[0, 5] + CLIP[3, 5]) / 3, atol=1e-3)
         np.testing.assert_allclose(joints[:, 7], joints[:, np.arange(17) != 7].mean(1), atol=1e-3)
+
+
+@pytest.mark.parametrize("column", [0.0, 7.0, "depth"])
+def test_a_further_column_that_is_no_confidence_hides_no_joint(column: float | str) -> None:
+    """Zeros alone say nothing, and coordinates are not from 0 to 1."""
+    depths = np.linspace(-1, 1, 17) if column == "depth" else np.full(17, column)
+    depths[3] = 0.0
+    clip = np.concatenate([CLIP, np.broadcast_to(depths[:, None], (len(CLIP), 17, 1))], 2)
+    records = [[dict(zip(("x", "y", "visibility"), joint, strict=True)) for joint in frame] for frame in clip.tolist()]
+    for content in (_saved(clip), json.dumps(clip.tolist()).encode(), json.dumps(records).encode()):
+        np.testing.assert_allclose(_open(content), CLIP, atol=1e-4)
+
+
+@pytest.mark.parametrize("content", [b"GIF89a\1\0\1\0", b"\0\0\0\x18ftypmp42\0\0\0\0", b"\x89PNG\r\n\x1a\n"])
+def test_pictures_that_are_given_as_poses_are_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "clip.bin").write_bytes(content)
+    with pytest.raises(UserError, match=r"clip\.bin: not a usable clip: is an image or a video, and this model takes"):
+        PoseCodec().read(str(tmp_path / "clip.bin"))
 
 
 BAD: dict[str, tuple[str | bytes, str]] = {
@@ -121,6 +147,8 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "two.npz": (_saved(CLIP, other=CLIP), "has 2 arrays, none of them called pose or keypoints"),
     "image.npy": (_saved(CLIP[0]), r"expected numbers, frames × joints × coordinates, got float64 of shape 17 × 2"),
     "infinite.npy": (_saved(np.full_like(CLIP, np.inf)), "not finite"),
+    "far.npy": (_saved(CLIP * 1e32), r"has a coordinate of .*e\+\d\d; expected at most 1e\+12"),
+    "farther.json": ("[[[1e308, 2], [1, 2]], [[0, 0], [1, 2]], [[-1e308, 2], [1, 2]]]", "has a coordinate of 1e\\+308"),
     "other.npy": (_saved(CLIP[:, :15]), "has 15 joints, where the others have 17"),
 }  # fmt: skip
 

@@ -149,6 +149,13 @@ def test_unknown_items_are_passed_over_if_the_user_wants_that(run: Path, regard:
     assert with_unknown == regard("recommend", run, "item 3,a").out != ""
 
 
+def test_look_passes_over_unknown_items_as_its_error_says(run: Path, regard: Callable[..., Result]) -> None:
+    refused = regard("look", run, "item 3,zzzz,a", "--json")
+    assert (refused.status, "--skip-unknown passes over unknown items" in refused.err) == (2, True)
+    looked = json.loads(regard("look", run, "item 3,zzzz,a", "--skip-unknown", "--json").out)
+    assert looked["attention"] == json.loads(regard("look", run, "item 3,a", "--json").out)["attention"]
+
+
 def test_other_histories_are_scored_and_unknown_items_count_as_missed(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,6 +177,18 @@ def test_a_blend_is_between_the_model_and_the_neighbours(run: Path) -> None:
     expected = 0.5 * np.exp(alone[0]) + 0.5 * near[0] / near[0].sum()
     for one in half.to_dict()["items"]:
         assert one["score"] == pytest.approx(expected[recommender.catalogue.numbers[one["item"]]], rel=1e-4)
+
+
+@pytest.mark.parametrize("blend", [0.0, 0.25])
+def test_an_export_says_that_it_is_without_the_neighbours(
+    blend: float, tmp_path: Path, regard: Callable[..., Result]
+) -> None:
+    settings = {"data": {"builtin_users": 20}, "model": {**SMALL, "blend": blend}, "train": {"steps": 1}}
+    train("recommend", settings, tmp_path / "run")
+    result = regard("export", tmp_path / "run", "--format", "torch-export")
+    assert result.status == 0, result.err
+    said = "the file is without the neighbours, whose share is 0.25 (--model.blend)" in result.out
+    assert said == bool(blend)
 
 
 def test_look_shades_the_history(run: Path, regard: Callable[..., Result], tmp_path: Path) -> None:
@@ -261,6 +280,13 @@ def test_without_attention_there_is_nothing_to_look_at(tmp_path: Path, regard: C
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         train("recommend", settings, tmp_path / "run")
+
+
+def test_histories_without_two_items_to_train_on_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "three.csv").write_text("user,item\n" + "".join(f"{u},{u}{at}\n" for u in "abc" for at in range(3)))
+    with pytest.raises(UserError, match=r"data\.train: no user has two items to train on"):
+        train("recommend", {"data": {"train": str(tmp_path / "three.csv")}, "model": SMALL}, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_titles_of_other_items_are_refused(tmp_path: Path) -> None:

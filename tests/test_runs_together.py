@@ -1,4 +1,4 @@
-"""Several runs of a task of classification or of answers, used as one."""
+"""Several runs of a task of classification, of answers or of recommendation, used as one."""
 
 from __future__ import annotations
 
@@ -163,6 +163,67 @@ def test_answers_have_the_mean_of_the_log_odds(folders: Callable[[str], Path]) -
     assert answer.given == (1 / (1 + np.exp(-mean[best])) >= 1 / 3)
 
 
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recommenders of the same histories, with the titles of the items."""
+    place = tmp_path_factory.mktemp("shops")
+    random = np.random.default_rng(0)
+    rows = [(f"user {user}", f"item {at}") for user in range(30) for at in random.permutation(9)[:6]]
+    (place / "pairs.csv").write_text("user,item\n" + "".join(f"{user},{item}\n" for user, item in rows))
+    (place / "titles.csv").write_text("item,title\n" + "".join(f"item {at},red {at % 3}\n" for at in range(9)))
+    data = {"train": str(place / "pairs.csv"), "titles": str(place / "titles.csv"), "builtin_users": 3000}
+    model = {"dim": 8, "layers": 1, "length": 6, "blend": 0.25}
+    return trained("recommend", place / "runs", data=data, model=model)
+
+
+def test_recommenders_have_the_mean_of_the_probabilities_before_the_neighbours(shops: Path, tmp_path: Path) -> None:
+    both, alone = labellers(shops)
+    history = [both.parsed("item 3,item 5"), both.parsed("item 1")]
+    mean = np.mean([np.exp(replace(one, blend=0).scores(history)) for one in alone], 0)
+    near = both.neighbours.scores(history)
+    near /= near.sum(1, keepdims=True)
+    np.testing.assert_allclose(np.exp(both.scores(history)), 0.75 * mean + 0.25 * near, rtol=1e-5)
+    weights = [one.look("item 3,item 5").to_dict(attention=True)["attention"]["weights"] for one in (both, *alone)]
+    np.testing.assert_allclose(weights[0], np.mean(weights[1:], 0), atol=1e-6)
+    (tmp_path / "new.csv").write_text("item,title\nnew,red 0\n")
+    options = {"items": tmp_path / "new.csv", "top": 99}
+    shown = [next(iter(replace(one, blend=0).predict(["item 1,new"], **options))) for one in (*alone, both)]
+    first, second, together = (
+        {item["item"]: item["score"] for item in one.to_dict()["items"]}
+        for one in shown
+    )  # fmt: skip
+    assert together["new"] == pytest.approx((first["new"] + second["new"]) / 2, rel=1e-4)
+
+
+def test_commands_take_a_folder_of_recommenders(shops: Path, tmp_path: Path, regard: Callable[..., Result]) -> None:
+    shown = json.loads(regard("recommend", shops, "item 3", "--json", "--top", 9).out)
+    looked = json.loads(regard("look", shops, "item 3,what", "--skip-unknown", "--json").out)
+    assert len(shown["items"]) == 9
+    assert looked["attention"]["weights"] == [pytest.approx(1)]
+    scores = json.loads(regard("eval", shops, "--json").out)  # all have the same histories
+    assert scores["histories"]["score"] == 30
+    assert "export each run" in regard("export", shops, tmp_path / "model.onnx").err
+
+
+def test_recommenders_that_do_not_fit_are_refused(shops: Path, tmp_path: Path) -> None:
+    shutil.copytree(shops / "0", tmp_path / "runs" / "0")
+    (tmp_path / "pairs.csv").write_text("user,item\n" + "".join(f"{u},item {at}\n" for u in "ab" for at in range(9)))
+    same = settings_of(shops / "0").data.train
+    titles = settings_of(shops / "0").data.titles
+    for changes, problem in (
+        ({"model": {"blend": 0.5}}, "settings of model.blend"), ({"model": {"length": 5}}, "settings of model.length"),
+        ({"data": {"train": str(tmp_path / "pairs.csv")}}, "training histories"), ({"data": {"titles": None}}, "items"),
+    ):  # fmt: skip
+        own: dict[str, Any] = {"model": {"dim": 8, "layers": 1, "length": 6, "blend": 0.25}}
+        own["data"] = {"train": same, "titles": titles}
+        for section, values in changes.items():
+            own[section] |= values
+        shutil.rmtree(tmp_path / "runs" / "1", ignore_errors=True)
+        shutil.copytree(trained("recommend", tmp_path / problem, 1, **own) / "0", tmp_path / "runs" / "1")
+        with pytest.raises(UserError, match=rf"runs/1: has other {problem} than .*runs/0"):
+            load(tmp_path / "runs")
+
+
 def test_commands_take_a_folder_of_runs_of_answers(
     folders: Callable[[str], Path], tmp_path: Path, regard: Callable[..., Result]
 ) -> None:
@@ -183,7 +244,7 @@ def test_runs_of_other_tasks_are_not_used_together(tmp_path: Path) -> None:
     tiny = {"model": {"dim": 8}, "data": {"builtin_pairs": 50}, "train": {"steps": 1}}
     for name in ("a", "b"):
         train("translate", tiny, tmp_path / "runs" / name)
-    with pytest.raises(UserError, match="runs: has 2 runs, and only those of classification and of answers"):
+    with pytest.raises(UserError, match="runs: has 2 runs, and only those of classification, of answers and of"):
         load(tmp_path / "runs")
     assert runs.kind(tmp_path / "runs") == "translate"
 

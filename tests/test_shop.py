@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from regard.data.held_out import divide
-from regard.data.histories import histories_of
+from regard.data.histories import Histories, histories_of
 from regard.data.neighbours import Neighbours
 from regard.data.shop import Shop, best_scores, customers
 from regard.errors import UserError
@@ -64,6 +64,46 @@ def test_neighbours_are_closer_after_an_item_than_before_it() -> None:
     # Only what comes before an end is used; an unknown item of a history is passed over.
     shorter = Neighbours.of(histories, ends=np.array([2, 5, 7]))
     assert shorter.scores([np.array([number["z"], -1])]).sum() == 0
+
+
+def _similarities(histories: Histories) -> np.ndarray:
+    """Those of `Neighbours`, by loops over the pairs of choices of each user."""
+    size = len(histories.names)
+    sums = np.zeros((size, size))
+    for start, end in zip(histories.bounds[:-1], histories.bounds[1:], strict=True):
+        for one in range(start, end):
+            for other in range(max(start, one - 30), min(end, one + 31)):
+                if one != other:
+                    weight = abs(other - one) ** -0.5 * (1 if other > one else 0.5)
+                    sums[histories.items[one], histories.items[other]] += weight
+    counts = np.maximum(np.bincount(histories.items, minlength=size), 1)
+    sums /= np.outer(counts, counts) ** 0.4
+    np.fill_diagonal(sums, 0)
+    return sums
+
+
+@pytest.mark.parametrize("together", [1, 40, 20_000])
+def test_neighbours_are_those_of_a_loop_over_all_pairs(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regard.data.neighbours._TOGETHER", together)
+    random = np.random.default_rng(0)
+    long = ("long", [f"item {at}" for at in random.integers(0, 60, 90)])  # longer than the reach, with repeats
+    histories = histories_of([long, ("one", ["item 3"]), *((f"u{at}", "abcab"[at:]) for at in range(4))])
+    neighbours = Neighbours.of(histories)
+    found = np.zeros((len(histories.names),) * 2)
+    rows = np.repeat(np.arange(len(found)), np.diff(neighbours.bounds))
+    found[rows, neighbours.others] = neighbours.weights
+    np.testing.assert_allclose(found, _similarities(histories), rtol=1e-6)
+    for start, end in zip(neighbours.bounds[:-1], neighbours.bounds[1:], strict=True):
+        assert (np.diff(neighbours.weights[start:end]) <= 0).all()  # the strongest first
+    monkeypatch.setattr("regard.data.neighbours._KEPT", 5)
+    assert np.diff(Neighbours.of(histories).bounds).max() == 5
+
+
+def test_histories_of_one_item_have_no_neighbours() -> None:
+    for histories in (histories_of([("a", "x"), ("b", "y")]), histories_of([])):
+        neighbours = Neighbours.of(histories)
+        assert neighbours.bounds.tolist() == [0] * (len(histories.names) + 1)
+        assert neighbours.scores([np.arange(len(histories.names))]).sum() == 0
 
 
 def test_neighbours_are_saved_and_beat_chance_on_the_shop(tmp_path: Path) -> None:

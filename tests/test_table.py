@@ -223,7 +223,9 @@ def test_ambiguous_headers(name: str, count: str, words: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["t.tsv", "t.csv"])
 def test_a_header_in_which_only_one_column_has_a_usual_name(name: str, tmp_path: Path) -> None:
     path = _write(name, [{"label": "1", "content": "a cat"}], tmp_path)
-    with pytest.raises(UserError, match=r"line 1 looks like a header, label, content; name two of the columns with "):
+    with pytest.raises(
+        UserError, match=r"a header, label, content, without a usual name of the text; name it with --data\.text, "
+    ):
         list(open_table(path, LAYOUTS["two"]).rows)
     layout = Layout((replace(COLUMNS[0], given="content"), COLUMNS[1]))
     assert [row for _, row in open_table(path, layout).rows] == [("a cat", "1")]

@@ -152,7 +152,7 @@ def test_a_file_is_found_in_either_form_of_unicode(tmp_path: Path, stored: Any, 
 
 def test_only_options_that_exist_are_advised(folder: Path) -> None:
     table = _write(folder / "a.csv", "path,what,offset", "1-2-0001.flac,GOOD,0")
-    with pytest.raises(UserError, match=r"name two of the columns with --data.sound-column and --data.text-column, or"):
+    with pytest.raises(UserError, match=r"without a usual name of the text; name it with --data.text-column, or give"):
         read_transcripts(table)
 
 

@@ -44,4 +44,6 @@ def _export(
     print(f"{path}  {size / 1e6:,.1f} MB")
     for name, shape in exportable.inputs.items():
         print(f"  {name:16}({', '.join(str(size) for size in shape)})")
+    if exportable.missing:
+        print(f"the network alone: the file is without {exportable.missing}")
     print(f"checked at other sizes: logits differ by at most {difference:.1e}")

@@ -94,7 +94,13 @@ class ClipCodec(Codec[Ragged]):
     def decode(self, content: bytes | np.ndarray) -> np.ndarray:
         """See `Codec`."""
         assert isinstance(content, bytes)
-        values = self.open(content)
+        return self._fitting(self.open(content))
+
+    def open_path(self, path: str) -> np.ndarray:
+        """The values of a clip, from the path of its file or folder. Raises BadItem."""
+        return self.open(read_whole(path))
+
+    def _fitting(self, values: np.ndarray) -> np.ndarray:
         if self.shape is not None and values.shape[1:] != self.shape:
             raise BadItem(self.difference(values.shape[1:], self.shape))
         return values
@@ -102,7 +108,7 @@ class ClipCodec(Codec[Ragged]):
     def read(self, path: str) -> np.ndarray:
         """The values of the clip of a file or folder. Raises UserError: it cannot be used."""
         try:
-            return self.decode(read_whole(path))
+            return self._fitting(self.open_path(path))
         except BadItem as error:
             raise UserError(f"{path}: not a usable clip: {error}") from error
 

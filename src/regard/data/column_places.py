@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
-from regard.data.columns import Column, Layout, count
+from regard.data.columns import Column, Layout, count, listed
 from regard.errors import UserError
 
 
@@ -42,10 +42,17 @@ def header(origin: object, fields: Sequence[str], layout: Layout) -> Sequence[in
     places = recognize(fields)
     if places is None or len(places) == len(layout.columns):
         return places
-    nameable = sum(bool(column.option) for column in layout.columns)
+    names = locate(fields, layout)
+    missing = [one for one, name in zip(layout.columns, names, strict=True) if one.required and name is None]
+    if layout.recognize is None and missing:
+        which, flags = listed([one.name for one in missing]), listed([one.flag for one in missing])
+        problem = f", without a usual name of the {which}; name {'it' if len(missing) == 1 else 'them'} with {flags}"
+    else:
+        nameable = sum(bool(column.option) for column in layout.columns)
+        problem = f"; name {count(nameable)} of the columns with {layout.flags()}"
     raise UserError(
-        f"{origin}: line 1 looks like a header, {_names(fields)}; name {count(nameable)} of the columns "
-        f"with {layout.flags()}, or give their numbers to read line 1 as {layout.unit_with_article}"
+        f"{origin}: line 1 looks like a header, {_names(fields)}{problem}, or give their numbers to read line 1 as "
+        f"{layout.unit_with_article}"
     )
 
 

@@ -90,6 +90,7 @@ class Layout:
         undivided: why a line of one field cannot be used, for ``split``.
         endings: of files with a row per line, as `regard.data.lines.bare_suffix` gives them.
         aligned: whether each column can be a file, one value per line, as ``"a,b"``.
+        encoding: of files of lines and of CSV.
         json: reads a ``.json`` file as records; None: such files are not read.
 
     Raises:
@@ -105,6 +106,7 @@ class Layout:
     undivided: str = "too few columns"
     endings: tuple[str, ...] = (".tsv", ".txt")
     aligned: bool = False
+    encoding: str = "utf-8"
     json: Callable[[Path], Records] | None = None
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ def line_rows(path: Path, layout: Layout) -> Iterator[tuple[int, Row]]:
 
 def csv_rows(path: Path, layout: Layout) -> Iterator[tuple[int, Row]]:
     """The number of the first line of each row of a CSV file, and its columns."""
-    return _columns(path, _csv_fields(path), layout, ",", "too few columns")
+    return _columns(path, _csv_fields(path, layout.encoding), layout, ",", "too few columns")
 
 
 def _columns(path: Path, rows: _Fields, layout: Layout, separator: str, undivided: str) -> Iterator[tuple[int, Row]]:
@@ -82,7 +82,7 @@ def _picker(places: Sequence[int | None]) -> Callable[[list[str]], tuple[Any, ..
 
 def _split(path: Path, layout: Layout) -> tuple[str, _Fields]:
     """The separator that the first line has, and the fields of each line."""
-    lines, separators = read_lines(path), layout.separators
+    lines, separators = read_lines(path, encoding=layout.encoding), layout.separators
     first = list(itertools.islice(lines, 1))
     separator = next((mark for mark in separators if mark in ((first or [None])[0] or "")), separators[0])
     split = layout.split or (lambda line: line.split(separator))
@@ -94,12 +94,12 @@ def _split(path: Path, layout: Layout) -> tuple[str, _Fields]:
     return separator, fields()
 
 
-def _csv_fields(path: Path) -> _Fields:
+def _csv_fields(path: Path, encoding: str) -> _Fields:
     """Rows, with the number of the first line of each; the csv module joins the lines of a quoted field.
 
     An unclosed quote makes only its own line an error: reading continues with the next line.
     """
-    lines, again = read_lines(path), deque[str | None]()
+    lines, again = read_lines(path, encoding=encoding), deque[str | None]()
     row: list[str | None] = []
 
     def next_lines() -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from regard.data.column_places import locate
 from regard.data.columns import Column, Layout
 from regard.data.histories import Histories, histories_of, sorted_names
-from regard.data.lines import bare_suffix, read_lines
+from regard.data.lines import bare_suffix, encoding_of, read_lines
 from regard.data.reading import Reading, Values
 from regard.errors import UserError
 
@@ -57,8 +57,8 @@ def read_histories(
             Parquet also ``.gz`` or ``.xz``.
         columns: those of pairs.
         form: ``"lines"``: a user and the items in the order of time; ``"pairs"``: a user, an item, and perhaps a rating
-            and a time; ``"auto"``: pairs, unless the lines of a text file have different numbers of fields, or more
-            than four, or no user has several lines.
+            and a time; ``"auto"``: pairs, unless the lines of a text file have no header, and have different numbers of
+            fields, or more than four, or no user has several lines.
         min_rating: pairs with a lower rating are left out.
         on_bad_line: whether a line that cannot be used is an error, or is left out.
 
@@ -70,14 +70,15 @@ def read_histories(
     """
     if form == "auto":
         text = not path.startswith("hf:") and bare_suffix(Path(path)) in (".txt", ".tsv", ".dat", ".data")
-        form = "lines" if text and columns == HistoryColumns() and _has_user_lines(Path(path)) else "pairs"
+        if text and columns == HistoryColumns() and _has_user_lines(Path(path)):
+            return _read_lines(path, on_bad_line, detected=True)
     if form == "lines":
         return _read_lines(path, on_bad_line)
     return _read_pairs(path, columns, min_rating, on_bad_line)
 
 
-def read_titles(path: str, on_bad_line: Literal["error", "skip"] = "error") -> dict[str, str]:
-    """Item → title, of a table with both: TSV, CSV, JSONL, Parquet, ``::``, or RecBole's ``.item``.
+def read_titles(path: str, on_bad_line: Literal["error", "skip"] = "error") -> tuple[dict[str, str], list[str]]:
+    """Item → title, of a table with both: TSV, CSV, JSONL, Parquet, ``::``, or RecBole's ``.item``; and messages.
 
     Raises:
         UserError: the file cannot be read, or has a bad line and that is an error.
@@ -91,7 +92,17 @@ def read_titles(path: str, on_bad_line: Literal["error", "skip"] = "error") -> d
     )  # fmt: skip
     # A header names both columns; a first line with one of these words can be a title.
     own = replace(layout, recognize=lambda fields: None if None in (places := _places(fields, layout)) else places)
-    return dict(Reading(path, own, on_bad_line))
+    encoding, note = _encoding(path)
+    reading = Reading(path, replace(own, encoding=encoding), on_bad_line)
+    return dict(reading), list(filter(None, (reading.notice(), note)))
+
+
+def _encoding(path: str) -> tuple[str, str | None]:
+    """The encoding of a file of lines, and a message if it is not UTF-8: old data sets are often in Latin-1."""
+    if path.startswith("hf:") or bare_suffix(Path(path)) not in (*_ENDINGS, ".csv"):
+        return "utf-8", None
+    encoding = encoding_of(Path(path))
+    return encoding, None if encoding == "utf-8" else f"{path}: is not UTF-8, and was read as Windows-1252 (Latin-1)"
 
 
 def _places(fields: Sequence[str], layout: Layout) -> list[int | None]:
@@ -102,10 +113,12 @@ def _places(fields: Sequence[str], layout: Layout) -> list[int | None]:
 def _has_user_lines(path: Path) -> bool:
     """Whether a text file has a line for each user, and not pairs."""
     users, widths = set[str](), set[int]()
-    for line in read_lines(path):
+    for line in read_lines(path, encoding=encoding_of(path)):
         fields = _fields(line or "")
         if not fields:
             continue
+        if not widths and None not in _places(fields, _pairs_layout(HistoryColumns()))[:2]:
+            return False
         widths.add(len(fields))
         if len(widths) > 1 and max(widths) > 4:
             return True
@@ -120,59 +133,105 @@ def _fields(line: str) -> list[str]:
     return line.split() if mark == " " else [part for part in (part.strip() for part in line.split(mark)) if part]
 
 
-def _read_lines(path: str, on_bad_line: Literal["error", "skip"]) -> tuple[Histories, list[str]]:
+def _read_lines(
+    path: str, on_bad_line: Literal["error", "skip"], *, detected: bool = False
+) -> tuple[Histories, list[str]]:
+    """Histories of lines of users; ``detected``: nobody has said that the lines are those of users."""
+    encoding, note = _encoding(path)
     columns = Column("user", "data.user", number=1, kind="raw"), Column("items", "data.item", number=2, kind="raw")
     layout = Layout(
         columns, unit="user", endings=_ENDINGS, recognize=lambda fields: None, undivided="no items after the user",
+        encoding=encoding,
         split=lambda line: [f[0], "\t".join(f[1:])] if len(f := _fields(line)) > 1 else f or [""],
     )  # fmt: skip
-    seen: set[str] = set()
+    seen, again = set[str](), 0
 
     def check(values: Values) -> Values | str:
+        nonlocal again
         if values[0] in seen:
+            again += 1
             return "a second line of the same user"
         seen.add(values[0])
         return values
 
     reading = Reading(path, layout, on_bad_line, check=check)
-    histories = histories_of((user, items.split("\t")) for user, items in reading)
-    return histories, _notes(reading, "a line for each user", histories)
+    advice = "if a line is a pair of user and item, with more columns, read it with --data.form pairs"
+    try:
+        histories = histories_of((user, items.split("\t")) for user, items in reading)
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") if detected and again else error from error
+    if detected and again > len(seen):
+        raise UserError(f"{path}: {again:,} lines are second ones of the {len(seen):,} users; {advice}, or confirm "
+                        "that they are to be left out with --data.form lines")  # fmt: skip
+    return histories, _notes(reading, "a line for each user", histories, note)
+
+
+@dataclass
+class _Lacking:
+    """The rows that lack a value which others have."""
+
+    name: str
+    first: str = ""
+    count: int = 0
+
+    def add(self, place: str) -> None:
+        self.first = self.first or place
+        self.count += 1
+
+    def note(self, path: str, on_bad_line: Literal["error", "skip"]) -> str:
+        """The message that they are left out. Raises UserError: they are an error."""
+        if on_bad_line == "skip":
+            return f"{path}: pairs without a {self.name} left out: {self.count:,}, the first in {self.first}"
+        raise UserError(f"{path}: {self.first}: no {self.name}, which other lines have ({self.count:,} have none); "
+                        "correct such lines, or leave them out with --data.on-bad-line skip")  # fmt: skip
 
 
 def _read_pairs(
     path: str, columns: HistoryColumns, min_rating: float | None, on_bad_line: Literal["error", "skip"]
 ) -> tuple[Histories, list[str]]:
-    reading = Reading(path, _pairs_layout(columns), on_bad_line, check=_checked)
+    encoding, note = _encoding(path)
+    reading = Reading(path, replace(_pairs_layout(columns), encoding=encoding), on_bad_line, check=_checked)
     users, items = dict[str, int](), dict[str, int]()
-    owner, chosen, times, timed, left_out = array("q"), array("q"), array("d"), None, 0
+    owner, chosen, times, low = array("q"), array("q"), array("d"), 0
+    unrated, untimed = _Lacking("rating"), _Lacking("time")
     for user, item, rating, time in reading:
-        if timed is None:
-            timed = time is not None
-        elif timed != (time is not None):
-            raise UserError(
-                f"{path}: {'no ' if timed else 'a '}time in row {reading.count:,}; either all have one or none"
-            )
         if min_rating is not None:
             if rating is None:
-                raise UserError(f"data.min_rating: {path} has no ratings; name their column with --data.rating")
-            if rating < min_rating:
-                left_out += 1
+                unrated.add(reading.place)
                 continue
+            if rating < min_rating:
+                low += 1
+                continue
+        if time is None:
+            untimed.add(reading.place)
         owner.append(users.setdefault(user, len(users)))
         chosen.append(items.setdefault(item, len(items)))
-        times.append(0.0 if time is None else time)
+        times.append(np.nan if time is None else time)
+    if unrated.count == reading.count:
+        raise UserError(f"data.min_rating: {path} has no ratings; name their column with --data.rating")
+    notes = [note, unrated.note(path, on_bad_line) if unrated.count else None]
     if not owner:
         raise UserError(f"data.min_rating: no rating in {path} is at least {min_rating}")
-    owners, when = np.array(owner), np.array(times)
-    order = np.lexsort((when, owners))  # stable: of equal times, the order of the file
+    timed = untimed.count < len(owner)
+    histories = _of_pairs(list(users), items, np.array(owner), np.array(chosen), np.array(times))
+    if not timed:
+        histories = replace(histories, times=None)
+    elif untimed.count:
+        notes.append(untimed.note(path, on_bad_line))
+        assert histories.times is not None
+        histories = histories.where(~np.isnan(histories.times)).renumbered()
+    if low:
+        notes.append(f"{path}: {low:,} pairs with a rating below {min_rating} left out")
+    how = "by their times" if timed else "in the order of the file"
+    return histories, _notes(reading, f"pairs, {how}", histories, *notes)
+
+
+def _of_pairs(
+    users: Sequence[str], items: Mapping[str, int], owners: np.ndarray, chosen: np.ndarray, times: np.ndarray
+) -> Histories:
+    order = np.lexsort((times, owners))  # stable: of equal times, the order of the file
     bounds = np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=len(users)))])
-    histories = sorted_names(
-        list(users), items, np.array(chosen)[order], bounds, when[order] if timed else None
-    )  # fmt: skip
-    notes = _notes(reading, f"pairs, {'by their times' if timed else 'in the order of the file'}", histories)
-    if left_out:
-        notes.append(f"{path}: {left_out:,} pairs with a rating below {min_rating} left out")
-    return histories, notes
+    return sorted_names(users, items, chosen[order], bounds, times[order])
 
 
 def _pairs_layout(columns: HistoryColumns) -> Layout:
@@ -227,6 +286,6 @@ def _finite(number: float) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _notes(reading: Reading, form: str, histories: Histories) -> list[str]:
+def _notes(reading: Reading, form: str, histories: Histories, *others: str | None) -> list[str]:
     described = f"{reading.origin}: {form}: {histories.describe()}"
-    return list(filter(None, (described, reading.first(), reading.notice())))
+    return list(filter(None, (described, reading.first(), reading.notice(), *others)))

@@ -29,6 +29,8 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }  # fmt: skip
 """Byte-order marks, the longer ones first."""
+_WESTERN = "cp1252"
+"""Windows-1252, which has all printable characters of Latin-1."""
 
 
 def bare_suffix(path: Path) -> str:
@@ -49,8 +51,8 @@ def check_file(path: Path) -> None:
         raise UserError(f"{path}: the file is empty")
 
 
-def read_lines(path: Path, advance: Advance | None = None) -> Iterator[str | None]:
-    """Each line without its end (LF or CRLF); None for a line that is not UTF-8.
+def read_lines(path: Path, advance: Advance | None = None, encoding: str = "utf-8") -> Iterator[str | None]:
+    """Each line without its end (LF or CRLF); None for a line that is not in this encoding.
 
     A byte-order mark at the start is removed. Only LF ends a line: Unicode's other line separators are text.
     ``advance`` is called with the bytes of the file, compressed or not, that were read since its last call.
@@ -61,9 +63,41 @@ def read_lines(path: Path, advance: Advance | None = None) -> Iterator[str | Non
     check_file(path)
     try:
         with _opened(path, advance) as file:
-            yield from _decoded(file, str(path))
+            yield from _decoded(file, str(path), encoding)
     except _BROKEN as error:
         raise _broken(path, error) from error
+
+
+def encoding_of(path: Path) -> str:
+    """``"cp1252"`` for a file with lines in Windows-1252 or Latin-1, and none in UTF-8 but ASCII; else ``"utf-8"``.
+
+    A file in UTF-8 may have damaged lines. What can be read only once, such as a pipe, counts as UTF-8.
+
+    Raises:
+        UserError: the file is missing, or cannot be read to its end.
+    """
+    check_file(path)
+    encoding = "utf-8"
+    if not path.is_file():
+        return encoding
+    try:
+        with _opened(path, None) as file:
+            for line in file:
+                if not line.isascii():
+                    if _is(line, "utf-8") or not _is(line, _WESTERN):
+                        return "utf-8"
+                    encoding = _WESTERN
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    return encoding
+
+
+def _is(line: bytes, encoding: str) -> bool:
+    try:
+        line.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_blocks(path: Path, advance: Advance | None = None) -> Iterator[str]:
@@ -191,13 +225,13 @@ def _broken(path: Path, error: Exception) -> UserError:
     return UserError(f"{path}: cannot be read to its end ({getattr(error, 'strerror', None) or error})")
 
 
-def _decoded(file: IO[bytes], origin: str) -> Iterator[str | None]:
+def _decoded(file: IO[bytes], origin: str, encoding: str = "utf-8") -> Iterator[str | None]:
     for number, line in enumerate(file):
         if number == 0:
             _check_encoding(line, origin)
             line = line.removeprefix(b"\xef\xbb\xbf")
         try:
-            yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+            yield line.removesuffix(b"\n").removesuffix(b"\r").decode(encoding)
         except UnicodeDecodeError:
             yield None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from regard.data.arrays import read_arrays, write_arrays
 from regard.data.histories import Histories
+from regard.data.progress import counted
 
 _REACH = 30
 """The largest distance in a history of two items that count as neighbours."""
@@ -21,6 +22,8 @@ _POWER = 0.4
 """By which power of their numbers of occurrences the weights of two items are divided; 0.5 is the cosine."""
 _KEPT = 200
 """The number of neighbours that are kept of each item."""
+_TOGETHER = 20_000
+"""The number of choices whose neighbours are counted together, which limits the memory to some ten MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,25 +54,24 @@ class Neighbours:
             ends: use user u's choices before ``ends[u]`` only, ``(users,)``; None: all.
         """
         kept = np.arange(len(histories.items)) < (histories.bounds[1:] if ends is None else ends)[histories.owners]
-        items, owners, size = histories.items[kept], histories.owners[kept], len(histories.names)
-        counts = np.maximum(np.bincount(items, minlength=size), 1.0)
-        keys: np.ndarray = np.empty(0, np.int64)
-        values: np.ndarray = np.empty(0)
-        for distance in range(1, _REACH + 1):
-            same = owners[distance:] == owners[:-distance]
-            first, second = items[:-distance][same], items[distance:][same]
-            new = np.concatenate([keys, first * size + second, second * size + first])
-            weights = np.repeat([distance**-0.5, _BACKWARD * distance**-0.5], len(first))
-            keys, place = np.unique(new, return_inverse=True)
-            values = np.bincount(place, weights=np.concatenate([values, weights]), minlength=len(keys))
-        rows, columns = np.divmod(keys, size)
-        values /= (counts[rows] * counts[columns]) ** _POWER
-        order = np.lexsort((columns, -values, rows))
-        rows, columns, values = rows[order], columns[order], values[order]
-        strongest = np.arange(len(rows)) - np.searchsorted(rows, np.arange(size))[rows] < _KEPT
-        strongest &= rows != columns
-        bounds = np.concatenate([[0], np.cumsum(np.bincount(rows[strongest], minlength=size))])
-        return cls(bounds, columns[strongest].astype(np.int32), values[strongest].astype(np.float32))
+        items, size = histories.items[kept], len(histories.names)
+        ends_of_users = np.cumsum(lengths := np.bincount(histories.owners[kept], minlength=len(histories)))
+        ahead = np.repeat(ends_of_users, lengths) - 1 - np.arange(len(items))
+        behind = np.repeat(lengths, lengths) - 1 - ahead
+        order, occurrences = np.argsort(items, kind="stable"), np.bincount(items, minlength=size)
+        ends_of_items, first = np.cumsum(occurrences), 0
+        parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
+        with counted("counting neighbours, choices") as count:
+            while first < size:
+                done = int(ends_of_items[first] - occurrences[first])
+                after = max(first + 1, int(np.searchsorted(ends_of_items, done + _TOGETHER, side="right")))
+                places = order[done : ends_of_items[after - 1]]
+                parts.append(_strongest(*_sums(items, places, ahead, behind, size), occurrences))
+                count(len(places))
+                first = after
+        rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+        bounds = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=size))])
+        return cls(bounds, columns.astype(np.int32), values.astype(np.float32))
 
     def scores(self, histories: Sequence[np.ndarray]) -> np.ndarray:
         """The score of every item for each history, float32 ``(n, items)``; an item number of −1 is passed over."""
@@ -89,3 +91,40 @@ class Neighbours:
     def load(cls, path: Path) -> Neighbours:
         """Read what `save` wrote. Raises UserError: it is missing or damaged."""
         return cls(*read_arrays(path, (part.name for part in fields(cls)), "a file of neighbours"))
+
+
+def _sums(
+    items: np.ndarray, places: np.ndarray, ahead: np.ndarray, behind: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The items at ``places``, the items near them, and the sum of the weights of each such pair, sorted by the pair.
+
+    Args:
+        items: of all users.
+        places: indices of ``items``.
+        ahead: the number of items of the same user after each.
+        behind: likewise before each.
+        size: the number of different items.
+    """
+    # A key is an item, the item near it and the number of its weight: to sort keys is much faster than to sort places.
+    keys, weights = [np.empty(0, np.int64)], list[float]()
+    for distance in range(1, _REACH + 1):
+        for room, step, weight in ((ahead, distance, 1.0), (behind, -distance, _BACKWARD)):
+            near = places[room[places] >= distance]
+            keys.append((items[near] * size + items[near + step]) * (2 * _REACH) + len(weights))
+            weights.append(weight * distance**-0.5)
+    pairs, numbers = np.divmod(np.sort(np.concatenate(keys)), 2 * _REACH)
+    begins = np.diff(pairs, prepend=-1) > 0
+    values = np.bincount(np.cumsum(begins) - 1, weights=np.array(weights)[numbers], minlength=int(begins.sum()))
+    return *np.divmod(pairs[begins], size), values
+
+
+def _strongest(
+    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, occurrences: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The neighbours of each item that are kept, the strongest one first; an item is not its own neighbour."""
+    values = values / (1.0 * occurrences[rows] * occurrences[columns]) ** _POWER
+    order = np.lexsort((-values, rows))  # stable: of equal values, the order of the columns
+    rows, columns, values = rows[order], columns[order], values[order]
+    kept = np.arange(len(rows)) - np.searchsorted(rows, rows) < _KEPT
+    kept &= rows != columns
+    return rows[kept], columns[kept], values[kept]

@@ -13,6 +13,8 @@ import numpy as np
 
 from regard.data import packed
 from regard.data.file_trees import BadItem
+from regard.data.frames import is_video
+from regard.data.image_files import image_format
 from regard.data.pose_frames import Person, frames_of, numbered, rows_of
 
 HEAD = 512
@@ -24,6 +26,8 @@ _ENDINGS = (".json", ".jsonl", ".ndjson", ".npy", ".npz")
 _ARRAYS = ("pose", "poses", "keypoints", "joints")
 _LARGEST = 10_000
 """The largest number of joints."""
+_FURTHEST = 1e12
+"""The largest coordinate: the features of a model are sums of squares of differences, which must be finite numbers."""
 
 
 def is_frame(name: str, head: bytes) -> bool:
@@ -70,6 +74,8 @@ def open_poses(content: bytes, *, dims: int, every: int, longest: int) -> np.nda
         if not files:
             raise BadItem("a folder without .json files")
         frames = [numbered(_json(one, name), dims, name) for name, one in files]
+    elif image_format(content[:HEAD]) or is_video(content[:HEAD]):
+        raise BadItem("is an image or a video, and this model takes poses; one of --data.kind frames takes them")
     elif content.strip():
         frames = _of_text(content, dims)
     else:
@@ -151,6 +157,8 @@ def _filled(poses: np.ndarray) -> np.ndarray:
     known = ~np.isnan(poses).any(2)
     if not known.any():
         raise BadItem(f"no person in {len(poses):,} frames")
+    if (furthest := np.nanmax(np.abs(poses))) > _FURTHEST:
+        raise BadItem(f"has a coordinate of {furthest:.3g}; expected at most {_FURTHEST:.0e}")
     filled, frames = poses.copy(), np.arange(len(poses))
     for joint in np.flatnonzero(known.any(0) & ~known.all(0)):
         seen = known[:, joint]
@@ -158,6 +166,6 @@ def _filled(poses: np.ndarray) -> np.ndarray:
             filled[:, joint, axis] = np.interp(frames, frames[seen], poses[seen, joint, axis])
     never = ~known.any(0)
     filled[:, never] = filled[:, ~never].mean(1, keepdims=True)
-    if np.abs(filled).max() > np.finfo(np.float32).max / 1e6 or np.ptp(filled) == 0:
-        raise BadItem("all joints are in one place" if np.ptp(filled) == 0 else "has numbers that are too large")
+    if np.ptp(filled) == 0:
+        raise BadItem("all joints are in one place")
     return np.ascontiguousarray(filled, dtype=np.float32)

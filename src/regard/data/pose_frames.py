@@ -18,6 +18,8 @@ _CLIPS = ("frames", "pose", "poses", "keypoints", "landmarks")
 _FRAMES = ("pose_landmarks", "poseLandmarks", "landmarks", "keypoints", "pose", "pose_keypoints_2d", "people")
 """Keys of the persons of a frame, or of the joints of a person."""
 _FLAT = ("pose_keypoints_3d", "pose_keypoints_2d", "keypoints")
+_CONFIDENCES = ("visibility", "presence", "score", "confidence")
+"""Keys of the confidence of a joint."""
 
 
 def frames_of(clip: Any, dims: int) -> list[list[Person]]:
@@ -102,26 +104,43 @@ def _scored(values: list[Any], dims: int, columns: int) -> Person:
 
 
 def _of_records(joints: list[Any], dims: int) -> Person:
-    """Joints as ``{"x": …, "y": …, "z": …}``."""
+    """Joints as ``{"x": …, "y": …, "z": …}``; those of the confidence 0: not seen."""
     try:
-        return _numbers([[joint[axis] for axis in "xyz"[:dims]] for joint in joints])
-    except (KeyError, TypeError) as error:
+        own = [next((joint[key] for key in _CONFIDENCES if joint.get(key) is not None), 1) for joint in joints]
+        return _seen(_numbers([[joint[axis] for axis in "xyz"[:dims]] for joint in joints]), _numbers(own))
+    except (KeyError, TypeError, AttributeError) as error:
         raise BadItem(f"a joint without {error}" if isinstance(error, KeyError) else "not a joint") from error
 
 
 def _of_rows(joints: list[Any], dims: int) -> Person:
-    """Joints as ``[x, y, …]``; all 0 or null: not seen."""
+    """Joints as ``[x, y, …]``; all 0 or null, or of the confidence 0: not seen."""
     if not all(isinstance(joint, list) for joint in joints):
         raise BadItem("expected a list of numbers for each joint")
     return rows_of(_numbers(joints), dims)
 
 
 def rows_of(joints: np.ndarray, dims: int) -> np.ndarray:
-    """The first ``dims`` columns of joints ``(…, columns)``; NaN where all are 0. Raises BadItem: there are fewer."""
+    """The first ``dims`` columns of joints ``(…, columns)``; NaN where a joint was not seen.
+
+    It was not if all are 0, or the last of more columns, if that is a confidence. Raises BadItem: there are fewer.
+    """
     if joints.shape[-1] < dims:
         raise BadItem(f"expected {dims} coordinates for each joint, got {joints.shape[-1]}")
-    joints = joints[..., :dims]
-    return np.where((joints == 0).all(-1, keepdims=True), np.nan, joints)
+    own = joints[..., :dims]
+    own = np.where((own == 0).all(-1, keepdims=True), np.nan, own)
+    return own if joints.shape[-1] == dims else _seen(own, joints[..., -1])
+
+
+def _seen(joints: np.ndarray, confidences: np.ndarray) -> np.ndarray:
+    """Joints with NaN for those of the confidence 0.
+
+    Numbers that are not from 0 to 1 are no confidences but further coordinates; only zeros say nothing, because some
+    detectors, such as that of hands in MediaPipe, write no other.
+    """
+    known = confidences[~np.isnan(confidences)]
+    if not known.any() or known.min() < 0 or known.max() > 1:
+        return joints
+    return np.where((confidences == 0)[..., None], np.nan, joints)
 
 
 def _numbers(values: list[Any]) -> np.ndarray:

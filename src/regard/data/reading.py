@@ -77,7 +77,7 @@ class Reading:
         self._layout, self._error, self._check = layout, on_bad_line == "error", check
         self._option = "--" + option.replace("_", "-")
         self._first: Values = ()
-        self._unit = "line"
+        self._unit, self._number = "line", 0
         raw = [column.kind == "raw" for column in layout.columns]
         self._raw = raw if any(raw) else None
 
@@ -107,6 +107,7 @@ class Reading:
             if not self.count:
                 self._first = values
             self.count += 1
+            self._number = number
             yield values
         self._finish()
 
@@ -133,6 +134,11 @@ class Reading:
         if not self.count:
             lines = f"; {'; '.join(map(str, self.bad))}" if self.bad else ""
             raise UserError(f"{self.origin}: no usable {self._layout.unit} in it{lines}")
+
+    @property
+    def place(self) -> str:
+        """The line or row whose values came last, such as ``"line 3"``."""
+        return f"{self._unit} {self._number:,}"
 
     def first(self) -> str:
         """A line with the first row, which shows wrong columns or a header among the rows."""

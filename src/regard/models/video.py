@@ -279,7 +279,10 @@ class OneLength(nn.Module):
 
 
 def _by_frame(weights: Tensor, lengths: Tensor, frames: int) -> Tensor:
-    """The weights of steps ``(B, Q, steps, …)``, divided between the frames of each: ``(B, Q, frames, …)``."""
+    """The weights of frames ``(B, Q, frames, places)``, each in proportion to that of its step, of ``weights``.
+
+    A last step of fewer frames has a smaller share, so that equal weights of steps are equal weights of frames.
+    """
     step = torch.arange(frames, device=weights.device) // STEP
-    sizes = (lengths[:, None] - STEP * step).clamp(1, STEP)
-    return weights[:, :, step] * (real_places(frames, lengths) / sizes)[:, None, :, None]
+    shares = weights[:, :, step] * real_places(frames, lengths)[:, None, :, None]
+    return shares / shares.sum((2, 3), keepdim=True)

@@ -49,6 +49,7 @@ class Exportable:
         notes: what users of the file need to know; stored in it as JSON.
         minimums: name of a size → its minimum, which ``sample`` keeps; others can be 1.
         outputs: the names of the outputs.
+        missing: what has a share of the run's results and is not in the module, for a message; empty: nothing.
     """
 
     module: nn.Module
@@ -58,6 +59,7 @@ class Exportable:
     notes: Mapping[str, Any] = field(default_factory=dict)
     minimums: Mapping[str, int] = field(default_factory=dict)
     outputs: tuple[str, ...] = ("logits",)
+    missing: str = ""
 
     def examples(self, sizes: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Example inputs of these sizes."""

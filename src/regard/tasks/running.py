@@ -123,7 +123,7 @@ def resume(run: str | Path, wanted: Any = None, task: str | None = None) -> Prog
 
 
 def load(run: str | Path, checkpoint: str = "best", task: str | None = None, weights: Kind | None = None) -> Predictor:
-    """The model of a trained run, or of several runs of classification together.
+    """The model of a trained run, or of several runs together, where the task permits it.
 
     Args:
         run: the run's folder; or a folder of runs, whose probabilities are averaged.
@@ -172,7 +172,7 @@ def evaluate(
     folders = runs.together(Path(run))
     code, settings = spec_of(runs.kind(folders[0])).load(), [settings_of(folder) for folder in folders]
     own = {getattr(one.data, "valid", None) for one in settings}
-    if data is None and len(folders) > 1 and (len(own) > 1 or None in own):
+    if data is None and (len(own) > 1 or None in own) and not fingerprint.same_data(folders):
         raise UserError(f"{run}: name data with --data, because what a run of it held out is what others learned")
     return code.evaluate(load(run, checkpoint, weights=weights), settings[0], folders[0], data, say, **options)
 

@@ -45,6 +45,25 @@ def own_data(train: str | None, valid: str | None, builtin: str, validation: str
     return train
 
 
+def check_fitting(needed: Mapping[Path, Mapping[str, object]]) -> None:
+    """Check that runs can be used together.
+
+    Args:
+        needed: what all runs must have the same of, by a name for the message, by the folder of each run.
+
+    Raises:
+        UserError: a run has something else.
+    """
+    (folder, first), *others = needed.items()
+    for other_folder, other in others:
+        different = [name for name, value in first.items() if other[name] != value]
+        if different:
+            raise UserError(
+                f"{other_folder}: has other {different[0]} than {folder}, and runs that are used together need the "
+                "same ones; move it to another folder"
+            )
+
+
 class Predictor(ABC):
     """A trained model with all that it needs to get from an input to a result."""
 
@@ -149,8 +168,8 @@ class Task(ABC, Generic[Config, Data, Predicts]):
             UserError: the results of this task cannot be joined, or the models do not fit each other.
         """
         raise UserError(
-            f"{next(iter(predictors)).parent}: has {len(predictors)} runs, and only those of classification and "
-            "of answers can be used together; name one of them"
+            f"{next(iter(predictors)).parent}: has {len(predictors)} runs, and only those of classification, of "
+            "answers and of recommendation can be used together; name one of them"
         )
 
     @abstractmethod

@@ -144,6 +144,11 @@ def check_resume(run: Path, now: Fingerprint, notify: Callable[[str], None]) -> 
         )
 
 
+def same_data(runs: Sequence[Path]) -> bool:
+    """Whether runs have the same training and validation examples, so that none learned what another set aside."""
+    return len({(one.train.content, one.valid.content) for one in map(_load, runs)}) == 1
+
+
 def check_validation(run: Path, now: Fingerprint) -> None:
     """Check that a run is scored on the validation examples that its training set aside.
 

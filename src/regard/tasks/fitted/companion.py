@@ -57,6 +57,11 @@ class Companion(Generic[Model]):
         return cls(kind.load(complete) if complete.exists() else held_out, held_out, share)
 
     @property
+    def described(self) -> str:
+        """What it is, for a message that something is without it."""
+        return f"the model that was fitted beside the network, whose share is {self.share:g}"
+
+    @property
     def for_held_out(self) -> Companion[Model]:
         """The same for scores on the examples that were set aside for validation."""
         return replace(self, model=self.held_out)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from regard.tasks.families.rank.history_settings import HistoriesConfig
 from regard.tasks.families.rank.settings import (
     EvaluateOptions,
+    LookOptions,
     RecommendOptions,
     RecommendTrainConfig,
     SequentialConfig,
 )
-from regard.tasks.spec import Demo, NoOptions, Served, TaskSpec, Verb
+from regard.tasks.spec import Demo, Served, TaskSpec, Verb
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ RECOMMEND = TaskSpec(
     ),
     evaluation=EvaluateOptions,
     evaluated="the last item of each user, which is not trained on",
-    looking=NoOptions,
+    looking=LookOptions,
     look_input="Items of the history in the order of time, separated by commas, or as a JSON list.",
     demo=Demo(
         folder="runs/demo-recommend",

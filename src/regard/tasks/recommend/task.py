@@ -30,7 +30,7 @@ from regard.tasks.families.rank.predictor import Recommender
 from regard.tasks.families.rank.trainable import RecommendTrainable
 from regard.tasks.recommend.settings import RecommendConfig
 from regard.tasks.results import Scores
-from regard.tasks.task import Notify, Task
+from regard.tasks.task import Notify, Task, check_fitting
 from regard.training import checkpoint as checkpoints
 from regard.training.defaults import bounded, epochs, known
 from regard.training.fingerprint import Fingerprint, check_validation
@@ -100,6 +100,12 @@ class Recommend(Task[RecommendConfig, HistorySets, Recommender]):
         recommender.model.eval()
         return recommender
 
+    def joined(self, predictors: Mapping[Path, Recommender]) -> Recommender:
+        """See `Task`: a recommender with the mean of their probabilities."""
+        check_fitting({folder: _fitting(one) for folder, one in predictors.items()})
+        first, *others = predictors.values()
+        return replace(first, others=tuple(one.model for one in others))
+
     def evaluate(
         self,
         recommender: Recommender,
@@ -164,3 +170,15 @@ class Recommend(Task[RecommendConfig, HistorySets, Recommender]):
         if config.data.split == "none" and config.data.valid is None:
             raise UserError(f"{run}: was trained on everything; name other histories to score on with --data")
         return sets.test if len(sets.test) else sets.valid
+
+
+def _fitting(recommender: Recommender) -> dict[str, object]:
+    """What recommenders that are used together need to have the same of, by a name for messages."""
+    near = recommender.neighbours
+    return {
+        "items": recommender.catalogue,
+        "training histories": (near.others.tobytes(), near.weights.tobytes()),
+        "settings of data.repeats": recommender.repeats,
+        "settings of model.blend": recommender.blend,
+        "settings of model.length": recommender.model.length,
+    }

@@ -147,9 +147,8 @@ class Labeller(Predictor, Generic[Examples, Input]):
     @property
     def for_held_out(self) -> Self:
         """This classifier for scores on the examples that were set aside, to which no part of it was fitted."""
-        if self.companion is None:
-            return self
-        return replace(self, companion=self.companion.for_held_out)
+        companion = None if self.companion is None else self.companion.for_held_out
+        return replace(self, companion=companion, others=tuple(one.for_held_out for one in self.others))
 
     def label(self, inputs: Sequence[Input]) -> Iterator[Any]:
         """All classes of each input, as `result` returns them, in evaluation mode, without gradients."""
@@ -163,7 +162,7 @@ class Labeller(Predictor, Generic[Examples, Input]):
         """See `regard.tasks.task.Predictor`. Raises UserError: these are several models."""
         if self.others:
             raise UserError("export: a file has one model; export each run, and take the mean of their probabilities")
-        return self.own_exportable()
+        return replace(self.own_exportable(), missing="" if self.companion is None else self.companion.described)
 
     @property
     def every(self) -> tuple[Labeller[Examples, Input], ...]:

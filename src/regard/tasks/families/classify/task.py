@@ -25,7 +25,7 @@ from regard.tasks.families.classify.settings import ClassifyTrainConfig
 from regard.tasks.families.classify.trainable import ClassifyTrainable, Sets
 from regard.tasks.fitted.companion import Fitted, save_companion
 from regard.tasks.results import Scores
-from regard.tasks.task import Notify, Task, own_data
+from regard.tasks.task import Notify, Task, check_fitting, own_data
 from regard.training import checkpoint as checkpoints
 from regard.training.defaults import bounded, epochs
 from regard.training.fingerprint import Fingerprint, check_validation
@@ -184,18 +184,10 @@ class ClassifyTask(Task[Config, Sets[Examples], Labels], Generic[Config, Example
 
     def joined(self, predictors: Mapping[Path, Labels]) -> Labels:
         """See `Task`: a labeller with the mean of their probabilities."""
+        check_fitting({folder: _fitting(one) for folder, one in predictors.items()})
         first: Any
-        (folder, first), *others = predictors.items()
-        needed = _fitting(first)
-        for other_folder, other in others:
-            own = _fitting(other)
-            different = [name for name, value in needed.items() if own[name] != value]
-            if different:
-                raise UserError(
-                    f"{other_folder}: has other {different[0]} than {folder}, and runs that are used together need the "
-                    "same ones; move it to another folder"
-                )
-        together: Labels = replace(first, others=tuple(other for _, other in others))
+        first, *others = predictors.values()
+        together: Labels = replace(first, others=tuple(others))
         return together
 
     def score(self, labeller: Labels, config: Config, run: Path, path: str | None, notify: Notify) -> Scores:

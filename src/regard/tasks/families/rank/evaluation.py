@@ -29,10 +29,10 @@ def scores_of(recommender: Recommender, cases: Cases, *, sampled: bool = False) 
         sampled: rank each item among itself and 99 random ones, instead of all.
     """
     began = time.perf_counter()
-    table, listed = recommender.table(), np.zeros(len(recommender.catalogue), dtype=bool)
+    tables, listed = recommender.tables(), np.zeros(len(recommender.catalogue), dtype=bool)
 
     def own(before: Sequence[np.ndarray]) -> np.ndarray:
-        scores = recommender.competing(recommender.scores(before, table), before)
+        scores = recommender.competing(recommender.scores(before, tables), before)
         listed[np.argsort(-scores)[:, :CUTOFF]] = True
         return scores
 
@@ -71,7 +71,7 @@ def _known_scores(recommender: Recommender, cases: Cases) -> Scores:
     result = {"best_hr10": Score(possible, "the best possible hit rate at 10, by the true probabilities", 4)}
     assert cases.deciding is not None
     rows = np.flatnonzero(cases.deciding >= 0).tolist()
-    if recommender.model.attends and rows:
+    if recommender.attends and rows:
         before = cases.before(rows)
         shares = []
         for weights, history, place in zip(recommender.weights(before), before, cases.deciding[rows], strict=True):

@@ -162,7 +162,9 @@ def _titles(config: HistoriesConfig, names: Sequence[str], notify: Notify) -> di
     """The titles of items. Raises UserError: the file cannot be used, or has none of the items."""
     if config.titles is None:
         return {}
-    titles = read_titles(config.titles, config.on_bad_line)
+    titles, notes = read_titles(config.titles, config.on_bad_line)
+    for note in notes:
+        notify(note)
     known = {name: titles[name] for name in names if name in titles}
     if not known:
         example = next(iter(titles))

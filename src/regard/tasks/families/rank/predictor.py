@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -86,7 +87,7 @@ class Recommendation(Ranked):
 
 @dataclass(frozen=True)
 class Recommender(Predictor):
-    """A trained model with its items.
+    """A trained model with its items, or several of the same items.
 
     Attributes:
         model: the model.
@@ -94,6 +95,8 @@ class Recommender(Predictor):
         neighbours: of the items in the training histories.
         blend: the share of the neighbours' probability.
         repeats: whether an item can be chosen again, so that items of the history compete in scores.
+        others: other trained models. Probabilities, before those of the neighbours are mixed in, and the attention are
+            then means over all of them (Lakshminarayanan et al. 2017, arXiv:1612.01474).
     """
 
     model: SequentialModel
@@ -101,6 +104,17 @@ class Recommender(Predictor):
     neighbours: Neighbours
     blend: float = 0.0
     repeats: bool = False
+    others: tuple[SequentialModel, ...] = ()
+
+    @property
+    def models(self) -> tuple[SequentialModel, ...]:
+        """The model and the others."""
+        return self.model, *self.others
+
+    @property
+    def attends(self) -> bool:
+        """Whether all models have attention."""
+        return all(model.attends for model in self.models)
 
     def predict(
         self,
@@ -130,19 +144,23 @@ class Recommender(Predictor):
         """
         chosen = self if blend is None else replace(self, blend=blend)
         chosen = chosen if items is None else chosen.with_items(items)
-        table = chosen.table()
+        tables = chosen.tables()
         for group in groups(inputs if history is None else [history], doubling(_TOGETHER)):
             read = [chosen.parsed(item, skip_unknown=skip_unknown) for item in group]
             usable = [one for one in read if isinstance(one, np.ndarray)]
-            scores = iter(chosen.scores(usable, table) if usable else ())
+            scores = iter(chosen.scores(usable, tables) if usable else ())
             for item, one in zip(group, read, strict=True):
                 yield one if isinstance(one, Failure) else chosen.best(item, one, next(scores), top, exclude_seen)
 
-    def look(self, item: str) -> Recommendation:
-        """Recommendations with the attention of the last item. Raises UserError: the history cannot be used."""
-        if not self.model.attends:
+    def look(self, item: str, *, skip_unknown: bool = False) -> Recommendation:
+        """Recommendations with the attention of the last item; ``skip_unknown`` as in `predict`.
+
+        Raises:
+            UserError: the history cannot be used, or a model has no attention.
+        """
+        if not self.attends:
             raise UserError(_NO_ATTENTION)
-        history = self.parsed(item)
+        history = self.parsed(item, skip_unknown=skip_unknown)
         if isinstance(history, Failure):
             raise UserError(history.error)
         result = self.best(item, history, self.scores([history])[0], 10, exclude_seen=not self.repeats)
@@ -174,29 +192,29 @@ class Recommender(Predictor):
 
     def with_items(self, path: Path) -> Recommender:
         """The recommender with the new items of a table of titles. Raises UserError: it cannot be used."""
-        if self.model.titles is None:
+        if any(model.titles is None for model in self.models):
             raise UserError("--items: this model has no titles; train it with --data.titles")
-        return replace(self, catalogue=self.catalogue.extended(read_titles(str(path))))
+        return replace(self, catalogue=self.catalogue.extended(read_titles(str(path))[0]))
 
     @torch.inference_mode()
-    def table(self) -> Tensor:
-        """The embeddings of all items, new ones included, ``(items, dim)``."""
+    def tables(self) -> list[Tensor]:
+        """The embeddings of all items, new ones included, ``(items, dim)``, of each model."""
         new = self.catalogue.titles[self.model.size :]
-        if not new:
-            return self.model.table()
-        return self.model.table(*(torch.from_numpy(part).to(self.model.device) for part in self.catalogue.bag(new)))
+        bag = [torch.from_numpy(part).to(self.model.device) for part in self.catalogue.bag(new)] if new else []
+        return [model.table(*bag) for model in self.models]
 
     @torch.inference_mode()
-    def scores(self, histories: Sequence[np.ndarray], table: Tensor | None = None) -> np.ndarray:
+    def scores(self, histories: Sequence[np.ndarray], tables: Sequence[Tensor] | None = None) -> np.ndarray:
         """The log-probability of each item as the next one, float32 ``(n, items)``.
 
         An item number of −1 is passed over; a history without any known item makes all items equal.
         """
-        table = self.table() if table is None else table
         known = [history[history >= 0][-self.model.length :] for history in histories]
         items, lengths = self._padded(known)
-        logits = self.model.scores(items, lengths.clamp(min=1), table)
-        scores: np.ndarray = logits.float().log_softmax(-1).cpu().numpy()
+        every = zip(self.models, self.tables() if tables is None else tables, strict=True)
+        logits = [model.scores(items, lengths.clamp(min=1), table).float() for model, table in every]
+        mean = torch.stack([one.log_softmax(-1) for one in logits]).logsumexp(0) - math.log(len(logits))
+        scores: np.ndarray = mean.cpu().numpy()
         scores[[not len(history) for history in known]] = -np.log(scores.shape[1])
         if self.blend:
             near = self.neighbours.scores(histories)
@@ -214,7 +232,8 @@ class Recommender(Predictor):
         known = [history[-self.model.length :] for history in histories]
         items, lengths = self._padded(known)
         with torch.inference_mode():
-            rows = self.model.look(items, lengths, self.table()).cpu().numpy()
+            every = [model.look(items, lengths, table) for model, table in zip(self.models, self.tables(), strict=True)]
+            rows = torch.stack(every).mean(0).cpu().numpy()
         return [row[: len(history)] for row, history in zip(rows, known, strict=True)]
 
     def best(self, item: str, history: np.ndarray, scores: np.ndarray, top: int, exclude_seen: bool) -> Recommendation:
@@ -232,7 +251,13 @@ class Recommender(Predictor):
         return Recommendation(item, chosen)
 
     def exportable(self) -> Exportable:
-        """See `regard.tasks.task.Predictor`; the scores are without the neighbours."""
+        """See `regard.tasks.task.Predictor`; the scores are without the neighbours.
+
+        Raises:
+            UserError: these are several models.
+        """
+        if self.others:
+            raise UserError("export: a file has one model; export each run, and take the mean of their probabilities")
         size = self.model.size
 
         def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:
@@ -246,7 +271,9 @@ class Recommender(Predictor):
             "use": "numbers of items, padded on the right, and lengths",
         }
         inputs: dict[str, tuple[str | int, ...]] = {"items": ("batch", "length"), "lengths": ("batch",)}
-        return Exportable(_Scores(self.model), inputs, sample, {"length": self.model.length}, notes)
+        missing = f"the neighbours, whose share is {self.blend:g} (--model.blend)" if self.blend else ""
+        limits = {"length": self.model.length}
+        return Exportable(_Scores(self.model), inputs, sample, limits, notes, missing=missing)
 
     def _padded(self, histories: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         rows = [history if len(history) else np.zeros(1, np.int64) for history in histories]

@@ -43,6 +43,14 @@ class RecommendOptions(RankOptions):
 
 
 @dataclass(frozen=True)
+class LookOptions:
+    """Options of ``regard look`` for recommendation."""
+
+    skip_unknown: bool = False
+    """Pass over items of the history that the model does not know, instead of an error."""
+
+
+@dataclass(frozen=True)
 class EvaluateOptions:
     """Options of ``regard eval`` for recommendation."""
 

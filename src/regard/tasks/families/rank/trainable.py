@@ -103,10 +103,10 @@ class RecommendTrainable:
     def evaluate(self, part: Part) -> dict[str, float]:
         """See `regard.training.trainable.Trainable`."""
         total, known_targets, places = 0.0, 0, list[np.ndarray]()
-        table = self.model.table()
+        tables = self.recommender.tables()
         for rows in part.batches(_TOGETHER):
             before, targets = self.sets.valid.before(rows), self.sets.valid.targets[list(rows)]
-            scores = self.recommender.scores(before, table)
+            scores = self.recommender.scores(before, tables)
             has = targets >= 0
             total -= float(scores[np.flatnonzero(has), targets[has]].sum())
             known_targets += int(has.sum())

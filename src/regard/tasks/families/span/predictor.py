@@ -184,7 +184,8 @@ class Answerer(Predictor):
             f"token's characters that is in the other text, in lower case, at most {LONGEST}, and {LONGEST + 1} more "
             "if they are in a word that the other text has, too",
         }  # fmt: skip
-        return Exportable(_Logits(self.model), inputs, sample, notes=notes)
+        missing = "" if self.companion is None else self.companion.described
+        return Exportable(_Logits(self.model), inputs, sample, notes=notes, missing=missing)
 
 
 class _Logits(nn.Module):
