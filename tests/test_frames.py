@@ -123,7 +123,7 @@ def test_padding_changes_no_logit() -> None:
     assert (both.places[0, :, 5:] == 0).all()
 
 
-def test_the_square_of_a_built_in_clip_moves_where_it_says() -> None:
+def test_the_digit_of_a_built_in_clip_moves_where_it_says() -> None:
     clips = moving(40, 32)
     assert clips.moments is not None
     assert clips.places is not None
