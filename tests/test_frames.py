@@ -151,7 +151,7 @@ def test_equal_attention_is_equal_for_all_frames_of_a_clip() -> None:
     torch.testing.assert_close(places.sum((1, 3)), expected)
 
 
-def test_the_square_of_a_built_in_clip_moves_where_it_says() -> None:
+def test_the_digit_of_a_built_in_clip_moves_where_it_says() -> None:
     clips = moving(40, 32)
     assert clips.moments is not None
     assert clips.places is not None

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from caption_sets import write_table
+from clip_sets import write_clips
 from sound_sets import encoded, tone
 from stopping import tensors
 from torchrun import by_processes
@@ -34,8 +35,27 @@ TASKS = {
         "--model.heads", "2", "--model.dropout", "0", "--train.tokens", "240",
     ],
     "classify-image": [
+        "--model.width", "4", "--model.blocks", "1", "--data.size", "16", "--augment.crop", "0", "--augment.no-flip",
+        "--augment.cutout", "0", "--train.batch", "5",
+    ],
+    "classify-image vit": [
         "--model.kind", "vit", "--model.width", "4", "--model.blocks", "1", "--model.dropout", "0", "--data.size", "16",
         "--augment.crop", "0", "--augment.no-flip", "--augment.cutout", "0", "--train.batch", "5",
+    ],
+    "classify-sound": [
+        "--data.rate", "4000", "--model.bands", "16", "--model.width", "2", "--model.heads", "2",
+        "--model.dropout", "0", "--augment.shift", "0", "--augment.speed", "0", "--augment.noise", "0",
+        "--train.batch", "5",
+    ],
+    "classify-video": [
+        "--model.width", "8", "--model.heads", "2", "--model.dropout", "0", "--augment.no-mirror",
+        "--augment.speed", "0", "--augment.shift", "0", "--augment.rotate", "0", "--augment.stretch", "0",
+        "--augment.noise", "0", "--train.batch", "5",
+    ],
+    "classify-video frames": [
+        "--data.kind", "frames", "--data.size", "16", "--model.width", "8", "--model.heads", "2",
+        "--model.dropout", "0", "--augment.no-mirror", "--augment.speed", "0", "--augment.shift", "0",
+        "--augment.crop", "0", "--train.batch", "5",
     ],
     "classify-text": [
         "--model.dim", "8", "--model.width", "4", "--model.buckets", "50", "--model.dropout", "0",
@@ -56,19 +76,23 @@ TASKS = {
     ],
     "detect": ["--data.size", "32", "--model.width", "16", "--train.batch", "5"],
     "match": [
+        "--model.width", "4", "--model.text-width", "8", "--model.text-layers", "1", "--model.dim", "8",
+        "--model.dropout", "0", "--model.word-dropout", "0", "--data.size", "16", "--augment.crop", "0",
+        "--train.batch", "7", "--train.hard", "2",
+    ],
+    "match vit": [
         "--model.kind", "vit", "--model.width", "4", "--model.text-width", "8", "--model.text-layers", "1",
         "--model.dim", "8", "--model.dropout", "0", "--model.word-dropout", "0", "--data.size", "16",
         "--augment.crop", "0", "--train.batch", "7", "--train.hard", "2",
     ],
 }  # fmt: skip
-"""Settings without randomness, since each process draws its own random numbers, and without batch normalization, whose
-statistics are those of one process. The models of classify-sound and classify-video always have it."""
-
-CASES = {**dict.fromkeys(TASKS, ()), "transcribe conformer": ("--model.kind", "conformer")}
-"""A task, or a task and what is special, with the options for that."""
+TASKS["transcribe conformer"] = [*TASKS["transcribe"], "--model.kind", "conformer"]
+"""A task and, where it has several models, which one: settings without randomness, since each process draws its own
+random numbers."""
 
 
-def _data(task: str, folder: Path, images: int = 24) -> Path:
+def _data(row: str, folder: Path, images: int = 24) -> Path:
+    task = row.split()[0]
     random = np.random.default_rng(0)
     words = ["red", "green", "blue", "cat", "dog", "owl", "runs", "sleeps"]
     lines = [" ".join(random.choice(words, 4)) for _ in range(80)]
@@ -89,6 +113,10 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
         return folder / "boxes.jsonl"
     if task == "match":
         return write_table(folder, images)
+    if task == "classify-sound":
+        return _sounds(folder)
+    if task == "classify-video":
+        return _animations(folder) if "frames" in row else write_clips(folder, 12)
     if task == "transcribe":
         (folder / "sounds.tsv").write_text("".join(f"{at}.wav\t{line}\n" for at, line in enumerate(lines[:30])))
         for at in range(30):
@@ -112,6 +140,27 @@ def _data(task: str, folder: Path, images: int = 24) -> Path:
     return path
 
 
+def _sounds(folder: Path) -> Path:
+    """Low and high tones of different lengths, so that batches are padded."""
+    for at in range(24):
+        path = folder / "sounds" / ("low", "high")[at % 2] / f"{at}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(tone((300, 1500)[at % 2] + 20 * at, 0.3 + 0.02 * at)))
+    return folder / "sounds"
+
+
+def _animations(folder: Path) -> Path:
+    """Dark and bright frames in clips of different lengths."""
+    random = np.random.default_rng(0)
+    for at in range(24):
+        path = folder / "clips" / ("dark", "bright")[at % 2] / f"{at}.gif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frames = random.integers(0, (120, 255)[at % 2], (6 + at, 16, 16, 3), dtype=np.uint8)
+        first, *others = map(Image.fromarray, frames)
+        first.save(path, save_all=True, append_images=others)
+    return folder / "clips"
+
+
 def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
     """Train with ``count`` processes; returns their standard error."""
     result = by_processes(count, "-m", "regard", "train", task, run, "--data.train", data, *COMMON, *options)
@@ -120,14 +169,17 @@ def _train(count: int, task: str, run: Path, data: Path, *options: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=() if case in ("translate", "answer") else pytest.mark.long) for case in CASES]
+    "row",
+    [
+        pytest.param(row, marks=() if row in ("translate", "answer", "classify-video") else pytest.mark.long)
+        for row in TASKS
+    ],
 )
-def test_two_processes_have_the_loss_of_one(case: str, tmp_path: Path) -> None:
-    task = case.split()[0]
-    data, metrics = _data(task, tmp_path), []
+def test_two_processes_have_the_loss_of_one(row: str, tmp_path: Path) -> None:
+    data, metrics = _data(row, tmp_path), []
     for count in (1, 2):
         run = tmp_path / f"run{count}"
-        _train(count, task, run, data, *TASKS[task], *CASES[case])
+        _train(count, row.split()[0], run, data, *TASKS[row])
         metrics.append([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()])
     one, two = metrics
     assert len(one) == len(two) > 5

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from regard.attend import Additive, Lengths, Look
 from regard.models.layers import class_logits, real_places
 from regard.nn import Dropout, Learned, LogMel, MultiHeadAttention
+from regard.nn.batch_norm import BatchNorm2d, as_long_in_all
 
 STEP = 4
 """The number of frames of features for each step that has a weight."""
@@ -131,7 +132,10 @@ class SoundClassifier(nn.Module):
     def _encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The states of the steps ``(B, steps, dim)``, those of padding 0, and the number of steps of each sound."""
         x = ((features - self.mean) / self.deviation).clamp(-_LIMIT, _LIMIT)
-        x = (x * real_places(x.shape[1], lengths)[..., None])[:, None]
+        x = x * real_places(x.shape[1], lengths)[..., None]
+        if self.training:
+            x = as_long_in_all(x)
+        x = x[:, None]
         for block in self.blocks:
             x, lengths = block(x, lengths)
         states = F.relu(self.project(x)[..., 0])  # a linear layer over channels and bands
@@ -153,7 +157,7 @@ class Block(nn.Module):
     def __init__(self, before: int, after: int, stride: tuple[int, int]):
         super().__init__()
         self.convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(after)
+        self.norm = BatchNorm2d(after)
         self.stride = stride[0]
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

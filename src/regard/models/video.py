@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from regard.attend import Additive, Lengths, Look
 from regard.models.layers import class_logits, real_places
 from regard.nn import AttentionPooling, Dropout, Learned
+from regard.nn.batch_norm import BatchNorm1d, BatchNorm2d, as_long_in_all
 
 STEP = 2
 """The number of frames for each step of the attention over time."""
@@ -124,6 +125,8 @@ class ClipClassifier(nn.Module):
         Returns:
             The logits, and the weights, each the mean over the heads.
         """
+        if self.training:
+            x = as_long_in_all(x)
         vectors = self.places(x, lengths)
         frames, places = vectors.shape[1:3]
         states, steps = self._over_time(vectors, lengths)
@@ -155,7 +158,7 @@ class _Block(nn.Module):
     def __init__(self, dim: int, stride: int):
         super().__init__()
         self.convolution = nn.Conv1d(dim, dim, _SPAN, stride=stride, padding=_SPAN // 2, bias=False)
-        self.norm = nn.BatchNorm1d(dim)
+        self.norm = BatchNorm1d(dim)
         self.stride = stride
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -248,7 +251,7 @@ class Patches(Places):
         self.convolutions = nn.Sequential()
         for before, after in pairwise(widths):
             layer = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-            self.convolutions.extend((layer, nn.BatchNorm2d(after), nn.ReLU()))
+            self.convolutions.extend((layer, BatchNorm2d(after), nn.ReLU()))
         self.positions = nn.Parameter(torch.randn((size // PATCH) ** 2, dim) * 0.02)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:

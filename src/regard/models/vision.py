@@ -21,6 +21,7 @@ from regard.nn import (
     SelfAttention2d,
     SqueezeExcitation,
 )
+from regard.nn.batch_norm import BatchNorm2d
 from regard.nn.optional_look import attend
 
 AttentionKind = Literal["none", "se", "cbam", "self", "query"]
@@ -52,7 +53,7 @@ class Stage(nn.Module):
         outer: int,
         blocks: int,
         attention: AttentionKind = "none",
-        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        norm: Callable[[int], nn.Module] = BatchNorm2d,
     ):
         super().__init__()
         self.convolutions = nn.ModuleList(
@@ -93,7 +94,7 @@ class ResidualMap(nn.Module):
         super().__init__()
         if min(width, blocks, stride) < 1:
             raise ValueError(f"width, blocks and stride must be positive, got {width}, {blocks}, {stride}")
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, stride, 1, bias=False), BatchNorm2d(width), nn.ReLU())
         widths = [width, width, 4 * width, 4 * width]
         self.stages = nn.ModuleList(Stage(*pair, blocks, attention) for pair in pairwise(widths))
         self.deep = widths[-1]

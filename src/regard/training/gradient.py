@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from regard.nn.batch_norm import uncounted
 from regard.training.distributed import World, without_reduction
 from regard.training.trainable import BatchTrainable, Trainable
 
@@ -76,13 +78,15 @@ def _share_of_sum(task: Trainable, model: nn.Module, rows: list[int], world: Wor
     if share:
         return task.loss(model, share)
     # A process without a row of its own takes another's with weight zero: backward needs all processes.
-    return task.loss(model, rows[:1])[0] * 0.0, 0
+    with uncounted():
+        return task.loss(model, rows[:1])[0] * 0.0, 0
 
 
 def _share_of_batch(task: BatchTrainable, model: nn.Module, rows: list[int], world: World) -> tuple[Tensor, int]:
     """The loss of all ``rows`` divided by the number of processes, which all compute it."""
     share = rows[world.rank :: world.size]
-    features = task.features(model, share or rows[:1])[: len(share)]
+    with nullcontext() if share else uncounted():
+        features = task.features(model, share or rows[:1])[: len(share)]
     gathered = world.gather_with_gradient(features)
     starts = [sum(len(rows[rank :: world.size]) for rank in range(before)) for before in range(world.size)]
     order = [starts[place % world.size] + place // world.size for place in range(len(rows))]

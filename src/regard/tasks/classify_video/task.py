@@ -120,7 +120,7 @@ class ClassifyVideo(ClassifyTask[ClassifyVideoConfig, Clips, ClipLabeller]):
 
     unit = "clips"
     built_in = "clips"
-    built_in_source = "generated stick figures or, as frames, moving squares"
+    built_in_source = "generated stick figures or, as frames, moving digits"
     place = "the clips of each class belong in a subfolder of it, or the class in a column of a table"
     drawing = "film.png"
 

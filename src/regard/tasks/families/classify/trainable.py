@@ -42,9 +42,6 @@ class Sets(Generic[Examples]):
 class ClassifyTrainable(Generic[Examples]):
     """Classification for the training loop: see `regard.training.trainable.Trainable`.
 
-    Batch normalization uses the statistics of the examples of one process, so several processes give a loss of such a
-    model that differs slightly from that of one.
-
     Args:
         config: the settings of training.
         model: what is trained.
