@@ -228,6 +228,10 @@ def test_own_images_are_trained_on_and_scored(tmp_path: Path, regard: Callable[.
         left, top, right, bottom = one["box"]
         assert 0 <= left < right <= 40
         assert 0 <= top < bottom <= 20
+    for drawing in ("look.png", "look.html"):
+        empty = regard("look", tmp_path / "run", images[0], "--threshold", 1, "--out", tmp_path / drawing)
+        assert "no object was found in it; a lower --threshold" in empty.err
+        assert not (tmp_path / drawing).exists()
     refused = regard("detect", tmp_path / "run", images[0], "--threshold", 2)
     assert "threshold: must be from 0 to 1, got 2" in refused.err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from conftest import Result
 from regard.errors import UserError
 from regard.models.boxes import covered
 from regard.models.matching import MatchingModel, Pairs, agreement
+from regard.tasks.families.rank.captioned_sets import read_sets
+from regard.tasks.families.rank.captioned_settings import CaptionedConfig
 from regard.tasks.families.rank.contrast import contrastive, of_hard_pairs, siblings, similar
 from regard.tasks.families.rank.matcher import Matcher
 from regard.tasks.families.rank.matching_evaluation import contains
@@ -119,13 +122,16 @@ def test_a_text_finds_images_and_an_image_texts(run: Path, regard: Callable[...,
     assert result["text"] == "a red square"
     assert [set(one) for one in result["images"]] == [{"image", "score"}] * 2
     assert result["images"][0]["score"] >= result["images"][1]["score"]
-    (tmp_path / "texts.txt").write_text("a red square\na blue one\n\n")
+    (tmp_path / "texts.txt").write_text("a red square\na blue one\n\na red square\n")
     back = regard("match", run, "--image", images / "1.png", "--texts", tmp_path / "texts.txt", "--json")
-    assert {one["text"] for one in json.loads(back.out)["texts"]} == {"a red square", "a blue one"}
-    labels = regard("match", run, images / "1.png", "--labels", "red, green,blue", "--json")
-    scores = {one["text"]: one["score"] for one in json.loads(labels.out)["texts"]}
-    assert scores.keys() == {"red", "green", "blue"}
-    assert sum(scores.values()) == pytest.approx(1)
+    assert sorted(one["text"] for one in json.loads(back.out)["texts"]) == ["a blue one", "a red square"]
+    both = regard("match", run, images / "1.png", images / "2.png", "--labels", "red, green,,blue,red", "--json")
+    assert both.status == 0, both.err
+    results = [json.loads(line) for line in both.out.splitlines()]
+    assert [one["image"] for one in results] == [str(images / "1.png"), str(images / "2.png")]
+    for one in results:
+        assert sorted(label["text"] for label in one["texts"]) == ["blue", "green", "red"]
+        assert sum(label["score"] for label in one["texts"]) == pytest.approx(1)
 
 
 def test_the_search_ranks_by_similarity_and_agreement(run: Path) -> None:
@@ -172,6 +178,7 @@ def test_inputs_that_cannot_be_used_fail_alone(run: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["a", "text"], "a text of several words needs quotation marks"),
         (["--image", "a.png"], "--image: needs --texts FILE or --labels"),
         (["a text", "--labels", "a", "--among", "b"], "--among: has the images to search"),
         (["a text", "--among", "missing"], "--among: missing is not a folder or archive of images"),
@@ -228,6 +235,29 @@ def test_a_divided_table_is_trained_validated_and_scored_by_its_parts(
     test = regard("eval", tmp_path / "run", "--data", tmp_path / "parts.tsv", "--part", "test", "--json")
     assert json.loads(test.out)["images"]["score"] == 3
     assert json.loads(regard("eval", tmp_path / "run", "--json").out)["images"]["score"] == 3
+
+
+def test_images_that_are_trained_and_validated_on_are_counted(tmp_path: Path) -> None:
+    write_table(tmp_path, 12)
+    lines = (tmp_path / "train.tsv").read_text().splitlines()
+    (tmp_path / "valid.tsv").write_text("\n".join([lines[0], *lines[-4:]]))
+    (tmp_path / "parts.tsv").write_text(
+        "\n".join(["split\timage\tcaption", *(f"train\t{line}" for line in lines[1:]), f"val\t{lines[1]}"])
+    )
+    shutil.copy(tmp_path / "1.png", tmp_path / "copy.png")
+    with (tmp_path / "parts.tsv").open("a") as file:
+        file.write("\nval\tcopy.png\ta copy\nval\t12.png\tnot counted, since 12.png is for training\n")
+        file.write("val\tother.png\tanother\n")
+    write_images(tmp_path / "more", 1, side=20)
+    shutil.copy(tmp_path / "more" / "1.png", tmp_path / "other.png")
+    for given, expected in (
+        ({"train": "train.tsv", "valid": "valid.tsv"}, "2 of the 2 validation images are also training images"),
+        ({"train": "parts.tsv"}, "1 of the 2 validation images are also training images"),
+    ):
+        said: list[str] = []
+        config = CaptionedConfig(**{name: str(tmp_path / file) for name, file in given.items()}, size=16)
+        read_sets(config, 0, said.append)
+        assert any(line.startswith(expected) for line in said), said
 
 
 def test_the_baseline_has_no_attention_to_look_at(tmp_path: Path) -> None:

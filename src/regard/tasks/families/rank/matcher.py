@@ -75,7 +75,7 @@ class Matcher(Predictor):
             inputs: texts; with ``texts`` or ``labels``, image files. One that cannot be used gives a `Failure`.
             image: an image in place of ``inputs``.
             texts: a file with a text per line, to rank for each image.
-            labels: labels to rank likewise, separated by commas; their scores are probabilities.
+            labels: labels to rank likewise, separated by commas, each once; their scores are probabilities.
             among: a folder or archive of images to search; None: the run's validation images.
             top: the number of candidates.
 
@@ -86,7 +86,7 @@ class Matcher(Predictor):
             listed = (
                 [part.strip() for part in (labels or "").split(",")] if texts is None else iterate_text_lines(texts)
             )
-            candidates = [compose(text.strip()) for text in listed if words_of(text.strip())]
+            candidates = list(dict.fromkeys(compose(text.strip()) for text in listed if words_of(text.strip())))
             if not candidates:
                 raise UserError(f"{'--labels' if texts is None else texts}: has no text to rank")
             read = self.read(candidates)
