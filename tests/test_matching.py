@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,16 +16,22 @@ import torch
 
 from caption_sets import write_images, write_table
 from conftest import Result
+from regard.data.captioned import built_in_scenes
 from regard.errors import UserError
 from regard.models.boxes import covered
 from regard.models.matching import MatchingModel, Pairs, agreement
-from regard.tasks.families.rank.captioned_sets import read_sets
+from regard.tasks.families.rank import matcher as matcher_module
+from regard.tasks.families.rank import matching_evaluation, matching_trainable
+from regard.tasks.families.rank import scores as scores_module
+from regard.tasks.families.rank.captioned_sets import CaptionedSets, read_sets
 from regard.tasks.families.rank.captioned_settings import CaptionedConfig
-from regard.tasks.families.rank.contrast import contrastive, of_hard_pairs, siblings, similar
+from regard.tasks.families.rank.contrast import contrastive, contrastive_of_all, of_hard_pairs, siblings, similar
 from regard.tasks.families.rank.matcher import Matcher
-from regard.tasks.families.rank.matching_evaluation import contains
+from regard.tasks.families.rank.matching_evaluation import contains, scores_of
+from regard.tasks.match.task import Match
 from regard.tasks.results import Failure
 from regard.tasks.running import load, settings_of, train
+from regard.training.validation import Part
 
 TINY = {
     "data": {"builtin_scenes": 60, "size": 32},
@@ -143,6 +150,51 @@ def test_the_search_ranks_by_similarity_and_agreement(run: Path) -> None:
     every = (pictures.vectors @ read.vectors.T)[:, 0].cpu().numpy() + matcher.agreements(pictures, read)[:, 0]
     np.testing.assert_allclose(scores, np.sort(every)[::-1], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(every[order], scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ["words", "none"])
+@pytest.mark.parametrize("together", [1, 70, 333])
+def test_scores_and_validation_are_the_same_in_blocks_of_any_size(
+    attention: str, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {**TINY["model"], "attention": attention}
+    train("match", {**TINY, "model": model}, tmp_path / "run")
+    matcher, images = load(tmp_path / "run"), built_in_scenes(40, 32, seed=1)
+    assert isinstance(matcher, Matcher)
+    # Two captions for some. All differ: which of two equal ones comes first is a matter of rounding.
+    assert len(set(images.texts)) == len(images)
+    texts = tuple((*own, f"{own[0]} and a star")[: 1 + at % 2] for at, own in enumerate(images.texts))
+    images = replace(images, texts=texts, scenes=())
+    task, config = Match(), settings_of(tmp_path / "run")
+    sets = CaptionedSets(images, images)
+    trainable = task.trainable(config, tmp_path / "run", sets, lambda line: None)
+    trainable.model.load_state_dict(matcher.model.state_dict())
+    trainable.model.eval()
+
+    def computed() -> tuple[dict[str, float], dict[str, float]]:
+        scores = scores_of(matcher, images)
+        with torch.inference_mode():
+            validated = trainable.evaluate(Part.complete(len(images)))
+        return {name: score.value for name, score in scores.items()}, validated
+
+    whole, validated = computed()
+    monkeypatch.setattr(matcher_module, "_TEXTS", 7)
+    monkeypatch.setattr(scores_module, "TOGETHER", together)
+    largest = []
+    similarities = matching_evaluation.similarities
+    for module in (matching_evaluation, matching_trainable):
+        monkeypatch.setattr(module, "similarities", lambda *given: largest.append(similarities(*given)) or largest[-1])
+    in_blocks, again = computed()
+    assert in_blocks == whole
+    assert again == pytest.approx(validated, rel=1e-5)
+    assert max(one.size for one in largest) <= max(together, len(images) + len(images) // 2)
+
+
+def test_the_validation_loss_is_the_contrastive_loss_of_first_captions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores_module, "TOGETHER", 7)
+    pairs, numbers = _pairs(captions=1), torch.tensor([0, 1, 2, 1, 3])
+    expected = contrastive(similar(pairs), siblings(numbers[:, None])).item()
+    assert contrastive_of_all(pairs.images, pairs.texts[:, 0], numbers) == pytest.approx(expected, rel=1e-5)
 
 
 def test_vectors_are_computed_once_for_the_same_content(run: Path, tmp_path: Path) -> None:
