@@ -6,13 +6,15 @@ Each demo is run as a new process, as a user does; beside other work, its proces
 that it took. Demos whose deciding place is known print the share of the attention
 on it and the share that it would get by chance. Then the same model without attention (for summarize: without copying)
 is trained in the same way, and its scores are printed on one line. The lines of code are those of the task's own
-folder, blank lines and documentation included; the model, readers and what tasks of a kind share are not counted. The
-table is printed, for ``benchmarks/results/demos.txt``.
+folder, and those of the modules beside it in ``tasks``, such as families, that no other task imports, blank lines and
+documentation included; the model, readers and what several tasks share are not counted. The table is printed, for
+``benchmarks/results/demos.txt``.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import resource
 import subprocess
 import sys
@@ -63,7 +65,7 @@ def measured(spec: TaskSpec, run: Path) -> list[str]:
     first = next(at for at, line in enumerate(output) if line.startswith(f"On {spec.demo.scored[:30]}"))
     scores = output[first : output.index("", first)]
     times = f"{seconds:.0f} seconds, {used:.0f} of processor time"
-    return [f"{spec.name}: {times}, {lines_of(spec)} lines of code", *scores]
+    return [f"{spec.name}: {times}, {described_lines(spec)}", *scores]
 
 
 def _processor_seconds() -> float:
@@ -81,9 +83,43 @@ def without_attention(spec: TaskSpec, run: Path) -> str:
     return f"with {what}: " + ", ".join(f"{name} {score.value:.{score.digits}f}" for name, score in scores.items())
 
 
-def lines_of(spec: TaskSpec) -> int:
-    """The lines of code of a task's folder."""
-    return sum(len(file.read_text().splitlines()) for file in (TASK_FOLDERS / spec.code.split(".")[2]).glob("*.py"))
+def described_lines(spec: TaskSpec) -> str:
+    """The lines of code of a task's folder, and of the modules of ``tasks`` that only this task imports."""
+    shared = set().union(*(imported_by(other) for other in TASKS if other != spec))
+    only = imported_by(spec) - shared
+    return f"{_lines(_folder(spec))} lines of code, and {_lines(only)} in shared folders that no other task uses"
+
+
+def imported_by(spec: TaskSpec) -> set[Path]:
+    """The files in ``tasks``, outside of the task's folder, that it imports, and those that they import."""
+    own = _folder(spec)
+    found, left = set[Path](), list(own)
+    while left:
+        for name in _imported(left.pop()):
+            file = TASK_FOLDERS.joinpath(*name.split(".")[2:]).with_suffix(".py")
+            if name.startswith("regard.tasks.") and file.exists() and file not in found | own:
+                found.add(file)
+                left.append(file)
+    return {file for file in found if file.parent != TASK_FOLDERS}
+
+
+def _imported(file: Path) -> set[str]:
+    """The modules that a file imports, and its names from modules, which may be modules, too."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def _folder(spec: TaskSpec) -> set[Path]:
+    return set((TASK_FOLDERS / spec.code.split(".")[2]).glob("*.py"))
+
+
+def _lines(files: set[Path]) -> int:
+    return sum(len(file.read_text().splitlines()) for file in files)
 
 
 if __name__ == "__main__":

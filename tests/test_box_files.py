@@ -85,6 +85,8 @@ def test_json_lines_and_a_folder_of_images(tmp_path: Path) -> None:
         (_line("a.png", [9, 5, 5, 9]), "line 2: object 1: an empty box"),
         (_line("a.png", [-20, 0, 5, 9]), "line 2: box 1 .cat. ends outside of a.png, which has 40 × 20 pixels"),
         (_line("a.png", [0, 0, 9, 9], [0, 0, 9, 50]), "line 2: box 2 .cat. ends outside"),
+        (_line("a.png", [-2, 0, 0, 9]), "line 2: box 1 .cat. lies outside of a.png, which has 40 × 20 pixels"),
+        (_line("a.png", [0, 20, 9, 21]), "line 2: box 1 .cat. lies outside"),
         (_line("a.png", [0, 0, 9]), "line 2: object 1: expected a box of four numbers"),
         (_line("a.png", [0, 0, 9, None]), "line 2: object 1: expected a box of four numbers"),
         (_line("a.png", [0, 0, 9, float("nan")]), "line 2: object 1: expected a box of finite numbers"),
@@ -112,7 +114,7 @@ def test_a_bad_entry_is_named_or_left_out(line: str, message: str, tmp_path: Pat
     assert "\n" not in str(error.value)
     read = read_boxed(str(path), 64, on_bad="skip")
     assert len(read) == 1
-    assert "left out images that are not usable" in read.notes[0]
+    assert "left out 1 of the entries: " in read.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -143,10 +145,10 @@ def test_entities_are_refused_in_utf_16_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": []}, "annotation 1 is of the image 7, which is not in the list"),
         ({"categories": []}, "annotation 1: the category 5 is not in the list of categories"),
-        ({"annotations": 3}, "not annotations of COCO"),
-        ({"images": [{"file_name": "a.png"}]}, "not annotations of COCO"),
+        ({"categories": [{"id": 3}]}, "category 1: expected an object with id and name, got {'id': 3}"),
+        ({"categories": [{"id": 3, "name": "a"}, {"id": 3, "name": "b"}]}, "category 2: has the id 3, which another"),
+        ({"annotations": 3}, "not annotations of COCO.*has no list annotations"),
         ({"images": [], "annotations": []}, "has no image"),
         ({"annotations": []}, "no image has a box"),
     ],
@@ -154,6 +156,33 @@ def test_entities_are_refused_in_utf_16_too(tmp_path: Path) -> None:
 def test_a_bad_file_of_coco_is_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         read_boxed(str(_coco(tmp_path, **changes)), 64)
+
+
+_BOX = {"category_id": 3, "bbox": [0, 0, 9, 9]}
+
+
+@pytest.mark.parametrize(
+    ("images", "annotations", "message"),
+    [
+        ([], [{**_BOX, "image_id": 777}], "annotation 3: is of the image 777, which is not in the list of images"),
+        ([], [_BOX], "annotation 3: has no image_id"),
+        ([], [3], "annotation 3: has no image_id: 3"),
+        ([{"file_name": "b.png"}], [], "image 2: has no id"),
+        ([{"id": 8}], [], "image 2: names no image file"),
+        ([{"id": 8, "file_name": "b.png"}, {"id": 8, "file_name": "a.png"}], [{**_BOX, "image_id": 8}],
+         "image 2: has the id 8, which other images have, too"),
+    ],
+)  # fmt: skip
+def test_a_bad_entry_of_coco_is_named_or_left_out(
+    images: list[Any], annotations: list[Any], message: str, tmp_path: Path
+) -> None:
+    good = [{**_BOX, "image_id": 7}, {**_BOX, "image_id": 7}]
+    path = str(_coco(tmp_path, images=[{"id": 7, "file_name": "a.png"}, *images], annotations=[*good, *annotations]))
+    with pytest.raises(UserError, match=message):
+        read_boxed(path, 64)
+    read = read_boxed(path, 64, on_bad="skip")
+    assert [len(read), len(read.objects[0])] == [1, 2]
+    assert message in read.notes[0]
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -199,6 +228,10 @@ def test_own_images_are_trained_on_and_scored(tmp_path: Path, regard: Callable[.
         left, top, right, bottom = one["box"]
         assert 0 <= left < right <= 40
         assert 0 <= top < bottom <= 20
+    for drawing in ("look.png", "look.html"):
+        empty = regard("look", tmp_path / "run", images[0], "--threshold", 1, "--out", tmp_path / drawing)
+        assert "no object was found in it; a lower --threshold" in empty.err
+        assert not (tmp_path / drawing).exists()
     refused = regard("detect", tmp_path / "run", images[0], "--threshold", 2)
     assert "threshold: must be from 0 to 1, got 2" in refused.err
 

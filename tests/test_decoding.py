@@ -16,7 +16,8 @@ from PIL import Image
 
 from children import children, wait_for_end
 from image_sets import TWO, WAYS, encoded
-from regard.data import cache, decoding, workers
+from regard.data import cache, decoding, known_files, workers
+from regard.data.class_trees import Item
 from regard.data.image_items import ImageCodec
 from regard.data.images import Images, read_images
 from regard.data.pixels import Rows
@@ -60,7 +61,8 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _files(place: Path) -> list[Path]:
-    return sorted(place.iterdir()) if place.exists() else []
+    """The files of the cache but those of digests."""
+    return sorted(one for one in place.iterdir() if one.name[:8] != "digests-") if place.exists() else []
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -110,6 +112,43 @@ def test_changed_images_are_decoded_again(tmp_path: Path, place: Path) -> None:
     assert _same(read_images(path, 8), after)
     read_images(path, 12)
     assert len(_files(place)) == 2
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("bad", [(), (0, 7, COUNT - 1)], ids=["all good", "some bad"])
+def test_files_are_read_again_only_if_they_have_changed(
+    bad: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_files, "SETTLED", 0.0)
+    path, loaded, load = _write(tmp_path, bad), list[str](), Item.load
+    before = read_images(path, 8, on_bad="skip")
+    monkeypatch.setattr(Item, "load", lambda item: loaded.append(Path(item.origin).name) or load(item))
+    assert _same(read_images(path, 8, on_bad="skip"), before)
+    assert not loaded
+    first, second = tmp_path / "set" / "0" / "02.png", tmp_path / "set" / "0" / "04.png"
+    # A change that leaves size and time of the content as they were: two files swap their contents.
+    contents, times = [first.read_bytes(), second.read_bytes()], [first.stat(), second.stat()]
+    assert len(contents[0]) == len(contents[1])
+    for file, content, own in zip((second, first), contents, times, strict=True):
+        file.write_bytes(content)
+        os.utime(file, ns=(own.st_atime_ns, own.st_mtime_ns))
+    after = read_images(path, 8, on_bad="skip")
+    assert sorted(loaded) == ["02.png", "04.png"]
+    assert sorted(after.keys) == sorted(before.keys)
+    assert after.keys != before.keys
+    loaded.clear()
+    assert _same(read_images(path, 8, on_bad="skip"), after)
+    assert not loaded
+
+
+@pytest.mark.usefixtures("large")
+def test_files_that_have_just_changed_are_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_files, "SETTLED", 600.0)
+    path, loaded, load = _write(tmp_path), list[str](), Item.load
+    read_images(path, 8)
+    monkeypatch.setattr(Item, "load", lambda item: loaded.append(item.origin) or load(item))
+    read_images(path, 8)
+    assert len(loaded) == COUNT
 
 
 @pytest.mark.usefixtures("large")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +161,33 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-9000] if not kind else path.read_bytes()[:8000])
         with pytest.raises(UserError, match="not readable as a tar archive"):
             read_images(str(path), 4)
+
+
+def _cut(content: bytes, place: str) -> bytes:
+    """An uncompressed archive that ends, or is damaged, after its second member."""
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        start = archive.getmembers()[2].offset
+    ends = {"between members": b"", "in a header": content[start : start + 300], "damaged": b"x" * 512 + bytes(1024)}
+    return content[:start] + ends[place]
+
+
+@pytest.mark.parametrize("place", ["between members", "in a header", "damaged"])
+@pytest.mark.parametrize(("kind", "compress"), [("", bytes), ("gz", gzip.compress), ("xz", lzma.compress),
+                                                ("bz2", bz2.compress)])  # fmt: skip
+def test_an_archive_without_its_end_is_refused(
+    kind: str, compress: Callable[[bytes], bytes], place: str, tmp_path: Path
+) -> None:
+    path = Path(as_tar(TWO, tmp_path))
+    content = path.read_bytes()
+    named = path.with_name(f"set.tar{'.' if kind else ''}{kind}")
+    named.write_bytes(compress(_cut(content, place)))
+    with pytest.raises(UserError, match=rf"{named}: not readable as a tar archive \((its end is missing|damaged: )"):
+        read_images(str(named), 4)
+    # One block of zeros is an end, and so is that of the first of two archives.
+    end = len(content.rstrip(b"\0"))
+    for whole in (content[: end + -end % 512 + 512], content + content):
+        named.write_bytes(compress(whole))
+        assert len(read_images(str(named), 4).keys) == 4
 
 
 def test_windows_paths_in_an_archive(tmp_path: Path) -> None:

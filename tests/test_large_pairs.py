@@ -106,7 +106,7 @@ def test_long_pairs_are_left_out() -> None:
     rows = drop_long(encode(pairs, *tokenizers), 3, printed.append)
     assert rows.lengths.tolist() == [[2, 2], [2, 2]]
     assert [tokenizers[0].decode(row) for row in rows.source] == ["a", "b"]
-    assert printed == ["left out 1 training pairs longer than 3 tokens (--data.max-length)"]
+    assert printed == ["left out 1 of 3 training pairs, which are longer than 3 tokens (--data.max-length)"]
     with pytest.raises(UserError, match="all 3 training pairs are longer than 1 tokens"):
         drop_long(encode(pairs, *tokenizers), 1, printed.append)
 

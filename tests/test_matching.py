@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,14 +16,22 @@ import torch
 
 from caption_sets import write_images, write_table
 from conftest import Result
+from regard.data.captioned import built_in_scenes
 from regard.errors import UserError
 from regard.models.boxes import covered
 from regard.models.matching import MatchingModel, Pairs, agreement
-from regard.tasks.families.rank.contrast import contrastive, of_hard_pairs, siblings, similar
+from regard.tasks.families.rank import matcher as matcher_module
+from regard.tasks.families.rank import matching_evaluation, matching_trainable
+from regard.tasks.families.rank import scores as scores_module
+from regard.tasks.families.rank.captioned_sets import CaptionedSets, read_sets
+from regard.tasks.families.rank.captioned_settings import CaptionedConfig
+from regard.tasks.families.rank.contrast import contrastive, contrastive_of_all, of_hard_pairs, siblings, similar
 from regard.tasks.families.rank.matcher import Matcher
-from regard.tasks.families.rank.matching_evaluation import contains
+from regard.tasks.families.rank.matching_evaluation import contains, scores_of
+from regard.tasks.match.task import Match
 from regard.tasks.results import Failure
 from regard.tasks.running import load, settings_of, train
+from regard.training.validation import Part
 
 TINY = {
     "data": {"builtin_scenes": 60, "size": 32},
@@ -119,13 +129,16 @@ def test_a_text_finds_images_and_an_image_texts(run: Path, regard: Callable[...,
     assert result["text"] == "a red square"
     assert [set(one) for one in result["images"]] == [{"image", "score"}] * 2
     assert result["images"][0]["score"] >= result["images"][1]["score"]
-    (tmp_path / "texts.txt").write_text("a red square\na blue one\n\n")
+    (tmp_path / "texts.txt").write_text("a red square\na blue one\n\na red square\n")
     back = regard("match", run, "--image", images / "1.png", "--texts", tmp_path / "texts.txt", "--json")
-    assert {one["text"] for one in json.loads(back.out)["texts"]} == {"a red square", "a blue one"}
-    labels = regard("match", run, images / "1.png", "--labels", "red, green,blue", "--json")
-    scores = {one["text"]: one["score"] for one in json.loads(labels.out)["texts"]}
-    assert scores.keys() == {"red", "green", "blue"}
-    assert sum(scores.values()) == pytest.approx(1)
+    assert sorted(one["text"] for one in json.loads(back.out)["texts"]) == ["a blue one", "a red square"]
+    both = regard("match", run, images / "1.png", images / "2.png", "--labels", "red, green,,blue,red", "--json")
+    assert both.status == 0, both.err
+    results = [json.loads(line) for line in both.out.splitlines()]
+    assert [one["image"] for one in results] == [str(images / "1.png"), str(images / "2.png")]
+    for one in results:
+        assert sorted(label["text"] for label in one["texts"]) == ["blue", "green", "red"]
+        assert sum(label["score"] for label in one["texts"]) == pytest.approx(1)
 
 
 def test_the_search_ranks_by_similarity_and_agreement(run: Path) -> None:
@@ -137,6 +150,51 @@ def test_the_search_ranks_by_similarity_and_agreement(run: Path) -> None:
     every = (pictures.vectors @ read.vectors.T)[:, 0].cpu().numpy() + matcher.agreements(pictures, read)[:, 0]
     np.testing.assert_allclose(scores, np.sort(every)[::-1], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(every[order], scores, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ["words", "none"])
+@pytest.mark.parametrize("together", [1, 70, 333])
+def test_scores_and_validation_are_the_same_in_blocks_of_any_size(
+    attention: str, together: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {**TINY["model"], "attention": attention}
+    train("match", {**TINY, "model": model}, tmp_path / "run")
+    matcher, images = load(tmp_path / "run"), built_in_scenes(40, 32, seed=1)
+    assert isinstance(matcher, Matcher)
+    # Two captions for some. All differ: which of two equal ones comes first is a matter of rounding.
+    assert len(set(images.texts)) == len(images)
+    texts = tuple((*own, f"{own[0]} and a star")[: 1 + at % 2] for at, own in enumerate(images.texts))
+    images = replace(images, texts=texts, scenes=())
+    task, config = Match(), settings_of(tmp_path / "run")
+    sets = CaptionedSets(images, images)
+    trainable = task.trainable(config, tmp_path / "run", sets, lambda line: None)
+    trainable.model.load_state_dict(matcher.model.state_dict())
+    trainable.model.eval()
+
+    def computed() -> tuple[dict[str, float], dict[str, float]]:
+        scores = scores_of(matcher, images)
+        with torch.inference_mode():
+            validated = trainable.evaluate(Part.complete(len(images)))
+        return {name: score.value for name, score in scores.items()}, validated
+
+    whole, validated = computed()
+    monkeypatch.setattr(matcher_module, "_TEXTS", 7)
+    monkeypatch.setattr(scores_module, "TOGETHER", together)
+    largest = []
+    similarities = matching_evaluation.similarities
+    for module in (matching_evaluation, matching_trainable):
+        monkeypatch.setattr(module, "similarities", lambda *given: largest.append(similarities(*given)) or largest[-1])
+    in_blocks, again = computed()
+    assert in_blocks == whole
+    assert again == pytest.approx(validated, rel=1e-5)
+    assert max(one.size for one in largest) <= max(together, len(images) + len(images) // 2)
+
+
+def test_the_validation_loss_is_the_contrastive_loss_of_first_captions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores_module, "TOGETHER", 7)
+    pairs, numbers = _pairs(captions=1), torch.tensor([0, 1, 2, 1, 3])
+    expected = contrastive(similar(pairs), siblings(numbers[:, None])).item()
+    assert contrastive_of_all(pairs.images, pairs.texts[:, 0], numbers) == pytest.approx(expected, rel=1e-5)
 
 
 def test_vectors_are_computed_once_for_the_same_content(run: Path, tmp_path: Path) -> None:
@@ -172,6 +230,7 @@ def test_inputs_that_cannot_be_used_fail_alone(run: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["a", "text"], "a text of several words needs quotation marks"),
         (["--image", "a.png"], "--image: needs --texts FILE or --labels"),
         (["a text", "--labels", "a", "--among", "b"], "--among: has the images to search"),
         (["a text", "--among", "missing"], "--among: missing is not a folder or archive of images"),
@@ -228,6 +287,29 @@ def test_a_divided_table_is_trained_validated_and_scored_by_its_parts(
     test = regard("eval", tmp_path / "run", "--data", tmp_path / "parts.tsv", "--part", "test", "--json")
     assert json.loads(test.out)["images"]["score"] == 3
     assert json.loads(regard("eval", tmp_path / "run", "--json").out)["images"]["score"] == 3
+
+
+def test_images_that_are_trained_and_validated_on_are_counted(tmp_path: Path) -> None:
+    write_table(tmp_path, 12)
+    lines = (tmp_path / "train.tsv").read_text().splitlines()
+    (tmp_path / "valid.tsv").write_text("\n".join([lines[0], *lines[-4:]]))
+    (tmp_path / "parts.tsv").write_text(
+        "\n".join(["split\timage\tcaption", *(f"train\t{line}" for line in lines[1:]), f"val\t{lines[1]}"])
+    )
+    shutil.copy(tmp_path / "1.png", tmp_path / "copy.png")
+    with (tmp_path / "parts.tsv").open("a") as file:
+        file.write("\nval\tcopy.png\ta copy\nval\t12.png\tnot counted, since 12.png is for training\n")
+        file.write("val\tother.png\tanother\n")
+    write_images(tmp_path / "more", 1, side=20)
+    shutil.copy(tmp_path / "more" / "1.png", tmp_path / "other.png")
+    for given, expected in (
+        ({"train": "train.tsv", "valid": "valid.tsv"}, "2 of the 2 validation images are also training images"),
+        ({"train": "parts.tsv"}, "1 of the 2 validation images are also training images"),
+    ):
+        said: list[str] = []
+        config = CaptionedConfig(**{name: str(tmp_path / file) for name, file in given.items()}, size=16)
+        read_sets(config, 0, said.append)
+        assert any(line.startswith(expected) for line in said), said
 
 
 def test_the_baseline_has_no_attention_to_look_at(tmp_path: Path) -> None:

@@ -212,4 +212,4 @@ def test_a_large_set_is_decoded_by_workers_once_and_kept(
     _same(large, memory)
     assert large.width == (13 if features else 0)
     assert isinstance(large.values, Ragged)
-    assert [path.name[:7] for path in (tmp_path / "cache").iterdir()] == ["sounds-"]
+    assert {path.name[:7] for path in (tmp_path / "cache").iterdir()} - {"digests"} == {"sounds-"}

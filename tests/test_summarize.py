@@ -154,7 +154,7 @@ def test_every_second_training_summary_begins_with_its_length(tmp_path: Path) ->
     messages: list[str] = []
     predictor = replace(task.untrained(config, tmp_path), max_target=5)
     rows = task.training_rows(predictor, config, pairs, messages.append)
-    assert messages == ["left out 4 training summaries longer than 5 words (--data.max-summary)"]
+    assert messages == ["left out 4 of 24 training summaries, which are longer than 5 words (--data.max-summary)"]
     assert rows.first.tolist() == [BOS, SHORT] * 4 + [BOS, MEDIUM] * 2 + [BOS, LONG] * 4
     (_, _, target, _), _ = rows.batch([1, 2], torch.device("cpu"))
     assert target[:, 0].tolist() == [SHORT, BOS]

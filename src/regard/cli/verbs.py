@@ -91,10 +91,11 @@ def _use(
         if inputs or file is not None:
             raise UserError(f"--{verb.named_input}: is the {verb.unit}; give no other one with it")
         inputs = (named,)
-    check_unicode(verb.unit, *(() if verb.many else inputs))  # several inputs are names of files, in any encoding
+    many = verb.many or any(options.get(name) is not None for name in verb.many_with)
+    check_unicode(verb.unit, *(() if many else inputs))  # several inputs are names of files, in any encoding
     if inputs and file is not None:
         raise UserError(f"--file: give {_article(verb.unit)} or a file, not both")
-    if len(inputs) > 1 and not verb.many:
+    if len(inputs) > 1 and not many:
         extra = f"{shlex.join(inputs[1:])}: not expected after the arguments of regard {verb.name}"
         raise UserError(f"{extra}; {_article(verb.unit)} of several words needs quotation marks")
     if look is not None and len(inputs) != 1:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from regard.data.coco import annotated
 from regard.data.file_trees import find_file
 from regard.data.lines import check_file, compose, read_lines, shorten
 from regard.errors import UserError
@@ -80,34 +81,46 @@ def read_pictures(path: str, *, images: str | None = None) -> list[Picture]:
 def _coco(path: Path, images: str | None) -> Iterator[Picture]:
     try:
         content = json.loads(path.read_bytes())
-        listed, noted, kinds = (content[name] for name in ("images", "annotations", "categories"))
-        names = {one["id"]: compose(str(one["name"])) for one in kinds}
-        own: dict[Any, list[tuple[int, Mapping[str, Any]]]] = {one["id"]: [] for one in listed}
-        unknown = next((number for number, one in enumerate(noted, 1) if one["image_id"] not in own), None)
-        for number, one in enumerate(noted, 1):
-            own.get(one["image_id"], []).append((number, one))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON ({str(error) or type(error).__name__})") from error
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{path}: not annotations of COCO, with images, annotations and categories, each with its id ({error})"
-        ) from error
-    if unknown is not None:
-        image = noted[unknown - 1]["image_id"]
-        raise UserError(f"{path}: annotation {unknown:,} is of the image {image!r}, which is not in the list of images")
+    lists = content if isinstance(content, dict) else {}
+    for name in ("images", "annotations", "categories"):
+        if not isinstance(lists.get(name), list):
+            what = "not annotations of COCO, with images, annotations and categories"
+            raise UserError(f"{path}: {what}; has no list {name}")
+    names = _categories(path, content["categories"])
     finder = _Finder(path.parent, images)
 
-    def objects(entries: Sequence[tuple[int, Mapping[str, Any]]]) -> Iterator[tuple[str, Any, Any, bool]]:
-        for number, one in entries:
-            place = f"annotation {number:,}"
-            if one.get("category_id") not in names:
+    def objects(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[tuple[str, Any, Any, bool]]:
+        for place, one in entries:
+            if not isinstance(one.get("category_id"), int | str) or one["category_id"] not in names:
                 raise _Bad(f"{place}: the category {one.get('category_id')!r} is not in the list of categories")
             left, top, width, height = _numbers(one.get("bbox"), place)
             yield place, names[one["category_id"]], (left, top, left + width, top + height), bool(one.get("iscrowd"))
 
-    for number, image in enumerate(listed, 1):
-        entries = own[image["id"]]
-        yield _picture(f"{path}: image {number:,}", image.get("file_name"), finder, lambda own=entries: objects(own))
+    for image in annotated(content["images"], content["annotations"]):
+        where = f"{path}: {image.place}"
+        if image.problem is not None:
+            yield Picture(where, path, problem=f"{where}: {image.problem}")
+        else:
+            yield _picture(where, image.name, finder, lambda own=image.annotations: objects(own))
+
+
+def _categories(path: Path, listed: list[Any]) -> dict[Any, str]:
+    """The name of each category of COCO. Raises UserError: one has none, or two have the same id."""
+    names: dict[Any, str] = {}
+    for number, one in enumerate(listed, 1):
+        where = f"{path}: category {number:,}"
+        if (
+            not isinstance(one, dict)
+            or not isinstance(one.get("id"), int | str)
+            or not str(one.get("name") or "").strip()
+        ):
+            raise UserError(f"{where}: expected an object with id and name, got {one!r:.60}")
+        if one["id"] in names:
+            raise UserError(f"{where}: has the id {one['id']!r}, which another category has, too")
+        names[one["id"]] = compose(str(one["name"]).strip())
+    return names
 
 
 def _json_lines(path: Path, images: str | None) -> Iterator[Picture]:

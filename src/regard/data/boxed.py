@@ -161,7 +161,7 @@ def read_boxed(
             check(line)
     keep = np.array([line is None for line in wrong], dtype=bool)
     more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
-    notes = (f"left out images that are not usable: {'; '.join(bad[:_SHOWN])}{more}",) if bad else ()
+    notes = (f"left out {len(bad):,} of the entries: {'; '.join(bad[:_SHOWN])}{more}",) if bad else ()
     if not keep.any():
         raise UserError("; ".join((f"{path}: no usable image in it", *notes)))
     labels = [label for one, use in zip(chosen, keep, strict=True) if use for label in one.labels]
@@ -179,9 +179,14 @@ def read_boxed(
 def outside(picture: Picture, height: int, width: int) -> str | None:
     """Why a box is not in its image, whose size is now known; None: all are."""
     for number, (label, (x0, y0, x1, y1)) in enumerate(zip(picture.labels, picture.boxes, strict=True), 1):
+        wrong = None
         if min(x0, y0) < -_BEYOND or x1 > width + _BEYOND or y1 > height + _BEYOND:
+            wrong = "ends outside of"
+        elif min(x1, y1) <= 0 or x0 >= width or y0 >= height:  # its part in the image would be empty
+            wrong = "lies outside of"
+        if wrong is not None:
             return (
-                f"{picture.where}: box {number} ({label}) ends outside of {picture.file.name}, which has {width} × "
+                f"{picture.where}: box {number} ({label}) {wrong} {picture.file.name}, which has {width} × "
                 f"{height} pixels: {x0:g}, {y0:g}, {x1:g}, {y1:g}"
             )
     return None

@@ -32,6 +32,7 @@ KINDS = {
     "images": "decoded images",
     "sounds": "decoded sounds",
     "clips": "decoded clips",
+    "digests": "digests of files, which are read again if they have changed",
     "vectors": "vectors of images to search",
     "part": "fingerprints of large data",
     "set-aside": "the examples that are set aside for validation",

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from regard.data import scenes as built_in
-from regard.data.captions import Captions, OnBad, named_files, read_captions
+from regard.data.caption_trees import Found, files_at, named_files
+from regard.data.captions import Captions, OnBad, read_captions
 from regard.data.class_trees import Item
 from regard.data.codec import digest
 from regard.data.decoding import decode_items, refusing
@@ -137,10 +138,10 @@ def decoded(
     return tuple(result.labels), tuple(result.keys), result.values, notes
 
 
-def _contents(captions: Captions, root: Path) -> Iterator[tuple[str, str | bytes | BadItem]]:
+def _contents(captions: Captions, root: Path) -> Iterator[Found]:
     """The name of each image, and where its file is on the disk, its content, or why it cannot be read."""
     if captions.tree is not None:
-        yield from named_files(captions.tree, captions.texts)
+        yield from files_at(captions.tree, {name: [name] for name in captions.texts})
     elif root.is_file() and is_archive(root):
         yield from named_files(open_tree(root), captions.texts)
     elif not root.is_dir():

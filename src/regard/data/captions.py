@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from regard.data.caption_trees import read_beside
+from regard.data.coco import annotated
 from regard.data.columns import Column, Layout
-from regard.data.file_trees import BadItem, Entries, is_archive, open_tree
-from regard.data.image_files import HEAD, image_format, why_not
+from regard.data.file_trees import Entries, is_archive
 from regard.data.lines import check_file, compose, read_lines
 from regard.data.reading import Reading
 from regard.errors import UserError
@@ -28,6 +28,7 @@ _PARTS = {
     "test": "test",
 }
 """The value of a column ``split`` → the part of the data."""
+_JSON = "expected JSON with images and annotations (COCO), or with images and their sentences (Karpathy's splits)"
 _SHOWN = 3
 
 
@@ -65,13 +66,14 @@ def read_captions(
         path: a table with a column of image files and one of captions (`.tsv`, `.csv`, `.jsonl`, `.parquet`), a row per
             caption, and optionally a column ``split``; the JSON file of Karpathy's splits or of COCO's captions;
             Flickr8k's ``.token.txt``; a folder or archive of images, each with a ``.txt`` of the same name beside it,
-            which has a caption per line; or a folder of tar archives of such pairs, as webdataset writes them.
+            which has a caption per line; or a folder of archives of such pairs, as webdataset writes them.
         image_column: the column of the image; None: chosen by its name.
         caption_column: the column of the caption; None: likewise.
-        on_bad: what to do with rows that cannot be used, and with images that have no caption.
+        on_bad: what to do with rows and entries that cannot be used, and with images that have no caption.
 
     Raises:
-        UserError: the format is unknown, or there is no caption; with ``on_bad="error"``, a row cannot be used.
+        UserError: the format is unknown, or there is no caption; with ``on_bad="error"``, a row, an entry or an image
+            cannot be used.
 
     >>> import tempfile
     >>> with tempfile.NamedTemporaryFile("w+", suffix=".tsv") as file:
@@ -83,10 +85,12 @@ def read_captions(
     if place.is_dir() or is_archive(place):
         if not place.exists():
             raise UserError(f"{path}: no such file or folder")
-        return _beside(path, _shards(place), on_bad)
+        beside = read_beside(place)
+        captions = Captions(beside.texts, notes=beside.notes, tree=beside.entries)
+        return _checked(captions, path, "images", beside.bad, on_bad)
     check_file(place)
     if place.suffix.lower() == ".json":
-        return _json(place)
+        return _json(place, on_bad)
     if place.suffix.lower() == ".txt" and _TOKEN.match(next(iter(read_lines(place)), None) or ""):
         return _tokens(place, on_bad)
     return _table(path, image_column, caption_column, on_bad)
@@ -121,109 +125,78 @@ def _tokens(path: Path, on_bad: OnBad) -> Captions:
                 bad.append(f"line {number:,}: expected NAME#NUMBER, a tab and a caption, got {(line or '')[:40]!r}")
             continue
         captions.add(match[1], compose(match[2].strip()))
-    return _checked(captions, str(path), "line", bad, on_bad)
+    return _checked(captions, str(path), "lines", bad, on_bad)
 
 
-def _json(path: Path) -> Captions:
+class _Described(NamedTuple):
+    """An image in a JSON file: its place in it, and the place and the text of each of its captions."""
+
+    place: str
+    name: Any
+    texts: list[tuple[str, Any]]
+    part: str | None = None
+    problem: str | None = None
+
+
+def _json(path: Path, on_bad: OnBad) -> Captions:
     """Karpathy's file, whose images have sentences, or COCO's, which has annotations."""
     try:
         content = json.loads(path.read_bytes())
-        captions, images = Captions(), content["images"]
-        if "annotations" in content:
-            names = {image["id"]: str(image["file_name"]) for image in images}
-            for one in content["annotations"]:
-                captions.add(names[one["image_id"]], compose(str(one["caption"]).strip()))
-        else:
-            for image in images:
-                name = str(PurePosixPath(str(image.get("filepath", "")), str(image["filename"])))
-                for sentence in image["sentences"]:
-                    captions.add(name, compose(str(sentence["raw"]).strip()), _PARTS[image.get("split", "train")])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: expected JSON with images and annotations (COCO), or with images and their sentences "
-            f"(Karpathy's splits); {type(error).__name__}: {error}"
-        ) from error
-    return _checked(captions, str(path), "caption", [], "error")
-
-
-def _shards(place: Path) -> Entries:
-    """The files of a folder or archive; of a folder that only has archives, the files in them."""
-    if place.is_file():
-        return open_tree(place)
-    files = [file for file in sorted(place.iterdir()) if not file.name.startswith(".")]
-    if not files or not all(map(is_archive, files)):
-        return open_tree(place)
-    return lambda: chain.from_iterable(open_tree(file)() for file in files)
-
-
-def _beside(path: str, entries: Entries, on_bad: OnBad) -> Captions:
-    """Captions in files beside the images."""
-    texts: dict[str, list[str]] = {}
-    images: list[PurePosixPath] = []
-    bad = []
-    for entry in entries():
-        if entry.read is None or any(part.startswith(".") or part == "__MACOSX" for part in entry.path.parts):
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: {_JSON}; {type(error).__name__}: {error}") from error
+    lists = [content.get("images"), content.get("annotations", [])] if isinstance(content, dict) else [None]
+    if not all(isinstance(one, list) for one in lists):
+        raise UserError(f"{path}: {_JSON}, got {str(content)[:40]}")
+    captions, bad = Captions(), list[str]()
+    for image in _of_coco(*lists) if "annotations" in content else map(_of_karpathy, enumerate(lists[0], 1)):
+        problem = image.problem
+        if problem is None and not _is_text(image.name):
+            problem = "names no image file"
+        if problem is None and not image.texts:
+            problem = f"{image.name} has no caption"
+        if problem is not None:
+            bad.append(f"{image.place}: {problem}")
             continue
-        try:
-            if entry.path.suffix.lower() == ".txt":
-                lines = entry.read(-1).decode("utf-8-sig").splitlines()
-                texts[str(entry.path.with_suffix(""))] = [compose(line.strip()) for line in lines if line.strip()]
-            elif _is_image(entry.path.name, entry.read):
-                images.append(entry.path)
-        except (BadItem, UnicodeDecodeError) as error:
-            bad.append(f"{entry.path}: {'not UTF-8' if isinstance(error, UnicodeDecodeError) else error}")
-    captions = Captions(tree=entries)
-    for image in images:
-        own = texts.get(str(image.with_suffix("")))
-        if not own:
-            bad.append(f"{image}: no caption in {image.with_suffix('.txt').name} beside it")
-        for text in own or ():
-            captions.add(str(image), text)
-    return _checked(captions, path, "image", bad, on_bad)
+        for place, text in image.texts:
+            if _is_text(text):
+                captions.add(image.name, compose(text.strip()), image.part)
+            else:
+                bad.append(f"{place} (of {image.name}): expected a caption, got {text!r:.40}")
+    return _checked(captions, str(path), "entries", bad, on_bad)
 
 
-def _is_image(name: str, read: Callable[[int], bytes]) -> bool:
-    """Whether a file is an image, or has its name, so that it is reported as a bad one when it is decoded."""
-    head = read(HEAD)
-    return image_format(head) is not None or why_not(name, head) is not None
+def _of_coco(images: list[Any], annotations: list[Any]) -> Iterator[_Described]:
+    for one in annotated(images, annotations):
+        texts = [(place, annotation.get("caption")) for place, annotation in one.annotations]
+        yield _Described(one.place, one.name, texts, problem=one.problem)
 
 
-def _checked(captions: Captions, origin: str, unit: str, bad: list[str], on_bad: OnBad) -> Captions:
+def _of_karpathy(numbered: tuple[int, Any]) -> _Described:
+    place, image = f"image {numbered[0]:,}", numbered[1]
+    if not isinstance(image, dict) or not isinstance(image.get("sentences", []), list):
+        return _Described(place, None, [], problem=f"expected filename and sentences, got {image!r:.60}")
+    part, name = image.get("split", "train"), image.get("filename")
+    if str(part).lower() not in _PARTS:
+        return _Described(place, None, [], problem=f"split: expected one of {', '.join(_PARTS)}, got {part!r}")
+    if _is_text(name):
+        name = str(PurePosixPath(str(image.get("filepath") or ""), name))
+    sentences = enumerate(image.get("sentences", []), 1)
+    texts = [(f"{place}: sentence {at}", one.get("raw") if isinstance(one, dict) else one) for at, one in sentences]
+    return _Described(place, name, texts, _PARTS[str(part).lower()])
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _checked(captions: Captions, origin: str, units: str, bad: list[str], on_bad: OnBad) -> Captions:
+    """The captions, with a note on what cannot be used. Raises UserError: there is none; something, if that stops."""
     if bad and on_bad == "error":
-        raise UserError(f"{origin}: {bad[0]}; correct it, or leave such {unit}s out with --data.on-bad skip")
+        raise UserError(f"{origin}: {bad[0]}; correct it, or leave such {units} out with --data.on-bad skip")
     if not captions.texts:
-        raise UserError(f"{origin}: no image with a caption in it{''.join(f'; {one}' for one in bad[:_SHOWN])}")
+        raise UserError("; ".join([f"{origin}: no image with a caption in it", *captions.notes, *bad[:_SHOWN]]))
     if bad:
         more = ", …" if len(bad) > _SHOWN else ""
-        captions.notes = (f"left out {len(bad):,} {unit}s: {'; '.join(bad[:_SHOWN])}{more}",)
+        note = f"left out {len(bad):,} of the {units}: {'; '.join(bad[:_SHOWN])}{more}"
+        captions.notes = (*captions.notes, note)
     return captions
-
-
-def named_files(entries: Entries, names: Iterable[str]) -> Iterator[tuple[str, str | bytes | BadItem]]:
-    """The files of a folder or archive with these names.
-
-    Args:
-        entries: from `regard.data.file_trees.open_tree`.
-        names: paths, or the ends of paths; each is found once.
-
-    Returns:
-        Each name, and the place of its file on the disk, its content, or why it cannot be read; first those that are
-        found, in the order of the files.
-    """
-    left = dict.fromkeys(names)
-    ends: dict[str, list[str]] = {}
-    for name in left:
-        ends.setdefault(PurePosixPath(name).name, []).append(name)
-    for entry in entries():
-        named = ends.get(entry.path.name, [])
-        fitting = (name for name in named if f"/{entry.path}".endswith(f"/{PurePosixPath(name)}"))
-        found = next(fitting, named[0] if len(named) == 1 else None)
-        if entry.read is None or found is None or found not in left:
-            continue
-        del left[found]
-        try:
-            yield found, entry.file or entry.read(-1)
-        except BadItem as error:
-            yield found, error
-    for name in left:
-        yield name, BadItem("no such file")

@@ -19,6 +19,7 @@ from regard.data import cache
 from regard.data.class_trees import Item
 from regard.data.codec import KEY, Codec, Result, Values, decode_item
 from regard.data.file_trees import BadItem
+from regard.data.known_files import KnownFiles
 from regard.data.progress import counted
 from regard.data.workers import in_processes, in_threads
 from regard.errors import UserError
@@ -94,7 +95,8 @@ def decode_items(
 
     If that takes longer than `SECONDS`, worker processes decode them, and the values are kept in the cache under the
     names of ``origin`` and of what the codec depends on. The next call compares the digest of each example with those
-    that the cache has, and decodes all of them again if one is new. Of several processes, one decodes and the others
+    that the cache has, and decodes all of them again if one is new. Files that have not changed since (`KnownFiles`)
+    are not read for it. Of several processes, one decodes and the others
     wait for it.
 
     Args:
@@ -108,21 +110,27 @@ def decode_items(
     """
     name = cache.name(codec.kind, *codec.depends_on, *origin)
     while True:
-        read = _cached if cache.exists(name) else _decoded
+        read, files = _cached if cache.exists(name) else _decoded, KnownFiles(name)
         with counted(f"reading {codec.kind}") as advance:
-            decoded = read(items(), codec, name, check, advance)
+            decoded = read(files.noted(items()), codec, name, files, check, advance)
         if decoded is not None:
             return decoded
 
 
 def _decoded(
-    items: Iterator[Item], codec: Codec[Values], name: str, check: Callable[[str], None], advance: Callable[[], None]
+    items: Iterator[Item],
+    codec: Codec[Values],
+    name: str,
+    files: KnownFiles,
+    check: Callable[[str], None],
+    advance: Callable[[], None],
 ) -> Decoded[Values] | None:
     """Decode examples; None: another process has written them to the cache."""
     decoded, first, written = Decoded(codec.held([])), list[np.ndarray](), False
 
     def added(result: Result) -> bool:
         advance()
+        files.learn(result)
         if decoded.add(result):
             return True
         check(decoded.bad[-1])
@@ -165,6 +173,7 @@ def _decoded(
     path = cache.entry(name, write)
     if not written:
         return None
+    files.save()
     kept = _Kept(path)
     decoded.values = kept.values(codec, kept.order)
     return decoded
@@ -184,7 +193,12 @@ def _groups(numbered: Iterator[tuple[int, Item]]) -> Iterator[list[tuple[int, It
 
 
 def _cached(
-    items: Iterator[Item], codec: Codec[Values], name: str, check: Callable[[str], None], advance: Callable[[], None]
+    items: Iterator[Item],
+    codec: Codec[Values],
+    name: str,
+    files: KnownFiles,
+    check: Callable[[str], None],
+    advance: Callable[[], None],
 ) -> Decoded[Values] | None:
     """The examples that the cache has; None: some are not in it, and its file is removed."""
     path = cache.folder() / name
@@ -195,7 +209,8 @@ def _cached(
     decoded, rows = Decoded(codec.held([])), []
     for item in items:
         advance()
-        result = kept.result(item, codec)
+        result = kept.result(item, codec, files.next_key())
+        files.learn(result)
         if not decoded.add(result):
             check(decoded.bad[-1])
         elif result.key in kept.rows:
@@ -203,6 +218,7 @@ def _cached(
         else:
             path.unlink(missing_ok=True)
             return None
+    files.save()
     decoded.values = kept.values(codec, np.array(rows, dtype=np.int64))
     return decoded
 
@@ -227,10 +243,16 @@ class _Kept:
         """The values of these rows of the file."""
         return codec.mapped(self._content, self._lengths, rows)
 
-    def result(self, item: Item, codec: Codec[Values]) -> Result:
-        """The result of decoding an item, which may be one that the file does not have."""
+    def result(self, item: Item, codec: Codec[Values], key: bytes | None) -> Result:
+        """The result of decoding an item, which may be one that the file does not have.
+
+        Args:
+            item: the item.
+            codec: computes its digest.
+            key: the digest; None: it is not known yet.
+        """
         try:
-            key, _ = codec.keyed(item)
+            key = codec.keyed(item)[0] if key is None else key
         except BadItem as error:
             return Result(item, b"", str(error))
         return Result(item, key, self.reasons.get(key))

@@ -104,9 +104,28 @@ def open_file(path: str) -> Iterator[BinaryIO]:
         raise BadItem(error.strerror or str(error)) from error
 
 
+class _Member(tarfile.TarInfo):
+    """A member of an archive that has an end: at least one block of zeros.
+
+    `tarfile` takes the end of the file, a part of a header and a damaged one for the end of the archive.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        """See `tarfile.TarInfo`. Raises ReadError: there is neither a header nor a block of zeros."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) < tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("its end is missing") from error
+            if any(buf):
+                raise tarfile.ReadError(f"damaged: {error}") from error
+            raise
+
+
 def _tar(path: Path) -> Iterator[Entry]:
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(path, tarinfo=_Member) as archive:
             for member in archive:
                 place = _path(member.name)
                 if place.parts:

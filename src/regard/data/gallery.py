@@ -11,7 +11,7 @@ from pathlib import Path
 from regard.data.captioned import decoded
 from regard.data.class_trees import Item
 from regard.data.file_trees import BadItem, is_archive, open_tree
-from regard.data.image_files import HEAD, image_format, why_not
+from regard.data.image_files import looks_like_image
 from regard.data.pixels import Pixels
 from regard.errors import UserError
 
@@ -53,8 +53,7 @@ def read_gallery(path: str, size: int) -> Gallery:
                 continue
             name = f"{path}/{entry.path}"
             try:
-                head = entry.read(HEAD)
-                if image_format(head) is not None or why_not(entry.path.name, head) is not None:
+                if looks_like_image(entry.path.name, entry.read):
                     yield Item(name, name, entry.file or entry.read(-1))
             except BadItem as error:
                 yield Item(name, name, error)

@@ -90,12 +90,27 @@ def image_format(head: bytes) -> str | None:
 def why_not(name: str, head: bytes) -> str | None:
     """Why a file with these first bytes cannot be read, if it seems to be an image by name or content; else None."""
     other = next((kind for kind, magic in _MAGIC_NOT_READ if re.match(magic, head, re.DOTALL)), None)
-    named = name[name.rfind(".") :].lower() in _ENDINGS if "." in name else False
+    named = _has_ending(name)
     if other is not None and (named or other in ("HEIC", "JPEG XL")):
         return f"{other} is not supported; convert it to PNG or JPEG"
     if not named:
         return None
     return "its content is not an image" if head else "the file is empty"
+
+
+def looks_like_image(name: str, read: Callable[[int], bytes]) -> bool:
+    """Whether a file is an image by its name, or else by its first bytes, which ``read`` gives.
+
+    One that has only the name of an image is reported as a bad one when it is decoded. Raises BadItem: see ``read``.
+    """
+    if _has_ending(name):
+        return True
+    head = read(HEAD)
+    return image_format(head) is not None or why_not(name, head) is not None
+
+
+def _has_ending(name: str) -> bool:
+    return name[name.rfind(".") :].lower() in _ENDINGS if "." in name else False
 
 
 def open_image(content: bytes) -> np.ndarray:

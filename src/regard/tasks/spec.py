@@ -27,6 +27,7 @@ class Verb:
         unit: one input in a word, such as ``"text"``.
         options: a dataclass of its options, which are keyword arguments of `Predictor.predict`.
         many: whether several inputs may be given as arguments.
+        many_with: options with which an input is the name of a file, so that several may be given.
         packs: whether ``--weights`` says how the model's weights are stored: worth it for models that decode.
         draws: whether ``--look FILE`` draws the attention of a single input.
         named_input: an option that gives a single input by name, in place of the argument; empty: there is none.
@@ -40,6 +41,7 @@ class Verb:
     unit: str
     options: type = NoOptions
     many: bool = False
+    many_with: tuple[str, ...] = ()
     packs: bool = False
     draws: bool = False
     named_input: str = ""

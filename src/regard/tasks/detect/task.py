@@ -174,7 +174,7 @@ class Detect(Task[DetectConfig, BoxSets, ImageDetector]):
             result = detector.look(item)
             result.show(console)
             if number == 0:
-                result.save(run / "boxes.png")
+                (result.save if result.objects else result.draw)(run / "boxes.png")
         return f"boxes      {run / 'boxes.png'}"
 
 

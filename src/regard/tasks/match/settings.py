@@ -51,9 +51,10 @@ MATCH = TaskSpec(
     verb=Verb(
         name="match",
         summary="Search images for a text, or texts for an image",
-        input="Text to search for; with --texts or --labels, an image file.",
+        input="Text to search for; with --texts or --labels, image files.",
         unit="text",
         options=MatchOptions,
+        many_with=("texts", "labels"),
         named_input="image",
     ),
     evaluation=CaptionedOptions,

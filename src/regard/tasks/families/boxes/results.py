@@ -80,10 +80,11 @@ class Detections:
         """Draw the image with its boxes, and for each box what its query attended to.
 
         Raises:
-            UserError: the model has no attention, or the file cannot be written.
+            UserError: the model has no attention, or found no object, or the file cannot be written.
         """
+        places = self._places()
         objects = [(one.text, one.box) for one in self.objects]
-        save(path, self.document, partial(save_attended, self.image, objects, self._places()))
+        save(path, self.document, partial(save_attended, self.image, objects, places))
 
     def document(self) -> Document:
         """What the viewer shows: the boxes, and the patches of the image that the query of each attended to.
@@ -92,8 +93,6 @@ class Detections:
             UserError: the model has no attention, or found no object.
         """
         places = self._places()
-        if not places:
-            raise UserError(f"{self.input}: no object was found in it; a lower --threshold shows what is less sure")
         height, width = self.image.shape[1:]
         picture, side = png(self.image), max(height, width)
         edges = np.array([one.box for one in self.objects]) / np.tile((width, height), 2)
@@ -108,6 +107,8 @@ class Detections:
     def _places(self) -> list[np.ndarray]:
         if not self.attends:
             raise UserError("look: this model has no attention (train with --model.attention cross)")
+        if not self.objects:
+            raise UserError(f"{self.input}: no object was found in it; a lower --threshold shows what is less sure")
         return [one.places for one in self.objects if one.places is not None]
 
     def to_dict(self, *, attention: bool = False) -> dict[str, Any]:

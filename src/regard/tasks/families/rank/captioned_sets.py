@@ -74,6 +74,8 @@ def read_sets(config: CaptionedConfig, seed: int, notify: Notify) -> CaptionedSe
     for name, images in (("train", train), ("valid", valid)):
         if len(images) < 2:
             raise UserError(f"data.{name}: needs two images with captions or more, got {len(images)}")
+    if shared := split.repeated(train.keys, valid.keys):
+        notify(split.shared_notice(shared, len(valid), "images"))
     return CaptionedSets(train, valid)
 
 

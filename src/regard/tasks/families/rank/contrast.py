@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from regard.models.matching import Pairs, agreement
+from regard.tasks.families.rank.scores import row_blocks
 
 _NEVER = -1e4
 
@@ -50,6 +51,29 @@ def contrastive(similarity: Tensor, right: Tensor) -> Tensor:
     of_images = F.softplus(wrong.flatten(1).logsumexp(1)[:, None] - own)
     of_texts = F.softplus(wrong.logsumexp(0) - own)
     return (of_images.mean() + of_texts.mean()) / 2
+
+
+def contrastive_of_all(images: Tensor, texts: Tensor, numbers: Tensor) -> float:
+    """`contrastive` of many images with a caption each, of which some rows are compared with all at a time.
+
+    Args:
+        images: their vectors, ``(N, dim)``.
+        texts: those of their captions, likewise.
+        numbers: of the captions, equal for equal texts, ``(N,)``.
+
+    >>> contrastive_of_all(3 * torch.eye(2), 3 * torch.eye(2), torch.tensor([1, 2])) < 0.01
+    True
+    """
+
+    def lost(inputs: Tensor, candidates: Tensor) -> float:
+        losses = []
+        for rows in row_blocks(len(inputs), len(candidates)):
+            wrong = (inputs[rows] @ candidates.T).masked_fill(numbers[rows, None] == numbers, _NEVER)
+            own = (inputs[rows] * candidates[rows]).sum(1)
+            losses.append(F.softplus(wrong.logsumexp(1) - own))
+        return float(torch.cat(losses).mean())
+
+    return (lost(images, texts) + lost(texts, images)) / 2
 
 
 def of_hard_pairs(pairs: Pairs, similarity: Tensor, right: Tensor, *, hard: int) -> Tensor:

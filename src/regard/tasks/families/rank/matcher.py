@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from regard.attend import Look
 from regard.data.gallery import Gallery, read_gallery
@@ -35,7 +36,8 @@ TOGETHER = 64
 AGAIN = 50
 """The number of the most similar candidates that are ranked again by the attention of the words."""
 
-_PAIRS = 1024
+_TEXTS, _PAIRS = 1024, 1024
+"""The number of texts that are read together, and that of images and texts whose agreement is computed together."""
 _NO_ATTENTION = "look: this run has no attention to look at (it was trained with --model.attention none)"
 
 
@@ -75,7 +77,7 @@ class Matcher(Predictor):
             inputs: texts; with ``texts`` or ``labels``, image files. One that cannot be used gives a `Failure`.
             image: an image in place of ``inputs``.
             texts: a file with a text per line, to rank for each image.
-            labels: labels to rank likewise, separated by commas; their scores are probabilities.
+            labels: labels to rank likewise, separated by commas, each once; their scores are probabilities.
             among: a folder or archive of images to search; None: the run's validation images.
             top: the number of candidates.
 
@@ -86,7 +88,7 @@ class Matcher(Predictor):
             listed = (
                 [part.strip() for part in (labels or "").split(",")] if texts is None else iterate_text_lines(texts)
             )
-            candidates = [compose(text.strip()) for text in listed if words_of(text.strip())]
+            candidates = list(dict.fromkeys(compose(text.strip()) for text in listed if words_of(text.strip())))
             if not candidates:
                 raise UserError(f"{'--labels' if texts is None else texts}: has no text to rank")
             read = self.read(candidates)
@@ -209,7 +211,15 @@ class Matcher(Predictor):
     @torch.inference_mode()
     def read(self, texts: Sequence[str]) -> Captions:
         """Texts as the model reads them."""
-        return self.model.read(*self.word_tensors([words_of(text) for text in texts]))
+        words = [words_of(text) for text in texts]
+        blocks = [
+            self.model.read(*self.word_tensors(words[at : at + _TEXTS])) for at in range(0, max(1, len(words)), _TEXTS)
+        ]
+        if len(blocks) == 1:
+            return blocks[0]
+        parts = zip(*blocks, strict=True)
+        joined: list[Any] = [None if part[0] is None else torch.cat(_equally_long(part)) for part in parts]
+        return Captions(*joined)
 
     @torch.inference_mode()
     def agreements(self, pictures: Pictures, captions: Captions) -> np.ndarray:
@@ -249,6 +259,14 @@ class Matcher(Predictor):
         batch = word_batch([words[: self.longest] for words in texts], self.features, self.longest)
         words, features = (torch.from_numpy(part).to(self.model.device) for part in batch)
         return words[:, 0], features
+
+
+def _equally_long(blocks: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The vectors of texts ``(n, dim)``; those of their words ``(n, L, dim)`` with padding, so that L is the same."""
+    if blocks[0].dim() == 2:
+        return blocks
+    longest = max(block.shape[1] for block in blocks)
+    return [F.pad(block, (0, 0, 0, longest - block.shape[1])) for block in blocks]
 
 
 def _parts_of(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from regard.data.captioned import Captioned
 from regard.data.progress import counted
 from regard.models.boxes import covered
 from regard.models.matching import Captions, Pictures
 from regard.tasks.families.rank.matcher import AGAIN, Matcher
-from regard.tasks.families.rank.scores import matching_scores
+from regard.tasks.families.rank.scores import ScoresOf, matching_places, matching_scores
 from regard.tasks.results import Score, Scores, attention_on
 
 _BELOW = 1e4
@@ -28,15 +30,16 @@ def scores_of(matcher: Matcher, images: Captioned) -> Scores:
         pictures = matcher.see(images.pixels, count)
     captions = matcher.read([text for texts in images.texts for text in texts])
     owners = np.repeat(np.arange(len(images)), [len(texts) for texts in images.texts])
-    similarity = (pictures.vectors @ captions.vectors.T).cpu().numpy()
-    by_image, by_text, how = similarity, similarity.T, "by the similarity of their vectors"
+    of_images = partial(similarities, pictures.vectors, captions.vectors)
+    of_texts = partial(similarities, captions.vectors, pictures.vectors)
+    places, how = matching_places(of_images, of_texts, owners, len(images)), "by the similarity of their vectors"
+    result = {} if matcher.model.attends else matching_scores(places, how)
     if matcher.model.attends:
-        by_image = _again(matcher, pictures, captions, similarity, of_texts=False)
-        by_text = _again(matcher, pictures, captions, similarity.T, of_texts=True)
-        how = f"the {AGAIN} most similar ranked again by the attention of the words"
-    result = matching_scores(by_image, by_text, owners, how)
-    if matcher.model.attends:
-        before = matching_scores(similarity, similarity.T, owners, "by the similarity of their vectors alone")
+        before, again = matching_scores(places, f"{how} alone"), partial(_again, matcher, pictures, captions)
+        places = matching_places(
+            partial(again, of_images, of_texts=False), partial(again, of_texts, of_texts=True), owners, len(images)
+        )
+        result = matching_scores(places, f"the {AGAIN} most similar ranked again by the attention of the words")
         result |= {f"{name}_before": before[name] for name in ("image_to_text_r1", "text_to_image_r1")}
         if images.scenes:
             result |= _pointing(matcher, images)
@@ -44,15 +47,23 @@ def scores_of(matcher: Matcher, images: Captioned) -> Scores:
     return result | {"images": Score(float(len(images)), speed, 0)}
 
 
+def similarities(inputs: Tensor, candidates: Tensor, rows: slice) -> np.ndarray:
+    """The similarity of some inputs and all candidates, by their vectors, ``(rows, candidates)``."""
+    result: np.ndarray = (inputs[rows] @ candidates.T).cpu().numpy()
+    return result
+
+
 def _again(
-    matcher: Matcher, pictures: Pictures, captions: Captions, similarity: np.ndarray, *, of_texts: bool
+    matcher: Matcher, pictures: Pictures, captions: Captions, similarity: ScoresOf, rows: slice, *, of_texts: bool
 ) -> np.ndarray:
-    """``similarity`` ``(inputs, candidates)`` with the agreement added for the most similar candidates of each."""
-    first = np.argsort(-similarity, kind="stable")[:, :AGAIN]
-    inputs, chosen = np.repeat(np.arange(len(first)), first.shape[1]), first.flatten()
+    """``similarity`` with the agreement added for the most similar candidates of each of some inputs."""
+    own = similarity(rows)
+    first = np.argsort(-own, kind="stable")[:, :AGAIN]
+    at, chosen = np.repeat(np.arange(len(first)), first.shape[1]), first.flatten()
+    inputs = at + rows.start
     images, texts = (chosen, inputs) if of_texts else (inputs, chosen)
-    scores: np.ndarray = similarity - _BELOW
-    scores[inputs, chosen] = similarity[inputs, chosen] + matcher.agreements_of(pictures, captions, images, texts)
+    scores: np.ndarray = own - _BELOW
+    scores[at, chosen] = own[at, chosen] + matcher.agreements_of(pictures, captions, images, texts)
     return scores
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from torch.nn import functional as F
 from regard.data.word_features import words_of
 from regard.models.matching import Pairs
 from regard.tasks.families.rank.captioned_sets import CaptionedSets
-from regard.tasks.families.rank.contrast import contrastive, of_hard_pairs, siblings, similar
+from regard.tasks.families.rank.contrast import contrastive, contrastive_of_all, of_hard_pairs, siblings, similar
 from regard.tasks.families.rank.matcher import TOGETHER, Matcher
+from regard.tasks.families.rank.matching_evaluation import similarities
 from regard.tasks.families.rank.matching_settings import MatchTrainConfig
-from regard.tasks.families.rank.scores import mean_recall
+from regard.tasks.families.rank.scores import matching_places, mean_recall
 from regard.training.defaults import known
 from regard.training.metric import Metric
 from regard.training.validation import Part
@@ -139,9 +141,12 @@ class MatchTrainable:
             texts.extend(self.matcher.text_vectors(valid.texts[row]) for row in rows)
         every = [valid.texts[row] for row in part.every]
         owners = np.repeat(np.arange(len(every)), [len(own) for own in every])
-        all_images, all_texts = np.stack(part.gather(images)), part.gather(texts)
-        firsts = torch.from_numpy(np.stack([own[0] for own in all_texts]))[:, None]
+        gathered = part.gather(texts)
+        all_images = torch.from_numpy(np.stack(part.gather(images)))
+        all_texts = torch.from_numpy(np.concatenate(gathered))
+        firsts = torch.from_numpy(np.stack([own[0] for own in gathered]))
         numbers: dict[str, int] = {}
-        right = siblings(torch.tensor([[numbers.setdefault(own[0], len(numbers))] for own in every]))
-        loss = contrastive(torch.einsum("id,jkd->ijk", torch.from_numpy(all_images), firsts), right)
-        return {"loss": float(loss), "recall": mean_recall(all_images @ np.concatenate(all_texts).T, owners)}
+        first_numbers = torch.tensor([numbers.setdefault(own[0], len(numbers)) for own in every])
+        of_images, of_texts = partial(similarities, all_images, all_texts), partial(similarities, all_texts, all_images)
+        places = matching_places(of_images, of_texts, owners, len(every))
+        return {"loss": contrastive_of_all(all_images, firsts, first_numbers), "recall": mean_recall(places)}

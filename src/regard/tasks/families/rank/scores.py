@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,15 @@ from regard.tasks.results import Score, Scores
 
 CUTOFF = 10
 """The number of first places that the main scores look at."""
+
+TOGETHER = 1 << 20
+"""The number of scores of images and texts that are ranked together; to sort them takes some 25 bytes for each."""
+
+ScoresOf = Callable[[slice], np.ndarray]
+"""The scores of all candidates for some inputs, ``(inputs, candidates)``."""
+
+Places = tuple[np.ndarray, np.ndarray]
+"""The places of the right texts of images, and of the right images of texts; see `matching_places`."""
 
 
 def ranks(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -96,38 +105,53 @@ def ranking_scores(places: np.ndarray, how: str, suffix: str = "") -> Scores:
     return result
 
 
-def matching_places(by_image: np.ndarray, by_text: np.ndarray, owners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def row_blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Blocks of the rows of a matrix with at most `TOGETHER` numbers each, or with one row.
+
+    >>> list(row_blocks(5, TOGETHER // 2))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    step = max(1, TOGETHER // max(1, columns))
+    return (slice(at, min(rows, at + step)) for at in range(0, rows, step))
+
+
+def matching_places(by_image: ScoresOf, by_text: ScoresOf, owners: np.ndarray, images: int) -> Places:
     """The places of the right captions and of the right images, from 1; ties count against them.
 
+    The scores are computed for some rows at a time (`row_blocks`), so that the memory does not grow with their number.
+
     Args:
-        by_image: the scores of all captions for each image, ``(images, captions)``.
-        by_text: the scores of all images for each caption, ``(captions, images)``.
+        by_image: the scores of all captions for some images, ``(rows, captions)``.
+        by_text: the scores of all images for some captions, ``(rows, images)``.
         owners: the image of each caption, ``(captions,)``.
+        images: their number.
 
     Returns:
         For each image the place of the best of its captions among all captions, its other captions left out,
         ``(images,)``; and for each caption the place of its image among all images, ``(captions,)``.
 
     >>> scores = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
-    >>> [places.tolist() for places in matching_places(scores, scores.T, np.array([0, 0, 1]))]
+    >>> found = matching_places(scores.__getitem__, scores.T.__getitem__, np.array([0, 0, 1]), 2)
+    >>> [places.tolist() for places in found]
     [[1, 2], [1, 2, 1]]
     """
-    of_images = np.empty(len(by_image), dtype=np.int64)
-    for image, row in enumerate(by_image):
-        own = owners == image
-        of_images[image] = 1 + int((~own & ~(row < row[own].max(initial=-np.inf))).sum())
-    return of_images, ranks(by_text, owners)
+    of_images = np.empty(images, dtype=np.int64)
+    for rows in row_blocks(images, len(owners)):
+        for image, row in enumerate(by_image(rows), rows.start):
+            own = owners == image
+            of_images[image] = 1 + int((~own & ~(row < row[own].max(initial=-np.inf))).sum())
+    of_texts = [ranks(by_text(rows), owners[rows]) for rows in row_blocks(len(owners), images)]
+    return of_images, np.concatenate(of_texts)
 
 
-def mean_recall(similarity: np.ndarray, owners: np.ndarray) -> float:
-    """The mean of R@1, R@5 and R@10 in both directions, in per cent, by ``similarity`` ``(images, captions)``."""
-    places = matching_places(similarity, similarity.T, owners)
+def mean_recall(places: Places) -> float:
+    """The mean of R@1, R@5 and R@10 in both directions, in per cent; see `matching_places`."""
     return 100 * float(np.mean([hit_rate(one, cutoff) for one in places for cutoff in (1, 5, 10)]))
 
 
-def matching_scores(by_image: np.ndarray, by_text: np.ndarray, owners: np.ndarray, how: str) -> Scores:
+def matching_scores(places: Places, how: str) -> Scores:
     """R@1, R@5, R@10 and the median rank in both directions; see `matching_places`. ``how``: they are ranked."""
-    result, (of_images, of_texts) = {}, matching_places(by_image, by_text, owners)
+    result, (of_images, of_texts) = {}, places
     for name, own, what in (
         ("image_to_text", of_images, "images with one of their captions"),
         ("text_to_image", of_texts, "captions with their image"),

@@ -56,5 +56,6 @@ def drop_long_targets(rows: Rows, longest: int, name: str, setting: str, notify:
         raise UserError(f"{setting}: all {len(rows):,} training {name} are longer than {longest} words")
     if len(kept) < len(rows):
         flag = f"--{setting.replace('_', '-')}"
-        notify(f"left out {len(rows) - len(kept):,} training {name} longer than {longest} words ({flag})")
+        count = f"{len(rows) - len(kept):,} of {len(rows):,} training {name}"
+        notify(f"left out {count}, which are longer than {longest} words ({flag})")
     return rows.select(kept)

@@ -88,5 +88,6 @@ def drop_long(rows: Rows, longest: int, notify: Callable[[str], None]) -> Rows:
     if not len(kept):
         raise UserError(f"data.max_length: all {len(rows):,} training pairs are longer than {longest} tokens")
     if len(kept) < len(rows):
-        notify(f"left out {len(rows) - len(kept):,} training pairs longer than {longest} tokens (--data.max-length)")
+        count = f"{len(rows) - len(kept):,} of {len(rows):,} training pairs"
+        notify(f"left out {count}, which are longer than {longest} tokens (--data.max-length)")
     return rows.select(kept)

@@ -72,8 +72,8 @@ class SpanTrainable:
             raise UserError(f"data.max_answer: the answers of all training questions have more than {longest} tokens")
         if len(learned) < len(train.questions):
             notify(
-                f"left out {len(train.questions) - len(learned):,} training questions, whose answers have more than "
-                f"{longest} tokens (--data.max-answer)"
+                f"left out {len(train.questions) - len(learned):,} of {len(train.questions):,} training questions, "
+                f"whose answers have more than {longest} tokens (--data.max-answer)"
             )
         self._lengths = train.lengths[self._rows]
 
