@@ -35,7 +35,7 @@ def test_with_several_processes_it_is_that_of_all_examples() -> None:
 
 def _check(process: World, norm: nn.Module, whole: nn.Module, x: Tensor) -> None:
     """Compare a part of ``x`` in each process, the last of which has none, with all of it in one process."""
-    parts = ([0, 2, 3], [1, 4], [])
+    parts: tuple[list[int], ...] = ([0, 2, 3], [1, 4], [])
     rows = parts[process.rank]
     wished = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
     expected = x.clone().requires_grad_()
@@ -57,8 +57,8 @@ def _check(process: World, norm: nn.Module, whole: nn.Module, x: Tensor) -> None
         assert one.grad is not None
         distributed.all_reduce(one.grad)
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-3)
-    for one, other in zip(norm.buffers(), whole.buffers(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for running, expected in zip(norm.buffers(), whole.buffers(), strict=True):
+        torch.testing.assert_close(running, expected, rtol=1e-4, atol=1e-5)
 
 
 def main() -> None:

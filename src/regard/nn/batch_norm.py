@@ -61,14 +61,16 @@ def uncounted() -> Iterator[None]:
 _counted = True
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def as_long_in_all(x: Tensor) -> Tensor:
     """``x`` ``(B, T, …)``, padded by zeros to the largest T of all processes, as in a batch of all their examples.
 
     Statistics of a batch include its padding. All processes must call it.
     """
-    if not _several():
-        return x
+    return _padded_together(x) if _several() else x
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _padded_together(x: Tensor) -> Tensor:
     longest = torch.tensor(x.shape[1] if _counted else 0, device=x.device)
     distributed.all_reduce(longest, distributed.ReduceOp.MAX)
     missing = max(0, int(longest) - x.shape[1])
