@@ -114,15 +114,27 @@ def test_changed_images_are_decoded_again(tmp_path: Path, place: Path) -> None:
     assert len(_files(place)) == 2
 
 
+def _loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that are read from now on."""
+    names, load = list[str](), Item.load
+
+    def noted(item: Item) -> bytes | np.ndarray:
+        names.append(Path(item.origin).name)
+        return load(item)
+
+    monkeypatch.setattr(Item, "load", noted)
+    return names
+
+
 @pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("bad", [(), (0, 7, COUNT - 1)], ids=["all good", "some bad"])
 def test_files_are_read_again_only_if_they_have_changed(
     bad: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(known_files, "SETTLED", 0.0)
-    path, loaded, load = _write(tmp_path, bad), list[str](), Item.load
+    path = _write(tmp_path, bad)
     before = read_images(path, 8, on_bad="skip")
-    monkeypatch.setattr(Item, "load", lambda item: loaded.append(Path(item.origin).name) or load(item))
+    loaded = _loaded(monkeypatch)
     assert _same(read_images(path, 8, on_bad="skip"), before)
     assert not loaded
     first, second = tmp_path / "set" / "0" / "02.png", tmp_path / "set" / "0" / "04.png"
@@ -144,9 +156,9 @@ def test_files_are_read_again_only_if_they_have_changed(
 @pytest.mark.usefixtures("large")
 def test_files_that_have_just_changed_are_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_files, "SETTLED", 600.0)
-    path, loaded, load = _write(tmp_path), list[str](), Item.load
+    path = _write(tmp_path)
     read_images(path, 8)
-    monkeypatch.setattr(Item, "load", lambda item: loaded.append(item.origin) or load(item))
+    loaded = _loaded(monkeypatch)
     read_images(path, 8)
     assert len(loaded) == COUNT
 

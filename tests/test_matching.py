@@ -180,14 +180,19 @@ def test_scores_and_validation_are_the_same_in_blocks_of_any_size(
     whole, validated = computed()
     monkeypatch.setattr(matcher_module, "_TEXTS", 7)
     monkeypatch.setattr(scores_module, "TOGETHER", together)
-    largest = []
-    similarities = matching_evaluation.similarities
+    sizes, similarities = list[int](), matching_evaluation.similarities
+
+    def measured(*given: Any) -> np.ndarray:
+        block = similarities(*given)
+        sizes.append(block.size)
+        return block
+
     for module in (matching_evaluation, matching_trainable):
-        monkeypatch.setattr(module, "similarities", lambda *given: largest.append(similarities(*given)) or largest[-1])
+        monkeypatch.setattr(module, "similarities", measured)
     in_blocks, again = computed()
     assert in_blocks == whole
     assert again == pytest.approx(validated, rel=1e-5)
-    assert max(one.size for one in largest) <= max(together, len(images) + len(images) // 2)
+    assert max(sizes) <= max(together, len(images) + len(images) // 2)
 
 
 def test_the_validation_loss_is_the_contrastive_loss_of_first_captions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,8 +312,8 @@ def test_images_that_are_trained_and_validated_on_are_counted(tmp_path: Path) ->
         ({"train": "parts.tsv"}, "1 of the 2 validation images are also training images"),
     ):
         said: list[str] = []
-        config = CaptionedConfig(**{name: str(tmp_path / file) for name, file in given.items()}, size=16)
-        read_sets(config, 0, said.append)
+        files = {name: str(tmp_path / file) for name, file in given.items()}
+        read_sets(replace(CaptionedConfig(size=16), **files), 0, said.append)  # type: ignore[arg-type]
         assert any(line.startswith(expected) for line in said), said
 
 

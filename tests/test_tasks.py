@@ -52,6 +52,11 @@ def _steady(spec: TaskSpec) -> dict[str, Any]:
     return {"seed": 0} if "seed" in _names(spec.verb.options) else {}
 
 
+def _showing(spec: TaskSpec) -> dict[str, Any]:
+    """Options with which a model that has hardly learned anything has something to show."""
+    return {"threshold": 0.0} if "threshold" in _names(spec.looking) else {}
+
+
 def _names(options: type) -> set[str]:
     return {field.name for field in dataclasses.fields(options)}
 
@@ -132,7 +137,7 @@ def test_the_options_of_the_commands_are_the_arguments_of_the_methods(trained: T
 
 
 def test_look_prints_draws_and_is_json(trained: Trained, tmp_path: Path) -> None:
-    shown = load(trained.run).look(trained.inputs[0])
+    shown = load(trained.run).look(trained.inputs[0], **_showing(trained.spec))
     console = Console(file=io.StringIO(), width=100)
     shown.show(console)
     assert console.file.getvalue().strip()  # type: ignore[attr-defined]
@@ -143,8 +148,7 @@ def test_look_prints_draws_and_is_json(trained: Trained, tmp_path: Path) -> None
 
 
 def test_a_look_is_a_document_of_the_viewer(trained: Trained) -> None:
-    options = {"threshold": 0.0} if "threshold" in _names(trained.spec.looking) else {}
-    shown = load(trained.run).look(trained.inputs[0], **options).document()
+    shown = load(trained.run).look(trained.inputs[0], **_showing(trained.spec)).document()
     content = read_document(shown.to_bytes())
     assert content["title"] == shown.title
     assert [layer["name"] for layer in content["layers"]] == [layer.name for layer in shown.layers]
@@ -158,7 +162,7 @@ def test_a_look_is_a_document_of_the_viewer(trained: Trained) -> None:
 
 
 def test_a_look_is_written_as_a_page(trained: Trained, regard: Callable[..., Result], tmp_path: Path) -> None:
-    options = ("--threshold", 0) if "threshold" in _names(trained.spec.looking) else ()
+    options = [part for name, value in _showing(trained.spec).items() for part in (f"--{name}", value)]
     result = regard("look", trained.run, trained.inputs[0], "--html", tmp_path / "look.html", *options)
     assert result.status == 0, result.err
     assert (tmp_path / "look.html").read_text().startswith("<!doctype html>")

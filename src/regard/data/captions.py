@@ -144,11 +144,12 @@ def _json(path: Path, on_bad: OnBad) -> Captions:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: {_JSON}; {type(error).__name__}: {error}") from error
-    lists = [content.get("images"), content.get("annotations", [])] if isinstance(content, dict) else [None]
-    if not all(isinstance(one, list) for one in lists):
-        raise UserError(f"{path}: {_JSON}, got {str(content)[:40]}")
+    content = content if isinstance(content, dict) else {}
+    images, annotations = content.get("images"), content.get("annotations", [])
+    if not isinstance(images, list) or not isinstance(annotations, list):
+        raise UserError(f"{path}: {_JSON}")
     captions, bad = Captions(), list[str]()
-    for image in _of_coco(*lists) if "annotations" in content else map(_of_karpathy, enumerate(lists[0], 1)):
+    for image in _of_coco(images, annotations) if "annotations" in content else map(_of_karpathy, enumerate(images, 1)):
         problem = image.problem
         if problem is None and not _is_text(image.name):
             problem = "names no image file"
@@ -176,10 +177,10 @@ def _of_karpathy(numbered: tuple[int, Any]) -> _Described:
     if not isinstance(image, dict) or not isinstance(image.get("sentences", []), list):
         return _Described(place, None, [], problem=f"expected filename and sentences, got {image!r:.60}")
     part, name = image.get("split", "train"), image.get("filename")
+    if _is_text(name):
+        name = str(PurePosixPath(str(image.get("filepath") or ""), str(name)))
     if str(part).lower() not in _PARTS:
         return _Described(place, None, [], problem=f"split: expected one of {', '.join(_PARTS)}, got {part!r}")
-    if _is_text(name):
-        name = str(PurePosixPath(str(image.get("filepath") or ""), name))
     sentences = enumerate(image.get("sentences", []), 1)
     texts = [(f"{place}: sentence {at}", one.get("raw") if isinstance(one, dict) else one) for at, one in sentences]
     return _Described(place, name, texts, _PARTS[str(part).lower()])

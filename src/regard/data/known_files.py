@@ -56,7 +56,7 @@ class KnownFiles:
         """Keep what was learned, in place of what was known. If the cache cannot be written, files are read again."""
         if self._learned.keys() <= self._known.keys():
             return
-        parts = {"marks": self._learned.keys(), "keys": self._learned.values()}
+        parts = {"marks": list(self._learned), "keys": list(self._learned.values())}
         arrays = {name: np.frombuffer(b"".join(digests), dtype=np.uint8) for name, digests in parts.items()}
         with suppress(OSError, UserError):
             (cache.folder() / self._name).unlink(missing_ok=True)

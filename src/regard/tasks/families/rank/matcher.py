@@ -261,10 +261,10 @@ class Matcher(Predictor):
         return words[:, 0], features
 
 
-def _equally_long(blocks: Sequence[Tensor]) -> Sequence[Tensor]:
+def _equally_long(blocks: Sequence[Tensor]) -> list[Tensor]:
     """The vectors of texts ``(n, dim)``; those of their words ``(n, L, dim)`` with padding, so that L is the same."""
     if blocks[0].dim() == 2:
-        return blocks
+        return list(blocks)
     longest = max(block.shape[1] for block in blocks)
     return [F.pad(block, (0, 0, 0, longest - block.shape[1])) for block in blocks]
 
