@@ -5,7 +5,7 @@ PyTorch's `SyncBatchNorm` does the same on GPUs only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ class BatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, features)`` or ``(B, features, L)`` to the same shape."""
-        return normalized_together(self, x) if self.training and _several() else super().forward(x)
+        return _not_compiled(normalized_together, self, x) if self.training and _several() else super().forward(x)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -41,7 +41,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, features, H, W)`` to the same shape."""
-        return normalized_together(self, x) if self.training and _several() else super().forward(x)
+        return _not_compiled(normalized_together, self, x) if self.training and _several() else super().forward(x)
 
 
 @contextmanager
@@ -66,10 +66,18 @@ def as_long_in_all(x: Tensor) -> Tensor:
 
     Statistics of a batch include its padding. All processes must call it.
     """
-    return _padded_together(x) if _several() else x
+    return _not_compiled(_padded_together, x) if _several() else x
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _not_compiled(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """The result of a function that `torch.compile` leaves out of the graph.
+
+    `torch.compiler.disable` is no decorator here, since it imports the compiler, which takes half a second.
+    """
+    result: Tensor = torch.compiler.disable(function)(*arguments)
+    return result
+
+
 def _padded_together(x: Tensor) -> Tensor:
     longest = torch.tensor(x.shape[1] if _counted else 0, device=x.device)
     distributed.all_reduce(longest, distributed.ReduceOp.MAX)
@@ -77,7 +85,6 @@ def _padded_together(x: Tensor) -> Tensor:
     return F.pad(x, [0, 0] * (x.dim() - 2) + [0, missing])
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def normalized_together(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Batch normalization in training, with the statistics of the examples of all processes, which must all call it.
 
