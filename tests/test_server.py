@@ -100,9 +100,9 @@ def test_every_task_predicts_and_shows_what_it_attended_to(trained: Trained) -> 
             assert response.headers["content-type"] == "application/json"
             assert "/regard-" not in response.text
         look = next(one for one in served.operations if one.command == "look")
-        drawn = _post(client, served, look, item, **{"as": "png"})
-        assert drawn.content.startswith(b"\x89PNG")
         seen = {"threshold": 0.01} if served.spec.name == "detect" else {}  # it has found nothing in three steps
+        drawn = _post(client, served, look, item, **seen, **{"as": "png"})
+        assert drawn.content.startswith(b"\x89PNG")
         document = _post(client, served, look, item, **seen, **{"as": "document"})
         assert document.headers["content-type"] == "application/octet-stream"
         assert len(safetensors.torch.load(document.content)) >= 1

@@ -145,7 +145,8 @@ def _lines(file: Path | None, unit: str) -> Iterator[str]:
 def _ending(verb: Verb, options: dict[str, Any]) -> str:
     """The ending of a file that can have the output of a single input only; empty: the outputs are lines."""
     own = next((field for field in dataclasses.fields(verb.options) if field.name == verb.file_form), None)
-    return "" if own is None or options[own.name] == own.default else str(options[own.name])
+    given = None if own is None else options.get(own.name, own.default)
+    return "" if own is None or given == own.default else str(given)
 
 
 def _own_files(verb: Verb, inputs: Sequence[str], ending: str, output: Path | None) -> list[Path]:
