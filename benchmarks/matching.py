@@ -25,7 +25,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from regard.data.captioned import Captioned, read_captioned
 from regard.settings import load_yaml
-from regard.tasks.families.rank.scores import matching_places, matching_scores, mean_recall
+from regard.tasks.families.rank.scores import Places, matching_places, matching_scores, mean_recall
 from regard.tasks.match.settings import MatchConfig
 from regard.tasks.running import evaluate
 
@@ -98,13 +98,16 @@ def floor(every: Captioned) -> dict[str, float]:
             @ unit((texts[name] / spread - both.mean(0))[:, :width] @ b * strength).T
             for name in ("valid", "test")
         }
-        found = {name: matching_places(one.__getitem__, one.T.__getitem__, owners[name], len(one))
-                 for name, one in similar.items()}  # fmt: skip
-        recall = mean_recall(found["valid"])
+        recall = mean_recall(places(similar["valid"], owners["valid"]))
         if recall > best[0]:
-            scores = matching_scores(found["test"], "by their correlation")
+            scores = matching_scores(places(similar["test"], owners["test"]), "by their correlation")
             best = recall, {name: score.value for name, score in scores.items()}
     return best[1]
+
+
+def places(similar: np.ndarray, owners: np.ndarray) -> Places:
+    """See `matching_places`; ``similar``: images by captions."""
+    return matching_places(similar.__getitem__, similar.T.__getitem__, owners, len(similar))
 
 
 def unit(x: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from regard.data.lines import compose
 
 _SHOWN = 3
 
-Found = tuple[str, str | bytes | BadItem]
+NamedFile = tuple[str, str | bytes | BadItem]
 """The name of a file, and its place on the disk, its content, or why it cannot be read."""
 
 
@@ -56,15 +56,15 @@ def read_beside(place: Path) -> Beside:
             bad.append(f"{entry.path}: {'not UTF-8' if isinstance(error, UnicodeDecodeError) else error}")
     usable = {}
     for image, count in images.items():
-        found = texts.get(image.with_suffix("")) or texts.get(image.with_name(image.name.split(".")[0])) or []
+        captions = texts.get(image.with_suffix("")) or texts.get(image.with_name(image.name.split(".")[0])) or []
         if count > 1:  # which of them the captions describe is not known
             bad.append(f"{image}: {count} files have this name")
-        elif len(found) > 1:
-            bad.append(f"{image}: {len(found)} files have its captions")
-        elif not found or not found[0]:
+        elif len(captions) > 1:
+            bad.append(f"{image}: {len(captions)} files have its captions")
+        elif not captions or not captions[0]:
             bad.append(f"{image}: no caption in {image.with_suffix('.txt').name} beside it")
         else:
-            usable[str(image)] = found[0]
+            usable[str(image)] = captions[0]
     return Beside(entries, usable, bad, notes)
 
 
@@ -98,7 +98,7 @@ def _some(files: list[Path]) -> str:
     return ", ".join(file.name for file in files[:_SHOWN]) + (", …" if len(files) > _SHOWN else "")
 
 
-def named_files(entries: Entries, names: Iterable[str]) -> Iterator[Found]:
+def named_files(entries: Entries, names: Iterable[str]) -> Iterator[NamedFile]:
     """The files of a folder or archive with these names.
 
     Args:
@@ -137,7 +137,7 @@ def _fitting(name: PurePosixPath, paths: list[PurePosixPath], *, alone: bool) ->
     return ending or (paths if alone else [])
 
 
-def files_at(entries: Entries, names: Mapping[str, Iterable[str]]) -> Iterator[Found]:
+def files_at(entries: Entries, names: Mapping[str, Iterable[str]]) -> Iterator[NamedFile]:
     """The files at some paths, under the names that each path has in ``names``; of equal paths, the first."""
     left = dict(names)
     for entry in entries():

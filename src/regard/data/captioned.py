@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from regard.data import scenes as built_in
-from regard.data.caption_trees import Found, files_at, named_files
+from regard.data.caption_trees import NamedFile, files_at, named_files
 from regard.data.captions import Captions, OnBad, read_captions
 from regard.data.class_trees import Item
 from regard.data.codec import digest
@@ -138,7 +138,7 @@ def decoded(
     return tuple(result.labels), tuple(result.keys), result.values, notes
 
 
-def _contents(captions: Captions, root: Path) -> Iterator[Found]:
+def _contents(captions: Captions, root: Path) -> Iterator[NamedFile]:
     """The name of each image, and where its file is on the disk, its content, or why it cannot be read."""
     if captions.tree is not None:
         yield from files_at(captions.tree, {name: [name] for name in captions.texts})

@@ -96,8 +96,7 @@ def decode_items(
     If that takes longer than `SECONDS`, worker processes decode them, and the values are kept in the cache under the
     names of ``origin`` and of what the codec depends on. The next call compares the digest of each example with those
     that the cache has, and decodes all of them again if one is new. Files that have not changed since (`KnownFiles`)
-    are not read for it. Of several processes, one decodes and the others
-    wait for it.
+    are not read for it. Of several processes, one decodes and the others wait for it.
 
     Args:
         items: called for the examples, and once more if those in the cache are others.

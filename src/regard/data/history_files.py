@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -68,13 +68,14 @@ def read_histories(
     Raises:
         UserError: the file cannot be read, or has a bad line and that is an error.
     """
+    encoding = _encoding(path)
     if form == "auto":
         text = not path.startswith("hf:") and bare_suffix(Path(path)) in (".txt", ".tsv", ".dat", ".data")
-        if text and columns == HistoryColumns() and _has_user_lines(Path(path)):
-            return _read_lines(path, on_bad_line, detected=True)
+        if text and columns == HistoryColumns() and _has_user_lines(Path(path), encoding.name):
+            return _read_lines(path, encoding, on_bad_line, detected=True)
     if form == "lines":
-        return _read_lines(path, on_bad_line)
-    return _read_pairs(path, columns, min_rating, on_bad_line)
+        return _read_lines(path, encoding, on_bad_line)
+    return _read_pairs(path, encoding, columns, min_rating, on_bad_line)
 
 
 def read_titles(path: str, on_bad_line: Literal["error", "skip"] = "error") -> tuple[dict[str, str], list[str]]:
@@ -92,17 +93,24 @@ def read_titles(path: str, on_bad_line: Literal["error", "skip"] = "error") -> t
     )  # fmt: skip
     # A header names both columns; a first line with one of these words can be a title.
     own = replace(layout, recognize=lambda fields: None if None in (places := _places(fields, layout)) else places)
-    encoding, note = _encoding(path)
-    reading = Reading(path, replace(own, encoding=encoding), on_bad_line)
-    return dict(reading), list(filter(None, (reading.notice(), note)))
+    encoding = _encoding(path)
+    reading = Reading(path, replace(own, encoding=encoding.name), on_bad_line)
+    return dict(reading), list(filter(None, (reading.notice(), encoding.note)))
 
 
-def _encoding(path: str) -> tuple[str, str | None]:
-    """The encoding of a file of lines, and a message if it is not UTF-8: old data sets are often in Latin-1."""
+class _Encoding(NamedTuple):
+    """The encoding of a file, and a message if it is not UTF-8."""
+
+    name: str
+    note: str | None = None
+
+
+def _encoding(path: str) -> _Encoding:
+    """The encoding of a file of lines, which is read for it: old data sets are often in Latin-1."""
     if path.startswith("hf:") or bare_suffix(Path(path)) not in (*_ENDINGS, ".csv"):
-        return "utf-8", None
-    encoding = encoding_of(Path(path))
-    return encoding, None if encoding == "utf-8" else f"{path}: is not UTF-8, and was read as Windows-1252 (Latin-1)"
+        return _Encoding("utf-8")
+    name = encoding_of(Path(path))
+    return _Encoding(name, None if name == "utf-8" else f"{path}: is not UTF-8, and was read as Windows-1252 (Latin-1)")
 
 
 def _places(fields: Sequence[str], layout: Layout) -> list[int | None]:
@@ -110,10 +118,10 @@ def _places(fields: Sequence[str], layout: Layout) -> list[int | None]:
     return [None if name is None else fields.index(name) for name in locate(fields, layout)]
 
 
-def _has_user_lines(path: Path) -> bool:
+def _has_user_lines(path: Path, encoding: str) -> bool:
     """Whether a text file has a line for each user, and not pairs."""
     users, widths = set[str](), set[int]()
-    for line in read_lines(path, encoding=encoding_of(path)):
+    for line in read_lines(path, encoding=encoding):
         fields = _fields(line or "")
         if not fields:
             continue
@@ -134,14 +142,13 @@ def _fields(line: str) -> list[str]:
 
 
 def _read_lines(
-    path: str, on_bad_line: Literal["error", "skip"], *, detected: bool = False
+    path: str, encoding: _Encoding, on_bad_line: Literal["error", "skip"], *, detected: bool = False
 ) -> tuple[Histories, list[str]]:
     """Histories of lines of users; ``detected``: nobody has said that the lines are those of users."""
-    encoding, note = _encoding(path)
     columns = Column("user", "data.user", number=1, kind="raw"), Column("items", "data.item", number=2, kind="raw")
     layout = Layout(
         columns, unit="user", endings=_ENDINGS, recognize=lambda fields: None, undivided="no items after the user",
-        encoding=encoding,
+        encoding=encoding.name,
         split=lambda line: [f[0], "\t".join(f[1:])] if len(f := _fields(line)) > 1 else f or [""],
     )  # fmt: skip
     seen, again = set[str](), 0
@@ -163,7 +170,7 @@ def _read_lines(
     if detected and again > len(seen):
         raise UserError(f"{path}: {again:,} lines are second ones of the {len(seen):,} users; {advice}, or confirm "
                         "that they are to be left out with --data.form lines")  # fmt: skip
-    return histories, _notes(reading, "a line for each user", histories, note)
+    return histories, _notes(reading, "a line for each user", histories, encoding.note)
 
 
 @dataclass
@@ -187,10 +194,13 @@ class _Lacking:
 
 
 def _read_pairs(
-    path: str, columns: HistoryColumns, min_rating: float | None, on_bad_line: Literal["error", "skip"]
+    path: str,
+    encoding: _Encoding,
+    columns: HistoryColumns,
+    min_rating: float | None,
+    on_bad_line: Literal["error", "skip"],
 ) -> tuple[Histories, list[str]]:
-    encoding, note = _encoding(path)
-    reading = Reading(path, replace(_pairs_layout(columns), encoding=encoding), on_bad_line, check=_checked)
+    reading = Reading(path, replace(_pairs_layout(columns), encoding=encoding.name), on_bad_line, check=_checked)
     users, items = dict[str, int](), dict[str, int]()
     owner, chosen, times, low = array("q"), array("q"), array("d"), 0
     unrated, untimed = _Lacking("rating"), _Lacking("time")
@@ -209,7 +219,7 @@ def _read_pairs(
         times.append(np.nan if time is None else time)
     if unrated.count == reading.count:
         raise UserError(f"data.min_rating: {path} has no ratings; name their column with --data.rating")
-    notes = [note, unrated.note(path, on_bad_line) if unrated.count else None]
+    notes = [encoding.note, unrated.note(path, on_bad_line) if unrated.count else None]
     if not owner:
         raise UserError(f"data.min_rating: no rating in {path} is at least {min_rating}")
     timed = untimed.count < len(owner)

@@ -75,10 +75,10 @@ class KnownFiles:
 def _mark(path: str) -> bytes | None:
     """Identifies a file as it is now; None: it is no regular file, or has changed just now."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    if not stat.S_ISREG(found.st_mode) or time.time() - found.st_ctime < SETTLED:
+    if not stat.S_ISREG(status.st_mode) or time.time() - status.st_ctime < SETTLED:
         return None
     # The time of the last change of the file's entry (ctime) cannot be set back, as that of its content (mtime) can.
-    return digest(repr((os.path.abspath(path), found.st_size, found.st_mtime_ns, found.st_ctime_ns)).encode())
+    return digest(repr((os.path.abspath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns)).encode())

@@ -68,13 +68,12 @@ def open_table(path: str, layout: Layout) -> Table:
         return Table(line_rows(file, layout))
     if suffix == ".csv":
         return Table(csv_rows(file, layout))
-    if suffix in (*JSON_ENDINGS, ".parquet"):
-        return _of_records(path, layout)
-    if suffix == ".json" and layout.json is None:
-        check_json_lines(file)
-        return _of_records(path, layout)
     if suffix == ".json" and layout.json is not None:
         return Table(record_rows(layout.json(file), layout)[1], unit=layout.unit)
+    if suffix == ".json":
+        check_json_lines(file)
+    if suffix in (".json", *JSON_ENDINGS, ".parquet"):
+        return _of_records(path, layout)
     known = ", ".join((*layout.endings, ".csv", ".json", *JSON_ENDINGS, ".parquet"))
     if layout.aligned:
         letters = ",".join("abcdef"[: len(layout.columns)])

@@ -12,36 +12,23 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class BatchNorm1d(nn.BatchNorm1d):
-    """`torch.nn.BatchNorm1d`; with several processes, see `normalized_together`.
-
-    Args:
-        features: the number of channels.
-    """
-
-    def __init__(self, features: int):
-        super().__init__(features)
+class _OfAllProcesses(_BatchNorm):
+    """Batch normalization of any shape; in training with several processes, see `normalized_together`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, features)`` or ``(B, features, L)`` to the same shape."""
+        """``(B, features, …)`` to the same shape."""
         return _not_compiled(normalized_together, self, x) if self.training and _several() else super().forward(x)
 
 
-class BatchNorm2d(nn.BatchNorm2d):
-    """`torch.nn.BatchNorm2d`; with several processes, see `normalized_together`.
+class BatchNorm1d(_OfAllProcesses, nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` of the examples of all processes."""
 
-    Args:
-        features: the number of channels.
-    """
 
-    def __init__(self, features: int):
-        super().__init__(features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, features, H, W)`` to the same shape."""
-        return _not_compiled(normalized_together, self, x) if self.training and _several() else super().forward(x)
+class BatchNorm2d(_OfAllProcesses, nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` of the examples of all processes."""
 
 
 @contextmanager
@@ -85,7 +72,7 @@ def _padded_together(x: Tensor) -> Tensor:
     return F.pad(x, [0, 0] * (x.dim() - 2) + [0, missing])
 
 
-def normalized_together(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+def normalized_together(norm: _BatchNorm, x: Tensor) -> Tensor:
     """Batch normalization in training, with the statistics of the examples of all processes, which must all call it.
 
     In the backward pass, each process gets the gradient of the sum of the losses of all processes. The weights get this

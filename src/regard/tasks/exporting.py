@@ -37,6 +37,11 @@ def recurrent(kind: str, option: str = "kind") -> UserError:
     )
 
 
+def several_models(mean_of: str = "probabilities") -> UserError:
+    """The error for runs that are used together, by the mean of ``mean_of``."""
+    return UserError(f"export: a file has one model; export each run, and take the mean of their {mean_of}")
+
+
 @dataclass(frozen=True)
 class Exportable:
     """A model to export, with its inputs.

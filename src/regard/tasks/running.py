@@ -172,7 +172,8 @@ def evaluate(
     folders = runs.together(Path(run))
     code, settings = spec_of(runs.kind(folders[0])).load(), [settings_of(folder) for folder in folders]
     own = {getattr(one.data, "valid", None) for one in settings}
-    if data is None and (len(own) > 1 or None in own) and not fingerprint.same_data(folders):
+    several = data is None and len(folders) > 1
+    if several and (len(own) > 1 or None in own) and not fingerprint.same_data(folders):
         raise UserError(f"{run}: name data with --data, because what a run of it held out is what others learned")
     return code.evaluate(load(run, checkpoint, weights=weights), settings[0], folders[0], data, say, **options)
 

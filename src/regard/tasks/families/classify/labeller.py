@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from regard.data.labelled import Examples
 from regard.errors import UserError
 from regard.models.modules import evaluating
-from regard.tasks.exporting import Exportable
+from regard.tasks.exporting import Exportable, several_models
 from regard.tasks.families.classify.label_scores import LabelsOutcome
 from regard.tasks.families.classify.mixture import mixture
 from regard.tasks.families.classify.scores import Outcome
@@ -161,7 +161,7 @@ class Labeller(Predictor, Generic[Examples, Input]):
     def exportable(self) -> Exportable:
         """See `regard.tasks.task.Predictor`. Raises UserError: these are several models."""
         if self.others:
-            raise UserError("export: a file has one model; export each run, and take the mean of their probabilities")
+            raise several_models()
         return replace(self.own_exportable(), missing="" if self.companion is None else self.companion.described)
 
     @property

@@ -25,7 +25,7 @@ from regard.explain.documents import by_query
 from regard.explain.marked import MarkedText
 from regard.explain.save import save
 from regard.models.sequential import SequentialModel
-from regard.tasks.exporting import Exportable
+from regard.tasks.exporting import Exportable, several_models
 from regard.tasks.families.rank.results import Candidate, Ranked
 from regard.tasks.groups import doubling, groups
 from regard.tasks.results import Failure
@@ -257,7 +257,7 @@ class Recommender(Predictor):
             UserError: these are several models.
         """
         if self.others:
-            raise UserError("export: a file has one model; export each run, and take the mean of their probabilities")
+            raise several_models()
         size = self.model.size
 
         def sample(sizes: Mapping[str, int]) -> tuple[Tensor, ...]:

@@ -131,8 +131,8 @@ def matching_places(by_image: ScoresOf, by_text: ScoresOf, owners: np.ndarray, i
         ``(images,)``; and for each caption the place of its image among all images, ``(captions,)``.
 
     >>> scores = np.array([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
-    >>> found = matching_places(scores.__getitem__, scores.T.__getitem__, np.array([0, 0, 1]), 2)
-    >>> [places.tolist() for places in found]
+    >>> both = matching_places(scores.__getitem__, scores.T.__getitem__, np.array([0, 0, 1]), 2)
+    >>> [places.tolist() for places in both]
     [[1, 2], [1, 2, 1]]
     """
     of_images = np.empty(images, dtype=np.int64)

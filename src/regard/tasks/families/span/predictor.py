@@ -19,7 +19,7 @@ from regard.errors import UserError
 from regard.explain.alignment import Alignment
 from regard.models.modules import evaluating
 from regard.models.span import SpanReader
-from regard.tasks.exporting import Exportable, recurrent
+from regard.tasks.exporting import Exportable, recurrent, several_models
 from regard.tasks.families.span.odds import BestSpans, Odds, mean_odds, mean_threshold
 from regard.tasks.families.span.reading import OVERLAPPING, read, with_linear
 from regard.tasks.families.span.results import NO_ATTENTION, Answer, Candidate
@@ -155,7 +155,7 @@ class Answerer(Predictor):
             UserError: the model is recurrent, or these are several models.
         """
         if self.others:
-            raise UserError("export: a file has one model; export each run, and take the mean of their log-odds")
+            raise several_models("log-odds")
         if self.model.recurrent:
             raise recurrent("conv")
         vocabulary, features = len(self.tokenizer), FEATURES
